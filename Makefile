@@ -1,0 +1,34 @@
+# `make` alone lists what can be made.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+
+.PHONY: help setup up test check bench lock
+help:  ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
+
+$(VENV)/ready: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/pip install --quiet --requirement requirements.lock
+	$(RUN)/pip install --quiet --no-deps --editable .
+	@touch $@
+
+setup: $(VENV)/ready  ## make .venv and install everything pinned
+
+up: setup  ## start the whole forge: database, queue, API, worker, relay (data in ./var)
+	@$(RUN)/polyforge up --data var
+
+test: setup  ## run every test against real Postgres, Valkey and git
+	$(RUN)/pytest
+
+check: setup  ## ruff, mypy --strict, import rules
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+bench: setup  ## measure, beside the floor on the same machine
+	$(RUN)/python -m benchmarks
+
+lock: setup  ## write requirements.lock from what is installed
+	$(RUN)/pip freeze --exclude-editable | grep -v '^polyforge' > requirements.lock

@@ -1,0 +1,5 @@
+"""`python -m app` is `polyforge`."""
+
+from app.cli import main
+
+main()

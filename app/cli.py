@@ -1,0 +1,251 @@
+"""The command line: up, serve, work, relay, migrate, rebuild, user, token, config, doctor."""
+
+import asyncio
+import contextlib
+import gc
+import sys
+import uuid
+from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvloop
+from aiohttp import web
+from pydantic import SecretStr
+from rich.console import Console
+from rich.table import Table
+
+from app import doctor as doctor_checks
+from app import migrate as migrations
+from app.config import Settings
+from app.core import commands, credentials
+from app.core.users import CreateUser, RevokeToken
+from app.database import Database, database
+from app.errors import Refused
+from app.logs import configure
+from app.queries import users
+from app.server import application
+from app.supervise import Up
+from app.supervise import until_told as until_told
+from events.projections.rebuild import rebuild as rebuild_rows
+from workers import queue
+from workers.reactions import Hands
+from workers.relay import Relay
+from workers.settings import worker
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+user_cli, token_cli = typer.Typer(no_args_is_help=True), typer.Typer(no_args_is_help=True)
+cli.add_typer(user_cli, name="user", help="Add and list users.")
+cli.add_typer(token_cli, name="token", help="Issue and revoke tokens.")
+
+Data = Annotated[Path | None, typer.Option(help="Directory of repositories and embedded services.")]
+
+
+def main() -> None:
+    cli()
+
+
+def settings_for(data: Path | None = None, **given: Any) -> Settings:
+    """The settings; a running `up` over the same directory lends its services to the other commands."""
+    settings = Settings(**({"data": data} if data else {}), **{k: v for k, v in given.items() if v is not None})
+    return settings if settings.database_url else Up.joined(settings)
+
+
+def run(main: Coroutine[Any, Any, Any], settings: Settings) -> Any:
+    configure(settings.log_level)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Database]:
+    async with database(settings.required_database_url(), settings.pool_size) as db:
+        yield db
+
+
+@cli.command()
+def up(
+    data: Annotated[Path, typer.Option(help="Directory of everything the forge keeps.")] = Path("var"),
+    port: Annotated[int | None, typer.Option(help="Port of the API.")] = None,
+    admin_token: Annotated[str | None, typer.Option(help="The administrator's token, 20 or more characters.")] = None,
+    api_processes: Annotated[int, typer.Option(min=1, help="Processes that answer HTTP.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that do the work.")] = 1,
+) -> None:
+    """Start the whole forge on this machine; Ctrl-C stops it."""
+    given = {"port": port, "admin_token": SecretStr(admin_token) if admin_token else None}
+    settings = Settings(data=data, **{k: v for k, v in given.items() if v is not None})
+    sys.exit(Up(settings, api_processes, workers).run())
+
+
+@cli.command()
+def serve(data: Data = None, port: int | None = None) -> None:
+    """Answer HTTP."""
+    settings = settings_for(data, port=port)
+
+    async def main() -> None:
+        runner = web.AppRunner(application(settings), access_log=None, shutdown_timeout=5.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, settings.host, settings.port, reuse_port=True).start()
+            # What has been loaded by now stays; looking through it at every collection only costs time.
+            gc.collect()
+            gc.freeze()
+            await until_told()
+        finally:
+            await runner.cleanup()
+
+    run(main(), settings)
+
+
+@cli.command()
+def work(data: Data = None) -> None:
+    """Do the git work that events ask for."""
+    settings = settings_for(data)
+
+    async def main() -> None:
+        settings.repositories.mkdir(parents=True, exist_ok=True, mode=0o700)
+        redis = await queue.connect(settings.required_redis_url())
+        async with opened(settings) as db:
+            hands = worker(Hands(db, settings), redis)
+            working = asyncio.create_task(hands.async_run())
+            await until_told(working)
+            await hands.close()
+
+    run(main(), settings)
+
+
+@cli.command()
+def relay(data: Data = None) -> None:
+    """Number events and ring the workers; any number may run, one leads."""
+    settings = settings_for(data)
+
+    async def main() -> None:
+        redis = await queue.connect(settings.required_redis_url())
+        async with opened(settings) as db:
+            leading = asyncio.create_task(Relay(db, redis).run())
+            await until_told(leading)
+            leading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await leading
+        await redis.aclose()
+
+    run(main(), settings)
+
+
+@cli.command()
+def migrate(data: Data = None) -> None:
+    """Bring the database to this program's schema."""
+    settings = settings_for(data)
+    fresh = run(migrations.migrate(settings.required_database_url()), settings)
+    typer.echo("The schema was loaded." if fresh else "The schema is the present one already.")
+
+
+@cli.command()
+def rebuild(data: Data = None) -> None:
+    """Write the read tables anew from the log, beside the live ones, and swap them in."""
+    settings = settings_for(data)
+
+    async def main() -> int:
+        async with opened(settings) as db:
+            with Console(stderr=True).status("Replaying the log…") as status:
+                return await rebuild_rows(db.pool, lambda done, of: status.update(f"Replayed {done} of {of} events"))
+
+    typer.echo(f"Rebuilt from {run(main(), settings)} events.")
+
+
+@user_cli.command("add")
+def user_add(
+    username: str,
+    email: str,
+    fullname: str | None = None,
+    admin: bool = False,
+    password: Annotated[str | None, typer.Option(prompt=False, envvar="POLYFORGE_PASSWORD")] = None,
+    data: Data = None,
+) -> None:
+    """Add a user and print a token for them."""
+    settings = settings_for(data)
+
+    async def main() -> str:
+        async with opened(settings) as db:
+            wish = CreateUser(username=username, fullname=fullname or username, email=email, admin=admin)
+            await commands.execute(db, migrations.FORGE, wish, command_id=uuid.uuid4())
+            if password:
+                await credentials.keep_password(db, username, password)
+            token = credentials.new_token()
+            await migrations.issue(db, username, token, "made with the user")
+            return token
+
+    typer.echo(_refusing(main, settings))
+
+
+@user_cli.command("list")
+def user_list(data: Data = None) -> None:
+    """List the users."""
+    settings = settings_for(data)
+
+    async def main() -> Table:
+        table = Table("username", "full name", "e-mail", "admin")
+        async with opened(settings) as db:
+            for row in await users.everybody(db):
+                table.add_row(row["username"], row["fullname"], row["email"], "yes" if row["admin"] else "")
+        return table
+
+    Console().print(run(main(), settings))
+
+
+@token_cli.command("add")
+def token_add(username: str, description: str = "made at the command line", data: Data = None) -> None:
+    """Issue a token and print it, once."""
+    settings = settings_for(data)
+
+    async def main() -> str:
+        async with opened(settings) as db:
+            token = credentials.new_token()
+            await migrations.issue(db, username, token, description)
+            return token
+
+    typer.echo(_refusing(main, settings))
+
+
+@token_cli.command("revoke")
+def token_revoke(token_id: uuid.UUID, data: Data = None) -> None:
+    """Revoke a token by its id."""
+    settings = settings_for(data)
+
+    async def main() -> str:
+        async with opened(settings) as db:
+            wish = RevokeToken(token_id=str(token_id))
+            await commands.execute(db, migrations.FORGE, wish, command_id=uuid.uuid4())
+            return "Revoked."
+
+    typer.echo(_refusing(main, settings))
+
+
+def _refusing(main: Any, settings: Settings) -> str:
+    try:
+        said: str = run(main(), settings)
+        return said
+    except Refused as refused:
+        typer.echo(f"No: {refused.detail or refused.subject + ' not found'}", err=True)
+        raise typer.Exit(1) from None
+
+
+@cli.command()
+def config() -> None:
+    """List the settings: variable, meaning, default."""
+    table = Table("variable", "meaning", "default")
+    for name, field in Settings.model_fields.items():
+        table.add_row(f"POLYFORGE_{name.upper()}", field.description or "", str(field.default))
+    Console().print(table)
+
+
+@cli.command()
+def doctor(data: Data = None) -> None:
+    """Check database, queue, storage, schema version and whether log and disk agree; say what to do."""
+    settings = settings_for(data)
+
+    async def main() -> bool:
+        return await doctor_checks.examine(settings, typer.echo)
+
+    raise typer.Exit(0 if run(main(), settings) else 1)

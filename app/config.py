@@ -1,0 +1,50 @@
+"""The settings, read once from `POLYFORGE_*` variables."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What can be set. Every field is the variable `POLYFORGE_` + its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="POLYFORGE_", frozen=True)
+
+    data: Path = Field(Path("var"), description="Directory of repositories and of the embedded services.")
+    database_url: str | None = Field(None, description="PostgreSQL to use; unset: `up` starts an embedded one.")
+    redis_url: str | None = Field(None, description="Valkey or Redis to use; unset: `up` starts an embedded one.")
+    host: str = Field("127.0.0.1", description="Address the API listens on.")
+    port: int = Field(8080, description="Port the API listens on.")
+    public_url: str | None = Field(None, description="How clients reach the API; default: http://HOST:PORT.")
+    ssh_url: str | None = Field(None, description="Base of ssh clone URLs, such as ssh://git@forge.example; unset: none shown.")
+    admin_user: str = Field("admin", description="Name of the administrator made at first start.")
+    admin_token: SecretStr | None = Field(None, description="The administrator's token, 20 or more characters.")
+    pool_size: int = Field(10, description="Database connections of one process.")
+    pagure_namespaces: list[str] = Field([], description="Namespaces in which every user may create projects, as JSON.")
+    new_projects: bool = Field(True, description="Whether projects may be created at all.")
+    private_projects: bool = Field(True, description="Whether projects may be private.")
+    default_branch: str = Field("main", description="HEAD of a new repository.")
+    max_push_bytes: int = Field(2 << 30, description="Largest body of one push, in bytes.")
+    git_deadline: float = Field(3600.0, description="Seconds after which a git process is ended.")
+    lease: float = Field(30.0, description="Seconds a worker holds a piece of work without a sign of life.")
+    log_level: str = Field("info", description="debug, info, warning or error.")
+
+    @property
+    def url(self) -> str:
+        """The public base URL, without a slash at its end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def repositories(self) -> Path:
+        return self.data / "repositories"
+
+    def required_database_url(self) -> str:
+        if not self.database_url:
+            raise SystemExit("POLYFORGE_DATABASE_URL is not set; `polyforge up` starts everything, database included.")
+        return self.database_url
+
+    def required_redis_url(self) -> str:
+        if not self.redis_url:
+            raise SystemExit("POLYFORGE_REDIS_URL is not set; `polyforge up` starts everything, queue included.")
+        return self.redis_url

@@ -1,0 +1,113 @@
+"""Who may do what to what: the only copy in the codebase."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+from uuid import UUID
+
+from app.errors import Forbidden, NotFound
+
+
+class Level(IntEnum):
+    """What somebody holds on a project; each includes the ones before it."""
+
+    NONE = 0
+    READ = 1
+    TICKET = 2
+    WRITE = 3
+    ADMIN = 4
+    OWNER = 5
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who asks, and with which token. `acls` None means everything the user may do."""
+
+    username: str
+    fullname: str = ""
+    admin: bool = False
+    token_id: UUID | None = None
+    acls: frozenset[str] | None = None
+    token_project: int | None = None
+
+    @property
+    def anonymous(self) -> bool:
+        return not self.username
+
+
+NOBODY = Actor("", acls=frozenset())
+
+# Every action of the forge and the level on the project that it takes; None: no project is involved,
+# or the action has a rule of its own below.
+ACTIONS: dict[str, Level | None] = {
+    "health": None,
+    "describe-instance": None,
+    "identify": None,
+    "create-user": None,
+    "read-user": None,
+    "manage-tokens": None,
+    "create-project": None,
+    "list-projects": None,
+    "read-task": None,
+    "read-events": None,
+    "read-project": Level.READ,
+    "fork-project": Level.READ,
+    "read-issues": Level.READ,
+    "open-issue": Level.READ,
+    "comment-on-issue": Level.READ,
+    "read-code": Level.READ,
+    "push": Level.WRITE,
+}
+
+
+def level(actor: Actor, project: Mapping[str, Any]) -> Level:
+    """What the actor holds on the project. A token bound to another project holds nothing beyond reading."""
+    if actor.username and (actor.admin or actor.username == project["owner"]):
+        return Level.OWNER
+    return Level.NONE if project["private"] else Level.READ
+
+
+def may(actor: Actor, action: str, project: Mapping[str, Any]) -> bool:
+    """Whether the actor may do this to the project. Writing takes a user, whatever the level."""
+    needed = ACTIONS[action]
+    return needed is not None and level(actor, project) >= needed
+
+
+def require(actor: Actor, action: str, project: Mapping[str, Any]) -> None:
+    """Refuse what the actor may not do; what they may not even see is not found."""
+    if not may(actor, "read-project", project):
+        raise NotFound("project")
+    if not may(actor, action, project):
+        raise Forbidden(action)
+
+
+def may_see_issue(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, Any]) -> bool:
+    """A private issue is for those who may write, its author and its assignee."""
+    if not issue["private"] or level(actor, project) >= Level.WRITE:
+        return True
+    return bool(actor.username) and actor.username in (issue["author"], issue["assignee"])
+
+
+def require_self(actor: Actor, username: str) -> None:
+    """Somebody's own affairs are theirs and the administrators'."""
+    require_whole(actor)
+    if not (actor.username == username or actor.admin):
+        raise Forbidden("user")
+
+
+def require_admin(actor: Actor) -> None:
+    require_whole(actor)
+    if not actor.admin:
+        raise Forbidden("administration")
+
+
+def require_whole(actor: Actor) -> None:
+    """A token that is limited to some actions or one project cannot hand out more than it has."""
+    if actor.anonymous or actor.acls is not None or actor.token_project is not None:
+        raise Forbidden("token")
+
+
+def token_allows(actor: Actor, acl: str, project_id: int) -> bool:
+    """Whether the token, apart from its user, reaches this project for this purpose."""
+    return (actor.acls is None or acl in actor.acls) and actor.token_project in (None, project_id)

@@ -1,0 +1,152 @@
+"""Command, handles, execute: how a wish becomes facts.
+
+A command is decided on rows that were read without a lock, and stored by one statement that checks, under
+the project's row lock, that nothing the decision rested on has changed (`events/log.py`); if it has, the wish is
+weighed again. So a command costs a read and a write, and takes no lock while Python thinks.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar, cast
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+import orjson
+
+from app.core.access import Actor
+from app.database import Database
+from app.errors import Conflict as Clash
+from app.errors import Refused
+from app.logs import log
+from app.metrics import COMMANDS
+from app.queries import projects
+from events.log import Conflict
+from events.record import Next, Recorded, record
+
+TRIES = 50
+
+
+class Command:
+    """A wish. Subclasses are frozen dataclasses; their name in kebab case is what tasks and audit call it."""
+
+    name: ClassVar[str]
+    makes_project: ClassVar[bool] = False
+
+    def __init_subclass__(cls, makes_project: bool = False) -> None:
+        cls.name = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+        cls.makes_project = makes_project
+
+
+class Deciding:
+    """What a handler decides with: who asks, and the state of things, remembering what it rested on."""
+
+    def __init__(self, db: Database, actor: Actor, seen: Mapping[str, Any] | None) -> None:
+        self.db = db
+        self.actor = actor
+        self.revision: int | None = None
+        self._seen = seen
+
+    async def project(self, project_id: int) -> Mapping[str, Any]:
+        """The project's row; the decision holds only while its revision stays."""
+        row = self._seen
+        if row is None or row["project_id"] != project_id:
+            row = await projects.by_id(self.db, project_id)
+        self.revision = row["revision"]
+        return row
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a command. Its id is the task's, if it made one."""
+
+    command_id: UUID
+    recorded: list[Recorded]
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The row that the first event made."""
+        row = self.recorded[0].row
+        assert row is not None  # noqa: S101 - asked only of events whose projection returns one
+        return row
+
+
+C = TypeVar("C", bound=Command)
+Handler = Callable[[Deciding, Any], Awaitable[list[Next]]]
+HANDLERS: dict[type[Command], Handler] = {}
+_turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+
+
+def handles(kind: type[C]) -> Callable[[Callable[[Deciding, C], Awaitable[list[Next]]]], Handler]:
+    def register(handler: Callable[[Deciding, C], Awaitable[list[Next]]]) -> Handler:
+        HANDLERS[kind] = cast(Handler, handler)
+        return HANDLERS[kind]
+
+    return register
+
+
+async def execute(
+    db: Database,
+    actor: Actor,
+    command: Command,
+    *,
+    command_id: UUID,
+    request: str = "",
+    seen: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Weigh the wish and store what comes of it: all of it or nothing. Raises Refused.
+
+    `seen` is the project's row if the caller has just read it, which saves the handler a round trip.
+    """
+    started = time.perf_counter()
+    try:
+        outcome = await _execute(db, actor, command, command_id, request, seen)
+    except Refused as no:
+        COMMANDS.labels(command.name, "refused").observe(time.perf_counter() - started)
+        log.info("command", command=command.name, actor=actor.username, refused=no.subject, request=request)
+        raise
+    seconds = time.perf_counter() - started
+    COMMANDS.labels(command.name, "accepted").observe(seconds)
+    log.info("command", command=command.name, actor=actor.username, id=str(command_id), ms=round(seconds * 1000, 1),
+             request=request)  # fmt: skip
+    return outcome
+
+
+async def _execute(
+    db: Database, actor: Actor, command: Command, command_id: UUID, request: str, seen: Mapping[str, Any] | None
+) -> Outcome:
+    body = (command.name, orjson.dumps(command))
+    async with AsyncExitStack() as stack:
+        project_id = getattr(command, "project_id", None)
+        if project_id is not None:
+            # Wishes about one project take turns here, so that they seldom collide in the database.
+            turn = _turns.setdefault(project_id, asyncio.Lock())
+            if turn.locked():
+                seen = None
+            await stack.enter_async_context(turn)
+        for attempt in range(TRIES):
+            deciding = Deciding(db, actor, seen if attempt == 0 else None)
+            happened = await HANDLERS[type(command)](deciding, command)
+            if not happened:
+                return Outcome(command_id, [])
+            try:
+                async with db.acquire() as connection:
+                    return Outcome(
+                        command_id,
+                        await record(
+                            connection,
+                            body,
+                            happened,
+                            command_id=command_id,
+                            actor=actor.username,
+                            request=request,
+                            revision=deciding.revision,
+                            anchored=not command.makes_project,
+                        ),
+                    )
+            except Conflict:
+                await asyncio.sleep(0.001 * min(attempt, 10))
+    raise Clash("command", "Too many changes at once; try again.")

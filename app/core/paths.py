@@ -1,0 +1,60 @@
+"""The forms of a project's path: `[fork/<user>/][<namespace>/]<name>`.
+
+The *path* is how a project is written, the *address* how it is looked up: namespace and name in any case, the forking
+user exactly.
+"""
+
+import fnmatch
+import re
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9\-_.+]*\Z")
+SEGMENT_LIMIT = 255
+
+# Paths that would hide pages of the forge.
+RESERVED = (
+    "static pv releases new api settings search fork logout login user users groups projects ssh_info issues "
+    "pull-requests commits tree forks admin c wait dashboard docs/* tickets/* requests/* v1 healthz readyz metrics"
+).split()
+
+
+def path(name: str, namespace: str | None = None, forker: str | None = None) -> str:
+    """As people write it."""
+    parts = ["fork", forker] if forker else []
+    return "/".join([*parts, *([namespace] if namespace else []), name])
+
+
+def address(name: str, namespace: str | None = None, forker: str | None = None) -> str:
+    """As it is looked up."""
+    whole = f"{namespace}/{name}" if namespace else name
+    return f"fork/{forker}/{whole.lower()}" if forker else whole.lower()
+
+
+def address_of(path: str) -> str:
+    """The address of a whole path, such as the one in a git URL."""
+    parts = path.split("/")
+    if parts[0] == "fork" and len(parts) > 2:
+        return "/".join([*parts[:2], *(part.lower() for part in parts[2:])])
+    return path.lower()
+
+
+def well_formed(name: str) -> bool:
+    return (
+        bool(NAME.match(name))
+        and len(name) <= SEGMENT_LIMIT
+        and name not in (".", "..")
+        and not name.lower().endswith((".git", ".lock"))
+    )
+
+
+def reserved(name: str, namespace: str | None) -> bool:
+    whole = path(name, namespace).lower()
+    return any(fnmatch.fnmatchcase(whole, taken) for taken in RESERVED)
+
+
+def branch_name(name: str) -> bool:
+    """Whether git takes this as the name of a branch (git-check-ref-format), and no program as an option."""
+    if not name or len(name) > SEGMENT_LIMIT or name.startswith("-") or name == "HEAD" or name.endswith(("/", ".")):
+        return False
+    if any(c in " ~^:?*[\\\x7f" or c < " " for c in name) or ".." in name or "@{" in name or "//" in name:
+        return False
+    return all(part and not part.startswith(".") and not part.endswith(".lock") for part in name.split("/"))

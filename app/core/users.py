@@ -1,0 +1,82 @@
+"""What people may ask about users and tokens, and when the answer is yes."""
+
+import re
+from dataclasses import dataclass
+
+from app.core.access import require_admin, require_self
+from app.core.commands import Command, Deciding, handles
+from app.errors import Conflict, Invalid, NotFound
+from app.queries import users
+from events.record import Next
+from events.users import TokenIssued, TokenRevoked, UserCreated
+
+USERNAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}\Z")
+EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f]+\Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateUser(Command):
+    username: str
+    fullname: str
+    email: str
+    admin: bool = False
+
+
+@handles(CreateUser)
+async def create_user(deciding: Deciding, user: CreateUser) -> list[Next]:
+    require_admin(deciding.actor)
+    if not USERNAME.match(user.username) or user.username.startswith("."):
+        raise Invalid("username", "A username has 1 to 64 of the characters A-Z a-z 0-9 _ . - and starts with none of . -")
+    if not EMAIL.match(user.email) or len(user.email) > 254:
+        raise Invalid("email", "This is not an e-mail address.")
+    if not user.fullname.strip() or len(user.fullname) > 255 or not user.fullname.isprintable():
+        raise Invalid("fullname", "A full name has 1 to 255 printable characters.")
+    taken = await users.taken(deciding.db, user.username, user.email)
+    if taken:
+        raise Conflict(taken, f"This {taken} is taken.")
+    return [Next(UserCreated(username=user.username, fullname=user.fullname, email=user.email, admin=user.admin))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IssueToken(Command):
+    token_id: str
+    username: str
+    prefix: str
+    description: str
+    acls: list[str] | None
+    token_project: int | None
+    expires_at: str | None
+
+
+@handles(IssueToken)
+async def issue_token(deciding: Deciding, token: IssueToken) -> list[Next]:
+    require_self(deciding.actor, token.username)
+    if await users.find(deciding.db, token.username) is None:
+        raise NotFound("user")
+    return [
+        Next(
+            TokenIssued(
+                token_id=token.token_id,
+                username=token.username,
+                prefix=token.prefix,
+                description=token.description,
+                acls=token.acls,
+                token_project=token.token_project,
+                expires_at=token.expires_at,
+            )
+        )
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevokeToken(Command):
+    token_id: str
+
+
+@handles(RevokeToken)
+async def revoke_token(deciding: Deciding, wish: RevokeToken) -> list[Next]:
+    token = await users.token(deciding.db, wish.token_id)
+    if token is None or token["revoked_at"] is not None:
+        raise NotFound("token")
+    require_self(deciding.actor, token["username"])
+    return [Next(TokenRevoked(token_id=wish.token_id, username=token["username"]), version=2)]

@@ -1,0 +1,15 @@
+"""The native API, below /v1: what no old dialect has."""
+
+from aiohttp import web
+
+from app.dialects.native import events, tasks, users
+from app.dialects.native.problems import speak_problems
+from app.web import Routes
+
+PREFIX = "/v1"
+
+
+def application() -> web.Application:
+    app = web.Application(middlewares=[speak_problems])
+    Routes([*users.routes, *tasks.routes, *events.routes]).mount(app)
+    return app

@@ -1,0 +1,105 @@
+"""How the native API says no: RFC 9457 problem objects."""
+
+from typing import Any
+
+from aiohttp import web
+
+from app.core import credentials
+from app.core.access import Actor
+from app.core.credentials import BadToken
+from app.errors import Conflict, Disabled, Forbidden, Invalid, NotFound, Refused
+from app.logs import log
+from app.web import DATABASE, DIALECT, REQUEST_ID, Handler, reply
+
+KINDS: dict[type[Refused], tuple[int, str, str]] = {
+    NotFound: (404, "not-found", "There is no such thing, or you may not see it."),
+    Forbidden: (403, "forbidden", "You may not do that."),
+    Invalid: (422, "invalid", "The request cannot be granted as it is written."),
+    Conflict: (409, "conflict", "The request clashes with what there is."),
+    Disabled: (409, "disabled", "This has been switched off."),
+}
+TITLES = {
+    400: "The request could not be read.",
+    401: "A valid token is needed.",
+    405: "This method is not offered here.",
+    413: "The request is too large.",
+    500: "Something went wrong on our side.",
+}
+
+
+class Problem(Exception):
+    """An answer that is a problem of this API's own. `errors` are (pointer, detail) pairs."""
+
+    def __init__(self, status: int, kind: str, title: str, errors: list[tuple[str, str]] | None = None) -> None:
+        super().__init__(kind)
+        self.status = status
+        self.kind = kind
+        self.title = title
+        self.errors = errors or []
+
+
+def unprocessable(*errors: tuple[str, str]) -> Problem:
+    return Problem(422, "invalid", KINDS[Invalid][2], list(errors))
+
+
+def body(request: web.Request, problem: Problem) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "type": f"/problems/{problem.kind}",
+        "title": problem.title,
+        "status": problem.status,
+        "instance": request[REQUEST_ID],
+    }
+    if problem.errors:
+        said["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in problem.errors]
+        said["detail"] = problem.errors[0][1]
+    return said
+
+
+def _of(refused: Refused) -> Problem:
+    status, kind, title = KINDS[type(refused)]
+    detail = refused.detail or title
+    return Problem(status, kind, title, [(f"/{refused.subject}", detail)] if status in (409, 422) else None)
+
+
+@web.middleware
+async def speak_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    request[DIALECT] = "native"
+    headers = {}
+    try:
+        return await handler(request)
+    except Problem as own:
+        problem = own
+    except Refused as refused:
+        problem = _of(refused)
+    except BadToken:
+        problem = Problem(401, "unauthorized", TITLES[401])
+    except web.HTTPException as http:
+        if http.status < 400:
+            raise
+        kind = (http.reason or "error").lower().replace(" ", "-")
+        problem = Problem(http.status, kind, TITLES.get(http.status, KINDS[NotFound][2]))
+        headers = {"Allow": http.headers["Allow"]} if "Allow" in http.headers else {}
+    except Exception:
+        log.exception("request failed")
+        problem = Problem(500, "internal", TITLES[500])
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return reply(body(request, problem), problem.status, headers=headers, media="application/problem+json")
+
+
+async def identified(request: web.Request) -> Actor:
+    """Who asks; nobody without a token. `Bearer` and `token` mean the same."""
+    header = request.headers.get("Authorization")
+    if header is None:
+        return await credentials.identify(request.config_dict[DATABASE], None)
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() not in ("bearer", "token") or not token.strip():
+        raise BadToken("unknown")
+    return await credentials.identify(request.config_dict[DATABASE], token.strip())
+
+
+async def somebody(request: web.Request) -> Actor:
+    actor = await identified(request)
+    if actor.anonymous:
+        raise Problem(401, "unauthorized", TITLES[401])
+    return actor

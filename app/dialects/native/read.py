@@ -1,0 +1,85 @@
+"""Reading native requests: JSON bodies and query parameters, where whatever is unknown is named."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from aiohttp import web
+
+from app.dialects.native.problems import Problem, unprocessable
+from app.errors import NotFound
+from app.web import json_object
+
+
+async def body(request: web.Request, fields: Mapping[str, type], required: tuple[str, ...]) -> dict[str, Any]:
+    """The JSON object of the request, every field of its type; null is absent."""
+    try:
+        found = await json_object(request)
+    except ValueError:
+        raise Problem(400, "bad-request", "The body is not a JSON object.") from None
+    errors = [(f"/{name}", "There is no such field.") for name in found if name not in fields]
+    values = {name: value for name, value in found.items() if value is not None and name in fields}
+    for name, value in values.items():
+        if not isinstance(value, fields[name]) or (fields[name] is int and isinstance(value, bool)):
+            errors.append((f"/{name}", f"This has to be a {fields[name].__name__}."))
+        elif isinstance(value, list) and not all(isinstance(each, str) for each in value):
+            errors.append((f"/{name}", "This has to be a list of texts."))
+        elif "\\u0000" in orjson.dumps(value).decode():
+            errors.append((f"/{name}", "NUL cannot be stored."))
+    errors += [(f"/{name}", "This field is required.") for name in required if name not in values]
+    if errors:
+        raise unprocessable(*errors)
+    return values
+
+
+def query(request: web.Request, *known: str) -> dict[str, str]:
+    """The query parameters, each known and given once at most."""
+    for name in request.query:
+        if name not in known:
+            raise unprocessable((f"?{name}", "There is no such parameter."))
+        if len(request.query.getall(name)) > 1:
+            raise unprocessable((f"?{name}", "This parameter is taken once."))
+        if "\x00" in request.query[name]:
+            raise unprocessable((f"?{name}", "NUL cannot be stored."))
+    return dict(request.query)
+
+
+def integer(values: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = values.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit()) or not low <= int(text[:20]) <= high:
+        raise unprocessable((f"?{name}", f"This has to be a whole number from {low} to {high}."))
+    return int(text)
+
+
+def uuid(text: str) -> UUID:
+    """An id in the path; what is no UUID names nothing."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound("id") from None
+
+
+def cursor(values: Mapping[str, str]) -> UUID:
+    """Where the previous page ended, as we said it then."""
+    text = values.get("cursor")
+    if text is None:
+        return UUID(int=0)
+    try:
+        return UUID(bytes=base64.urlsafe_b64decode(text + "=="))
+    except (ValueError, binascii.Error):
+        raise unprocessable(("?cursor", "This is not a cursor of ours.")) from None
+
+
+def next_cursor(last: UUID) -> str:
+    return base64.urlsafe_b64encode(last.bytes).decode().rstrip("=")
+
+
+def moment(at: datetime | None) -> str | None:
+    """RFC 3339 in UTC with milliseconds."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None

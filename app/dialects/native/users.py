@@ -1,0 +1,131 @@
+"""Users and tokens."""
+
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from app.core import credentials, paths
+from app.core.access import require, require_self
+from app.core.users import CreateUser, IssueToken, RevokeToken
+from app.dialects.native import read
+from app.dialects.native.problems import identified, somebody, unprocessable
+from app.errors import NotFound
+from app.queries import projects, users
+from app.web import DATABASE, Routes, execute, reply
+
+routes = Routes()
+
+
+def shown_user(row: Mapping[str, Any], *, email: bool) -> dict[str, Any]:
+    shown = {"username": row["username"], "fullname": row["fullname"], "admin": row["admin"]}
+    return {**shown, "email": row["email"]} if email else shown
+
+
+def shown_token(row: Mapping[str, Any], project: str | None) -> dict[str, Any]:
+    return {
+        "id": str(row["token_id"]),
+        "prefix": row["prefix"],
+        "description": row["description"],
+        "acls": row["acls"],
+        "project": project,
+        "expires_at": read.moment(_moment(row["expires_at"])),
+        "created_at": read.moment(_moment(row["created_at"])),
+    }
+
+
+def _moment(at: datetime | str | None) -> datetime | None:
+    return datetime.fromisoformat(at) if isinstance(at, str) else at
+
+
+@routes.add("POST", "/users", "create-user")
+async def create_user(request: web.Request) -> web.Response:
+    actor = await somebody(request)
+    fields = {"username": str, "fullname": str, "email": str, "password": str, "admin": bool}
+    wish = await read.body(request, fields, ("username", "email"))
+    password = wish.pop("password", None)
+    if password is not None and not 8 <= len(password) <= 1024:
+        raise unprocessable(("/password", "A password has 8 to 1024 characters."))
+    wish.setdefault("fullname", wish["username"])
+    created = await execute(request, actor, CreateUser(**wish))
+    if password is not None:
+        await credentials.keep_password(request.config_dict[DATABASE], wish["username"], password)
+    return reply(shown_user(created.row, email=True), 201)
+
+
+@routes.add("GET", "/users/{username}", "read-user")
+async def read_user(request: web.Request) -> web.Response:
+    actor = await identified(request)
+    read.query(request)
+    user = await users.find(request.config_dict[DATABASE], _name(request))
+    if user is None:
+        raise NotFound("user")
+    return reply(shown_user(user, email=actor.admin or actor.username == user["username"]))
+
+
+def _name(request: web.Request) -> str:
+    name = request.match_info["username"]
+    if not name.isprintable():
+        raise NotFound("user")
+    return name
+
+
+@routes.add("POST", "/users/{username}/tokens", "manage-tokens")
+async def issue_token(request: web.Request) -> web.Response:
+    actor = await somebody(request)
+    require_self(actor, _name(request))
+    db = request.config_dict[DATABASE]
+    fields = {"description": str, "acls": list, "project": str, "expires_at": str}
+    wish = await read.body(request, fields, ("description",))
+    project_id = None
+    if "project" in wish:
+        project = await projects.by_address(db, paths.address_of(wish["project"]))
+        require(actor, "read-project", project)
+        project_id = project["project_id"]
+    token, token_id = credentials.new_token(), str(uuid.uuid4())
+    # The hash is stored first: a hash without its event is no token, an event without its hash would be a lost one.
+    await credentials.keep_token(db, token_id, token)
+    command = IssueToken(
+        token_id=token_id,
+        username=_name(request),
+        prefix=credentials.prefix(token),
+        description=wish["description"],
+        acls=wish.get("acls"),
+        token_project=project_id,
+        expires_at=_expiry(wish.get("expires_at")),
+    )
+    issued = await execute(request, actor, command)
+    return reply({**shown_token(issued.row, wish.get("project")), "token": token}, 201)
+
+
+def _expiry(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise unprocessable(("/expires_at", "This is not a time of RFC 3339.")) from None
+    if at.tzinfo is None or at <= datetime.now(UTC):
+        raise unprocessable(("/expires_at", "This has to be in the future and name its zone."))
+    return at.astimezone(UTC).isoformat()
+
+
+@routes.add("GET", "/users/{username}/tokens", "manage-tokens")
+async def list_tokens(request: web.Request) -> web.Response:
+    actor = await somebody(request)
+    require_self(actor, _name(request))
+    values = read.query(request, "limit", "cursor")
+    limit = read.integer(values, "limit", 50, 1, 100)
+    rows = await users.tokens(request.config_dict[DATABASE], _name(request), read.cursor(values), limit + 1)
+    more = read.next_cursor(rows[limit - 1]["token_id"]) if len(rows) > limit else None
+    headers = {"Link": f'<{request.url.update_query(cursor=more)}>; rel="next"'} if more else {}
+    return reply({"tokens": [shown_token(row, row["path"]) for row in rows[:limit]], "next": more}, headers=headers)
+
+
+@routes.add("DELETE", "/tokens/{id}", "manage-tokens")
+async def revoke_token(request: web.Request) -> web.Response:
+    actor = await somebody(request)
+    await execute(request, actor, RevokeToken(token_id=str(read.uuid(request.match_info["id"]))))
+    return web.Response(status=204)

@@ -1,0 +1,15 @@
+"""Pagure's REST API, version 0, below /api/0."""
+
+from aiohttp import web
+
+from app.dialects.pagure import code, errors, instance, issues, projects
+from app.dialects.pagure.urls import arranged
+
+PREFIX = "/api/0"
+
+
+def application() -> web.Application:
+    """The dialect as a sub-application: errors outside, authentication inside each route."""
+    app = web.Application(middlewares=[errors.speak_pagure])
+    arranged([*instance.routes, *projects.routes, *code.routes, *issues.routes]).mount(app)
+    return app

@@ -1,0 +1,155 @@
+"""How Pagure says no: (kind, subject) into its status, code and fixed sentence."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from app.errors import Conflict, Disabled, Forbidden, Invalid, NotFound, Refused
+from app.logs import log
+from app.web import DIALECT, SETTINGS, Handler, reply
+
+MESSAGES = {
+    "EBRANCHNOTFOUND": "Branch not found in this git repository",
+    "EDATETIME": "Invalid datetime format",
+    "EDBERROR": "An error occurred at the database level and prevent the action from reaching completion",
+    "EEMPTYGIT": "This git repository is empty",
+    "EFILENOTFOUND": "File not found in this git repository",
+    "EGITERROR": "An error occurred during a git operation",
+    "EINVALIDISSUEFIELD": "Invalid custom field submitted",
+    "EINVALIDISSUEFIELD_LINK": "Invalid custom field submitted, the value is not a link",
+    "EINVALIDPERPAGEVALUE": "The per_page value must be between 1 and 100",
+    "EINVALIDPRIORITY": "Invalid priority submitted",
+    "EINVALIDREQ": "Invalid or incomplete input submitted",
+    "EINVALIDTOK": "Invalid or expired token. Please visit {url}/settings#nav-api-tab to get or renew your API token.",
+    "EISSUENOTALLOWED": "You are not allowed to view this issue",
+    "EMIRRORINGDISABLED": "Mirroring external project has been disabled in this instance",
+    "EMODIFYPROJECTNOTALLOWED": "You are not allowed to modify this project",
+    "ENEWPROJECTDISABLED": "Creating project have been disabled for this instance",
+    "ENEWPROJECTFORBIDDEN": "You are not allowed to create new projects on this instance",
+    "ENOCODE": "Variable message describing the issue",
+    "ENOCOMMENT": "Comment not found",
+    "ENOCOMMIT": "No such commit found in this repository",
+    "ENOGROUP": "Group not found",
+    "ENOISSUE": "Issue not found",
+    "ENOPLUGIN": "No such plugin",
+    "ENOPRCLOSE": "You are not allowed to merge/close pull-request for this project",
+    "ENOPROJECT": "Project not found",
+    "ENOPROJECTS": "No projects found",
+    "ENOPRSTATS": "No statistics could be computed for this PR",
+    "ENOREQ": "Pull-Request not found",
+    "ENOSIGNEDOFF": "This repo enforces that all commits are signed off by their author.",
+    "ENOTAG": "Tag not found",
+    "ENOTASSIGNED": "This request must be assigned to be merged",
+    "ENOTASSIGNEE": "Only the assignee can merge this request",
+    "ENOTHIGHENOUGH": "You do not have sufficient permissions to perform this action",
+    "ENOTMAINADMIN": "Only the main admin can set the main admin of a project",
+    "ENOUSER": "No such user found",
+    "EPLUGINCHANGENOTALLOWED": "This plugin cannot be changed",
+    "EPLUGINDISABLED": "Plugin disabled",
+    "EPLUGINNOTINSTALLED": "Project doesn't have this plugin installed",
+    "EPRCONFLICTS": "This pull-request conflicts and thus cannot be merged",
+    "EPRNOTALLOWED": "You are not allowed to view this pull-request",
+    "EPRSCORE": "This request does not have the minimum review score necessary to be merged",
+    "EPULLREQUESTSDISABLED": "Pull-Request have been deactivated for this project",
+    "EREBASENOTALLOWED": "You are not authorized to rebase this pull-request",
+    "ETIMESTAMP": "Invalid timestamp format",
+    "ETRACKERDISABLED": "Issue tracker disabled",
+    "ETRACKERREADONLY": "The issue tracker of this project is read-only",
+    "EUBLOCKED": "You have been blocked from this project",
+}
+
+WORDS: dict[tuple[type[Refused], str], tuple[int, str]] = {
+    (NotFound, "project"): (404, "ENOPROJECT"),
+    (NotFound, "issue"): (404, "ENOISSUE"),
+    (NotFound, "comment"): (404, "ENOCOMMENT"),
+    (Forbidden, "read-issue"): (403, "EISSUENOTALLOWED"),
+    (Disabled, "issue tracker"): (404, "ETRACKERDISABLED"),
+    (Disabled, "writing to the issue tracker"): (401, "ETRACKERREADONLY"),
+}
+
+# What Pagure says in words of the moment, under its code for that.
+SENTENCES: dict[tuple[type[Refused], str], str] = {
+    (Conflict, "project"): 'It is not possible to create the repo "{}"',
+    (Conflict, "fork"): 'Repo "{}" already exists',
+    (Conflict, "reserved path"): 'No project "{}" are allowed to be created due to potential conflicts in URLs with '
+    "pagure itself",
+    (Invalid, "assignee"): "{}",
+}
+
+FIELDS = {"content": "issue_content"}
+
+
+class Said(Exception):
+    """An answer that is an error of this dialect's own. `errors` is left out when None."""
+
+    def __init__(self, status: int, code: str, *, message: str | None = None, errors: Any = None) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.errors = errors
+
+
+def invalid(errors: Mapping[str, list[str]] | None = None) -> Said:
+    return Said(400, "EINVALIDREQ", errors=errors)
+
+
+def bad_token(errors: str | None = None) -> Said:
+    return Said(401, "EINVALIDTOK", errors=errors)
+
+
+def in_pagures_words(refused: Refused) -> Said:
+    """A refusal of the core."""
+    key = (type(refused), refused.subject)
+    if key in WORDS:
+        return Said(*WORDS[key])
+    if key in SENTENCES:
+        return Said(400, "ENOCODE", message=SENTENCES[key].format(refused.detail))
+    match refused:
+        case NotFound():
+            return Said(404, "ENOCODE", message="Not found")
+        case Forbidden():
+            return Said(401, "ENOTHIGHENOUGH")
+        case Invalid():
+            field = FIELDS.get(refused.subject, refused.subject)
+            return invalid({field: [refused.detail or "Invalid input."]})
+        case _:
+            return Said(400, "ENOCODE", message=refused.detail or "This is not possible at the moment.")
+
+
+def envelope(request: web.Request, said: Said) -> web.Response:
+    message = said.message or MESSAGES[said.code].replace("{url}", request.config_dict[SETTINGS].url)
+    body = {"error": message, "error_code": said.code}
+    if said.errors is not None:
+        body["errors"] = said.errors
+    return reply(body, said.status)
+
+
+@web.middleware
+async def speak_pagure(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whatever goes wrong below /api/0 is answered in the envelope: clients read JSON unconditionally."""
+    request[DIALECT] = "pagure"
+    try:
+        return await handler(request)
+    except Said as said:
+        return envelope(request, said)
+    except Refused as refused:
+        return envelope(request, in_pagures_words(refused))
+    except web.HTTPMethodNotAllowed as wrong:
+        if request.method == "OPTIONS" and "GET" in wrong.allowed_methods:
+            return web.Response(headers={"Allow": ", ".join(sorted({*wrong.allowed_methods, "OPTIONS"}))})
+        answer = envelope(request, Said(405, "ENOCODE", message="Method not allowed"))
+        answer.headers["Allow"] = wrong.headers["Allow"]
+        return answer
+    except web.HTTPNotFound:
+        return envelope(request, Said(404, "ENOCODE", message="Not found"))
+    except web.HTTPRequestEntityTooLarge:
+        return envelope(request, Said(413, "ENOCODE", message="The request is too large"))
+    except web.HTTPException as http:
+        if http.status < 400:
+            raise
+        return envelope(request, Said(http.status, "ENOCODE", message=http.reason))
+    except Exception:
+        log.exception("request failed")
+        return envelope(request, Said(500, "ENOCODE", message="Something went wrong on our side."))

@@ -1,0 +1,153 @@
+"""How Pagure reads input: query, values, form and data; its booleans, pages and word lists."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from app.dialects.pagure.errors import Said, invalid
+from app.queries.paging import Page
+
+REQUIRED = "This field is required."
+NOT_A_CHOICE = "Not a valid choice"
+INVALID = "Invalid input."
+LARGEST_PAGE = 2**53
+TRUE_FLAGS = ("1", "true", "t", "y")
+FALSE_FIELDS = ("", "0", "false", "False")
+DECLINED = ("", "0", "false", "f", "n", "no")
+URL = re.compile(
+    r"(https?|ftp|git)://([^\s/?#@]+@)?"
+    r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\]|localhost|([a-z0-9_]([a-z0-9\-_]*[a-z0-9_])?\.)+[a-z]{2,})"
+    r"(:\d{2,5})?([/?#]\S*)?\Z",
+    re.IGNORECASE,
+)
+
+
+@dataclass
+class Form:
+    """The fields of a body, each a list of texts, and what is wrong with them so far."""
+
+    fields: dict[str, list[str]]
+    errors: dict[str, list[str]] = field(default_factory=dict)
+
+    def first(self, name: str) -> str | None:
+        values = self.fields.get(name)
+        return values[0] if values else None
+
+    def complain(self, name: str, message: str) -> None:
+        self.errors.setdefault(name, []).append(message)
+
+    def required(self, name: str) -> str:
+        """A text that is not blank."""
+        value = self.first(name)
+        if value is None or not value.strip():
+            self.complain(name, REQUIRED)
+            return ""
+        return value
+
+    def optional(self, name: str) -> str | None:
+        """A trimmed text, or None for nothing."""
+        return (self.first(name) or "").strip() or None
+
+    def boolean(self, name: str) -> bool:
+        """Pagure's form boolean: whatever is not plainly false is true."""
+        value = self.first(name)
+        return value is not None and value not in FALSE_FIELDS
+
+    def url(self, name: str) -> str | None:
+        value = self.optional(name)
+        if value and not URL.match(value):
+            self.complain(name, INVALID)
+        return value
+
+    def words(self, name: str) -> list[str]:
+        """Comma separated, trimmed, without blanks."""
+        return [word.strip() for word in (self.first(name) or "").split(",") if word.strip()]
+
+    def wait(self) -> bool:
+        """Whether to answer only when the work is done: the default, unless declined in any spelling."""
+        value = self.first("wait")
+        return value is None or value.strip().lower() not in DECLINED
+
+    def check(self) -> None:
+        if self.errors:
+            raise invalid(self.errors)
+
+
+def storable(text: str) -> bool:
+    """Whether the database can hold it: no NUL and no half characters."""
+    return "\x00" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+async def form(request: web.Request) -> Form:
+    """The body of a POST, as a form or as a JSON object; the query string does not count."""
+    try:
+        if request.content_type in ("application/x-www-form-urlencoded", "multipart/form-data"):
+            posted = await request.post()
+            pairs: list[tuple[str, Any]] = [(k, v) for k, v in posted.items() if isinstance(v, str)]
+        else:
+            pairs = _pairs(await request.read())
+    except (ValueError, LookupError, AssertionError, UnicodeError):
+        raise invalid() from None
+    fields: dict[str, list[str]] = {}
+    for name, value in pairs:
+        if not storable(name) or not storable(value):
+            raise invalid({name: [INVALID]} if storable(name) else None)
+        fields.setdefault(name, []).append(value)
+    return Form(fields)
+
+
+def _pairs(body: bytes) -> list[tuple[str, Any]]:
+    """A JSON object as form fields: a list is a repeated key, null is absent, other values are their text."""
+    if not body.strip():
+        return []
+    found = orjson.loads(body)
+    if not isinstance(found, dict):
+        raise ValueError("not an object")
+    pairs = []
+    for name, value in found.items():
+        for each in value if isinstance(value, list) else [value]:
+            if each is None:
+                continue
+            pairs.append((name, each if isinstance(each, str) else orjson.dumps(each).decode()))
+    return pairs
+
+
+class Query:
+    """The query string."""
+
+    def __init__(self, request: web.Request) -> None:
+        self.values = request.query
+        for name, value in self.values.items():
+            if not storable(name) or not storable(value):
+                raise invalid()
+
+    def text(self, name: str) -> str | None:
+        return self.values.get(name) or None
+
+    def flag(self, name: str) -> bool | None:
+        """None when absent."""
+        value = self.values.get(name)
+        return None if not value else value.strip().lower() in TRUE_FLAGS
+
+    def all(self, name: str) -> list[str]:
+        return self.values.getall(name, [])
+
+    def page(self) -> Page:
+        number = self._integer("page", 1)
+        size = self._integer("per_page", 20)
+        if not 1 <= number <= LARGEST_PAGE:
+            raise invalid()
+        if not 1 <= size <= 100:
+            raise Said(400, "EINVALIDPERPAGEVALUE")
+        return Page(number, size)
+
+    def _integer(self, name: str, default: int) -> int:
+        value = (self.values.get(name) or "").strip()
+        if not value:
+            return default
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", value):
+            raise invalid()
+        return int(value)

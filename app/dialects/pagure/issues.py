@@ -1,0 +1,199 @@
+"""Pagure's issue endpoints."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from app.core.access import Level, level
+from app.core.issues import CommentOnIssue, OpenIssue, require_tracker, require_visible
+from app.dialects.pagure import auth, forms, render
+from app.dialects.pagure.errors import Said
+from app.dialects.pagure.urls import PagureRoutes, named_project, number
+from app.errors import NotFound
+from app.queries import issues, users
+from app.queries.issues import IssueFilter
+from app.web import DATABASE, execute, reply
+
+routes = PagureRoutes()
+
+
+@routes.project("POST", "/new_issue", "open-issue")
+async def new_issue(request: web.Request) -> web.Response:
+    actor = await auth.required(request, "issue_create")
+    project = await named_project(request, actor)
+    require_tracker(project, writing=True)
+    auth.bound(actor, project)
+    form = await forms.form(request)
+    title, content = form.required("title"), form.required("issue_content")
+    form.check()
+    command = OpenIssue(
+        project_id=project["project_id"],
+        title=title,
+        content=content,
+        private=form.boolean("private"),
+        tags=form.words("tag"),
+        assignee=form.optional("assignee"),
+        milestone=form.optional("milestone"),
+        priority=form.optional("priority"),
+    )
+    opened = await execute(request, actor, command, seen=project)
+    shown = render.issue(render.base(request), project, opened.row, [])
+    return reply({"issue": shown, "message": "Issue created"})
+
+
+@routes.project("GET", "/issues", "read-issues")
+async def list_issues(request: web.Request) -> web.Response:
+    actor = await auth.optional(request)
+    project = await named_project(request, actor)
+    require_tracker(project, writing=False)
+    auth.bound(actor, project)
+    query = forms.Query(request)
+    page = query.page()
+    since = query.text("since")
+    wanted = IssueFilter(
+        **_status(query.text("status")),
+        **_assignee(query.text("assignee")),
+        tags=[tag.strip() for tag in query.all("tags") if tag.strip()],
+        author=query.text("author"),
+        milestones=[name for name in query.all("milestones") if name],
+        no_stones=query.flag("no_stones"),
+        priority=_priority(query.text("priority"), project),
+        since=_since(since),
+        number_like=query.text("query_id"),
+        ascending=query.text("order") == "asc",
+    )
+    everything = level(actor, project) >= Level.WRITE
+    found = await issues.search(
+        request.config_dict[DATABASE],
+        project["project_id"],
+        wanted,
+        page,
+        username=actor.username,
+        everything=everything,
+    )
+    base = render.base(request)
+    return reply(
+        {
+            "args": {
+                "assignee": query.text("assignee"),
+                "author": query.text("author"),
+                "milestones": query.all("milestones"),
+                "no_stones": wanted.no_stones,
+                "order": query.text("order"),
+                "priority": query.text("priority"),
+                "since": int(since) if since and since.isascii() and since.isdigit() else since,
+                "status": query.text("status"),
+                "tags": query.all("tags"),
+            },
+            "issues": [render.issue(base, project, row, row["thread"]) for row in found.rows],
+            "pagination": render.pagination(request, found),
+            "total_issues": len(found.rows),
+        }
+    )
+
+
+def _status(value: str | None) -> dict[str, Any]:
+    """Open unless said otherwise; a word that is no status is the reason of a closing."""
+    match (value or "Open").lower():
+        case "all":
+            return {"status": None}
+        case "closed":
+            return {"status": None, "not_status": "Open"}
+        case "open":
+            return {"status": "Open"}
+        case _:
+            return {"status": None, "close_status": value}
+
+
+def _assignee(value: str | None) -> dict[str, Any]:
+    if value and value.lower() in ("1", "true", "0", "false"):
+        return {"assigned": value.lower() in ("1", "true")}
+    return {"assignee": value}
+
+
+def _priority(value: str | None, project: Mapping[str, Any]) -> int | None:
+    """A key of the project's priorities, or a label in any case."""
+    if value is None:
+        return None
+    for key, label in project["priorities"].items():
+        if value == key or value.lower() == str(label).lower():
+            return int(key)
+    raise Said(400, "EINVALIDPRIORITY")
+
+
+def _since(value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    if re.fullmatch(r"[0-9]+", value, re.ASCII):
+        try:
+            return datetime.fromtimestamp(int(value[:20]), UTC)
+        except (ValueError, OverflowError, OSError):
+            raise Said(400, "ETIMESTAMP") from None
+    try:
+        return datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise Said(400, "EDATETIME") from None
+
+
+async def _visible_issue(request: web.Request, *, thread: bool) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    actor = await auth.optional(request)
+    project = await named_project(request, actor)
+    require_tracker(project, writing=False)
+    auth.bound(actor, project)
+    given = request.match_info["issue"]
+    key: int | str | None = number(given) if given.isascii() and given.isdigit() else given
+    if key is None or (isinstance(key, str) and not re.fullmatch(r"[0-9a-f]{32}", key)):
+        raise NotFound("issue")
+    issue = await issues.find(request.config_dict[DATABASE], project["project_id"], key, thread=thread)
+    require_visible(actor, project, issue)
+    return project, issue
+
+
+@routes.project("GET", "/issue/{issue}", "read-issues")
+async def view_issue(request: web.Request) -> web.Response:
+    wanted = forms.Query(request).flag("comments") is not False
+    project, issue = await _visible_issue(request, thread=wanted)
+    return reply(render.issue(render.base(request), project, issue, issue["thread"]))
+
+
+@routes.project("GET", "/issue/{issue}/comment/{comment:[0-9]+}", "read-issues")
+async def view_comment(request: web.Request) -> web.Response:
+    project, issue = await _visible_issue(request, thread=False)
+    key = number(request.match_info["comment"])
+    if key is None:
+        raise NotFound("comment")
+    found = await issues.comment(request.config_dict[DATABASE], project["project_id"], issue["number"], key)
+    shown = render.comment(render.base(request), found)
+    shown["avatar_url"] = render.avatar(found["email"], 16)
+    shown["comment_date"] = found["created_at"].strftime("%Y-%m-%d %H:%M:%S")
+    return reply(shown)
+
+
+@routes.project("POST", "/issue/{issue:[0-9]+}/comment", "comment-on-issue")
+async def comment(request: web.Request) -> web.Response:
+    actor = await auth.required(request, "issue_comment", "issue_update")
+    project = await named_project(request, actor)
+    require_tracker(project, writing=True)
+    auth.bound(actor, project)
+    key = number(request.match_info["issue"])
+    if key is None:
+        raise NotFound("issue")
+    form = await forms.form(request)
+    db = request.config_dict[DATABASE]
+    if not (form.first("comment") or "").strip():
+        # What is hidden or missing comes before what is wrong with the form.
+        require_visible(actor, project, await issues.find(db, project["project_id"], key, thread=False))
+    text = form.required("comment")
+    form.check()
+    await execute(request, actor, CommentOnIssue(project_id=project["project_id"], number=key, comment=text), seen=project)
+    caller = await users.find(db, actor.username)
+    return reply(
+        {
+            "avatar_url": render.avatar(caller["email"] if caller else None, 30),
+            "message": "Comment added",
+            "user": actor.username,
+        }
+    )

@@ -1,0 +1,140 @@
+"""Pagure's project endpoints."""
+
+import re
+from uuid import UUID
+
+from aiohttp import web
+
+from app.core import paths
+from app.core.projects import CreateProject, ForkProject
+from app.dialects.pagure import auth, forms, render
+from app.dialects.pagure.errors import Said, invalid
+from app.dialects.pagure.urls import PagureRoutes, named_project
+from app.queries import projects
+from app.queries.projects import ProjectFilter
+from app.web import DATABASE, SETTINGS, execute, finished, reply
+
+routes = PagureRoutes()
+
+NAME = re.compile(r"[a-z0-9_\[\]\\^`][a-z0-9\-_.+]*\Z", re.IGNORECASE)
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
+NAMESPACE_REFUSED = (
+    "The namespace of your project must be in the list of allowed namespaces set by the admins of this pagure "
+    "instance, or the name of a group of which you are a member."
+)
+
+
+@routes.add("POST", "/new", "create-project")
+@routes.add("POST", "/new/", "create-project")
+async def new_project(request: web.Request) -> web.Response:
+    actor = await auth.required(request, "create_project")
+    settings = request.config_dict[SETTINGS]
+    if not settings.new_projects:
+        raise Said(404, "ENEWPROJECTDISABLED")
+    form = await forms.form(request)
+    name = form.required("name")
+    if name and not (NAME.match(name) and paths.well_formed(name)):
+        form.complain("name", forms.INVALID)
+    description = form.required("description")
+    url, namespace = form.url("url"), form.optional("namespace")
+    private = form.boolean("private")
+    avatar = form.optional("avatar_email")
+    if avatar and not EMAIL.match(avatar):
+        form.complain("avatar_email", "avatar_email must be an email")
+    if namespace and namespace not in settings.pagure_namespaces and not (private and namespace == actor.username):
+        form.complain("namespace", forms.NOT_A_CHOICE)
+    form.check()
+    if form.optional("mirrored_from"):
+        raise Said(400, "EMIRRORINGDISABLED")
+    if private:
+        namespace = actor.username
+        if not settings.private_projects:
+            raise Said(400, "ENOCODE", message=NAMESPACE_REFUSED)
+    branch = form.optional("default_branch") or settings.default_branch
+    if not paths.branch_name(branch):
+        raise invalid({"default_branch": [forms.INVALID]})
+    command = CreateProject(
+        name=name,
+        description=description,
+        namespace=namespace,
+        url=url,
+        avatar_email=avatar,
+        private=private,
+        create_readme=form.boolean("create_readme"),
+        default_branch=branch,
+    )
+    task = (await execute(request, actor, command)).command_id
+    return await _answered(request, task, "Project creation queued", wait=form.wait())
+
+
+async def _answered(request: web.Request, task: UUID, message: str, *, wait: bool, queued: str = "") -> web.Response:
+    """The task's id at once, or the message once the work is done."""
+
+    location = {"Location": f"{request.config_dict[SETTINGS].url}/v1/tasks/{task}"}
+    if not wait:
+        return reply({"message": queued or message, "taskid": str(task)}, headers=location)
+    ended = await finished(request, task)
+    if ended["status"] != "succeeded":
+        raise Said(400, "ENOCODE", message=ended["error"] or "The task was cancelled")
+    return reply({"message": message}, headers=location)
+
+
+@routes.add("POST", "/fork", "fork-project")
+@routes.add("POST", "/fork/", "fork-project")
+async def fork(request: web.Request) -> web.Response:
+    actor = await auth.required(request, "fork_project")
+    form = await forms.form(request)
+    repo = form.required("repo")
+    form.check()
+    address = paths.address(repo, form.optional("namespace"), form.optional("username"))
+    parent = await projects.by_address(request.config_dict[DATABASE], address)
+    task = (await execute(request, actor, ForkProject(parent_id=parent["project_id"]))).command_id
+    name = render.fullname(parent)
+    cloned = f'Repo "{name}" cloned to "{actor.username}/{name}"'
+    return await _answered(request, task, cloned, wait=form.wait(), queued="Project forking queued")
+
+
+@routes.project("GET", "", "read-project")
+async def view_project(request: web.Request) -> web.Response:
+    project = await named_project(request, await auth.lenient(request))
+    shown = render.project(render.base(request), project)
+    if forms.Query(request).flag("expand_group"):
+        shown["group_details"] = {}
+    return reply(shown)
+
+
+@routes.add("GET", "/projects", "list-projects")
+async def list_projects(request: web.Request) -> web.Response:
+    query = forms.Query(request)
+    page = query.page()
+    wanted = ProjectFilter(
+        topics=query.all("tags"),
+        pattern=query.text("pattern"),
+        username=query.text("username"),
+        owner=query.text("owner"),
+        namespace=query.text("namespace"),
+        fork=query.flag("fork"),
+    )
+    if wanted.username and wanted.owner:
+        raise invalid()
+    short = bool(query.flag("short"))
+    found = await projects.search(request.config_dict[DATABASE], wanted, page)
+    base = render.base(request)
+    return reply(
+        {
+            "args": {
+                "fork": wanted.fork,
+                "namespace": wanted.namespace,
+                "owner": wanted.owner,
+                "page": page.number,
+                "pattern": wanted.pattern,
+                "per_page": page.size,
+                "short": short,
+                "tags": wanted.topics,
+                "username": wanted.username,
+            },
+            "pagination": render.pagination(request, found),
+            "projects": [render.short_project(row) if short else render.project(base, row) for row in found.rows],
+            "total_projects": found.total,
+        }
+    )

@@ -1,0 +1,150 @@
+"""Rows as Pagure shows them."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+from yarl import URL
+
+from app.queries.paging import Listing
+from app.web import SETTINGS
+
+Row = Mapping[str, Any]
+
+
+def stamp(at: datetime | str | None) -> str | None:
+    """Whole seconds since the epoch, as a string. Rows inside JSON carry their times as text."""
+    if at is None:
+        return None
+    moment = datetime.fromisoformat(at) if isinstance(at, str) else at
+    return str(int(moment.timestamp()))
+
+
+def user(base: str, name: str, fullname: str | None) -> dict[str, Any]:
+    path = f"user/{name}"
+    return {"name": name, "fullname": fullname or name, "url_path": path, "full_url": f"{base}/{path}"}
+
+
+def fullname(project: Row) -> str:
+    """Pagure's full name, in which forks live under `forks/`."""
+    path: str = project["path"]
+    return "forks/" + path.removeprefix("fork/") if project["forker"] else path
+
+
+def project(base: str, row: Row) -> dict[str, Any]:
+    line: list[Row] = row["line"] or []
+    shown: dict[str, Any] | None = None
+    for ancestor in reversed(line):
+        shown = _project(base, ancestor, shown)
+    return _project(base, row, shown)
+
+
+def _project(base: str, row: Row, parent: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "access_groups": {"admin": [], "collaborator": [], "commit": [], "ticket": []},
+        "access_users": {"admin": [], "collaborator": [], "commit": [], "owner": [row["owner"]], "ticket": []},
+        "close_status": [],
+        "custom_keys": [],
+        "date_created": stamp(row["created_at"]),
+        "date_modified": stamp(row["modified_at"]),
+        "description": row["description"],
+        "full_url": f"{base}/{row['path']}",
+        "fullname": fullname(row),
+        "id": row["project_id"],
+        "milestones": row["milestones"],
+        "name": row["name"],
+        "namespace": row["namespace"],
+        "parent": parent,
+        "priorities": row["priorities"],
+        "tags": row["topics"],
+        "url_path": row["path"],
+        "user": user(base, row["owner"], row["owner_fullname"]),
+    }
+
+
+def short_project(row: Row) -> dict[str, Any]:
+    return {
+        "name": row["name"],
+        "namespace": row["namespace"],
+        "description": row["description"],
+        "fullname": row["path"],
+    }
+
+
+def issue(base: str, project: Row, row: Row, thread: list[Row] | None) -> dict[str, Any]:
+    assignee = row["assignee"]
+    closer = row["closed_by"]
+    return {
+        "assignee": user(base, assignee, row["assignee_fullname"]) if assignee else None,
+        "blocks": [],
+        "close_status": row["close_status"],
+        "closed_at": stamp(row["closed_at"]),
+        "closed_by": user(base, closer, closer) if closer else None,
+        "comments": [comment(base, each) for each in thread or []],
+        "content": row["content"],
+        "custom_fields": [],
+        "date_created": stamp(row["created_at"]),
+        "depends": [],
+        "full_url": f"{base}/{project['path']}/issue/{row['number']}",
+        "id": row["number"],
+        "last_updated": stamp(row["updated_at"]),
+        "milestone": row["milestone"],
+        "priority": row["priority"],
+        "private": row["private"],
+        "related_prs": [],
+        "status": row["status"],
+        "tags": row["tags"],
+        "title": row["title"],
+        "user": user(base, row["author"], row["author_fullname"]),
+    }
+
+
+def comment(base: str, row: Row) -> dict[str, Any]:
+    return {
+        "comment": row["comment"],
+        "date_created": stamp(row["created_at"]),
+        "edited_on": None,
+        "editor": None,
+        "id": row["comment_id"],
+        "notification": False,
+        "parent": None,
+        "reactions": {},
+        "user": user(base, row["author"], row["author_fullname"]),
+    }
+
+
+def avatar(email: str | None, size: int) -> str | None:
+    if not email:
+        return None
+    digest = hashlib.sha256(email.encode()).hexdigest()
+    return f"https://seccdn.libravatar.org/avatar/{digest}?s={size}&d=retro"
+
+
+def pagination(request: web.Request, found: Listing) -> dict[str, Any]:
+    """Links to the neighbouring pages, with the query arguments of this one."""
+    page, pages = found.page, found.pages
+    origin = URL(f"{request.scheme}://{request.host}{request.rel_url.raw_path}", encoded=True)
+    kept = [
+        (name, value)
+        for name, value in request.query.items()
+        if name not in ("page", "per_page", "endpoint") and not name.startswith("_")
+    ]
+
+    def link(number: int) -> str:
+        return str(origin.with_query([("per_page", str(page.size)), *kept, ("page", str(number))]))
+
+    return {
+        "first": link(1),
+        "last": link(pages),
+        "next": link(page.number + 1) if page.number < pages else None,
+        "page": page.number,
+        "pages": pages,
+        "per_page": page.size,
+        "prev": link(page.number - 1) if page.number > 1 else None,
+    }
+
+
+def base(request: web.Request) -> str:
+    return request.config_dict[SETTINGS].url

@@ -1,0 +1,67 @@
+"""Pagure's addresses: the four forms of a project, and which route wins when several match."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from app.core import paths
+from app.core.access import Actor, require
+from app.errors import NotFound
+from app.queries import projects
+from app.web import DATABASE, Handler, Route, Routes
+
+FORMS = (
+    "/{repo}",
+    "/{namespace}/{repo}",
+    "/fork/{username}/{repo}",
+    "/fork/{username}/{namespace}/{repo}",
+)
+LARGEST = 2**31 - 1
+
+
+class PagureRoutes(Routes):
+    """A route table in which `project` stands for the four addresses of a project."""
+
+    def project(self, method: str, path: str, action: str) -> Callable[[Handler], Handler]:
+        def register(handler: Handler) -> Handler:
+            for form in FORMS:
+                self.add(method, form + path, action)(handler)
+            return handler
+
+        return register
+
+
+def arranged(routes: Iterable[Route]) -> Routes:
+    """In the order of matching: a literal segment beats a placeholder, from left to right."""
+
+    def literal_first(route: Route) -> list[bool]:
+        return ["{" in segment for segment in route.path.split("/")]
+
+    return Routes(sorted(routes, key=literal_first))
+
+
+def segment(request: web.Request, name: str) -> str | None:
+    """A part of the path, as typed. What decodes to something no name can be is not found."""
+    value = request.match_info.get(name)
+    if value is not None and ("/" in value or not value.isprintable()):
+        raise NotFound("project")
+    return value
+
+
+async def named_project(request: web.Request, actor: Actor) -> Mapping[str, Any]:
+    """The project that the path names, if the actor may see it."""
+    repo = segment(request, "repo")
+    assert repo is not None  # noqa: S101 - every form has one
+    address = paths.address(repo, segment(request, "namespace"), segment(request, "username"))
+    project = await projects.by_address(request.config_dict[DATABASE], address)
+    require(actor, "read-project", project)
+    return project
+
+
+def number(text: str) -> int | None:
+    """A number in the path; None for what cannot be the number of anything."""
+    if not (text.isascii() and text.isdigit()):
+        return None
+    value = int(text[:20])
+    return value if 0 < value <= LARGEST else None

@@ -1,0 +1,71 @@
+"""What `polyforge doctor` looks at, and what it advises."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from app.config import Settings
+from app.database import Database, database
+from app.git import store
+from app.health import SCHEMA
+from app.queries import projects, refs
+
+
+async def examine(settings: Settings, say: Callable[[str], None]) -> bool:
+    """Say of each part whether it is well, and what to do if it is not. True when all are."""
+    well = True
+
+    async def look(name: str, check: Callable[[], Awaitable[str | None]]) -> None:
+        nonlocal well
+        try:
+            trouble = await check()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, RedisError) as error:
+            trouble = f"does not answer ({type(error).__name__}). Is it running, and is its URL right?"
+        well = well and trouble is None
+        say(f"{name:10} {trouble or 'ok'}")
+
+    async def queue() -> str | None:
+        async with Redis.from_url(settings.required_redis_url()) as redis:
+            await redis.ping()
+        return None
+
+    async def storage() -> str | None:
+        place = settings.repositories
+        return None if os.access(place, os.W_OK) else f"{place} is missing or cannot be written to. Check POLYFORGE_DATA."
+
+    await look("queue", queue)
+    await look("storage", storage)
+
+    async def with_database(check: Callable[[Database], Awaitable[str | None]]) -> str | None:
+        async with database(settings.required_database_url(), 2) as db:
+            return await check(db)
+
+    await look("database", lambda: with_database(_schema))
+    await look("log=disk", lambda: with_database(lambda db: _agreement(db, settings)))
+    return well
+
+
+async def _schema(db: Database) -> str | None:
+    if await db.fetchval("select to_regclass('public.schema_version')") is None:
+        return "is empty. Run polyforge migrate."
+    found = await db.fetchval("select version from schema_version")
+    return None if found == SCHEMA else f"has schema {found}, this program wants {SCHEMA}. Run polyforge migrate."
+
+
+async def _agreement(db: Database, settings: Settings) -> str | None:
+    """Whether the refs in the log are the refs on disk."""
+    differ = []
+    for project_id in await projects.all_ids(db):
+        place = store.directory(settings.repositories, project_id)
+        known = {ref: target for ref, (target, _) in (await refs.known(db, project_id)).items() if target != refs.ZEROS}
+        if not place.exists():
+            differ.append(f"{project_id} (no directory)")
+        elif {ref: target for ref, target, _ in await asyncio.to_thread(store.refs, place)} != known:
+            differ.append(str(project_id))
+    if not differ:
+        return None
+    return f"differ for projects {', '.join(differ[:20])}. The next push to each brings its log up to date."

@@ -1,0 +1,40 @@
+"""The log for outsiders: what they may see of it, page by page."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.core.access import Actor
+from app.database import Database, Row
+from app.queries import feed
+
+@dataclass(frozen=True)
+class FeedPage:
+    """`next` is how far has been looked, hidden events included."""
+
+    rows: list[Row]
+    next: int
+    head: int
+
+
+async def page(db: Database, actor: Actor, head: int, after: int, limit: int, wanted: feed.FeedFilter) -> FeedPage:
+    rows = await feed.read(db, after, head, limit, wanted, username=actor.username, everything=actor.admin)
+    looked = rows[-1]["seq"] if len(rows) == limit else max(head, after)
+    return FeedPage(rows, looked, head)
+
+
+def shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    project = {"id": row["project_id"], "path": row["path"]} if row["project_id"] is not None else None
+    return {
+        "seq": row["seq"],
+        "id": str(row["id"]),
+        "type": row["type"],
+        "at": row["at"].isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "actor": row["actor"],
+        "project": project,
+        "subject": row["stream"],
+        "data": row["data"],
+        "command": str(row["command_id"]),
+        "cause": row["cause_id"] and str(row["cause_id"]),
+        "request": row["request"],
+    }

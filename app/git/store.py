@@ -1,0 +1,133 @@
+"""Repositories on disk: made, forked and found. Plain synchronous functions over a path; no database.
+
+A repository's directory comes from its project's id, never from a name, so renaming moves nothing and no name
+can lead outside. It is made beside its place and moved there whole, so a directory in place is complete.
+"""
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import pygit2
+
+Ref = tuple[str, str, str]  # name, object, commit
+
+OWNER_ONLY = 0o700
+
+
+def directory(root: Path, project_id: int) -> Path:
+    return root / f"{project_id % 256:02x}" / f"{project_id}.git"
+
+
+def create(
+    root: Path, project_id: int, *, head: str, readme: str | None = None, author: tuple[str, str] = ("", "")
+) -> list[Ref]:
+    """A bare repository, with one commit when there is a README. Doing it again finds it done."""
+    place = directory(root, project_id)
+    if not place.exists():
+        with _Workshop(place) as bench:
+            repository = pygit2.init_repository(str(bench), bare=True, initial_head=head)
+            _trim(bench)
+            if readme is not None:
+                _commit_readme(repository, head, readme, author)
+    return refs(place)
+
+
+def fork(root: Path, parent_id: int, project_id: int, *, head: str) -> list[Ref]:
+    """An independent copy: packs and loose objects are hard links, which nothing ever writes to again."""
+    source, place = directory(root, parent_id), directory(root, project_id)
+    if not place.exists():
+        with _Workshop(place) as bench:
+            pygit2.init_repository(str(bench), bare=True, initial_head=head)
+            _trim(bench)
+            shared = refs(source)  # before the objects: what these refs need is then there to be linked
+            _link_objects(source / "objects", bench / "objects")
+            _write_packed_refs(bench, [ref for ref in shared if not ref[0].startswith("refs/pull/")])
+    return refs(place)
+
+
+def refs(place: Path) -> list[Ref]:
+    """Every ref with its object and the commit it peels to; refs to no commit are shown as their object."""
+    repository = pygit2.Repository(str(place))
+    found = []
+    for name in repository.references:
+        reference = repository.references[name].resolve()
+        target = reference.target
+        try:
+            commit = repository[target].peel(pygit2.Commit).id
+        except (pygit2.GitError, KeyError, ValueError):
+            commit = target
+        found.append((name, str(target), str(commit)))
+    return sorted(found)
+
+
+def head(place: Path) -> str:
+    """The branch that HEAD names, there or not yet."""
+    target = pygit2.Repository(str(place)).lookup_reference("HEAD").target
+    return str(target).removeprefix("refs/heads/")
+
+
+class _Workshop:
+    """A temporary directory beside `place` that becomes it in one rename, or vanishes."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.bench = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
+
+    def __enter__(self) -> Path:
+        self.bench.parent.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
+        self.bench.mkdir(mode=OWNER_ONLY)
+        return self.bench
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            try:
+                os.rename(self.bench, self.place)
+            except OSError:
+                # Somebody else has put the same repository there first.
+                if not self.place.exists():
+                    raise
+        shutil.rmtree(self.bench, ignore_errors=True)
+
+
+def _trim(bench: Path) -> None:
+    """Sample hooks and the like are dead weight in every repository."""
+    for part in ("hooks", "info", "description"):
+        target = bench / part
+        shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(missing_ok=True)
+
+
+def _commit_readme(repository: pygit2.Repository, head: str, readme: str, author: tuple[str, str]) -> None:
+    blob = repository.create_blob(readme.encode())
+    tree = repository.TreeBuilder()
+    tree.insert("README.md", blob, pygit2.enums.FileMode.BLOB)
+    name, email = author
+    signature = pygit2.Signature(_plain(name) or "Polyforge", _plain(email) or "nobody@localhost")
+    repository.create_commit(f"refs/heads/{head}", signature, signature, "Added the README", tree.write(), [])
+
+
+def _plain(text: str) -> str:
+    """Without the characters that a commit header gives a meaning to."""
+    return "".join(c for c in text if c.isprintable() and c not in "<>").strip()
+
+
+def _link_objects(source: Path, target: Path) -> None:
+    for folder, _, names in os.walk(source):
+        here = target / Path(folder).relative_to(source)
+        here.mkdir(exist_ok=True)
+        for name in names:
+            # Files that git is still writing, and lists of other stores, are not for sharing.
+            if name.startswith("tmp_") or name in ("alternates", "http-alternates"):
+                continue
+            try:
+                os.link(Path(folder) / name, here / name)
+            except FileExistsError:
+                continue
+            except OSError:
+                shutil.copy2(Path(folder) / name, here / name)
+
+
+def _write_packed_refs(bench: Path, shared: list[Ref]) -> None:
+    lines = ["# pack-refs with: sorted\n", *(f"{target} {name}\n" for name, target, _ in shared)]
+    (bench / "packed-refs").write_text("".join(lines))

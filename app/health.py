@@ -1,0 +1,66 @@
+"""Alive, ready, and measured."""
+
+import asyncio
+import os
+
+import asyncpg
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from redis.exceptions import RedisError
+
+from app.web import DATABASE, SETTINGS, TAIL, Routes, reply
+
+SCHEMA = 1
+BUDGET = 1.0  # seconds for all of the checks
+
+routes = Routes()
+
+
+@routes.add("GET", "/healthz", "health")
+async def healthz(request: web.Request) -> web.Response:
+    """The process is alive; touches nothing."""
+    return reply({"status": "alive"})
+
+
+@routes.add("GET", "/readyz", "health")
+async def readyz(request: web.Request) -> web.Response:
+    checks = {"database": _database, "queue": _queue, "storage": _storage, "relay": _relay}
+    results = await asyncio.gather(*(_within(check(request)) for check in checks.values()))
+    found = dict(zip(checks, results, strict=True))
+    ready = all(result == "ok" for result in results)
+    return reply({"status": "ready" if ready else "not ready", "checks": found}, 200 if ready else 503)
+
+
+async def _within(check: object) -> str:
+    try:
+        async with asyncio.timeout(BUDGET):
+            return await check  # type: ignore[misc,no-any-return]
+    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, RedisError) as trouble:
+        return f"does not answer ({type(trouble).__name__})"
+
+
+async def _database(request: web.Request) -> str:
+    version = await request.config_dict[DATABASE].fetchval("select version from schema_version")
+    return "ok" if version == SCHEMA else f"has schema {version}, this program wants {SCHEMA}: run polyforge migrate"
+
+
+async def _queue(request: web.Request) -> str:
+    await request.config_dict[TAIL].redis.ping()
+    return "ok"
+
+
+async def _storage(request: web.Request) -> str:
+    place = request.config_dict[SETTINGS].repositories
+    return "ok" if await asyncio.to_thread(os.access, place, os.W_OK) else f"{place} cannot be written to"
+
+
+async def _relay(request: web.Request) -> str:
+    leading = await request.config_dict[DATABASE].fetchval(
+        "select until > now() from leases where name = 'relay'"
+    )
+    return "ok" if leading else "no relay leads: run polyforge relay"
+
+
+@routes.add("GET", "/metrics", "health")
+async def metrics(request: web.Request) -> web.Response:
+    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

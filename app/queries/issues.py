@@ -1,0 +1,150 @@
+"""What the listings ask about issues."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ARRAY, Select, Text, and_, cast, func, literal, literal_column, or_, select, text
+
+
+from app.database import Database, Row
+from app.errors import NotFound
+from app.queries.paging import Listing, Page, paginate
+from app.queries.visibility import visible_issues
+from events.tables import issues
+
+THREAD = """
+    case when issues.comments > 0 then
+        (select jsonb_agg(to_jsonb(comment) order by comment.comment_id)
+         from   issue_comments as comment
+         where  comment.project_id = issues.project_id and comment.number = issues.number)
+    end as thread
+"""
+
+
+async def find(db: Database, project_id: int, key: int | str, *, thread: bool = True) -> Row:
+    """An issue of the project by number or uid, with its comments."""
+    by = "number" if isinstance(key, int) else "uid"
+    found = await db.fetchrow(
+        f"select issues.*, {THREAD if thread else 'null as thread'} from issues where project_id = $1 and {by} = $2",
+        project_id,
+        key,
+    )
+    if found is None:
+        raise NotFound("issue")
+    return found
+
+
+async def for_comment(db: Database, project_id: int, number: int) -> tuple[Row, int]:
+    """The issue that is to be commented on, and a fresh comment id."""
+    found = await db.fetchrow(
+        "select issues.*, nextval('comment_ids') as comment_id from issues where project_id = $1 and number = $2",
+        project_id,
+        number,
+    )
+    if found is None:
+        raise NotFound("issue")
+    return found, found["comment_id"]
+
+
+async def comment(db: Database, project_id: int, number: int, comment_id: int) -> Row:
+    found = await db.fetchrow(
+        """
+        select comment.*, users.email
+        from   issue_comments as comment join users on users.username = comment.author
+        where  comment_id = $3 and project_id = $1 and number = $2
+        """,
+        project_id,
+        number,
+        comment_id,
+    )
+    if found is None:
+        raise NotFound("comment")
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class IssueFilter:
+    """What a listing is narrowed to. A tag or an assignee with a leading ! is excluded."""
+
+    status: str | None = "Open"
+    not_status: str | None = None
+    close_status: str | None = None
+    tags: list[str] = field(default_factory=list)
+    assignee: str | None = None
+    assigned: bool | None = None
+    author: str | None = None
+    milestones: list[str] = field(default_factory=list)
+    no_stones: bool | None = None
+    priority: int | None = None
+    since: datetime | None = None
+    number_like: str | None = None
+    ascending: bool = False
+
+
+def _milestones(wanted: IssueFilter) -> Any:
+    column = issues.c.milestone
+    if wanted.milestones:
+        named = column == func.any(literal(wanted.milestones, ARRAY(Text)))
+        return or_(named, column.is_(None)) if wanted.no_stones else named
+    if wanted.no_stones is None:
+        return None
+    return column.is_(None) if wanted.no_stones else column.is_not(None)
+
+
+def _people(wanted: IssueFilter) -> list[Any]:
+    column = issues.c
+    found: list[Any] = []
+    if wanted.assigned is not None:
+        found.append(column.assignee.is_not(None) if wanted.assigned else column.assignee.is_(None))
+    elif wanted.assignee and wanted.assignee.startswith("!"):
+        found.append(column.assignee.is_distinct_from(wanted.assignee[1:]))
+    elif wanted.assignee:
+        found.append(column.assignee == wanted.assignee)
+    if wanted.author:
+        found.append(column.author == wanted.author)
+    return found
+
+
+def _tags(wanted: IssueFilter) -> list[Any]:
+    plain = [tag for tag in wanted.tags if not tag.startswith("!")]
+    excluded = [tag[1:] for tag in wanted.tags if tag.startswith("!")]
+    found = []
+    if plain:
+        found.append(issues.c.tags.op("&&")(literal(plain, ARRAY(Text))))
+    if excluded:
+        found.append(~issues.c.tags.op("&&")(literal(excluded, ARRAY(Text))))
+    return found
+
+
+def narrowed(query: Select[Any], project_id: int, wanted: IssueFilter) -> Select[Any]:
+    column = issues.c
+    conditions = [column.project_id == project_id, *_people(wanted), *_tags(wanted)]
+    if wanted.status:
+        conditions.append(column.status == wanted.status)
+    if wanted.not_status:
+        conditions.append(column.status != wanted.not_status)
+    if wanted.close_status:
+        conditions.append(column.close_status == wanted.close_status)
+    milestones = _milestones(wanted)
+    if milestones is not None:
+        conditions.append(milestones)
+    if wanted.priority is not None:
+        conditions.append(column.priority == wanted.priority)
+    if wanted.since:
+        conditions.append(column.updated_at >= wanted.since)
+    if wanted.number_like:
+        conditions.append(cast(column.number, Text).contains(wanted.number_like, autoescape=True))
+    return query.where(and_(*conditions))
+
+
+async def search(
+    db: Database, project_id: int, wanted: IssueFilter, page: Page, *, username: str, everything: bool
+) -> Listing:
+    """A page of a project's issues, each with its comments, newest first."""
+    seen = visible_issues(username, everything=everything)
+    order = issues.c.number.asc() if wanted.ascending else issues.c.number.desc()
+    query = select(literal_column("issues.*"), text(THREAD)).select_from(issues)
+    query = narrowed(query, project_id, wanted).where(seen).order_by(order)
+    count = narrowed(select(func.count()).select_from(issues), project_id, wanted).where(seen)
+    return await paginate(db, query, count, page)

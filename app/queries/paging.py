@@ -1,0 +1,41 @@
+"""Page and Listing: a page of a listing, in at most two statements whatever its size."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select
+
+from app.database import Database, Row
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which page, counted from 1, and how long."""
+
+    number: int = 1
+    size: int = 20
+
+    @property
+    def offset(self) -> int:
+        return (self.number - 1) * self.size
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One page of rows and how many there are on all pages."""
+
+    rows: list[Row]
+    total: int
+    page: Page
+
+    @property
+    def pages(self) -> int:
+        return -(-self.total // self.page.size)
+
+
+async def paginate(db: Database, query: Select[Any], count: Select[Any] | int, page: Page) -> Listing:
+    """The page of `query`; `count` is the statement that counts, or the number if it is known already."""
+    total = count if isinstance(count, int) else (await db.select(count))[0][0]
+    if page.offset >= total:
+        return Listing([], total, page)
+    return Listing(await db.select(query.limit(page.size).offset(page.offset)), total, page)

@@ -1,0 +1,110 @@
+"""What the addresses and listings ask about projects."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ARRAY, Select, Text, func, literal, literal_column, select, text
+
+
+
+from app.database import Database, Row
+from app.errors import NotFound
+from app.queries.paging import Listing, Page, paginate
+from events.tables import projects
+
+# A fork shows its parent, and that its own: the whole line comes with the row.
+LINE = """
+    (select jsonb_agg(to_jsonb(line) order by array_position(projects.ancestors, line.project_id))
+     from   projects as line
+     where  line.project_id = any (projects.ancestors))
+"""
+WHOLE = f"select projects.*, case when parent_id is not null then {LINE} end as line from projects"
+
+
+async def by_id(db: Database, project_id: int) -> Row:
+    found = await db.fetchrow(f"{WHOLE} where project_id = $1", project_id)
+    if found is None:
+        raise NotFound("project")
+    return found
+
+
+async def by_address(db: Database, address: str) -> Row:
+    found = await db.fetchrow(f"{WHOLE} where address = $1", address)
+    if found is None:
+        raise NotFound("project")
+    return found
+
+
+async def next_id(db: Database, address: str) -> tuple[int, bool]:
+    """A fresh project id, and whether the address is taken already."""
+    row = await db.fetchrow(
+        "select nextval('project_ids') as id, exists (select 1 from projects where address = $1) as taken", address
+    )
+    assert row is not None  # noqa: S101 - a select without a from has one row
+    return row["id"], row["taken"]
+
+
+async def all_ids(db: Database) -> list[int]:
+    rows = await db.fetch("select project_id from projects where head is not null order by project_id")
+    return [row["project_id"] for row in rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectFilter:
+    """What a listing is narrowed to. `owner` with a leading ! means anybody else."""
+
+    topics: list[str] = field(default_factory=list)
+    pattern: str | None = None
+    username: str | None = None
+    owner: str | None = None
+    namespace: str | None = None
+    fork: bool | None = None
+
+    @property
+    def everything(self) -> bool:
+        return self == ProjectFilter()
+
+
+def like(pattern: str) -> str:
+    """A pattern with `*` for any run, as LIKE has it."""
+    escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return escaped.replace("*", "%")
+
+
+def narrowed(query: Select[Any], wanted: ProjectFilter) -> Select[Any]:
+    column = projects.c
+    query = query.where(column.private.is_(False))
+    if wanted.topics:
+        query = query.where(column.topics.op("&&")(literal(wanted.topics, ARRAY(Text))))
+    if wanted.pattern:
+        if "*" in wanted.pattern:
+            query = query.where(func.lower(column.name).like(like(wanted.pattern.lower())))
+        else:
+            query = query.where(column.name == wanted.pattern, func.lower(column.name) == wanted.pattern.lower())
+    if wanted.username:
+        query = query.where(column.owner == wanted.username)
+    if wanted.owner:
+        is_owner = column.owner == wanted.owner.removeprefix("!")
+        query = query.where(~is_owner if wanted.owner.startswith("!") else is_owner)
+    if wanted.namespace:
+        query = query.where(column.namespace == wanted.namespace)
+    if wanted.fork is not None:
+        query = query.where(column.forker.is_not(None) if wanted.fork else column.forker.is_(None))
+    return query
+
+
+async def search(db: Database, wanted: ProjectFilter, page: Page) -> Listing:
+    """Public projects by name. The unfiltered count is kept, so its first pages never count."""
+    query = narrowed(
+        select(
+            literal_column("projects.*"),
+            text(f"case when parent_id is not null then {LINE} end as line"),
+        ).select_from(projects),
+        wanted,
+    ).order_by(func.lower(projects.c.name), projects.c.project_id)
+    if wanted.everything:
+        total = await db.fetchval("select total from project_counts where visibility = 'public'") or 0
+        return await paginate(db, query, total, page)
+    return await paginate(db, query, narrowed(select(func.count()).select_from(projects), wanted), page)
+
+

@@ -1,0 +1,26 @@
+"""What may be asked about the refs of a repository; a deleted ref stays as a row of zeros, so its versions go on."""
+
+from app.database import Database, Row
+
+ZEROS = "0" * 40
+
+
+async def under(db: Database, project_id: int, prefix: str) -> list[Row]:
+    """The refs below a prefix such as 'refs/heads/', by name."""
+    return await db.fetch(
+        """
+        select   substr(ref, length($2) + 1) as name, commit
+        from     refs
+        where    project_id = $1 and starts_with(ref, $2) and object <> $3
+        order by ref collate "C"
+        """,
+        project_id,
+        prefix,
+        ZEROS,
+    )
+
+
+async def known(db: Database, project_id: int) -> dict[str, tuple[str, int]]:
+    """Every ref ever seen: where it points and the version of its stream."""
+    rows = await db.fetch("select ref, object, version from refs where project_id = $1", project_id)
+    return {row["ref"]: (row["object"], row["version"]) for row in rows}

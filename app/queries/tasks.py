@@ -1,0 +1,22 @@
+"""What may be asked about tasks."""
+
+from uuid import UUID
+
+from app.database import Database, Row
+
+
+async def find(db: Database, task_id: UUID) -> Row | None:
+    """The task, what it belongs to, and the number of the latest event about it."""
+    return await db.fetchrow(
+        """
+        select tasks.*, coalesce(numbers.seq, 0) as seq, projects.private, projects.owner
+        from   tasks
+        left join numbers using (position)
+        left join projects using (project_id)
+        where  task_id = $1
+        """,
+        task_id,
+    )
+
+
+FINAL = ("succeeded", "failed", "cancelled")

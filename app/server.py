@@ -1,0 +1,49 @@
+"""Puts database, queue, dialects and transports together."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+from redis.asyncio import Redis
+
+from app import health
+from app.config import Settings
+from app.database import database
+from app.dialects import native, pagure
+from app.tail import following
+from app.transports import smart_http
+from app.transports.push import keep_finishing
+from app.web import DATABASE, MAX_BODY, SETTINGS, TAIL, observe
+
+
+def application(settings: Settings) -> web.Application:
+    """The whole API; it opens its connections when it starts and closes them when it stops."""
+    app = web.Application(middlewares=[observe], client_max_size=MAX_BODY)
+    app[SETTINGS] = settings
+    app.cleanup_ctx.append(connections)
+    app.add_subapp(pagure.PREFIX, pagure.application())
+    app.add_subapp(native.PREFIX, native.application())
+    health.routes.mount(app)
+    smart_http.routes.mount(app)
+    return app
+
+
+async def connections(app: web.Application) -> AsyncIterator[None]:
+    settings = app[SETTINGS]
+    settings.repositories.mkdir(parents=True, exist_ok=True, mode=0o700)
+    redis = Redis.from_url(settings.required_redis_url())
+    async with (
+        contextlib.aclosing(redis),
+        database(settings.required_database_url(), settings.pool_size) as db,
+        following(db, redis) as tail,
+    ):
+        app[DATABASE] = db
+        app[TAIL] = tail
+        finishing = asyncio.create_task(keep_finishing(db, settings.repositories))
+        try:
+            yield
+        finally:
+            finishing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await finishing

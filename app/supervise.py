@@ -1,0 +1,177 @@
+"""`up`: one process that starts all the others and restarts whichever dies."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import orjson
+import uvloop
+
+from app import embedded, migrate
+from app.config import Settings
+from app.database import database
+from app.logs import configure, log
+
+PATIENCE = 15.0  # seconds for a child to stop by itself
+JOIN = "services.json"
+
+
+async def until_told(*jobs: "asyncio.Task[None]") -> None:
+    """Until SIGINT or SIGTERM, or until one of the jobs ends by itself."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    waiting = asyncio.create_task(told.wait())
+    done, _ = await asyncio.wait([waiting, *jobs], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    for job in done - {waiting}:
+        job.result()
+
+
+class Up:
+    """The forge on one machine."""
+
+    def __init__(self, settings: Settings, api_processes: int, workers: int) -> None:
+        self.settings = settings
+        self.wanted = ["serve"] * api_processes + ["relay"] + ["work"] * workers
+        self.services: list[embedded.Service] = []
+        self.children: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self.stopping = False
+
+    @staticmethod
+    def joined(settings: Settings) -> Settings:
+        """The settings with the URLs of a running `up` over the same data, if there is one."""
+        path = settings.data / JOIN
+        return settings.model_copy(update=orjson.loads(path.read_bytes())) if path.exists() else settings
+
+    def run(self) -> int:
+        configure(self.settings.log_level)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        started = time.monotonic()
+        try:
+            self._start_services()
+            token = uvloop.run(self._prepare())
+            for name in self.wanted:
+                self.children.append((name, self._spawn(name)))
+            if self._ready():
+                self._welcome(token, time.monotonic() - started)
+            self._watch()
+        except embedded.Failed as failed:
+            sys.stderr.write(f"{failed}\n")
+            return 1
+        finally:
+            self._shut_down()
+        return 0
+
+    def _start_services(self) -> None:
+        data = self.settings.data
+        data.mkdir(parents=True, exist_ok=True)
+        found: dict[str, str] = {}
+        if not self.settings.database_url:
+            self.services.append(embedded.postgres(data))
+            found["database_url"] = self.services[-1].url
+        if not self.settings.redis_url:
+            self.services.append(embedded.valkey(data))
+            found["redis_url"] = self.services[-1].url
+        self.settings = self.settings.model_copy(update=found)
+        # Other commands over the same data find the services here; it holds their passwords.
+        (data / JOIN).unlink(missing_ok=True)
+        with open(os.open(data / JOIN, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(orjson.dumps({**found, "port": self.settings.port}))
+
+    async def _prepare(self) -> str | None:
+        url = self.settings.required_database_url()
+        await migrate.migrate(url)
+        given = self.settings.admin_token.get_secret_value() if self.settings.admin_token else None
+        async with database(url, 2) as db:
+            return await migrate.first_admin(db, self.settings.admin_user, given) or given
+
+    def _environment(self) -> dict[str, str]:
+        settings = self.settings
+        return {
+            **os.environ,
+            "POLYFORGE_DATA": str(settings.data.resolve()),
+            "POLYFORGE_DATABASE_URL": settings.required_database_url(),
+            "POLYFORGE_REDIS_URL": settings.required_redis_url(),
+            "POLYFORGE_PORT": str(settings.port),
+        }
+
+    def _spawn(self, name: str) -> subprocess.Popen[bytes]:
+        with (self.settings.data / "forge.log").open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "app", name],
+                env=self._environment(),
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def _ready(self) -> bool:
+        url = f"http://{self.settings.host}:{self.settings.port}/readyz"
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and not self.stopping:
+            try:
+                with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own API
+                    if answer.status == 200:
+                        return True
+            except OSError:
+                time.sleep(0.05)
+            if any(child.poll() is not None for _, child in self.children):
+                raise embedded.Failed(f"A part of the forge ended at once; see {self.settings.data / 'forge.log'}")
+        return False
+
+    def _watch(self) -> None:
+        while not self.stopping:
+            for n, (name, child) in enumerate(self.children):
+                if child.poll() is not None and not self.stopping:
+                    log.warning("restarting", part=name, code=child.returncode)
+                    self.children[n] = (name, self._spawn(name))
+            for service in self.services:
+                if service.process.poll() is not None and not self.stopping:
+                    raise embedded.Failed(f"{service.name} has ended; see its log in {self.settings.data}")
+            time.sleep(0.2)
+
+    def _stop(self, *_: object) -> None:
+        self.stopping = True
+
+    def _shut_down(self) -> None:
+        for _, child in self.children:
+            if child.poll() is None:
+                child.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + PATIENCE
+        for _, child in self.children:
+            try:
+                child.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        for service in reversed(self.services):
+            service.stop()
+        (self.settings.data / JOIN).unlink(missing_ok=True)
+
+    def _welcome(self, token: str | None, seconds: float) -> None:
+        url, user = self.settings.url, self.settings.admin_user
+        shown = token or "$TOKEN"
+        host = url.partition("://")[2]
+        sys.stdout.write(
+            f"""Polyforge is ready at {url} ({seconds:.1f} s). Logs: {Path(self.settings.data) / "forge.log"}
+{f"The token of {user}: {token}" if token else f"The token of {user} was shown at the first start; `polyforge token add {user}` makes another."}
+
+  # create a project, watch its task, push to it, list it
+  curl -H 'Authorization: token {shown}' -d name=hello -d description=Hello -d wait=False {url}/api/0/new
+  curl -H 'Authorization: token {shown}' '{url}/v1/tasks/TASKID?wait=30'
+  git push http://{user}:{shown}@{host}/hello.git HEAD:main
+  curl '{url}/api/0/projects?per_page=20'
+
+Ctrl-C stops everything.
+"""
+        )
+        sys.stdout.flush()

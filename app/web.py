@@ -1,0 +1,154 @@
+"""What every HTTP handler uses: the keys of the application, routes with their actions, bodies, execute."""
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+import structlog
+from aiohttp import web
+
+from app.config import Settings
+from app.core import commands
+from app.core.access import ACTIONS, Actor
+from app.core.commands import Command, Outcome
+from app.database import Database
+from app.errors import NotFound
+from app.logs import log
+from app.metrics import REQUESTS
+from app.queries import tasks
+from app.tail import Tail
+
+DATABASE = web.AppKey("database", Database)
+SETTINGS = web.AppKey("settings", Settings)
+TAIL = web.AppKey("tail", Tail)
+REQUEST_ID = web.RequestKey("request_id", str)
+DIALECT = web.RequestKey("dialect", str)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+VISIBLE = re.compile(r"[!-~]{1,128}\Z")
+MAX_BODY = 4 << 20  # bytes; git routes stream and have a limit of their own
+
+
+@dataclass(frozen=True)
+class Route:
+    """One line of a dialect's route table. `action` is the rule in core/access.py that it stands under."""
+
+    method: str
+    path: str
+    action: str
+    handler: Handler
+
+
+class Routes(list[Route]):
+    """A route table; a route that names no known action cannot be written down."""
+
+    def add(self, method: str, path: str, action: str) -> Callable[[Handler], Handler]:
+        if action not in ACTIONS:
+            raise LookupError(f"{method} {path} declares no known action: {action!r}")
+
+        def register(handler: Handler) -> Handler:
+            self.append(Route(method, path, action, handler))
+            return handler
+
+        return register
+
+    def mount(self, app: web.Application) -> None:
+        for route in self:
+            if route.method == "GET":
+                app.router.add_get(route.path, route.handler)
+            else:
+                app.router.add_route(route.method, route.path, route.handler)
+
+
+def reply(
+    body: Any, status: int = 200, *, headers: Mapping[str, str] | None = None, media: str = "application/json"
+) -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, headers=headers, content_type=media, charset="utf-8")
+
+
+async def json_object(request: web.Request) -> dict[str, Any]:
+    """The body as a JSON object. Raises ValueError when it is anything else."""
+    body = orjson.loads(await request.read())
+    if not isinstance(body, dict):
+        raise ValueError("not an object")
+    return body
+
+
+async def execute(
+    request: web.Request, actor: Actor, command: Command, *, seen: Mapping[str, Any] | None = None
+) -> Outcome:
+    """Carry out a command in the name of this request, and ring the relay."""
+    outcome = await commands.execute(
+        request.config_dict[DATABASE],
+        actor,
+        command,
+        command_id=uuid.uuid4(),
+        request=request[REQUEST_ID],
+        seen=seen,
+    )
+    request.config_dict[TAIL].ring()
+    return outcome
+
+
+async def finished(
+    request: web.Request, task_id: UUID, seconds: float | None = None, *, after: int | None = None
+) -> Mapping[str, Any]:
+    """The task once it has ended or moved past `after`, or as it stands when the time is up."""
+    db, tail = request.config_dict[DATABASE], request.config_dict[TAIL]
+    deadline = None if seconds is None else time.monotonic() + seconds
+    with tail.about(task_id) as news:
+        while True:
+            news.clear()
+            task = await tasks.find(db, task_id)
+            if task is None:
+                raise NotFound("task")
+            if task["status"] in tasks.FINAL or (after is not None and task["seq"] > after):
+                return task
+            if not await _hears(news, deadline):
+                return task
+
+
+async def _hears(news: asyncio.Event, deadline: float | None) -> bool:
+
+
+    try:
+        async with asyncio.timeout(None if deadline is None else max(0.0, deadline - time.monotonic())):
+            await news.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def request_id(request: web.BaseRequest) -> str:
+    """The client's own, if it is one that may stand in a log; else a new one."""
+    given = request.headers.get("X-Request-Id", "")
+    return given if VISIBLE.match(given) else uuid.uuid4().hex
+
+
+@web.middleware
+async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Outermost: the request id, one log line and one measurement per request."""
+    request[REQUEST_ID] = request_id(request)
+    started = time.perf_counter()
+    status = 500
+    with structlog.contextvars.bound_contextvars(request=request[REQUEST_ID]):
+        try:
+            response = await handler(request)
+            status = response.status
+            if not response.prepared:
+                response.headers["X-Request-Id"] = request[REQUEST_ID]
+                response.headers["X-Content-Type-Options"] = "nosniff"
+            return response
+        except web.HTTPException as refused:
+            status = refused.status
+            raise
+        finally:
+            seconds = time.perf_counter() - started
+            REQUESTS.labels(request.get(DIALECT, ""), request.method, str(status)).observe(seconds)
+            log.info("request", method=request.method, path=request.path, status=status, ms=round(seconds * 1000, 1))

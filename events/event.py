@@ -1,0 +1,61 @@
+"""Event and Fact: what may happen, and that it did."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+TYPES: dict[str, "type[Event]"] = {}
+
+
+class Event:
+    """Something that can happen. Subclasses are frozen dataclasses of plain JSON values.
+
+    `type` is the name the world knows it by, dotted and in the past tense.
+    `decides` says that it changes what may be decided about its project, so that a
+    command that was weighed against the old state is weighed again.
+    """
+
+    type: ClassVar[str]
+    decides: ClassVar[bool] = False
+
+    def __init_subclass__(cls, *, type: str, decides: bool = False) -> None:
+        cls.type = type
+        cls.decides = decides
+        TYPES[type] = cls
+
+    @property
+    def stream(self) -> str:
+        """The story this event continues; versions count within it."""
+        raise NotImplementedError
+
+    @property
+    def project(self) -> int | None:
+        """The project whose story this is part of."""
+        return getattr(self, "project_id", None)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """An event that did happen, as the log holds it. `seq` is 0 until it has been numbered."""
+
+    seq: int
+    position: int
+    id: UUID
+    stream: str
+    version: int
+    type: str
+    data: dict[str, Any]
+    actor: str
+    project_id: int | None
+    command_id: UUID
+    cause: int | None
+    request: str
+    at: datetime
+
+    @property
+    def event(self) -> Event:
+        """The event in today's words."""
+        cls = TYPES[self.type]
+        known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+        return cls(**{key: value for key, value in self.data.items() if key in known})

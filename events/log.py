@@ -1,0 +1,238 @@
+"""The log: append, number, read. The only code that touches the events table."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from events.event import Event, Fact
+from events.projections import folding
+
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+MAY_BE_DECIDED = """
+    select 1
+    from   projects
+    where  project_id = $8
+    and    revision = coalesce($9, revision)
+    for no key update
+"""
+
+
+class Conflict(Exception):
+    """The state that a decision rested on has changed meanwhile: decide again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Append:
+    """What goes into the log with one event.
+
+    `revision` is the project's revision that the decision rested on; None asks for no check.
+    """
+
+    event: Event
+    version: int
+    actor: str
+    command_id: UUID
+    request: str = ""
+    cause: int | None = None
+    revision: int | None = None
+    anchored: bool = True
+
+
+@cache
+def _statement(type: str, *, anchored: bool, decides: bool, with_command: bool, answer: bool) -> str:
+    """One statement that stores the command, its event and the event's rows.
+
+    The project's row is locked first, so that within a project the order of positions, of
+    transaction ids and of row changes is one and the same; that is what lets a rebuild in log
+    order arrive at the very rows.
+    """
+    parts = []
+    if anchored:
+        parts.append(f"anchor as ({MAY_BE_DECIDED})")
+    source = "from anchor" if anchored else "where $8::bigint is not distinct from $8 and $9::bigint is null"
+    if with_command:
+        parts.append(f"""command as (
+            insert into commands (id, name, body, actor, request)
+            select $5, $10, $11::jsonb, $4, $6 {source}
+        )""")
+    parts.append(f"""event as (
+        insert into events (stream, version, type, data, actor, command_id, request, cause, project_id)
+        select $1, $2, '{type}', $3::jsonb, $4, $5, $6, $7, $8 {source}
+        {"on conflict on constraint one_answer_per_cause do nothing" if answer else ""}
+        returning *
+    )""")
+    projections, count = folding(type)
+    row = "to_jsonb(projection_0)" if count else "null"
+    join = "left join projection_0 on true" if count and "returning" in projections.split("projection_1")[0] else ""
+    if not join:
+        row = "null"
+    return f"""with {", ".join(parts)}{projections}
+        select event.position, event.at, {row} as row
+        from   event {join}"""
+
+
+async def append(db: Connection, entry: Append, command: tuple[str, bytes] | None = None) -> asyncpg.Record | None:
+    """Store one event, its rows and, if given, its command (name and JSON body) in one statement.
+
+    Returns position, time and the first projection's row, or None when an answer to the same cause is
+    already there. Raises Conflict when the decision has to be made again.
+    """
+    event = entry.event
+    anchored = entry.anchored and event.project is not None
+    statement = _statement(
+        event.type,
+        anchored=anchored,
+        decides=event.decides,
+        with_command=command is not None,
+        answer=entry.cause is not None,
+    )
+    arguments: list[Any] = [
+        event.stream,
+        entry.version,
+        orjson.dumps(event).decode(),
+        entry.actor,
+        entry.command_id,
+        entry.request,
+        entry.cause,
+        event.project,
+        entry.revision,
+    ]
+    if command is not None:
+        arguments += [command[0], command[1].decode()]
+    try:
+        stored = await db.fetchrow(statement, *arguments)
+    except asyncpg.UniqueViolationError as clash:
+        if clash.constraint_name == "commands_pkey":
+            raise
+        raise Conflict(clash.constraint_name) from clash
+    except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as clash:
+        raise Conflict(str(clash.sqlstate)) from clash
+    if stored is None and entry.cause is None:
+        raise Conflict("revision")
+    return stored
+
+
+UNNUMBERED = """
+    from     events
+    where    events.txid >= $1::text::xid8
+    and      not exists (select 1 from numbers where numbers.position = events.position)
+"""
+
+# Transaction ids do not survive a dump: one that this cluster has not reached yet belongs to a restored,
+# long settled row, and those come first.
+NUMBER = f"""
+    with settled as (
+        select   events.position, events.type
+        {UNNUMBERED}
+        and      (events.txid < pg_snapshot_xmin(pg_current_snapshot())
+                  or events.txid >= pg_snapshot_xmax(pg_current_snapshot()))
+        order by events.txid >= pg_snapshot_xmax(pg_current_snapshot()) desc, events.txid, events.position
+        limit    $2
+    ), placed as (
+        select   position, type, row_number() over (order by ordinality) as place
+        from     (select position, type, row_number() over () as ordinality from settled) as in_order
+    ), numbered as (
+        insert into numbers (seq, position)
+        select (select coalesce(max(seq), 0) from numbers) + place, position
+        from   placed
+        returning seq, position
+    )
+    select   numbered.seq, numbered.position, placed.type
+    from     numbered join placed using (position)
+    order by seq
+"""
+
+FACTS = """
+    select   numbers.seq, events.position, events.id, events.stream, events.version, events.type, events.data,
+             events.actor, events.project_id, events.command_id, events.cause, events.request, events.at
+    from     numbers join events using (position)
+"""
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """An event that has just got its number."""
+
+    seq: int
+    position: int
+    type: str
+
+
+async def settled_before(db: Connection) -> str:
+    """Every transaction below this id has ended: what it wrote is there to be seen."""
+    floor: str = await db.fetchval("select pg_snapshot_xmin(pg_current_snapshot())::text")
+    return floor
+
+
+async def oldest_unnumbered(db: Connection, floor: str) -> float | None:
+    """Age in seconds of the oldest event that waits for its number; None when none does."""
+    age: float | None = await db.fetchval(f"select extract(epoch from now() - min(events.at))::float {UNNUMBERED}", floor)
+    return age
+
+
+async def number(db: Connection, floor: str, limit: int = 1000) -> list[Numbered]:
+    """Give settled events their dense numbers, in the order (transaction id, position).
+
+    A sequence hands out positions before commit, so following positions would lose a slow writer's event.
+    `floor` is a transaction id below which everything is numbered already. The caller is the only one to number.
+    """
+    return [Numbered(*row) for row in await db.fetch(NUMBER, floor, limit)]
+
+
+async def head(db: Connection) -> int:
+    """The number of the newest numbered event; 0 when there is none."""
+    newest: int | None = await db.fetchval("select max(seq) from numbers")
+    return newest or 0
+
+
+async def read(db: Connection, after: int, limit: int = 500) -> list[Fact]:
+    """The next facts after this number, in order."""
+    rows = await db.fetch(f"{FACTS} where numbers.seq > $1 order by numbers.seq limit $2", after, limit)
+    return [fact(row) for row in rows]
+
+
+async def commands_after(db: Connection, after: int, limit: int = 1000) -> list[tuple[int, UUID]]:
+    """Which commands the next numbers belong to: all that a waiter needs to know."""
+    rows = await db.fetch(
+        """
+        select   numbers.seq, events.command_id
+        from     numbers join events using (position)
+        where    numbers.seq > $1
+        order by numbers.seq
+        limit    $2
+        """,
+        after,
+        limit,
+    )
+    return [(row["seq"], row["command_id"]) for row in rows]
+
+
+async def at_position(db: Connection, position: int) -> Fact | None:
+    """One fact, numbered or not."""
+    row = await db.fetchrow(
+        FACTS.replace("from     numbers join events using (position)", "from events left join numbers using (position)")
+        + " where events.position = $1",
+        position,
+    )
+    return fact(row) if row else None
+
+
+async def everything(db: Connection, after: int = 0) -> AsyncIterator[Fact]:
+    """Every numbered fact after this one, a page at a time."""
+    while facts := await read(db, after):
+        for each in facts:
+            yield each
+        after = facts[-1].seq
+
+
+def fact(row: asyncpg.Record) -> Fact:
+    """A row of the log as a Fact."""
+    values = dict(row)
+    values["seq"] = values["seq"] or 0
+    return Fact(**values)

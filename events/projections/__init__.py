@@ -1,0 +1,42 @@
+"""The only code that writes read tables: for each type of event, the SQL that folds it in.
+
+A projection is the text of one data-modifying statement that reads the event from a relation
+named `event` (a row of the table `events`). The same text serves twice: while an event is being
+recorded, as a common table expression of the statement that appends it, and in a rebuild, over the
+event read back from the log. So there is no second way to write a row.
+
+The statements of one event run on one snapshot, so no two of them may write the same row.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+
+from events.event import TYPES, Event
+
+PROJECTIONS: dict[str, list[str]] = {}
+NOUNS = ("users", "projects", "repositories", "issues", "tasks")
+
+
+def on(*happened: type[Event]) -> Callable[[str], str]:
+    """Register a statement for these events; the first one registered returns the row it made."""
+
+    def register(statement: str) -> str:
+        for event in happened:
+            PROJECTIONS.setdefault(event.type, []).append(statement.strip())
+        return statement
+
+    return register
+
+
+def folding(type: str) -> tuple[str, int]:
+    """The projections of this type as common table expressions, and how many they are."""
+    statements = PROJECTIONS.get(type, [])
+    parts = [f",\nprojection_{n} as (\n{statement}\n)" for n, statement in enumerate(statements)]
+    return "".join(parts), len(statements)
+
+
+for noun in NOUNS:
+    import_module(f"events.projections.{noun}")
+
+unknown = PROJECTIONS.keys() - TYPES.keys()
+assert not unknown, unknown  # noqa: S101 - a misspelt type would silently project nothing

@@ -1,0 +1,103 @@
+"""Replay the log into fresh tables beside the live ones, then swap. Writers wait only for the last few events."""
+
+import asyncio
+from collections.abc import Callable
+from functools import cache
+
+import asyncpg
+
+from events.projections import folding
+
+BATCH = 500
+TRIES = 20
+
+TABLES = """
+    select c.relname
+    from   pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where  n.nspname = 'live' and c.relkind = 'r'
+    order by c.relname
+"""
+# Numbered events first, in their order; then, once nobody writes, those that were not numbered yet.
+NUMBERED = """
+    select   numbers.seq, events.position, events.type
+    from     numbers join events using (position)
+    where    numbers.seq > $1
+    order by numbers.seq
+    limit    $2
+"""
+UNNUMBERED = """
+    select   events.position, events.type
+    from     events
+    where    not exists (select 1 from numbers where numbers.position = events.position)
+    order by events.txid, events.position
+"""
+
+
+@cache
+def _replay(type: str) -> str | None:
+    """The projections of an event, over the event as the log has it."""
+    parts, count = folding(type)
+    if not count:
+        return None
+    return f"with event as (select * from events where position = $1){parts} select 1"
+
+
+async def rebuild(pool: asyncpg.Pool, progress: Callable[[int, int], None] = lambda done, of: None) -> int:
+    """Returns the number of events replayed."""
+    for attempt in range(TRIES):
+        try:
+            async with pool.acquire() as connection:
+                await connection.execute("set search_path = rebuilt, public")
+                try:
+                    return await _rebuild(connection, progress)
+                finally:
+                    await connection.execute("set search_path = live, public")
+        except (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError):
+            # A writer held one table and wanted another: let it go first and begin again.
+            await asyncio.sleep(0.1 * (attempt + 1))
+    raise TimeoutError("The read tables were never free for the swap.")
+
+
+async def _rebuild(db: asyncpg.Connection, progress: Callable[[int, int], None]) -> int:
+    tables = [row["relname"] for row in await db.fetch(TABLES)]
+    await db.execute("drop schema if exists rebuilt cascade; create schema rebuilt")
+    for table in tables:
+        await db.execute(f"create table rebuilt.{table} (like live.{table} including all)")
+    done, seq = 0, 0
+    while True:
+        head = await db.fetchval("select count(*) from numbers")
+        seq, replayed = await _numbered(db, seq)
+        done += replayed
+        progress(done, head)
+        if not replayed:
+            break
+    async with db.transaction():
+        await db.execute("set local lock_timeout = '2s'")
+        # Taken together, so that no writer is left between two of them; readers wait for an instant.
+        names = ", ".join(f"live.{table}" for table in tables)
+        await db.execute(f"lock table {names}, events, numbers in access exclusive mode")
+        while True:
+            seq, replayed = await _numbered(db, seq)
+            done += replayed
+            if not replayed:
+                break
+        for row in await db.fetch(UNNUMBERED):
+            await _fold(db, row["position"], row["type"])
+            done += 1
+        await db.execute("alter schema live rename to replaced")
+        await db.execute("alter schema rebuilt rename to live")
+        await db.execute("drop schema replaced cascade")
+    return done
+
+
+async def _numbered(db: asyncpg.Connection, seq: int) -> tuple[int, int]:
+    rows = await db.fetch(NUMBERED, seq, BATCH)
+    for row in rows:
+        await _fold(db, row["position"], row["type"])
+    return (rows[-1]["seq"] if rows else seq), len(rows)
+
+
+async def _fold(db: asyncpg.Connection, position: int, type: str) -> None:
+    statement = _replay(type)
+    if statement:
+        await db.execute(statement, position)

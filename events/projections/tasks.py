@@ -1,0 +1,49 @@
+"""Tasks: where the work behind a command stands."""
+
+from events.projections import on
+from events.projects import ProjectCreated, ProjectForked
+from events.repositories import RepositoryCreated
+from events.tasks import TaskFailed, TaskStarted
+
+
+def queued(kind: str) -> str:
+    """A task that waits for a worker."""
+    return f"""
+        insert into tasks (task_id, kind, actor, project_id, result, position, created_at)
+        select event.command_id, '{kind}', event.actor, event.project_id, event.data ->> 'path',
+               event.position, event.at
+        from   event
+    """
+
+
+on(ProjectCreated)(queued("create-project"))
+on(ProjectForked)(queued("fork-project"))
+
+on(TaskStarted)("""
+    update tasks
+    set    status = 'running', stage = 'repository', percent = 0,
+           attempts = (event.data ->> 'attempt')::int, started_at = coalesce(tasks.started_at, event.at),
+           position = event.position
+    from   event
+    where  tasks.task_id = event.command_id
+    and    tasks.ended_at is null
+    returning tasks.*
+""")
+
+on(RepositoryCreated)("""
+    update tasks
+    set    status = 'succeeded', stage = null, percent = 100, ended_at = event.at, position = event.position
+    from   event
+    where  tasks.task_id = event.command_id
+    and    tasks.ended_at is null
+""")
+
+on(TaskFailed)("""
+    update tasks
+    set    status = 'failed', stage = null, error = event.data ->> 'reason', ended_at = event.at,
+           position = event.position
+    from   event
+    where  tasks.task_id = event.command_id
+    and    tasks.ended_at is null
+    returning tasks.*
+""")

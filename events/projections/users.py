@@ -1,0 +1,27 @@
+"""Users and their tokens, as logins and listings see them."""
+
+from events.projections import on
+from events.users import TokenIssued, TokenRevoked, UserCreated
+
+on(UserCreated)("""
+    insert into users (username, fullname, email, admin, created_at)
+    select it.username, it.fullname, it.email, it.admin, event.at
+    from   event, jsonb_populate_record(null::users, event.data) as it
+    returning *
+""")
+
+on(TokenIssued)("""
+    insert into tokens (token_id, username, prefix, description, acls, project_id, expires_at, created_at)
+    select it.token_id, it.username, it.prefix, it.description, it.acls,
+           (event.data ->> 'token_project')::bigint, it.expires_at, event.at
+    from   event, jsonb_populate_record(null::tokens, event.data) as it
+    returning *
+""")
+
+on(TokenRevoked)("""
+    update tokens
+    set    revoked_at = event.at
+    from   event
+    where  tokens.token_id = (event.data ->> 'token_id')::uuid
+    returning tokens.*
+""")

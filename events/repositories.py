@@ -1,0 +1,34 @@
+"""What can happen to the git repository of a project."""
+
+from dataclasses import dataclass
+
+from events.event import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepositoryCreated(Event, type="repository.created"):
+    """The repository is on disk. `refs` are `[ref, object, commit]`, as a fork or README made them."""
+
+    project_id: int
+    path: str
+    head: str
+    refs: list[list[str]]
+
+    @property
+    def stream(self) -> str:
+        return f"project-{self.project_id}/repository"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefUpdated(Event, type="ref.updated"):
+    """A ref moved from `old` to `new`; forty zeros mean that it was not or no longer is there."""
+
+    project_id: int
+    ref: str
+    old: str
+    new: str
+    commit: str
+
+    @property
+    def stream(self) -> str:
+        return f"ref-{self.project_id}/{self.ref}"

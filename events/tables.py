@@ -1,0 +1,41 @@
+"""The read tables of schema.sql, named for queries that are put together."""
+
+from sqlalchemy import ARRAY, BigInteger, Boolean, DateTime, Integer, Text, column, table
+from sqlalchemy.dialects.postgresql import JSONB
+
+projects = table(
+    "projects",
+    column("project_id", BigInteger),
+    column("address", Text),
+    column("path", Text),
+    column("owner", Text),
+    column("owner_fullname", Text),
+    column("name", Text),
+    column("namespace", Text),
+    column("forker", Text),
+    column("parent_id", BigInteger),
+    column("ancestors", ARRAY(BigInteger)),
+    column("description", Text),
+    column("private", Boolean),
+    column("topics", ARRAY(Text)),
+    column("settings", JSONB),
+    column("milestones", JSONB),
+    column("priorities", JSONB),
+    column("created_at", DateTime(timezone=True)),
+    column("modified_at", DateTime(timezone=True)),
+)
+
+issues = table(
+    "issues",
+    column("project_id", BigInteger),
+    column("number", Integer),
+    column("status", Text),
+    column("close_status", Text),
+    column("author", Text),
+    column("assignee", Text),
+    column("private", Boolean),
+    column("tags", ARRAY(Text)),
+    column("milestone", Text),
+    column("priority", Integer),
+    column("updated_at", DateTime(timezone=True)),
+)

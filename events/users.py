@@ -1,0 +1,44 @@
+"""What can happen to a user and to the tokens that speak for one."""
+
+from dataclasses import dataclass
+
+from events.event import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserCreated(Event, type="user.created"):
+    username: str
+    fullname: str
+    email: str
+    admin: bool
+
+    @property
+    def stream(self) -> str:
+        return f"user-{self.username}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenIssued(Event, type="token.issued"):
+    """The secret itself is never in the log: `prefix` is what its owner recognises it by."""
+
+    token_id: str
+    username: str
+    prefix: str
+    description: str
+    acls: list[str] | None
+    token_project: int | None
+    expires_at: str | None
+
+    @property
+    def stream(self) -> str:
+        return f"token-{self.token_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenRevoked(Event, type="token.revoked"):
+    token_id: str
+    username: str
+
+    @property
+    def stream(self) -> str:
+        return f"token-{self.token_id}"

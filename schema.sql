@@ -1,0 +1,273 @@
+-- The whole database as it is today, read top to bottom.
+--
+-- Two schemas. `public` holds what is true: commands, the log, its numbering, secrets, leases.
+-- `live` holds the read tables, which are nothing but the log told again: `polyforge rebuild`
+-- fills a twin of `live` from the log and swaps it in. Every connection's search_path is
+-- `live, public`.
+
+-- ---------------------------------------------------------------- the record (events/log.py)
+
+-- What people asked for. The id doubles as the task id a client may poll.
+create table commands (
+    id      uuid        primary key,
+    name    text        not null,                    -- 'open-issue'
+    body    jsonb       not null,
+    actor   text        not null,                    -- a username, or '' for the forge itself
+    request text        not null default '',         -- the request id that carried it
+    at      timestamptz not null default now()
+);
+
+-- What happened because of it. Rows are added, never changed.
+create table events (
+    position   bigint      generated always as identity primary key,
+    txid       xid8        not null default pg_current_xact_id(),
+    id         uuid        not null default uuidv7(),
+    stream     text        not null,                 -- 'issue-7/12': one story, told in versions
+    version    int         not null check (version > 0),
+    type       text        not null,                 -- 'issue.opened'
+    data       jsonb       not null,
+    actor      text        not null,
+    project_id bigint,                               -- whose story it is part of; null for users
+    command_id uuid        not null references commands,
+    cause      bigint      references events,        -- the event this one answers, if a worker wrote it
+    request    text        not null default '',
+    at         timestamptz not null default now(),
+    constraint one_event_per_version unique (stream, version),
+    constraint one_answer_per_cause  unique (cause, stream, type)
+);
+
+-- An event is a fact: nobody may change or remove one.
+create function refuse_to_rewrite_history() returns trigger language plpgsql as $$
+begin
+    raise exception 'events are added, never changed';
+end $$;
+
+create trigger events_are_never_changed
+    before update or delete on events
+    for each row execute function refuse_to_rewrite_history();
+
+-- The one total order: a dense number for every settled event. The leading relay writes it.
+create table numbers (
+    seq      bigint primary key check (seq > 0),
+    position bigint not null unique references events
+);
+
+-- What has not been numbered yet stays small, so the relay finds it by this index alone.
+create index events_by_transaction on events (txid, position);
+
+-- ---------------------------------------------------------------- work (workers/)
+
+-- Who does what only one may do: 'relay'. The token fences off a holder that lost its lease.
+create table leases (
+    name   text        primary key,
+    holder text        not null,
+    token  bigint      not null default 1,
+    until  timestamptz not null
+);
+
+-- What is due: one row per event and reaction, written in the transaction that numbers the event.
+create table work (
+    position    bigint      not null references events,
+    reaction    text        not null,                -- 'create-repository'
+    queue       text        not null,                -- 'git' or 'delivery'
+    attempts    int         not null default 0,      -- also the fencing token of the present lease
+    due_at      timestamptz not null default now(),
+    lease_until timestamptz,                         -- null: nobody is at it
+    done_at     timestamptz,
+    primary key (position, reaction)
+);
+
+-- For the sweep, which looks only at what is still open.
+create index open_work on work (due_at) where done_at is null;
+
+-- Pushes that git may have finished and the log does not know of yet. Whoever dies in between leaves a row
+-- behind, and its refs are looked at again when the lease has run out (app/transports/push.py).
+create table open_pushes (
+    push_id     uuid        primary key,
+    project_id  bigint      not null,
+    actor       text        not null,
+    lease_until timestamptz not null
+);
+
+-- ---------------------------------------------------------------- secrets (app/core/credentials.py)
+
+-- Secrets are hashed and live here alone: the log knows a token's id and prefix, never its hash.
+create table passwords (
+    username text primary key,
+    hash     text not null                           -- argon2id
+);
+
+create table token_secrets (
+    hash     bytea primary key,                      -- SHA-256 of the token
+    token_id uuid  not null unique
+);
+
+-- The first answer to a request that carried an Idempotency-Key, kept for a day.
+create table idempotency_keys (
+    principal  text        not null,
+    key        text        not null,
+    request    bytea       not null,                 -- SHA-256 of method, path and body
+    status     int,                                  -- null while the first request is in flight
+    headers    jsonb,
+    body       bytea,
+    at         timestamptz not null default now(),
+    primary key (principal, key),
+    constraint answered_whole check ((status is null) = (body is null))
+);
+
+-- Which schema this is; `polyforge migrate` brings an older one here.
+create table schema_version (version int not null);
+insert into schema_version values (1);
+
+-- Project ids are handed out before the event that uses them is written; gaps do no harm.
+create sequence project_ids;
+create sequence comment_ids;
+
+-- ================================================================ read tables (events/projections/)
+
+create schema live;
+set search_path = live, public;
+
+-- events/projections/users.py
+create table users (
+    username   text        primary key,
+    fullname   text        not null,
+    email      text        not null,
+    admin      boolean     not null,
+    created_at timestamptz not null
+);
+create unique index one_user_per_email on users (lower(email));
+
+create table tokens (
+    token_id    uuid        primary key,
+    username    text        not null,
+    prefix      text        not null,                -- 'pf_Ab3dE': enough to recognise it by
+    description text        not null,
+    acls        text[],                              -- null: everything its user may do
+    project_id  bigint,                              -- null: any project
+    expires_at  timestamptz,
+    revoked_at  timestamptz,
+    created_at  timestamptz not null
+);
+create index tokens_of_a_user on tokens (username, token_id);
+
+-- events/projections/projects.py
+create table projects (
+    project_id     bigint      primary key,
+    address        text        not null,             -- how it is looked up: 'fork/ann/' || lower('ns/name')
+    path           text        not null,             -- '[fork/ann/][ns/]name'
+    owner          text        not null,
+    owner_fullname text        not null,
+    name           text        not null,
+    namespace      text,
+    forker         text,                             -- null unless it is a fork made the Pagure way
+    parent_id      bigint,
+    ancestors      bigint[]    not null default '{}', -- the parent first, then its parent, …
+    description    text        not null,
+    url            text,
+    avatar_email   text,
+    private        boolean     not null,
+    topics         text[]      not null default '{}',
+    settings       jsonb       not null default '{}', -- what differs from the defaults
+    milestones     jsonb       not null default '{}',
+    priorities     jsonb       not null default '{}',
+    last_number    int         not null default 0,   -- of issues and pull requests, which share one counter
+    revision       bigint      not null,             -- the last event that changed what may be decided here
+    head           text,                             -- 'main'; null until the repository exists
+    default_branch text        not null,
+    storage        text        not null default 'default',
+    created_at     timestamptz not null,
+    modified_at    timestamptz not null,
+    constraint forks_have_a_parent check (forker is null or parent_id is not null)
+);
+create unique index one_project_per_address on projects (address);
+create index projects_by_name on projects (lower(name), project_id);
+create index projects_of_an_owner on projects (owner, lower(name), project_id);
+create index projects_of_a_namespace on projects (namespace, lower(name), project_id);
+create index projects_by_topic on projects using gin (topics);
+
+-- Listings count what everybody may see on every page, so the count is kept.
+create table project_counts (
+    visibility text   primary key,                   -- 'public' or 'private'
+    total      bigint not null
+);
+
+-- events/projections/repositories.py
+create table refs (
+    project_id bigint not null,
+    ref        text   not null,                      -- 'refs/heads/main'
+    object     text   not null,                      -- what the ref points at
+    commit     text   not null,                      -- the same, peeled
+    version    int    not null,                      -- of the stream 'ref-<project>/<ref>'
+    primary key (project_id, ref)
+);
+
+-- events/projections/issues.py
+create table issues (
+    project_id      bigint      not null,
+    number          int         not null,
+    uid             text        not null,            -- 32 hex digits
+    title           text        not null,
+    content         text        not null,
+    status          text        not null default 'Open',
+    close_status    text,
+    author          text        not null,
+    author_fullname text        not null,
+    assignee          text,
+    assignee_fullname text,
+    private         boolean     not null,
+    tags            text[]      not null,
+    milestone       text,
+    priority        int,
+    comments        int         not null default 0,
+    version         int         not null,            -- of the stream 'issue-<project>/<number>'
+    created_at      timestamptz not null,
+    updated_at      timestamptz not null,
+    closed_at       timestamptz,
+    closed_by       text,
+    primary key (project_id, number)
+);
+create unique index one_issue_per_uid on issues (uid);
+create index issues_by_status on issues (project_id, status, number);
+create index issues_by_tag on issues using gin (tags);
+
+create table issue_comments (
+    comment_id      bigint      primary key,
+    project_id      bigint      not null,
+    number          int         not null,
+    comment         text        not null,
+    author          text        not null,
+    author_fullname text        not null,
+    created_at      timestamptz not null
+);
+create index comments_of_an_issue on issue_comments (project_id, number, comment_id);
+
+create table issue_tags (
+    project_id  bigint not null,
+    tag         text   not null,
+    color       text   not null default 'DeepSkyBlue',
+    description text   not null default '',
+    primary key (project_id, tag)
+);
+
+-- events/projections/tasks.py
+create table tasks (
+    task_id    uuid        primary key,              -- the command's id
+    kind       text        not null,                 -- 'create-project'
+    status     text        not null default 'queued' -- → running → succeeded, failed or cancelled
+               check (status in ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
+    stage      text,
+    percent    int         check (percent between 0 and 100),
+    error      text,
+    result     text,                                 -- the path of what was made
+    attempts   int         not null default 0,
+    actor      text        not null,
+    project_id bigint,
+    position   bigint      not null,                 -- the latest event about it
+    created_at timestamptz not null,
+    started_at timestamptz,
+    ended_at   timestamptz,
+    constraint final_means_ended check ((status in ('succeeded', 'failed', 'cancelled')) = (ended_at is not null)),
+    constraint failed_means_why  check ((status = 'failed') = (error is not null))
+);
+create index tasks_of_an_actor on tasks (actor, created_at);

@@ -1,0 +1,112 @@
+"""Doing one piece of work once: claim it under a lease, do it, answer under the fencing token.
+
+The attempt's number is the fencing token. A worker that was thought dead and comes back finds that a newer attempt
+holds the work, and its answer is not taken.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+
+from app.database import Database
+from app.logs import log
+from app.metrics import JOBS
+from events import log as record_log
+from events.event import Fact
+from events.record import Next, answer
+from events.tasks import TaskStarted
+from workers.reactions import REACTIONS, GiveUp, Hands, Reaction
+
+ATTEMPTS = 5
+
+CLAIM = """
+    update work
+    set    attempts = attempts + 1, lease_until = now() + make_interval(secs => $3)
+    where  position = $1 and reaction = $2 and done_at is null and due_at <= now()
+    and    (lease_until is null or lease_until < now())
+    returning attempts
+"""
+RENEW = """
+    update work
+    set    lease_until = now() + make_interval(secs => $4)
+    where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
+"""
+FINISH = """
+    update work
+    set    done_at = now(), lease_until = null
+    where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
+    returning 1
+"""
+POSTPONE = """
+    update work
+    set    lease_until = null, due_at = now() + make_interval(secs => $4)
+    where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
+"""
+
+
+async def perform(hands: Hands, position: int, name: str) -> bool:
+    """Do the work if it is still to be done and nobody is at it. True when it was this call that settled it."""
+    db, lease = hands.db, hands.settings.lease
+    token: int | None = await db.fetchval(CLAIM, position, name, lease)
+    if token is None:
+        return False
+    async with db.acquire() as connection:
+        cause = await record_log.at_position(connection, position)
+        assert cause is not None  # noqa: S101 - work refers to events
+        task = str(cause.command_id)
+        await answer(connection, cause, TaskStarted(task_id=task, project_id=cause.data["project_id"], attempt=token))
+    with structlog.contextvars.bound_contextvars(request=cause.request, job=name, position=position, attempt=token):
+        started = time.perf_counter()
+        outcome = await _attempt(hands, REACTIONS[name], cause, token)
+        JOBS.labels(name, outcome).observe(time.perf_counter() - started)
+        log.info("job", outcome=outcome, ms=round((time.perf_counter() - started) * 1000, 1))
+    return outcome in ("done", "given up")
+
+
+async def _attempt(hands: Hands, reaction: Reaction, cause: Fact, token: int) -> str:
+    try:
+        async with _held(hands, reaction, cause, token):
+            answers = await reaction.work(hands, cause)
+    except GiveUp as no:
+        return await _settle(hands.db, reaction, cause, token, reaction.surrender(cause, str(no)), "given up")
+    except Exception:
+        log.exception("job failed")
+        if token >= ATTEMPTS:
+            sorry = reaction.surrender(cause, "The repository could not be made; the administrators can see why.")
+            return await _settle(hands.db, reaction, cause, token, sorry, "given up")
+        await hands.db.execute(POSTPONE, cause.position, reaction.name, token, min(2.0**token, 60.0))
+        return "postponed"
+    return await _settle(hands.db, reaction, cause, token, answers, "done")
+
+
+async def _settle(
+    db: Database, reaction: Reaction, cause: Fact, token: int, answers: list[Next], outcome: str
+) -> str:
+    """The answer and the end of the work are one transaction, behind the fencing token."""
+    async with db.acquire() as connection, connection.transaction():
+        if await connection.fetchval(FINISH, cause.position, reaction.name, token) is None:
+            return "fenced off"
+        for each in answers:
+            await answer(connection, cause, each.event, version=each.version)
+    return outcome
+
+
+@asynccontextmanager
+async def _held(hands: Hands, reaction: Reaction, cause: Fact, token: int) -> AsyncIterator[None]:
+    """Keep the lease alive for as long as the block runs."""
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(hands.settings.lease / 3)
+            await hands.db.execute(RENEW, cause.position, reaction.name, token, hands.settings.lease)
+
+    heartbeat = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        heartbeat.cancel()
+        with suppress(asyncio.CancelledError):
+            await heartbeat

@@ -1,0 +1,38 @@
+"""arq and its Redis, as we use them: a way for a worker to hear of work quickly. Losing it all loses no work."""
+
+from typing import Any
+
+import orjson
+from arq.connections import ArqRedis, RedisSettings, create_pool
+
+from app.tail import HEAD, RING
+
+__all__ = ["HEAD", "RING", "connect", "deserialize", "queue_name", "ring", "serialize"]
+
+
+
+def queue_name(queue: str) -> str:
+    return f"polyforge:{queue}"
+
+
+def serialize(job: dict[str, Any]) -> bytes:
+    """Ids only, so JSON does; a pickle would run whatever somebody puts into the queue."""
+    return orjson.dumps(job)
+
+
+def deserialize(data: bytes) -> dict[str, Any]:
+    job: dict[str, Any] = orjson.loads(data)
+    return job
+
+
+async def connect(url: str) -> ArqRedis:
+    settings = RedisSettings.from_dsn(url)
+    settings.conn_retries = 60
+    return await create_pool(settings, job_serializer=serialize, job_deserializer=deserialize)
+
+
+async def ring(redis: ArqRedis, queue: str, position: int, reaction: str, round: str) -> None:
+    """Tell the workers of one piece of work; the same round of ringing is heard once."""
+    await redis.enqueue_job(
+        "perform", position, reaction, _queue_name=queue_name(queue), _job_id=f"{position}:{reaction}:{round}"
+    )

@@ -1,0 +1,54 @@
+"""`on`: this event asks for this work. Postgres says what is due; arq is only how a worker hears of it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from app.config import Settings
+from app.database import Database
+from events.event import Event, Fact
+from events.record import Next
+
+GIT = "git"
+
+
+class GiveUp(Exception):
+    """Trying again cannot help. The message is a sentence for the task's user."""
+
+
+@dataclass(frozen=True)
+class Hands:
+    """What a piece of work is done with."""
+
+    db: Database
+    settings: Settings
+
+
+Work = Callable[[Hands, Fact], Awaitable[list[Next]]]
+Surrender = Callable[[Fact, str], list[Next]]
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """A name, the queue it is rung on, what to do, and what to say when it cannot be done."""
+
+    name: str
+    queue: str
+    work: Work
+    surrender: Surrender
+
+
+REACTIONS: dict[str, Reaction] = {}
+ASKED_BY: dict[str, list[Reaction]] = {}
+
+
+def on(*happened: type[Event], queue: str, surrender: Surrender) -> Callable[[Work], Work]:
+    """Register work that these events ask for; its name is the function's."""
+
+    def register(work: Work) -> Work:
+        reaction = Reaction(work.__name__.replace("_", "-"), queue, work, surrender)
+        REACTIONS[reaction.name] = reaction
+        for event in happened:
+            ASKED_BY.setdefault(event.type, []).append(reaction)
+        return work
+
+    return register

@@ -1,0 +1,171 @@
+"""The relay: numbers settled events, writes down the work they ask for, rings the workers, wakes the waiters.
+
+Any number of relays may run; the one that holds the lease leads. The lease is checked in the very transaction that
+numbers, so a leader that lost it without noticing numbers nothing.
+"""
+
+import asyncio
+import time
+import uuid
+from contextlib import suppress
+
+import asyncpg
+from arq.connections import ArqRedis
+from redis.exceptions import RedisError
+
+import workers.repositories  # noqa: F401 - registers its reactions
+from app.database import Database
+from app.logs import log
+from app.metrics import LEADERSHIPS, RELAY_HEAD, RELAY_LAG
+from events import log as record_log
+from workers import queue
+from workers.reactions import ASKED_BY, Reaction
+
+LEAD = """
+    insert into leases as held (name, holder, until) values ('relay', $1, now() + make_interval(secs => $2))
+    on conflict (name) do update
+    set    holder = excluded.holder, until = excluded.until,
+           token  = held.token + case when held.holder = excluded.holder then 0 else 1 end
+    where  held.holder = excluded.holder or held.until < now()
+    returning token
+"""
+STILL_LEADING = "select 1 from leases where name = 'relay' and holder = $1 and until > now() for update"
+NOTE_WORK = """
+    insert into work (position, reaction, queue)
+    select * from unnest($1::bigint[], $2::text[], $3::text[])
+    on conflict do nothing
+"""
+UNATTENDED = """
+    select   position, reaction, queue, attempts
+    from     work
+    where    done_at is null
+    and      due_at < now() - make_interval(secs => $1)
+    and      (lease_until is null or lease_until < now())
+    order by due_at
+    limit    500
+"""
+
+LEASE = 5.0  # seconds until a stand-by takes over from a leader that fell silent
+POLL = 0.25  # seconds between looks when nobody rings
+SWEEP = 1.0  # seconds between looks for work that nobody attends to
+BATCH = 1000
+
+
+class Relay:
+    """One contender for the lead."""
+
+    def __init__(self, db: Database, redis: ArqRedis) -> None:
+        self.db = db
+        self.redis = redis
+        self.holder = uuid.uuid4().hex
+        self.leading = False
+        self.floor = "0"  # every event of an older transaction is numbered
+        self.rung = asyncio.Event()
+        self._renew_at = 0.0
+        self._sweep_at = 0.0
+
+    async def run(self) -> None:
+        """Lead, or stand by, until cancelled. No failure of database or queue ends it."""
+        listener = asyncio.create_task(self._listen())
+        try:
+            while True:
+                try:
+                    busy = await self._round()
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, RedisError) as trouble:
+                    log.warning("relay", trouble=type(trouble).__name__)
+                    self.leading = False
+                    await asyncio.sleep(POLL)
+                    continue
+                if not busy:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self.rung.wait(), POLL)
+                    self.rung.clear()
+        finally:
+            listener.cancel()
+            with suppress(asyncio.CancelledError):
+                await listener
+            with suppress(Exception):
+                await self.db.execute("update leases set until = now() where holder = $1", self.holder)
+
+    async def _round(self) -> bool:
+        """One look; true when there may be more to do at once."""
+        now = time.monotonic()
+        if now >= self._renew_at:
+            await self._elect()
+            self._renew_at = now + LEASE / 5
+        if not self.leading:
+            return False
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP
+            await self.sweep()
+        return await self._number() > 0
+
+    async def _elect(self) -> None:
+        leads = await self.db.fetchval(LEAD, self.holder, LEASE) is not None
+        if leads and not self.leading:
+            self.floor = "0"
+            LEADERSHIPS.inc()
+            log.info("relay leads", holder=self.holder)
+        self.leading = leads
+
+    async def _number(self) -> int:
+        due: list[tuple[int, Reaction]] = []
+        async with self.db.acquire() as connection:
+            # Taken before the look, so that what settles in between is looked at again.
+            settled = await record_log.settled_before(connection)
+            age = await record_log.oldest_unnumbered(connection, self.floor)
+            RELAY_LAG.set(age or 0)
+            if age is None:
+                self.floor = settled
+                return 0
+            async with connection.transaction():
+                if await connection.fetchval(STILL_LEADING, self.holder) is None:
+                    self.leading = False
+                    return 0
+                numbered = await record_log.number(connection, self.floor, BATCH)
+                due = [(n.position, reaction) for n in numbered for reaction in ASKED_BY.get(n.type, [])]
+                await self._note(connection, due)
+        if len(numbered) < BATCH:
+            self.floor = settled
+        if numbered:
+            RELAY_HEAD.set(numbered[-1].seq)
+            await self._tell(numbered[-1].seq, due)
+        return len(numbered)
+
+    async def _note(self, connection: asyncpg.Connection, due: list[tuple[int, Reaction]]) -> None:
+        if due:
+            positions = [position for position, _ in due]
+            reactions = [reaction for _, reaction in due]
+            await connection.execute(NOTE_WORK, positions, [r.name for r in reactions], [r.queue for r in reactions])
+
+    async def _tell(self, head: int, due: list[tuple[int, Reaction]]) -> None:
+        """Hints only: what is lost here, the sweep and the waiters' own polling make good."""
+        try:
+            for position, reaction in due:
+                await queue.ring(self.redis, reaction.queue, position, reaction.name, "0")
+            await self.redis.publish(queue.HEAD, str(head))
+        except (OSError, RedisError) as trouble:
+            log.warning("relay could not ring", trouble=type(trouble).__name__)
+
+    async def sweep(self) -> int:
+        """Ring again for work that is due and that nobody holds."""
+        rows = await self.db.fetch(UNATTENDED, SWEEP)
+        bucket = int(time.time() / 5)
+        try:
+            for row in rows:
+                await queue.ring(
+                    self.redis, row["queue"], row["position"], row["reaction"], f"{row['attempts']}@{bucket}"
+                )
+        except (OSError, RedisError) as trouble:
+            log.warning("sweep could not ring", trouble=type(trouble).__name__)
+        return len(rows)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self.redis.pubsub() as channel:
+                    await channel.subscribe(queue.RING)
+                    async for _ in channel.listen():
+                        self.rung.set()
+            except (OSError, RedisError):
+                await asyncio.sleep(POLL)

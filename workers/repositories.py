@@ -1,0 +1,55 @@
+"""Making repositories: new ones and forks."""
+
+import asyncio
+
+from app.git import store
+from app.queries import users
+from events.event import Fact
+from events.projects import ProjectCreated, ProjectDiscarded, ProjectForked
+from events.record import Next
+from events.repositories import RepositoryCreated
+from events.tasks import TaskFailed
+from workers.reactions import GIT, Hands, on
+
+
+def take_back(cause: Fact, reason: str) -> list[Next]:
+    """Without a repository there is no project: its name is free again."""
+    project_id = cause.data["project_id"]
+    return [
+        Next(TaskFailed(task_id=str(cause.command_id), project_id=project_id, reason=reason)),
+        Next(ProjectDiscarded(project_id=project_id, path=cause.data["path"], reason=reason)),
+    ]
+
+
+@on(ProjectCreated, queue=GIT, surrender=take_back)
+async def create_repository(hands: Hands, cause: Fact) -> list[Next]:
+    project = cause.event
+    assert isinstance(project, ProjectCreated)  # noqa: S101 - `on` says so
+    readme, author = None, ("", "")
+    if project.create_readme:
+        readme = f"# {project.name}\n\n{project.description}"
+        user = await users.find(hands.db, project.owner)
+        author = (user["fullname"], user["email"]) if user else (project.owner, "")
+    made = await asyncio.to_thread(
+        store.create,
+        hands.settings.repositories,
+        project.project_id,
+        head=project.default_branch,
+        readme=readme,
+        author=author,
+    )
+    return [_created(project.project_id, project.path, project.default_branch, made)]
+
+
+@on(ProjectForked, queue=GIT, surrender=take_back)
+async def fork_repository(hands: Hands, cause: Fact) -> list[Next]:
+    fork = cause.event
+    assert isinstance(fork, ProjectForked)  # noqa: S101 - `on` says so
+    made = await asyncio.to_thread(
+        store.fork, hands.settings.repositories, fork.parent_id, fork.project_id, head=fork.default_branch
+    )
+    return [_created(fork.project_id, fork.path, fork.default_branch, made)]
+
+
+def _created(project_id: int, path: str, head: str, made: list[store.Ref]) -> Next:
+    return Next(RepositoryCreated(project_id=project_id, path=path, head=head, refs=[list(ref) for ref in made]))

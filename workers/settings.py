@@ -1,0 +1,35 @@
+"""The arq workers: functions, queues, start and stop."""
+
+from typing import Any
+
+from arq.connections import ArqRedis
+from arq.worker import Worker, func
+
+import workers.repositories  # noqa: F401 - registers its reactions
+from workers import queue
+from workers.perform import perform
+from workers.reactions import GIT, Hands
+
+CONCURRENCY = {GIT: 4}
+POLL = 0.02  # seconds; arq looks for work by polling
+
+
+async def _perform(context: dict[str, Any], position: int, reaction: str) -> None:
+    await perform(context["hands"], position, reaction)
+
+
+def worker(hands: Hands, redis: ArqRedis, name: str = GIT) -> Worker:
+    """A worker of one queue. Retries, results and schedules are ours (workers/perform.py), so arq's are off."""
+    return Worker(
+        functions=[func(_perform, name="perform", timeout=hands.settings.git_deadline, keep_result=0, max_tries=1)],
+        queue_name=queue.queue_name(name),
+        redis_pool=redis,
+        ctx={"hands": hands},
+        max_jobs=CONCURRENCY[name],
+        poll_delay=POLL,
+        keep_result=0,
+        handle_signals=False,
+        health_check_interval=15,
+        job_serializer=queue.serialize,
+        job_deserializer=queue.deserialize,
+    )
