@@ -26,13 +26,12 @@ from app.errors import Refused
 from app.logs import configure
 from app.queries import users
 from app.server import application
-from app.supervise import Up
-from app.supervise import until_told as until_told
+from app.supervise import Up, until_told
 from events.projections.rebuild import rebuild as rebuild_rows
 from workers import queue
 from workers.reactions import Hands
 from workers.relay import Relay
-from workers.settings import worker
+from workers.settings import work as start_work
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 user_cli, token_cli = typer.Typer(no_args_is_help=True), typer.Typer(no_args_is_help=True)
@@ -48,8 +47,13 @@ def main() -> None:
 
 def settings_for(data: Path | None = None, **given: Any) -> Settings:
     """The settings; a running `up` over the same directory lends its services to the other commands."""
-    settings = Settings(**({"data": data} if data else {}), **{k: v for k, v in given.items() if v is not None})
+    settings = Settings(**_given(data=data, **given))
     return settings if settings.database_url else Up.joined(settings)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given; the others are left to the environment."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def run(main: Coroutine[Any, Any, Any], settings: Settings) -> Any:
@@ -73,8 +77,8 @@ def up(
     workers: Annotated[int, typer.Option(min=1, help="Processes that do the work.")] = 1,
 ) -> None:
     """Start the whole forge on this machine; Ctrl-C stops it."""
-    given = {"port": port, "admin_token": SecretStr(admin_token) if admin_token else None}
-    settings = Settings(data=data, **{k: v for k, v in given.items() if v is not None})
+    secret = SecretStr(admin_token) if admin_token else None
+    settings = Settings(**_given(data=data, port=port, admin_token=secret))
     sys.exit(Up(settings, api_processes, workers).run())
 
 
@@ -107,10 +111,12 @@ def work(data: Data = None) -> None:
         settings.repositories.mkdir(parents=True, exist_ok=True, mode=0o700)
         redis = await queue.connect(settings.required_redis_url())
         async with opened(settings) as db:
-            hands = worker(Hands(db, settings), redis)
-            working = asyncio.create_task(hands.async_run())
+            working = asyncio.create_task(start_work(Hands(db, settings, queue.bell(redis)), redis))
             await until_told(working)
-            await hands.close()
+            working.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await working
+        await redis.aclose()
 
     run(main(), settings)
 

@@ -17,7 +17,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8080, description="Port the API listens on.")
     public_url: str | None = Field(None, description="How clients reach the API; default: http://HOST:PORT.")
-    ssh_url: str | None = Field(None, description="Base of ssh clone URLs, such as ssh://git@forge.example; unset: none shown.")
+    ssh_url: str | None = Field(
+        None, description="Base of ssh clone URLs, such as ssh://git@forge.example; unset: none shown."
+    )
     admin_user: str = Field("admin", description="Name of the administrator made at first start.")
     admin_token: SecretStr | None = Field(None, description="The administrator's token, 20 or more characters.")
     pool_size: int = Field(10, description="Database connections of one process.")

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 import orjson
@@ -11,13 +11,13 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 
 SEARCH_PATH = "live, public"
-DIALECT = dialect.dialect()
+DIALECT = dialect.dialect()  # type: ignore[no-untyped-call]
 _compiled: dict[Any, SQLCompiler] = {}
 
-Row = asyncpg.Record
+Row: TypeAlias = asyncpg.Record
 
 
-class Connection(asyncpg.Connection):
+class Connection(asyncpg.Connection):  # type: ignore[misc]
     """Our sessions are never altered, so giving one back needs no round trip to reset it."""
 
     def get_reset_query(self) -> str:
@@ -58,11 +58,9 @@ def compiled(statement: ClauseElement) -> tuple[str, list[Any]]:
     key = statement._generate_cache_key()
     found = _compiled.get(key.key) if key else None
     if found is None:
-        found = statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": False})  # type: ignore[assignment]
-        assert isinstance(found, SQLCompiler)  # noqa: S101 - Core expressions compile to SQL
+        # With its key, the compiler can give a later statement of the same shape its own parameters.
+        found = DIALECT.statement_compiler(DIALECT, statement, cache_key=key)
         if key:
-            # The first statement's own parameters are what later ones are matched against.
-            found.cache_key = key
             _compiled[key.key] = found
     values = found.construct_params(extracted_parameters=key.bindparams if key else None)
     return found.string, [values[name] for name in found.positiontup or []]

@@ -35,7 +35,9 @@ async def examine(settings: Settings, say: Callable[[str], None]) -> bool:
 
     async def storage() -> str | None:
         place = settings.repositories
-        return None if os.access(place, os.W_OK) else f"{place} is missing or cannot be written to. Check POLYFORGE_DATA."
+        return (
+            None if os.access(place, os.W_OK) else f"{place} is missing or cannot be written to. Check POLYFORGE_DATA."
+        )
 
     await look("queue", queue)
     await look("storage", storage)
@@ -68,4 +70,7 @@ async def _agreement(db: Database, settings: Settings) -> str | None:
             differ.append(str(project_id))
     if not differ:
         return None
-    return f"differ for projects {', '.join(differ[:20])}. The next push to each brings its log up to date."
+    return (
+        f"differ for projects {', '.join(differ[:20])}. "
+        "A push to one brings its log up to date; one without a directory has to be restored."
+    )

@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
 
 def _wheel(package: str) -> Path:
     """Where a wheel has put its files; it is the programs in it that are wanted, not its Python."""
@@ -112,8 +114,8 @@ def postgres(data: Path, **settings: str) -> Service:
             [str(BIN / "postgres"), "-D", str(place), "-p", str(port), *options],
             stdout=output,
             stderr=output,
-            user=user,
             start_new_session=True,
+            **_as(user),
             cwd="/",
         )
     url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
@@ -134,19 +136,26 @@ def _initialise(place: Path, password: str, user: str | None) -> None:
         file.flush()
         if user:
             shutil.chown(file.name, user)
-        subprocess.run(
+        made = subprocess.run(
             [BIN / "initdb", "-D", bench, "-U", "postgres", "--encoding=utf8", "--locale=C.UTF-8",
              "--auth=scram-sha-256", f"--pwfile={file.name}", "--no-sync"],
-            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, user=user, cwd="/",
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", **_as(user),
         )  # fmt: skip
+    if made.returncode:
+        raise Failed(f"initdb failed: {made.stderr.decode(errors='replace').strip()}")
     bench.rename(place)
+
+
+def _as(user: str | None) -> dict[str, Any]:
+    """Options to run a program as this user, with none of our own groups left."""
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
 
 
 def _ensure_user(name: str) -> None:
     try:
         pwd.getpwnam(name)
     except KeyError:
-        subprocess.run(["useradd", "--system", "--no-create-home", name], check=True, capture_output=True)
+        subprocess.run(["/usr/sbin/useradd", "--system", "--no-create-home", name], check=True, capture_output=True)
 
 
 def _let_through(place: Path, user: str) -> None:
@@ -183,7 +192,9 @@ def valkey(data: Path) -> Service:
     data.mkdir(parents=True, exist_ok=True)
     password = _secret(data / "valkey.password")
     port, log = free_port(), data / "valkey.log"
-    config = f"bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave \"\"\nappendonly no\nmaxmemory-policy noeviction\n"
+    config = (
+        f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\nmaxmemory-policy noeviction\n'
+    )
     with log.open("ab") as output:
         process = subprocess.Popen(
             [str(VALKEY), "-"],

@@ -8,6 +8,7 @@ from app.core.access import Actor
 from app.database import Database, Row
 from app.queries import feed
 
+
 @dataclass(frozen=True)
 class FeedPage:
     """`next` is how far has been looked, hidden events included."""

@@ -55,9 +55,7 @@ async def _storage(request: web.Request) -> str:
 
 
 async def _relay(request: web.Request) -> str:
-    leading = await request.config_dict[DATABASE].fetchval(
-        "select until > now() from leases where name = 'relay'"
-    )
+    leading = await request.config_dict[DATABASE].fetchval("select until > now() from leases where name = 'relay'")
     return "ok" if leading else "no relay leads: run polyforge relay"
 
 

@@ -5,7 +5,9 @@ from prometheus_client import Counter, Gauge, Histogram
 REQUESTS = Histogram(
     "http_server_request_duration_seconds", "Time to answer a request.", ["dialect", "method", "status"]
 )
-COMMANDS = Histogram("polyforge_command_duration_seconds", "Time to decide and store a command.", ["command", "outcome"])
+COMMANDS = Histogram(
+    "polyforge_command_duration_seconds", "Time to decide and store a command.", ["command", "outcome"]
+)
 JOBS = Histogram("polyforge_job_duration_seconds", "Time a worker spends on a piece of work.", ["reaction", "outcome"])
 RELAY_HEAD = Gauge("polyforge_relay_head", "Number of the newest numbered event.")
 RELAY_LAG = Gauge("polyforge_unnumbered_event_age_seconds", "Age of the oldest event without a number.")

@@ -39,7 +39,9 @@ async def migrate(url: str) -> bool:
 async def first_admin(db: Database, username: str, token: str | None) -> str | None:
     """Make the administrator and a token; returns the token if it is new and was not given."""
     if await users.find(db, username) is None:
-        wish = CreateUser(username=username, fullname="Administrator", email=f"{username}@localhost.localdomain", admin=True)
+        wish = CreateUser(
+            username=username, fullname="Administrator", email=f"{username}@localhost.localdomain", admin=True
+        )
         await commands.execute(db, FORGE, wish, command_id=uuid.uuid4())
         if token is None:
             made = credentials.new_token()

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -56,6 +57,7 @@ class Up:
             signal.signal(number, self._stop)
         started = time.monotonic()
         try:
+            self._require_free_port()
             self._start_services()
             token = uvloop.run(self._prepare())
             for name in self.wanted:
@@ -69,6 +71,15 @@ class Up:
         finally:
             self._shut_down()
         return 0
+
+    def _require_free_port(self) -> None:
+        """API processes share the port among themselves, so they would not notice another program on it."""
+        try:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((self.settings.host, self.settings.port))
+        except OSError:
+            raise embedded.Failed(f"Port {self.settings.port} is taken; choose another with --port.") from None
 
     def _start_services(self) -> None:
         data = self.settings.data
@@ -119,7 +130,7 @@ class Up:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and not self.stopping:
             try:
-                with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own API
+                with urllib.request.urlopen(url, timeout=2) as answer:
                     if answer.status == 200:
                         return True
             except OSError:
@@ -161,9 +172,10 @@ class Up:
         url, user = self.settings.url, self.settings.admin_user
         shown = token or "$TOKEN"
         host = url.partition("://")[2]
+        known = f"The token of {user} was shown at the first start; `polyforge token add {user}` makes another."
         sys.stdout.write(
             f"""Polyforge is ready at {url} ({seconds:.1f} s). Logs: {Path(self.settings.data) / "forge.log"}
-{f"The token of {user}: {token}" if token else f"The token of {user} was shown at the first start; `polyforge token add {user}` makes another."}
+{f"The token of {user}: {token}" if token else known}
 
   # create a project, watch its task, push to it, list it
   curl -H 'Authorization: token {shown}' -d name=hello -d description=Hello -d wait=False {url}/api/0/new

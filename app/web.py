@@ -17,7 +17,7 @@ from app.config import Settings
 from app.core import commands
 from app.core.access import ACTIONS, Actor
 from app.core.commands import Command, Outcome
-from app.database import Database
+from app.database import Database, Row
 from app.errors import NotFound
 from app.logs import log
 from app.metrics import REQUESTS
@@ -98,7 +98,7 @@ async def execute(
 
 async def finished(
     request: web.Request, task_id: UUID, seconds: float | None = None, *, after: int | None = None
-) -> Mapping[str, Any]:
+) -> Row:
     """The task once it has ended or moved past `after`, or as it stands when the time is up."""
     db, tail = request.config_dict[DATABASE], request.config_dict[TAIL]
     deadline = None if seconds is None else time.monotonic() + seconds
@@ -115,7 +115,6 @@ async def finished(
 
 
 async def _hears(news: asyncio.Event, deadline: float | None) -> bool:
-
 
     try:
         async with asyncio.timeout(None if deadline is None else max(0.0, deadline - time.monotonic())):
@@ -151,4 +150,10 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         finally:
             seconds = time.perf_counter() - started
             REQUESTS.labels(request.get(DIALECT, ""), request.method, str(status)).observe(seconds)
-            log.info("request", method=request.method, path=request.path, status=status, ms=round(seconds * 1000, 1))
+            log.info(
+                "request",
+                method=request.method,
+                path=request.path,
+                status=status,
+                ms=round(seconds * 1000, 1),
+            )

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -12,7 +12,7 @@ import orjson
 from events.event import Event, Fact
 from events.projections import folding
 
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+Connection: TypeAlias = Any  # an asyncpg connection, its own or one lent by a pool
 
 MAY_BE_DECIDED = """
     select 1
@@ -45,7 +45,7 @@ class Append:
 
 
 @cache
-def _statement(type: str, *, anchored: bool, decides: bool, with_command: bool, answer: bool) -> str:
+def _statement(type: str, *, anchored: bool, with_command: bool, answer: bool) -> str:
     """One statement that stores the command, its event and the event's rows.
 
     The project's row is locked first, so that within a project the order of positions, of
@@ -55,7 +55,7 @@ def _statement(type: str, *, anchored: bool, decides: bool, with_command: bool, 
     parts = []
     if anchored:
         parts.append(f"anchor as ({MAY_BE_DECIDED})")
-    source = "from anchor" if anchored else "where $8::bigint is not distinct from $8 and $9::bigint is null"
+    source = "from anchor" if anchored else "where $9::bigint is null"
     if with_command:
         parts.append(f"""command as (
             insert into commands (id, name, body, actor, request)
@@ -67,11 +67,9 @@ def _statement(type: str, *, anchored: bool, decides: bool, with_command: bool, 
         {"on conflict on constraint one_answer_per_cause do nothing" if answer else ""}
         returning *
     )""")
-    projections, count = folding(type)
-    row = "to_jsonb(projection_0)" if count else "null"
-    join = "left join projection_0 on true" if count and "returning" in projections.split("projection_1")[0] else ""
-    if not join:
-        row = "null"
+    projections, returning = folding(type)
+    row = f"to_jsonb({returning})" if returning else "null::jsonb"
+    join = f"left join {returning} on true" if returning else ""
     return f"""with {", ".join(parts)}{projections}
         select event.position, event.at, {row} as row
         from   event {join}"""
@@ -88,7 +86,6 @@ async def append(db: Connection, entry: Append, command: tuple[str, bytes] | Non
     statement = _statement(
         event.type,
         anchored=anchored,
-        decides=event.decides,
         with_command=command is not None,
         answer=entry.cause is not None,
     )
@@ -172,7 +169,9 @@ async def settled_before(db: Connection) -> str:
 
 async def oldest_unnumbered(db: Connection, floor: str) -> float | None:
     """Age in seconds of the oldest event that waits for its number; None when none does."""
-    age: float | None = await db.fetchval(f"select extract(epoch from now() - min(events.at))::float {UNNUMBERED}", floor)
+    age: float | None = await db.fetchval(
+        f"select extract(epoch from now() - min(events.at))::float {UNNUMBERED}", floor
+    )
     return age
 
 

@@ -58,10 +58,12 @@ async def perform(hands: Hands, position: int, name: str) -> bool:
         assert cause is not None  # noqa: S101 - work refers to events
         task = str(cause.command_id)
         await answer(connection, cause, TaskStarted(task_id=task, project_id=cause.data["project_id"], attempt=token))
+    await hands.ring()
     with structlog.contextvars.bound_contextvars(request=cause.request, job=name, position=position, attempt=token):
         started = time.perf_counter()
         outcome = await _attempt(hands, REACTIONS[name], cause, token)
         JOBS.labels(name, outcome).observe(time.perf_counter() - started)
+        await hands.ring()
         log.info("job", outcome=outcome, ms=round((time.perf_counter() - started) * 1000, 1))
     return outcome in ("done", "given up")
 
@@ -82,9 +84,7 @@ async def _attempt(hands: Hands, reaction: Reaction, cause: Fact, token: int) ->
     return await _settle(hands.db, reaction, cause, token, answers, "done")
 
 
-async def _settle(
-    db: Database, reaction: Reaction, cause: Fact, token: int, answers: list[Next], outcome: str
-) -> str:
+async def _settle(db: Database, reaction: Reaction, cause: Fact, token: int, answers: list[Next], outcome: str) -> str:
     """The answer and the end of the work are one transaction, behind the fencing token."""
     async with db.acquire() as connection, connection.transaction():
         if await connection.fetchval(FINISH, cause.position, reaction.name, token) is None:

@@ -1,14 +1,16 @@
 """arq and its Redis, as we use them: a way for a worker to hear of work quickly. Losing it all loses no work."""
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import orjson
 from arq.connections import ArqRedis, RedisSettings, create_pool
+from redis.exceptions import RedisError
 
 from app.tail import HEAD, RING
 
-__all__ = ["HEAD", "RING", "connect", "deserialize", "queue_name", "ring", "serialize"]
-
+__all__ = ["HEAD", "RING", "bell", "connect", "deserialize", "queue_name", "ring", "serialize"]
 
 
 def queue_name(queue: str) -> str:
@@ -29,6 +31,16 @@ async def connect(url: str) -> ArqRedis:
     settings = RedisSettings.from_dsn(url)
     settings.conn_retries = 60
     return await create_pool(settings, job_serializer=serialize, job_deserializer=deserialize)
+
+
+def bell(redis: ArqRedis) -> Callable[[], Awaitable[None]]:
+    """A hint to the relay that there is something to number; losing it costs a poll interval."""
+
+    async def ring_relay() -> None:
+        with suppress(OSError, RedisError):
+            await redis.publish(RING, b"")
+
+    return ring_relay
 
 
 async def ring(redis: ArqRedis, queue: str, position: int, reaction: str, round: str) -> None:

@@ -21,6 +21,7 @@ class Hands:
 
     db: Database
     settings: Settings
+    ring: Callable[[], Awaitable[None]]  # tells the relay that there is something to number
 
 
 Work = Callable[[Hands, Fact], Awaitable[list[Next]]]

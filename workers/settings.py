@@ -1,6 +1,7 @@
 """The arq workers: functions, queues, start and stop."""
 
-from typing import Any
+import asyncio
+from typing import Any, cast
 
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
@@ -21,7 +22,9 @@ async def _perform(context: dict[str, Any], position: int, reaction: str) -> Non
 def worker(hands: Hands, redis: ArqRedis, name: str = GIT) -> Worker:
     """A worker of one queue. Retries, results and schedules are ours (workers/perform.py), so arq's are off."""
     return Worker(
-        functions=[func(_perform, name="perform", timeout=hands.settings.git_deadline, keep_result=0, max_tries=1)],
+        functions=[
+            func(cast(Any, _perform), name="perform", timeout=hands.settings.git_deadline, keep_result=0, max_tries=1)
+        ],
         queue_name=queue.queue_name(name),
         redis_pool=redis,
         ctx={"hands": hands},
@@ -33,3 +36,12 @@ def worker(hands: Hands, redis: ArqRedis, name: str = GIT) -> Worker:
         job_serializer=queue.serialize,
         job_deserializer=queue.deserialize,
     )
+
+
+async def work(hands: Hands, redis: ArqRedis, name: str = GIT) -> None:
+    """Work until cancelled; what has been begun is finished first."""
+    running = worker(hands, redis, name)
+    try:
+        await running.async_run()
+    finally:
+        await asyncio.gather(*running.tasks.values(), return_exceptions=True)

@@ -31,13 +31,13 @@ TRIES = 50
 
 
 class Command:
-    """A wish. Subclasses are frozen dataclasses; their name in kebab case is what tasks and audit call it."""
+    """A wish. Subclasses are frozen dataclasses; `kind`, the name in kebab case, is what tasks and audit call it."""
 
-    name: ClassVar[str]
+    kind: ClassVar[str]
     makes_project: ClassVar[bool] = False
 
     def __init_subclass__(cls, makes_project: bool = False) -> None:
-        cls.name = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+        cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
         cls.makes_project = makes_project
 
 
@@ -105,20 +105,25 @@ async def execute(
     try:
         outcome = await _execute(db, actor, command, command_id, request, seen)
     except Refused as no:
-        COMMANDS.labels(command.name, "refused").observe(time.perf_counter() - started)
-        log.info("command", command=command.name, actor=actor.username, refused=no.subject, request=request)
+        COMMANDS.labels(command.kind, "refused").observe(time.perf_counter() - started)
+        log.info("command", command=command.kind, actor=actor.username, refused=no.subject, request=request)
         raise
     seconds = time.perf_counter() - started
-    COMMANDS.labels(command.name, "accepted").observe(seconds)
-    log.info("command", command=command.name, actor=actor.username, id=str(command_id), ms=round(seconds * 1000, 1),
+    COMMANDS.labels(command.kind, "accepted").observe(seconds)
+    log.info("command", command=command.kind, actor=actor.username, id=str(command_id), ms=round(seconds * 1000, 1),
              request=request)  # fmt: skip
     return outcome
 
 
 async def _execute(
-    db: Database, actor: Actor, command: Command, command_id: UUID, request: str, seen: Mapping[str, Any] | None
+    db: Database,
+    actor: Actor,
+    command: Command,
+    command_id: UUID,
+    request: str,
+    seen: Mapping[str, Any] | None,
 ) -> Outcome:
-    body = (command.name, orjson.dumps(command))
+    body = (command.kind, orjson.dumps(command))
     async with AsyncExitStack() as stack:
         project_id = getattr(command, "project_id", None)
         if project_id is not None:

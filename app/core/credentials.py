@@ -60,7 +60,7 @@ def prefix(token: str) -> str:
     return token[:8] if token.startswith(MARK) else token[:4]
 
 
-BY_TOKEN = """
+KNOWN_AS = """
     select tokens.token_id, tokens.acls, tokens.project_id, tokens.expires_at, tokens.revoked_at,
            users.username, users.fullname, users.admin
     from   token_secrets
@@ -76,7 +76,7 @@ async def identify(db: Database, token: str | None) -> Actor:
         return NOBODY
     if not well_formed(token):
         raise BadToken("unknown")
-    found = await db.fetchrow(BY_TOKEN, hashed(token))
+    found = await db.fetchrow(KNOWN_AS, hashed(token))
     if found is None or found["revoked_at"] is not None:
         raise BadToken("unknown")
     if found["expires_at"] is not None and found["expires_at"] <= datetime.now(UTC):
@@ -97,7 +97,9 @@ async def keep_token(db: Database, token_id: str, token: str) -> None:
     if len(token) < 20:
         raise Invalid("token", "A token has 20 or more characters.")
     await db.execute(
-        "insert into token_secrets (hash, token_id) values ($1, $2) on conflict do nothing", hashed(token), token_id
+        "insert into token_secrets (hash, token_id) values ($1, $2) on conflict do nothing",
+        hashed(token),
+        token_id,
     )
 
 

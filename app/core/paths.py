@@ -11,10 +11,39 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9\-_.+]*\Z")
 SEGMENT_LIMIT = 255
 
 # Paths that would hide pages of the forge.
-RESERVED = (
-    "static pv releases new api settings search fork logout login user users groups projects ssh_info issues "
-    "pull-requests commits tree forks admin c wait dashboard docs/* tickets/* requests/* v1 healthz readyz metrics"
-).split()
+RESERVED = [
+    "static",
+    "pv",
+    "releases",
+    "new",
+    "api",
+    "settings",
+    "search",
+    "fork",
+    "logout",
+    "login",
+    "user",
+    "users",
+    "groups",
+    "projects",
+    "ssh_info",
+    "issues",
+    "pull-requests",
+    "commits",
+    "tree",
+    "forks",
+    "admin",
+    "c",
+    "wait",
+    "dashboard",
+    "docs/*",
+    "tickets/*",
+    "requests/*",
+    "v1",
+    "healthz",
+    "readyz",
+    "metrics",
+]
 
 
 def path(name: str, namespace: str | None = None, forker: str | None = None) -> str:

@@ -26,7 +26,10 @@ class CreateUser(Command):
 async def create_user(deciding: Deciding, user: CreateUser) -> list[Next]:
     require_admin(deciding.actor)
     if not USERNAME.match(user.username) or user.username.startswith("."):
-        raise Invalid("username", "A username has 1 to 64 of the characters A-Z a-z 0-9 _ . - and starts with none of . -")
+        raise Invalid(
+            "username",
+            "A username has 1 to 64 of the characters A-Z a-z 0-9 _ . - and starts with none of . -",
+        )
     if not EMAIL.match(user.email) or len(user.email) > 254:
         raise Invalid("email", "This is not an e-mail address.")
     if not user.fullname.strip() or len(user.fullname) > 255 or not user.fullname.isprintable():

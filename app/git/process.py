@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 # Nothing outside the repository may change what git does, and nobody is there to be asked for a password.
@@ -49,11 +49,21 @@ def _variable(name: str) -> str:
 
 @asynccontextmanager
 async def serve(
-    service: str, repository: Path, *, advertise: bool, protocol: str = "", config: Mapping[str, str] | None = None
+    service: str,
+    repository: Path,
+    *,
+    advertise: bool,
+    protocol: str = "",
+    config: Mapping[str, str] | None = None,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """upload-pack or receive-pack over pipes; its whole process group ends with the block."""
     assert service in SERVICES  # noqa: S101 - routes name the service, clients never do
-    arguments = [service, "--stateless-rpc", *(["--http-backend-info-refs"] if advertise else []), str(repository)]
+    arguments = [
+        service,
+        "--stateless-rpc",
+        *(["--http-backend-info-refs"] if advertise else []),
+        str(repository),
+    ]
     process = await asyncio.create_subprocess_exec(
         *command(*arguments, config=config),
         stdin=asyncio.subprocess.PIPE,
@@ -67,8 +77,6 @@ async def serve(
         yield process
     finally:
         if process.returncode is None:
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             await process.wait()

@@ -55,10 +55,10 @@ def refs(place: Path) -> list[Ref]:
         reference = repository.references[name].resolve()
         target = reference.target
         try:
-            commit = repository[target].peel(pygit2.Commit).id
+            commit = str(repository[target].peel(pygit2.Commit).id)
         except (pygit2.GitError, KeyError, ValueError):
-            commit = target
-        found.append((name, str(target), str(commit)))
+            commit = str(target)
+        found.append((name, str(target), commit))
     return sorted(found)
 
 

@@ -45,6 +45,4 @@ class FeedFilter:
 async def read(
     db: Database, after: int, head: int, limit: int, wanted: FeedFilter, *, username: str, everything: bool
 ) -> list[Row]:
-    return await db.fetch(
-        READ, after, head, everything, username, wanted.types, wanted.project_id, wanted.actor, limit
-    )
+    return await db.fetch(READ, after, head, everything, username, wanted.types, wanted.project_id, wanted.actor, limit)

@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import ARRAY, Select, Text, and_, cast, func, literal, literal_column, or_, select, text
 
-
 from app.database import Database, Row
 from app.errors import NotFound
 from app.queries.paging import Listing, Page, paginate
@@ -15,9 +14,9 @@ from events.tables import issues
 
 THREAD = """
     case when issues.comments > 0 then
-        (select jsonb_agg(to_jsonb(comment) order by comment.comment_id)
-         from   issue_comments as comment
-         where  comment.project_id = issues.project_id and comment.number = issues.number)
+        (select jsonb_agg(to_jsonb(said) order by said.comment_id)
+         from   issue_comments as said
+         where  said.project_id = issues.project_id and said.number = issues.number)
     end as thread
 """
 
@@ -50,8 +49,8 @@ async def for_comment(db: Database, project_id: int, number: int) -> tuple[Row, 
 async def comment(db: Database, project_id: int, number: int, comment_id: int) -> Row:
     found = await db.fetchrow(
         """
-        select comment.*, users.email
-        from   issue_comments as comment join users on users.username = comment.author
+        select said.*, users.email
+        from   issue_comments as said join users on users.username = said.author
         where  comment_id = $3 and project_id = $1 and number = $2
         """,
         project_id,
@@ -138,13 +137,16 @@ def narrowed(query: Select[Any], project_id: int, wanted: IssueFilter) -> Select
     return query.where(and_(*conditions))
 
 
+COLUMNS: list[Any] = [literal_column("issues.*"), text(THREAD)]
+
+
 async def search(
     db: Database, project_id: int, wanted: IssueFilter, page: Page, *, username: str, everything: bool
 ) -> Listing:
     """A page of a project's issues, each with its comments, newest first."""
     seen = visible_issues(username, everything=everything)
     order = issues.c.number.asc() if wanted.ascending else issues.c.number.desc()
-    query = select(literal_column("issues.*"), text(THREAD)).select_from(issues)
+    query = select(*COLUMNS).select_from(issues)
     query = narrowed(query, project_id, wanted).where(seen).order_by(order)
     count = narrowed(select(func.count()).select_from(issues), project_id, wanted).where(seen)
     return await paginate(db, query, count, page)

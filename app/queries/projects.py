@@ -5,8 +5,6 @@ from typing import Any
 
 from sqlalchemy import ARRAY, Select, Text, func, literal, literal_column, select, text
 
-
-
 from app.database import Database, Row
 from app.errors import NotFound
 from app.queries.paging import Listing, Page, paginate
@@ -38,7 +36,8 @@ async def by_address(db: Database, address: str) -> Row:
 async def next_id(db: Database, address: str) -> tuple[int, bool]:
     """A fresh project id, and whether the address is taken already."""
     row = await db.fetchrow(
-        "select nextval('project_ids') as id, exists (select 1 from projects where address = $1) as taken", address
+        "select nextval('project_ids') as id, exists (select 1 from projects where address = $1) as taken",
+        address,
     )
     assert row is not None  # noqa: S101 - a select without a from has one row
     return row["id"], row["taken"]
@@ -93,18 +92,19 @@ def narrowed(query: Select[Any], wanted: ProjectFilter) -> Select[Any]:
     return query
 
 
+COLUMNS: list[Any] = [
+    literal_column("projects.*"),
+    text(f"case when parent_id is not null then {LINE} end as line"),
+]
+
+
 async def search(db: Database, wanted: ProjectFilter, page: Page) -> Listing:
     """Public projects by name. The unfiltered count is kept, so its first pages never count."""
     query = narrowed(
-        select(
-            literal_column("projects.*"),
-            text(f"case when parent_id is not null then {LINE} end as line"),
-        ).select_from(projects),
+        select(*COLUMNS).select_from(projects),
         wanted,
     ).order_by(func.lower(projects.c.name), projects.c.project_id)
     if wanted.everything:
         total = await db.fetchval("select total from project_counts where visibility = 'public'") or 0
         return await paginate(db, query, total, page)
     return await paginate(db, query, narrowed(select(func.count()).select_from(projects), wanted), page)
-
-

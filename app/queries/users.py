@@ -12,7 +12,13 @@ async def find(db: Database, username: str) -> Row | None:
 async def named(db: Database, name: str) -> str | None:
     """The username of somebody given by username or e-mail address."""
     found: str | None = await db.fetchval(
-        "select username from users where username = $1 or lower(email) = lower($1) order by username = $1 desc limit 1",
+        """
+        select   username
+        from     users
+        where    username = $1 or lower(email) = lower($1)
+        order by username = $1 desc
+        limit    1
+        """,
         name,
     )
     return found

@@ -52,7 +52,9 @@ async def open_push(db: Database, project_id: int, actor: Actor) -> AsyncIterato
         while True:
             await asyncio.sleep(LEASE / 3)
             await db.execute(
-                "update open_pushes set lease_until = now() + make_interval(secs => $2) where push_id = $1", push_id, LEASE
+                "update open_pushes set lease_until = now() + make_interval(secs => $2) where push_id = $1",
+                push_id,
+                LEASE,
             )
 
     heartbeat = asyncio.create_task(renew())

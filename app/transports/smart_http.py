@@ -58,11 +58,13 @@ async def actor_of(request: web.Request) -> Actor:
         try:
             user, _, token = base64.b64decode(value).decode().partition(":")
         except (ValueError, binascii.Error):
-            token = "-"
+            token = None
+        if token is None:
+            raise Turned(plain(401, "These credentials cannot be read.", CHALLENGE))
         if not token:
             user, token = None, user
     try:
-        actor = await credentials.identify(request.config_dict[DATABASE], token or "-")
+        actor = await credentials.identify(request.config_dict[DATABASE], token or "")
     except BadToken:
         raise Turned(plain(401, "This token is unknown or has expired.", CHALLENGE)) from None
     if user and user not in (actor.username, "git", "token", "oauth2", "x-access-token"):

@@ -18,7 +18,7 @@ NOUNS = ("users", "projects", "repositories", "issues", "tasks")
 
 
 def on(*happened: type[Event]) -> Callable[[str], str]:
-    """Register a statement for these events; the first one registered returns the row it made."""
+    """Register a statement for these events. At most one of an event's statements returns the row it made."""
 
     def register(statement: str) -> str:
         for event in happened:
@@ -28,11 +28,12 @@ def on(*happened: type[Event]) -> Callable[[str], str]:
     return register
 
 
-def folding(type: str) -> tuple[str, int]:
-    """The projections of this type as common table expressions, and how many they are."""
+def folding(type: str) -> tuple[str, str | None]:
+    """The projections of this type as common table expressions, and the name of the one that returns the row."""
     statements = PROJECTIONS.get(type, [])
     parts = [f",\nprojection_{n} as (\n{statement}\n)" for n, statement in enumerate(statements)]
-    return "".join(parts), len(statements)
+    returning = next((f"projection_{n}" for n, each in enumerate(statements) if "returning" in each), None)
+    return "".join(parts), returning
 
 
 for noun in NOUNS:

@@ -36,8 +36,8 @@ UNNUMBERED = """
 @cache
 def _replay(type: str) -> str | None:
     """The projections of an event, over the event as the log has it."""
-    parts, count = folding(type)
-    if not count:
+    parts, _ = folding(type)
+    if not parts:
         return None
     return f"with event as (select * from events where position = $1){parts} select 1"
 

@@ -1,10 +1,10 @@
 """Pagure's endpoints about a repository: clone addresses, branches, tags."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
+from app.database import Row
 from app.dialects.pagure import auth, forms, render
 from app.dialects.pagure.errors import Said
 from app.dialects.pagure.urls import PagureRoutes, named_project
@@ -14,7 +14,7 @@ from app.web import DATABASE, SETTINGS, reply
 routes = PagureRoutes()
 
 
-async def with_repository(request: web.Request) -> Mapping[str, Any]:
+async def with_repository(request: web.Request) -> Row:
     """The project, once its repository is there."""
     project = await named_project(request, await auth.lenient(request))
     if project["head"] is None:

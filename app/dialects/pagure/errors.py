@@ -72,8 +72,10 @@ WORDS: dict[tuple[type[Refused], str], tuple[int, str]] = {
 SENTENCES: dict[tuple[type[Refused], str], str] = {
     (Conflict, "project"): 'It is not possible to create the repo "{}"',
     (Conflict, "fork"): 'Repo "{}" already exists',
-    (Conflict, "reserved path"): 'No project "{}" are allowed to be created due to potential conflicts in URLs with '
-    "pagure itself",
+    (
+        Conflict,
+        "reserved path",
+    ): 'No project "{}" are allowed to be created due to potential conflicts in URLs with pagure itself',
     (Invalid, "assignee"): "{}",
 }
 

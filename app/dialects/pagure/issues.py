@@ -188,7 +188,12 @@ async def comment(request: web.Request) -> web.Response:
         require_visible(actor, project, await issues.find(db, project["project_id"], key, thread=False))
     text = form.required("comment")
     form.check()
-    await execute(request, actor, CommentOnIssue(project_id=project["project_id"], number=key, comment=text), seen=project)
+    await execute(
+        request,
+        actor,
+        CommentOnIssue(project_id=project["project_id"], number=key, comment=text),
+        seen=project,
+    )
     caller = await users.find(db, actor.username)
     return reply(
         {

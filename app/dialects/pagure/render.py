@@ -44,7 +44,13 @@ def project(base: str, row: Row) -> dict[str, Any]:
 def _project(base: str, row: Row, parent: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "access_groups": {"admin": [], "collaborator": [], "commit": [], "ticket": []},
-        "access_users": {"admin": [], "collaborator": [], "commit": [], "owner": [row["owner"]], "ticket": []},
+        "access_users": {
+            "admin": [],
+            "collaborator": [],
+            "commit": [],
+            "owner": [row["owner"]],
+            "ticket": [],
+        },
         "close_status": [],
         "custom_keys": [],
         "date_created": stamp(row["created_at"]),

@@ -1,12 +1,12 @@
 """Pagure's addresses: the four forms of a project, and which route wins when several match."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from aiohttp import web
 
 from app.core import paths
 from app.core.access import Actor, require
+from app.database import Row
 from app.errors import NotFound
 from app.queries import projects
 from app.web import DATABASE, Handler, Route, Routes
@@ -49,7 +49,7 @@ def segment(request: web.Request, name: str) -> str | None:
     return value
 
 
-async def named_project(request: web.Request, actor: Actor) -> Mapping[str, Any]:
+async def named_project(request: web.Request, actor: Actor) -> Row:
     """The project that the path names, if the actor may see it."""
     repo = segment(request, "repo")
     assert repo is not None  # noqa: S101 - every form has one

@@ -1,0 +1,1 @@
+"""Measurements of a running forge, each beside its floor on the same machine."""

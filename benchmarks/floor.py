@@ -1,0 +1,135 @@
+"""The floors: the least that the same libraries need on this machine. `python -m benchmarks.floor URL PORT`."""
+
+import asyncio
+import gc
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg
+import orjson
+import uvloop
+from aiohttp import web
+from redis.asyncio import Redis
+
+from app.database import Connection
+from benchmarks.load import quantile
+
+BODY = {"name": "x" * 40, "numbers": list(range(60)), "text": "y" * 720}  # about 1 KB of JSON
+ROWS = 10_000
+CONNECTIONS = 16
+DATABASE = "floor"
+
+
+async def prepare(url: str) -> str:
+    """A database of its own in the forge's PostgreSQL, with a table to read from and one to insert into."""
+    connection = await asyncpg.connect(url)
+    await connection.execute(f"create database {DATABASE}")
+    await connection.close()
+    own = url.rsplit("/", 1)[0] + f"/{DATABASE}"
+    connection = await asyncpg.connect(own)
+    await connection.execute("create table rows (id bigint primary key, body text not null)")
+    await connection.execute("create table added (id uuid primary key, body text not null)")
+    await connection.execute("insert into rows select n, repeat('z', 500) from generate_series(1, $1::int) n", ROWS)
+    await connection.execute("vacuum analyze rows")
+    await connection.close()
+    return own
+
+
+async def plain(_: web.Request) -> web.Response:
+    return web.Response(body=orjson.dumps(BODY), content_type="application/json")
+
+
+async def read(request: web.Request) -> web.Response:
+    row = await request.app[POOL].fetchrow("select id, body from rows where id = $1", 4711)
+    return web.Response(body=orjson.dumps({**BODY, "id": row["id"]}), content_type="application/json")
+
+
+POOL: web.AppKey[asyncpg.Pool] = web.AppKey("pool", asyncpg.Pool)
+
+
+async def pool(app: web.Application, url: str) -> AsyncIterator[None]:
+    # Like the forge, without the round trip that resets a connection when it is given back.
+    async with asyncpg.create_pool(url, min_size=10, max_size=10, connection_class=Connection) as opened:
+        app[POOL] = opened
+        yield
+
+
+async def serve(url: str, port: int) -> None:
+    app = web.Application()
+    app.cleanup_ctx.append(lambda app: pool(app, url))
+    app.router.add_get("/plain", plain)
+    app.router.add_get("/read", read)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    gc.collect()
+    gc.freeze()
+    await asyncio.Event().wait()
+
+
+@contextmanager
+def serving(url: str, port: int) -> Iterator[None]:
+    """The bare server, for as long as the block runs."""
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.floor", url, str(port)])
+    try:
+        for _ in range(100):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/plain", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+async def inserts(url: str, seconds: float) -> float:
+    """Rows per second, one insert per transaction, over 16 connections."""
+    until = time.perf_counter() + seconds
+
+    async def insert() -> int:
+        connection, n = await asyncpg.connect(url), 0
+        while time.perf_counter() < until:
+            await connection.execute("insert into added values ($1, $2)", uuid.uuid4(), "z" * 500)
+            n += 1
+        await connection.close()
+        return n
+
+    return sum(await asyncio.gather(*(insert() for _ in range(CONNECTIONS)))) / seconds
+
+
+async def published(url: str, times: int) -> list[float]:
+    """Milliseconds from a PUBLISH to Valkey until a subscriber hears it."""
+    redis, taken = Redis.from_url(url), []
+    async with redis.pubsub() as channel:
+        await channel.subscribe("floor")
+        await channel.get_message(timeout=1)
+        for _ in range(times):
+            started = time.perf_counter()
+            await redis.publish("floor", b"")
+            while await channel.get_message(ignore_subscribe_messages=True, timeout=1) is None:
+                pass
+            taken.append((time.perf_counter() - started) * 1000)
+    await redis.aclose()
+    return taken
+
+
+def git(times: int, folder: Path, *arguments: str) -> float:
+    """Median milliseconds of a git command that makes a repository."""
+    taken = []
+    for n in range(times):
+        started = time.perf_counter()
+        subprocess.run(["git", *arguments, str(folder / f"{uuid.uuid4().hex}-{n}")], check=True, capture_output=True)
+        taken.append((time.perf_counter() - started) * 1000)
+    return quantile(taken, 0.5)
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(sys.argv[1], int(sys.argv[2])))

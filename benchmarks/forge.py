@@ -1,0 +1,179 @@
+"""The forge under measurement: started as anybody starts it, seeded, stopped."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import orjson
+
+from app.core import commands, credentials
+from app.core.users import CreateUser
+from app.database import database, open_pool
+from app.logs import configure
+from app.migrate import FORGE, issue
+from app.supervise import JOIN
+from events.log import Append, append
+from events.projects import ProjectCreated
+
+PROGRAM = Path(sys.executable).with_name("polyforge")
+BATCH = 500
+ISSUES = 32  # projects that issues are spread over
+NUMBER_AT_ONCE = """
+    insert into numbers (seq, position)
+    select (select coalesce(max(seq), 0) from numbers) + row_number() over (order by position), position
+    from   events
+    where  not exists (select 1 from numbers where numbers.position = events.position)
+"""
+
+
+@dataclass
+class Forge:
+    """A running forge: where it answers, with what token, and what it runs on."""
+
+    process: subprocess.Popen[bytes]
+    data: Path
+    port: int
+    token: str
+    database_url: str
+    redis_url: str
+    ready: float
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None, token: str | None = None) -> Any:
+        """One request on a connection of its own; raises on anything but success."""
+        request = urllib.request.Request(
+            self.url + path,
+            method=method,
+            data=None if body is None else orjson.dumps(body),
+            headers={"Authorization": f"token {token or self.token}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return orjson.loads(answer.read())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def started(data: Path, token: str) -> Iterator[Forge]:
+    """`polyforge up` over this directory, until the block ends."""
+    port, begun = free_port(), time.perf_counter()
+    arguments = ["up", "--data", str(data), "--port", str(port), "--admin-token", token]
+    with (data.parent / "up.log").open("ab") as output:
+        process = subprocess.Popen([str(PROGRAM), *arguments], stdout=output, stderr=output)
+    try:
+        _await_ready(process, port)
+        ready = time.perf_counter() - begun
+        found = orjson.loads((data / JOIN).read_bytes())
+        yield Forge(process, data, port, token, found["database_url"], found["redis_url"], ready)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def _await_ready(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.01)
+    raise SystemExit("The forge did not become ready.")
+
+
+async def seed_projects(forge: Forge, count: int) -> None:
+    """Projects in the log and in the read tables, without repositories.
+
+    The relay's lease is held while a batch is recorded and numbered, so no worker is asked for anything.
+    """
+    pool = await open_pool(forge.database_url, 1)
+    async with pool.acquire() as connection:
+        for first in range(0, count, BATCH):
+            async with connection.transaction():
+                await connection.execute("select 1 from leases where name = 'relay' for update")
+                for n in range(first, min(first + BATCH, count)):
+                    await _seed_project(connection, n)
+                await connection.execute(NUMBER_AT_ONCE)
+        await connection.execute("vacuum analyze")
+    await pool.close()
+
+
+async def _seed_project(connection: asyncpg.Connection, n: int) -> None:
+    name = f"seeded-{n:05}"
+    event = ProjectCreated(
+        project_id=await connection.fetchval("select nextval('project_ids')"),
+        address=name,
+        path=name,
+        owner="admin",
+        name=name,
+        namespace=None,
+        description=f"Project {n} of many, with a line of description",
+        url=None,
+        avatar_email=None,
+        private=False,
+        default_branch="main",
+        create_readme=False,
+    )
+    command_id = uuid.uuid4()
+    entry = Append(event=event, version=1, actor="admin", command_id=command_id, anchored=False)
+    await append(connection, entry, ("create-project", b"{}"))
+
+
+async def seed_users(forge: Forge, count: int) -> list[str]:
+    """Users who may fork; returns their tokens."""
+    configure("error")
+    tokens = []
+    async with database(forge.database_url, 1) as db:
+        for _ in range(count):
+            name, token = f"user{uuid.uuid4().hex[:8]}", credentials.new_token()
+            wish = CreateUser(username=name, fullname=name, email=f"{name}@example.org")
+            await commands.execute(db, FORGE, wish, command_id=uuid.uuid4())
+            await issue(db, name, token, "benchmark")
+            tokens.append(token)
+    return tokens
+
+
+def make_projects(forge: Forge, prefix: str, count: int) -> list[str]:
+    """Projects with repositories, made over HTTP."""
+    names = [f"{prefix}-{n}" for n in range(count)]
+    for name in names:
+        forge.call("POST", "/api/0/new", {"name": name, "description": "Measured"})
+    return names
+
+
+def push_random(forge: Forge, name: str, megabytes: int) -> None:
+    """One commit with this much that does not compress."""
+    tree = forge.data.parent / f"push-{name}"
+    tree.mkdir()
+    for n in range(megabytes):
+        (tree / f"{n:03}.bin").write_bytes(os.urandom(1 << 20))
+    identity = ["-c", "user.name=Bench", "-c", "user.email=bench@example.org"]
+    address = f"http://admin:{forge.token}@127.0.0.1:{forge.port}/{name}.git"
+    for arguments in (
+        ["init", "-q", "-b", "main"],
+        ["add", "."],
+        [*identity, "commit", "-q", "-m", "Random"],
+        ["-c", "http.proxy=", "push", "-q", address, "main"],
+    ):
+        subprocess.run(["git", *arguments], cwd=tree, check=True, capture_output=True, timeout=120)
+    shutil.rmtree(tree)

@@ -1,0 +1,186 @@
+"""The measures, in the order in which they run: what wants an idle forge comes first."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+from benchmarks import floor, latency, machine, statements
+from benchmarks import forge as forges
+from benchmarks.forge import Forge
+from benchmarks.load import Load, drive, get, post, quantile
+from benchmarks.report import Row
+
+CONNECTIONS = (1, 16, 64)
+PROJECTS = 10_000
+MEGABYTES = 50
+LISTING = "/api/0/projects?per_page=20"
+READY, COMMANDS, WAKE, FORK = 5.0, 1000, 100.0, 150.0  # the aims
+
+T = TypeVar("T")
+
+
+async def aside(work: Callable[..., T], *arguments: object) -> T:
+    """Blocking work, without holding up the loop."""
+    return await asyncio.to_thread(work, *arguments)
+
+
+class Bench:
+    """One run: the forge, its projects and the rows so far."""
+
+    forge: Forge
+
+    def __init__(self, folder: Path, token: str, seconds: float) -> None:
+        self.folder = folder
+        self.token = token
+        self.seconds = seconds
+        self.rows: list[Row] = []
+        self.floor_url = ""
+        self.floor_port = forges.free_port()
+        self.floors: dict[tuple[str, int], Load] = {}
+        self.projects: list[str] = []
+
+    async def run(self, wanted: list[str]) -> list[Row]:
+        with ExitStack() as stack:
+            data = self.folder / "data"
+            with forges.started(data, self.token) as fresh:
+                first = fresh.ready
+            self.forge = stack.enter_context(forges.started(data, self.token))
+            self.first_ready = first
+            say("seeding")
+            self.floor_url = await floor.prepare(self.forge.database_url)
+            stack.enter_context(floor.serving(self.floor_url, self.floor_port))
+            await forges.seed_projects(self.forge, PROJECTS)
+            self.projects = await aside(forges.make_projects, self.forge, "busy", forges.ISSUES)
+            for name, measure in MEASURES.items():
+                if name in wanted:
+                    say(name)
+                    await measure(self)
+        return self.rows
+
+    async def ready(self) -> None:
+        for name, seconds in (("first start", self.first_ready), ("next start", self.forge.ready)):
+            self.rows.append(Row(f"ready, {name}", f"{seconds:.1f} s", aim=f"≤ {READY:.0f} s", met=seconds <= READY))
+
+    async def tasks(self) -> None:
+        taken = await latency.tasks(self.forge, 50)
+        least = await aside(floor.git, 20, self.folder, "init", "--bare")
+        self._latency("POST /new until its repository is there", taken, "git init", least)
+
+    async def wakeups(self) -> None:
+        sent, replied = await latency.wake_ups(self.forge, self.projects[0], 50)
+        least = quantile(await floor.published(self.forge.redis_url, 200), 0.5)
+        self._latency("long poll hears an issue, since POST", sent, "Valkey publish", least, p99=WAKE)
+        self._latency("long poll hears an issue, since its reply", replied, "Valkey publish", least, p99=WAKE)
+
+    async def forks(self) -> None:
+        tokens = await forges.seed_users(self.forge, 10)
+        await aside(forges.push_random, self.forge, self.projects[1], MEGABYTES)
+        large = next((self.forge.data / "repositories").glob(f"*/{await self._id(self.projects[1])}.git"))
+        for name, project, what, command in (
+            ("of an empty repository", self.projects[0], "git init", ["init", "--bare"]),
+            (f"of {MEGABYTES} MB", self.projects[1], "git clone", ["clone", "--bare", "--local", str(large)]),
+        ):
+            taken = await latency.forks(self.forge, project, tokens)
+            least = await aside(floor.git, 10, self.folder, *command)
+            self._latency(f"fork {name}", taken, what, least, p50=FORK)
+
+    async def _id(self, project: str) -> int:
+        shown = await aside(self.forge.call, "GET", f"/api/0/{project}")
+        found: int = shown["id"]
+        return found
+
+    async def read(self) -> None:
+        await self._reads("GET /api/0/<repo>", f"/api/0/{self.projects[2]}", aim=0.5)
+
+    async def listing(self) -> None:
+        await self._reads(f"20 of {PROJECTS:,} projects", LISTING, aim=0.5)
+        count = await statements.counted(self.forge, LISTING)
+        self.rows.append(Row("listing, SQL statements", str(count), aim="≤ 2", met=count <= 2))
+
+    async def commands(self) -> None:
+        port = self.forge.port
+        body = {"title": "Something is wrong", "issue_content": "It does this, it should do that. " * 10}
+        requests = [post(f"/api/0/{name}/new_issue", port, self.token, body) for name in self.projects]
+        least = await floor.inserts(self.floor_url, self.seconds)
+        for connections in CONNECTIONS:
+            seen = await aside(drive, port, requests, connections, self.seconds)
+            last = connections == CONNECTIONS[-1]
+            self.rows.append(
+                Row(
+                    f"POST new_issue, {plural(connections)}" + (" = accepted commands" if last else ""),
+                    shown(seen),
+                    f"{least:,.0f}/s (one insert each, {floor.CONNECTIONS} connections)",
+                    seen.rate / least,
+                    f"≥ {COMMANDS:,}/s" if last else "",
+                    seen.rate >= COMMANDS if last else None,
+                )
+            )
+
+    async def memory(self) -> None:
+        for each in machine.memory(self.forge.process.pid):
+            processes = f" ({each.processes} processes)" if each.processes > 1 else ""
+            self.rows.append(Row(f"memory of {each.name}{processes}", f"{each.rss:.0f} MB RSS, {each.pss:.0f} MB PSS"))
+
+    async def _reads(self, name: str, path: str, aim: float) -> None:
+        """One path at every number of connections, beside the bare handler that reads one row."""
+        for connections in CONNECTIONS:
+            bare = await self._floor("/plain", connections)
+            least = await self._floor("/read", connections)
+            request = get(path, self.forge.port)
+            seen = await aside(drive, self.forge.port, [request], connections, self.seconds)
+            ratio = seen.rate / least.rate
+            self.rows.append(
+                Row(
+                    f"{name}, {plural(connections)}",
+                    shown(seen),
+                    f"{least.rate:,.0f}/s (no SQL: {bare.rate:,.0f}/s)",
+                    ratio,
+                    f"≥ {aim:.2f}",
+                    ratio >= aim,
+                )
+            )
+
+    async def _floor(self, path: str, connections: int) -> Load:
+        key = (path, connections)
+        if key not in self.floors:
+            request = get(path, self.floor_port)
+            self.floors[key] = await aside(drive, self.floor_port, [request], connections, self.seconds)
+        return self.floors[key]
+
+    def _latency(
+        self, name: str, taken: list[float], what: str, least: float, *, p50: float = 0, p99: float = 0
+    ) -> None:
+        middle, worst = quantile(taken, 0.5), quantile(taken, 0.99)
+        aim = f"p50 < {p50:.0f} ms" if p50 else f"p99 < {p99:.0f} ms" if p99 else ""
+        met = middle < p50 if p50 else worst < p99 if p99 else None
+        figure = f"p50 {middle:.1f} ms, p99 {worst:.1f} ms"
+        self.rows.append(Row(name, figure, f"{least:.1f} ms ({what})", middle / least, aim, met))
+
+
+def plural(connections: int) -> str:
+    return "1 connection" if connections == 1 else f"{connections} connections"
+
+
+def shown(seen: Load) -> str:
+    errors = f", {seen.errors} errors" if seen.errors else ""
+    return f"{seen.rate:,.0f}/s, p50 {seen.p50:.1f} ms, p99 {seen.p99:.1f} ms{errors}"
+
+
+def say(what: str) -> None:
+    """Progress goes to standard error."""
+    print(f"… {what}", file=sys.stderr, flush=True)
+
+
+MEASURES: dict[str, Callable[[Bench], Awaitable[None]]] = {
+    "ready": Bench.ready,
+    "tasks": Bench.tasks,
+    "wakeups": Bench.wakeups,
+    "forks": Bench.forks,
+    "read": Bench.read,
+    "listing": Bench.listing,
+    "commands": Bench.commands,
+    "memory": Bench.memory,
+}

@@ -1,0 +1,226 @@
+"""A whole forge per test: real Postgres, real Valkey, real git, real HTTP."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+from aiohttp import web
+from redis.asyncio import Redis
+
+from app import embedded, migrate
+from app.config import Settings
+from app.database import Database, database
+from app.logs import configure
+from app.server import application
+from workers import queue
+from workers.reactions import Hands
+from workers.relay import Relay
+from workers.settings import work
+
+ADMIN_TOKEN = "the-administrators-token"
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """One Postgres and one Valkey per test process; no test waits for a disk."""
+    configure("critical")
+    data = tmp_path_factory.mktemp("services")
+    postgres = embedded.postgres(data, fsync="off", synchronous_commit="off", full_page_writes="off")
+    valkey = embedded.valkey(data)
+    asyncio.run(_make_template(postgres.url))
+    yield postgres.url, valkey.url
+    valkey.stop()
+    postgres.stop()
+
+
+async def _make_template(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute("create database template_forge")
+    await connection.close()
+    await migrate.migrate(url.rpartition("/")[0] + "/template_forge")
+
+
+@pytest.fixture
+async def database_url(services: tuple[str, str]) -> AsyncIterator[str]:
+    """A fresh database with the schema and nothing else."""
+    url, name = services[0], f"forge_{next(_numbers)}"
+    admin = await asyncpg.connect(url)
+    await admin.execute(f"create database {name} template template_forge")
+    yield url.rpartition("/")[0] + f"/{name}"
+    await admin.execute(f"drop database {name} with (force)")
+    await admin.close()
+
+
+@pytest.fixture
+async def settings(database_url: str, services: tuple[str, str], tmp_path: Path) -> Settings:
+    redis = Redis.from_url(services[1])
+    await redis.flushall()
+    await redis.aclose()
+    return Settings(
+        data=tmp_path,
+        database_url=database_url,
+        redis_url=services[1],
+        port=embedded.free_port(),
+        pagure_namespaces=["rpms"],
+        lease=1.0,
+        pool_size=5,
+    )
+
+
+class Client:
+    """Speaks HTTP to the forge in somebody's name; answers are (status, JSON body)."""
+
+    def __init__(self, forge: "Forge", token: str | None, name: str = "") -> None:
+        self.forge = forge
+        self.token = token
+        self.name = name
+        self.headers: Any = {}
+
+    async def request(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
+        headers = {**({"Authorization": f"token {self.token}"} if self.token else {}), **options.pop("headers", {})}
+        url = path if path.startswith("http") else self.forge.url + path
+        async with self.forge.session.request(method, url, headers=headers, **options) as answer:
+            self.headers = answer.headers
+            body = await answer.json(content_type=None) if answer.content_length != 0 else None
+            return answer.status, body
+
+    async def get(self, path: str, **options: Any) -> tuple[int, Any]:
+        return await self.request("GET", path, **options)
+
+    async def post(self, path: str, **form: Any) -> tuple[int, Any]:
+        """A form, as Pagure's clients send it."""
+        return await self.request("POST", "/api/0" + path, data=form)
+
+    async def json(self, method: str, path: str, body: Any = None, **options: Any) -> tuple[int, Any]:
+        return await self.request(method, path, json=body, **options)
+
+    async def pagure(self, path: str) -> tuple[int, Any]:
+        return await self.get("/api/0" + path)
+
+    def git_url(self, path: str) -> str:
+        host = self.forge.url.removeprefix("http://")
+        who = f"{self.name}:{self.token}@" if self.token else ""
+        return f"http://{who}{host}/{path}.git"
+
+
+class Forge:
+    """The API, a relay and a worker, in this process."""
+
+    def __init__(self, settings: Settings, db: Database, session: aiohttp.ClientSession) -> None:
+        self.settings = settings
+        self.db = db
+        self.session = session
+        self.url = settings.url
+        self.admin = Client(self, ADMIN_TOKEN, "admin")
+        self.nobody = Client(self, None)
+
+    async def user(self, name: str, **token: Any) -> Client:
+        await self.admin.json("POST", "/v1/users", {"username": name, "email": f"{name}@example.org"})
+        status, issued = await self.admin.json("POST", f"/v1/users/{name}/tokens", {"description": "test", **token})
+        assert status == 201, issued
+        return Client(self, issued["token"], name)
+
+    async def numbered(self) -> int:
+        """Wait until every event has its number; how many there are."""
+        async with asyncio.timeout(10):
+            while True:
+                row = await self.db.fetchrow(
+                    "select (select count(*) from events) as events, (select count(*) from numbers) as numbers"
+                )
+                assert row is not None
+                if row["events"] == row["numbers"]:
+                    return int(row["events"])
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def forge(settings: Settings) -> AsyncIterator[Forge]:
+    async with contextlib.AsyncExitStack() as stack:
+        db = await stack.enter_async_context(database(settings.required_database_url(), 5))
+        await migrate.first_admin(db, "admin", ADMIN_TOKEN)
+        redis = await queue.connect(settings.required_redis_url())
+        stack.push_async_callback(redis.aclose)
+        runner = web.AppRunner(application(settings), access_log=None, shutdown_timeout=0.5)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, settings.host, settings.port).start()
+        hands = Hands(db, settings, queue.bell(redis))
+        jobs = [asyncio.create_task(Relay(db, redis).run()), asyncio.create_task(work(hands, redis))]
+        stack.push_async_callback(_end, jobs)
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        yield Forge(settings, db, session)
+
+
+async def _end(jobs: list[asyncio.Task[None]]) -> None:
+    for job in jobs:
+        job.cancel()
+    await asyncio.gather(*jobs, return_exceptions=True)
+
+
+@pytest.fixture
+async def alice(forge: Forge) -> Client:
+    return await forge.user("alice")
+
+
+@pytest.fixture
+async def nethack(alice: Client) -> Client:
+    """Alice, after she has created the project `nethack` with a README."""
+    status, body = await alice.post("/new", name="nethack", description="A game", create_readme="1")
+    assert status == 200, body
+    return alice
+
+
+async def git(*arguments: str, cwd: Path | None = None, fails: bool = False) -> str:
+    """The ordinary git client, which knows nothing of this machine's configuration."""
+    environment = {
+        **os.environ,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_AUTHOR_NAME": "Alice",
+        "GIT_AUTHOR_EMAIL": "alice@example.org",
+        "GIT_COMMITTER_NAME": "Alice",
+        "GIT_COMMITTER_EMAIL": "alice@example.org",
+    }
+    process = await asyncio.create_subprocess_exec(
+        "git", *arguments, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    assert (process.returncode != 0) == fails, output.decode()
+    return output.decode()
+
+
+async def commit(work: Path, name: str = "file", text: str = "text") -> str:
+    """Add a file to a work tree; the commit's id."""
+    (work / name).write_text(text)
+    await git("add", name, cwd=work)
+    await git("commit", "-qm", f"Add {name}", cwd=work)
+    return (await git("rev-parse", "HEAD", cwd=work)).strip()
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statements that requests send to Postgres, as they are sent."""
+    seen: list[str] = []
+    for name in ("fetch", "fetchrow", "fetchval", "execute"):
+        original = getattr(asyncpg.pool.Pool, name)
+
+        def watched(original: Any) -> Any:
+            async def call(pool: Any, sql: str, *arguments: Any, **options: Any) -> Any:
+                if "numbers" not in sql and "leases" not in sql and "open_pushes" not in sql and "work" not in sql:
+                    seen.append(sql)
+                return await original(pool, sql, *arguments, **options)
+
+            return call
+
+        monkeypatch.setattr(asyncpg.pool.Pool, name, watched(original))
+    return seen
