@@ -110,9 +110,9 @@ def _tags(wanted: IssueFilter) -> list[Any]:
     excluded = [tag[1:] for tag in wanted.tags if tag.startswith("!")]
     found = []
     if plain:
-        found.append(issues.c.tags.op("&&")(literal(plain, ARRAY(Text))))
+        found.append(issues.c.tags.bool_op("&&")(literal(plain, ARRAY(Text))))
     if excluded:
-        found.append(~issues.c.tags.op("&&")(literal(excluded, ARRAY(Text))))
+        found.append(~issues.c.tags.bool_op("&&")(literal(excluded, ARRAY(Text))))
     return found
 
 

@@ -74,7 +74,7 @@ def narrowed(query: Select[Any], wanted: ProjectFilter) -> Select[Any]:
     column = projects.c
     query = query.where(column.private.is_(False))
     if wanted.topics:
-        query = query.where(column.topics.op("&&")(literal(wanted.topics, ARRAY(Text))))
+        query = query.where(column.topics.bool_op("&&")(literal(wanted.topics, ARRAY(Text))))
     if wanted.pattern:
         if "*" in wanted.pattern:
             query = query.where(func.lower(column.name).like(like(wanted.pattern.lower())))

@@ -1,0 +1,194 @@
+"""The log's promises: one total order, every event seen once, rows that are the log."""
+
+import asyncio
+import random
+import subprocess
+import uuid
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from app import embedded, migrate
+from app.config import Settings
+from app.database import database, prepare
+from events import log
+from events.event import Event
+from events.log import Append
+from events.projections import rebuild
+from events.projects import ProjectCreated
+from events.users import UserCreated
+from tests.conftest import Client, Forge
+from workers import queue
+from workers.relay import Relay
+
+EVENTS = 3000
+WRITERS = 16
+
+
+def user(name: str) -> Event:
+    return UserCreated(username=name, fullname=name, email=f"{name}@example.org", admin=False)
+
+
+async def write(db: asyncpg.Connection, happened: Event) -> int:
+    command = uuid.uuid4()
+    entry = Append(event=happened, version=1, actor="", command_id=command)
+    stored = await log.append(db, entry, ("test", b"{}"))
+    assert stored is not None
+    return int(stored["position"])
+
+
+async def test_followers_see_every_event_once_in_one_order_under_many_writers(
+    settings: Settings, database_url: str
+) -> None:
+    committed: set[int] = set()
+    writing = True
+
+    async def writer(n: int) -> None:
+        connection = await asyncpg.connect(database_url, server_settings={"search_path": "live, public"})
+        await prepare(connection)
+        chance = random.Random(n)
+        for k in range(EVENTS // WRITERS):
+            transaction = connection.transaction()
+            await transaction.start()
+            position = await write(connection, user(f"u{n}-{k}"))
+            if chance.random() < 0.05:
+                await asyncio.sleep(chance.random() / 100)
+            if chance.random() < 0.1:
+                await transaction.rollback()
+            else:
+                await transaction.commit()
+                committed.add(position)
+        await connection.close()
+
+    async def follower(db: Any) -> list[tuple[int, int]]:
+        seen: list[tuple[int, int]] = []
+        while True:
+            done = not writing
+            async with db.acquire() as connection:
+                facts = await log.read(connection, seen[-1][0] if seen else 0)
+            seen += [(fact.seq, fact.position) for fact in facts]
+            if done and not facts and len(seen) >= len(committed):
+                return seen
+            await asyncio.sleep(0.005)
+
+    redis = await queue.connect(settings.required_redis_url())
+    async with database(database_url, 5) as db:
+        relays = [asyncio.create_task(Relay(db, redis).run()) for _ in range(2)]
+        followers = [asyncio.create_task(follower(db)) for _ in range(2)]
+        await asyncio.gather(*(writer(n) for n in range(WRITERS)))
+        writing = False
+        first, second = await asyncio.wait_for(asyncio.gather(*followers), 60)
+        for relay in relays:
+            relay.cancel()
+        await asyncio.gather(*relays, return_exceptions=True)
+    await redis.aclose()
+    assert first == second
+    assert [seq for seq, _ in first] == list(range(1, len(committed) + 1))
+    assert {position for _, position in first} == committed
+
+
+async def test_an_event_is_never_changed(forge: Forge, alice: Client) -> None:
+    for statement in ("update events set actor = 'x'", "delete from events"):
+        with pytest.raises(asyncpg.RaiseError, match="never changed"):
+            await forge.db.execute(statement)
+
+
+async def test_a_second_answer_to_the_same_cause_vanishes(forge: Forge, nethack: Client) -> None:
+    from events.record import answer
+    from events.repositories import RepositoryCreated
+
+    async with forge.db.acquire() as connection:
+        position = await connection.fetchval("select position from events where type = 'project.created'")
+        cause = await log.at_position(connection, position)
+        assert cause is not None
+        again = RepositoryCreated(project_id=cause.data["project_id"], path="nethack", head="main", refs=[])
+        assert await answer(connection, cause, again) is None
+    assert await forge.db.fetchval("select count(*) from events where type = 'repository.created'") == 1
+
+
+async def test_a_decision_on_an_outdated_revision_is_a_conflict(forge: Forge, nethack: Client) -> None:
+    from events.issues import IssueOpened
+
+    project = (await nethack.pagure("/nethack"))[1]["id"]
+    opened = IssueOpened(
+        project_id=project, number=1, uid="x", title="t", content="c", author="alice", assignee=None, private=False,
+        tags=[], milestone=None, priority=None,
+    )  # fmt: skip
+    async with forge.db.acquire() as connection:
+        entry = Append(event=opened, version=1, actor="alice", command_id=uuid.uuid4(), revision=-1)
+        with pytest.raises(log.Conflict):
+            await log.append(connection, entry, ("test", b"{}"))
+    assert await forge.db.fetchval("select count(*) from commands where name = 'test'") == 0
+
+
+async def rows(forge: Forge) -> dict[str, list[str]]:
+    tables = await forge.db.fetch("select tablename from pg_tables where schemaname = 'live'")
+    return {
+        table["tablename"]: sorted(
+            row["row"] for row in await forge.db.fetch(f"select t::text as row from live.{table['tablename']} t")
+        )
+        for table in tables
+    }
+
+
+async def test_a_rebuild_under_writes_gives_the_very_rows(forge: Forge, nethack: Client) -> None:
+    bob = await forge.user("bob")
+    await bob.post("/fork", repo="nethack")
+    done = asyncio.Event()
+
+    async def writer() -> None:
+        n = 0
+        while not done.is_set():
+            n += 1
+            status, _ = await bob.post("/nethack/new_issue", title=f"t{n}", issue_content="c", tag="a,b")
+            assert status == 200
+            assert (await nethack.post(f"/nethack/issue/{n}/comment", comment="c"))[0] == 200
+
+    writing = asyncio.create_task(writer())
+    await asyncio.sleep(0.3)
+    for _ in range(3):
+        await rebuild.rebuild(forge.db.pool)
+    done.set()
+    await writing
+    await forge.numbered()
+    before = await rows(forge)
+    assert len(before["issues"]) > 5
+    await rebuild.rebuild(forge.db.pool)
+    assert await rows(forge) == before
+    assert (await nethack.pagure("/nethack"))[0] == 200
+
+
+async def test_a_dump_restored_into_another_cluster_keeps_its_numbers(
+    settings: Settings, database_url: str, services: tuple[str, str], tmp_path: Path
+) -> None:
+    """Transaction ids do not survive a dump: the log does, the part that had no numbers included."""
+    async with database(database_url, 2) as db, db.acquire() as connection:
+        for n in range(50):
+            await write(connection, user(f"u{n}"))
+        numbered = await log.number(connection, "0", 20)
+        assert [each.seq for each in numbered] == list(range(1, 21))
+        expected = [row["position"] for row in await connection.fetch("select position from events order by txid")]
+    dump = tmp_path / "dump.sql"
+    await asyncio.to_thread(
+        subprocess.run, [embedded.BIN / "pg_dump", "-f", str(dump), database_url], check=True, env={"TZ": "UTC"}
+    )
+    other = await asyncio.to_thread(embedded.postgres, tmp_path / "other")
+    try:
+        await asyncio.to_thread(
+            subprocess.run, [embedded.BIN / "psql", "-q", "-f", str(dump), other.url], check=True, capture_output=True
+        )
+        assert await migrate.migrate(other.url) is False
+        async with database(other.url, 2) as db, db.acquire() as connection:
+            await write(connection, user("later"))
+            await log.number(connection, "0", 1000)
+            facts = await log.read(connection, 0)
+        assert [fact.seq for fact in facts] == list(range(1, 52))
+        assert [fact.position for fact in facts][:50] == expected
+    finally:
+        await asyncio.to_thread(other.stop)
+
+
+def test_every_event_has_a_name_of_its_own() -> None:
+    assert ProjectCreated.type == "project.created"

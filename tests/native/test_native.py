@@ -1,0 +1,113 @@
+"""Users, tokens, tasks and the feed of the native API."""
+
+import asyncio
+import time
+
+import pytest
+
+from tests.conftest import Client, Forge
+
+
+async def test_only_administrators_make_users(forge: Forge, alice: Client) -> None:
+    wish = {"username": "bob", "email": "bob@example.org"}
+    assert (await alice.json("POST", "/v1/users", wish))[0] == 403
+    assert (await forge.nobody.json("POST", "/v1/users", wish))[0] == 401
+    status, bob = await forge.admin.json("POST", "/v1/users", wish)
+    assert (status, bob) == (201, {"username": "bob", "fullname": "bob", "admin": False, "email": "bob@example.org"})
+    status, problem = await forge.admin.json("POST", "/v1/users", wish | {"email": "other@example.org"})
+    assert (status, problem["type"], problem["errors"][0]["pointer"]) == (409, "/problems/conflict", "/username")
+    assert "email" not in (await alice.get("/v1/users/bob"))[1]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({"username": "x", "email": "e@x.org", "color": 1}, ["/color"]),
+        ({"email": "e@x.org"}, ["/username"]),
+        ({"username": 5, "email": "e@x.org"}, ["/username"]),
+        ({"username": "../x", "email": "e@x.org"}, ["/username"]),
+        ({"username": "x", "email": "nonsense"}, ["/email"]),
+        ({"username": "x", "email": "e@x.org", "fullname": "a\x00b"}, ["/fullname"]),
+        ({"username": "x", "email": "e@x.org", "password": "short"}, ["/password"]),
+    ],
+)
+async def test_what_is_wrong_is_pointed_at(forge: Forge, body: object, pointers: list[str]) -> None:
+    status, problem = await forge.admin.json("POST", "/v1/users", body)
+    assert (status, [error["pointer"] for error in problem["errors"]]) == (422, pointers)
+    assert forge.admin.headers["Content-Type"].startswith("application/problem+json")
+    assert problem["instance"] == forge.admin.headers["X-Request-Id"]
+
+
+async def test_a_token_is_shown_once_and_ends_with_its_revocation(forge: Forge, alice: Client) -> None:
+    status, issued = await alice.json("POST", "/v1/users/alice/tokens", {"description": "laptop"})
+    assert (status, issued["token"][:3], len(issued["token"])) == (201, "pf_", 49)
+    laptop = Client(forge, issued["token"])
+    assert await laptop.post("/-/whoami") == (200, {"username": "alice"})
+    _, listed = await alice.get("/v1/users/alice/tokens?limit=1")
+    assert [set(token) & {"token"} for token in listed["tokens"]] == [set()]
+    assert listed["next"] is not None
+    _, rest = await alice.get(f"/v1/users/alice/tokens?cursor={listed['next']}")
+    assert len(rest["tokens"]) == 1
+    assert (await alice.json("DELETE", f"/v1/tokens/{issued['id']}"))[0] == 204
+    assert (await laptop.post("/-/whoami"))[0] == 401
+    assert (await alice.json("DELETE", f"/v1/tokens/{issued['id']}"))[0] == 404
+
+
+async def test_a_limited_token_cannot_make_a_wider_one(forge: Forge) -> None:
+    limited = await forge.user("bob", acls=["issue_create"])
+    assert (await limited.json("POST", "/v1/users/bob/tokens", {"description": "wider"}))[0] == 403
+
+
+async def test_no_secret_is_in_the_log(forge: Forge, alice: Client) -> None:
+    wish = {"username": "bob", "email": "bob@example.org", "password": "correct horse battery"}
+    await forge.admin.json("POST", "/v1/users", wish)
+    record = await forge.db.fetchval(
+        "select (select string_agg(data::text, '') from events) || (select string_agg(body::text, '') from commands)"
+    )
+    assert alice.token is not None
+    for secret in (alice.token, forge.admin.token, "correct horse battery"):
+        assert secret not in record
+
+
+async def test_a_long_poll_hears_of_an_event_at_once(forge: Forge, nethack: Client) -> None:
+    head = await forge.numbered()
+    poll = asyncio.create_task(forge.nobody.get(f"/v1/events?after={head}&wait=20"))
+    await asyncio.sleep(0.1)
+    started = time.monotonic()
+    await nethack.post("/nethack/new_issue", title="t", issue_content="c")
+    _, page = await poll
+    assert time.monotonic() - started < 5
+    assert [event["type"] for event in page["events"]] == ["issue.opened"]
+    assert page["events"][0]["project"]["path"] == "nethack"
+    assert page["next"] == head + 1
+    _, empty = await forge.nobody.get(f"/v1/events?after={head + 1}&wait=1")
+    assert (empty["events"], empty["next"]) == ([], head + 1)
+
+
+async def test_a_filtered_reader_moves_past_what_it_may_not_see(forge: Forge, nethack: Client) -> None:
+    head = await forge.numbered()
+    await asyncio.sleep(0.3)
+    _, page = await forge.nobody.get("/v1/events?types=user.*")
+    assert (page["events"], page["next"]) == ([], head)
+
+
+async def test_a_private_projects_task_is_hidden(forge: Forge, alice: Client) -> None:
+    _, queued = await alice.post("/new", name="s", description="d", private="1", wait="0")
+    path = f"/v1/tasks/{queued['taskid']}?wait=20"
+    assert (await alice.get(path))[1]["status"] == "succeeded"
+    assert (await (await forge.user("bob")).get(path))[0] == 404
+    assert (await alice.get("/v1/tasks/nonsense"))[0] == 404
+
+
+@pytest.mark.parametrize("query", ["wait=56", "wait=x", "color=1", "after=-1", "wait=1&wait=2"])
+async def test_bad_parameters_are_named(forge: Forge, query: str) -> None:
+    status, problem = await forge.nobody.get(f"/v1/events?{query}")
+    assert (status, problem["errors"][0]["pointer"][0]) == (422, "?")
+
+
+async def test_health_readiness_and_metrics(forge: Forge) -> None:
+    assert await forge.nobody.get("/healthz") == (200, {"status": "alive"})
+    status, ready = await forge.nobody.get("/readyz")
+    assert (status, ready["status"]) == (200, "ready")
+    async with forge.session.get(f"{forge.url}/metrics") as answer:
+        assert "polyforge_command_duration_seconds" in await answer.text()

@@ -1,0 +1,161 @@
+"""Pagure's issue endpoints."""
+
+import asyncio
+
+import pytest
+
+from tests.conftest import Client, Forge
+
+
+async def test_a_new_issue_heads_the_projects_list(nethack: Client) -> None:
+    await nethack.post("/nethack/new_issue", title="Hungry dog", issue_content="Feed it.", tag="pet, food,pet")
+    status, body = await nethack.post("/nethack/new_issue", title="Bored cat", issue_content="Play.")
+    assert (status, body["message"], body["issue"]["id"]) == (200, "Issue created", 2)
+    assert set(body["issue"]) == {
+        "assignee", "blocks", "close_status", "closed_at", "closed_by", "comments", "content", "custom_fields",
+        "date_created", "depends", "full_url", "id", "last_updated", "milestone", "priority", "private", "related_prs",
+        "status", "tags", "title", "user",
+    }  # fmt: skip
+    _, listing = await nethack.pagure("/nethack/issues")
+    assert [(issue["title"], issue["tags"]) for issue in listing["issues"]] == [
+        ("Bored cat", []),
+        ("Hungry dog", ["food", "pet"]),
+    ]
+    assert listing["issues"][0] == body["issue"] == (await nethack.pagure("/nethack/issue/2"))[1]
+    assert listing["total_issues"] == 2
+
+
+async def test_json_is_a_form_too(nethack: Client) -> None:
+    status, body = await nethack.json(
+        "POST", "/api/0/nethack/new_issue", {"title": "t", "issue_content": "c", "private": False, "milestone": None}
+    )
+    assert (status, body["issue"]["private"]) == (200, False)
+    for broken in (b"{", b"[]", b"\xff"):
+        status, body = await nethack.request("POST", "/api/0/nethack/new_issue", data=broken)
+        assert (status, body["error_code"]) == (400, "EINVALIDREQ")
+
+
+async def test_missing_fields_are_named_and_nothing_is_left_behind(nethack: Client) -> None:
+    status, body = await nethack.post("/nethack/new_issue", title="  ")
+    assert (status, body["errors"]) == (
+        400,
+        {"issue_content": ["This field is required."], "title": ["This field is required."]},
+    )
+    status, body = await nethack.post("/nethack/new_issue", title="t", issue_content="c", assignee="ghost")
+    assert (status, body["error_code"], body["error"]) == (400, "ENOCODE", 'No user "ghost" found')
+    status, body = await nethack.post("/nethack/new_issue", title="t\x00", issue_content="c")
+    assert (status, body["error_code"]) == (400, "EINVALIDREQ")
+    assert (await nethack.pagure("/nethack/issues"))[1]["issues"] == []
+
+
+async def test_numbers_are_dense_when_many_write_at_once(forge: Forge, nethack: Client) -> None:
+    async def one(n: int) -> int:
+        status, body = await nethack.post("/nethack/new_issue", title=f"t{n}", issue_content="c")
+        assert status == 200, body
+        return int(body["issue"]["id"])
+
+    assert sorted(await asyncio.gather(*(one(n) for n in range(40)))) == list(range(1, 41))
+
+
+async def test_a_comment_joins_the_thread(forge: Forge, nethack: Client) -> None:
+    bob = await forge.user("bob")
+    await nethack.post("/nethack/new_issue", title="t", issue_content="c")
+    status, body = await bob.post("/nethack/issue/1/comment", comment="Me too")
+    assert (status, body["message"], body["user"]) == (200, "Comment added", "bob")
+    [comment] = (await bob.pagure("/nethack/issue/1"))[1]["comments"]
+    assert (comment["comment"], comment["user"]["name"], comment["edited_on"]) == ("Me too", "bob", None)
+    assert (await bob.pagure("/nethack/issue/1?comments=0"))[1]["comments"] == []
+    status, one = await bob.pagure(f"/nethack/issue/1/comment/{comment['id']}")
+    assert (status, one["comment"], "avatar_url" in one, "comment_date" in one) == (200, "Me too", True, True)
+    assert (await bob.pagure("/nethack/issue/1/comment/999"))[1]["error_code"] == "ENOCOMMENT"
+
+
+@pytest.mark.parametrize("number", ["99", "0", "99999999999999999999", "nonsense", "f" * 32])
+async def test_an_unknown_issue_is_not_found(nethack: Client, number: str) -> None:
+    status, body = await nethack.pagure(f"/nethack/issue/{number}")
+    assert (status, body["error_code"]) == (404, "ENOISSUE")
+
+
+async def test_a_private_issue_is_for_its_author_and_committers(forge: Forge, nethack: Client) -> None:
+    bob, carol = await forge.user("bob"), await forge.user("carol")
+    status, body = await bob.post("/nethack/new_issue", title="Hole", issue_content="c", private="1")
+    assert (status, body["issue"]["private"]) == (200, True)
+    for reader, sees in ((bob, True), (nethack, True), (carol, False), (forge.nobody, False)):
+        status, body = await reader.pagure("/nethack/issue/1")
+        assert status == (200 if sees else 403), reader.name
+        assert len((await reader.pagure("/nethack/issues"))[1]["issues"]) == (1 if sees else 0)
+    assert body == {"error": "You are not allowed to view this issue", "error_code": "EISSUENOTALLOWED"}
+    assert (await carol.post("/nethack/issue/1/comment", comment="?"))[0] == 403
+    await forge.numbered()
+    seen = (await carol.get("/v1/events?types=issue.*"))[1]["events"]
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ("", [3, 2, 1]),
+        ("order=asc", [1, 2, 3]),
+        ("status=closed", []),
+        ("status=all", [3, 2, 1]),
+        ("status=open", [3, 2, 1]),
+        ("status=Fixed", []),
+        ("tags=a", [2, 1]),
+        ("tags=a&tags=c", [3, 2, 1]),
+        ("tags=a&tags=!b", [1]),
+        ("tags=!a", [3]),
+        ("assignee=bob", [2]),
+        ("assignee=!bob", [3, 1]),
+        ("assignee=1", [2]),
+        ("assignee=0", [3, 1]),
+        ("author=alice", [3, 2, 1]),
+        ("author=bob", []),
+        ("milestones=x", []),
+        ("no_stones=1", [3, 2, 1]),
+        ("no_stones=0", []),
+        ("since=2001-01-01", [3, 2, 1]),
+        ("since=4000000000", []),
+        ("query_id=3", [3]),
+    ],
+)
+async def test_every_filter_narrows_the_listing(forge: Forge, nethack: Client, query: str, ids: list[int]) -> None:
+    await forge.user("bob")
+    await nethack.post("/nethack/new_issue", title="1", issue_content="c", tag="a")
+    await nethack.post("/nethack/new_issue", title="2", issue_content="c", tag="a,b", assignee="bob")
+    await nethack.post("/nethack/new_issue", title="3", issue_content="c", tag="c")
+    status, listing = await nethack.pagure(f"/nethack/issues?{query}")
+    assert (status, [issue["id"] for issue in listing["issues"]]) == (200, ids)
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("priority=urgent", "EINVALIDPRIORITY"),
+        ("since=yesterday", "EDATETIME"),
+        ("since=99999999999999", "ETIMESTAMP"),
+        ("page=x", "EINVALIDREQ"),
+    ],
+)
+async def test_bad_filters_are_refused(nethack: Client, query: str, code: str) -> None:
+    status, body = await nethack.pagure(f"/nethack/issues?{query}")
+    assert (status, body["error_code"]) == (400, code)
+
+
+async def test_a_listing_takes_at_most_two_statements_of_its_own(nethack: Client, statements: list[str]) -> None:
+    for n in range(5):
+        await nethack.post("/nethack/new_issue", title=str(n), issue_content="c")
+        await nethack.post(f"/nethack/issue/{n + 1}/comment", comment="c")
+    statements.clear()
+    assert (await nethack.forge.nobody.pagure("/nethack/issues"))[1]["total_issues"] == 5
+    assert len([sql for sql in statements if "issues." in sql]) <= 2
+    assert len(statements) <= 3  # the third finds the project
+
+
+async def test_a_token_of_another_project_is_refused_without_details(forge: Forge, nethack: Client) -> None:
+    await nethack.post("/new", name="other", description="d")
+    status, issued = await nethack.json("POST", "/v1/users/alice/tokens", {"description": "t", "project": "other"})
+    assert status == 201
+    bound = Client(forge, issued["token"], "alice")
+    status, body = await bound.post("/nethack/new_issue", title="t", issue_content="c")
+    assert (status, body["error_code"], "errors" in body) == (401, "EINVALIDTOK", False)
+    assert (await bound.post("/other/new_issue", title="t", issue_content="c"))[0] == 200

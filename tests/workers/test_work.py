@@ -1,0 +1,106 @@
+"""Work happens once, and nothing that was acknowledged is forgotten."""
+
+import asyncio
+import uuid
+
+from redis.asyncio import Redis
+
+from app.config import Settings
+from app.git import store
+from events.event import Fact
+from events.record import Next
+from tests.conftest import Client, Forge
+from workers import perform as performing
+from workers import queue
+from workers.reactions import REACTIONS, Hands
+
+
+async def test_a_flushed_queue_loses_no_work(forge: Forge, alice: Client, settings: Settings) -> None:
+    redis = Redis.from_url(settings.required_redis_url())
+    tasks = []
+    for n in range(10):
+        _, queued = await alice.post("/new", name=f"p{n}", description="d", wait="0")
+        tasks.append(queued["taskid"])
+        await redis.flushall()
+    await redis.aclose()
+    for task in tasks:
+        assert (await alice.get(f"/v1/tasks/{task}?wait=30"))[1]["status"] == "succeeded"
+    assert await forge.db.fetchval("select count(*) from events where type = 'repository.created'") == 10
+
+
+async def test_work_that_is_rung_twice_is_done_once(forge: Forge, nethack: Client, settings: Settings) -> None:
+    row = await forge.db.fetchrow("select position, reaction, attempts from work")
+    assert row is not None
+    hands = Hands(forge.db, settings, _silent)
+    assert await performing.perform(hands, row["position"], row["reaction"]) is False
+    assert await forge.db.fetchval("select count(*) from events where type = 'repository.created'") == 1
+
+
+async def _silent() -> None:
+    return None
+
+
+async def test_a_worker_that_lost_its_lease_is_fenced_off(forge: Forge, nethack: Client, settings: Settings) -> None:
+    row = await forge.db.fetchrow("select position, reaction from work")
+    assert row is not None
+    await forge.db.execute("update work set done_at = null, attempts = 7, lease_until = now() + interval '1 hour'")
+    async with forge.db.acquire() as connection:
+        cause = await performing.record_log.at_position(connection, row["position"])
+    assert cause is not None
+    reaction = REACTIONS[row["reaction"]]
+    sorry = reaction.surrender(cause, "too late")
+    assert await performing._settle(forge.db, reaction, cause, 6, sorry, "given up") == "fenced off"
+    assert await forge.db.fetchval("select count(*) from events where type = 'task.failed'") == 0
+
+
+async def test_work_that_cannot_be_done_takes_the_project_back(
+    forge: Forge, alice: Client, settings: Settings, monkeypatch: object
+) -> None:
+    """A place where the repository should be and cannot: the task fails, the name is free again."""
+    first = await forge.db.fetchval("select last_value from project_ids")
+    place = store.directory(settings.repositories, first).parent
+    for n in range(first, first + 3):
+        # A file where the folder has to be.
+        blocked = store.directory(settings.repositories, n).parent
+        blocked.parent.mkdir(parents=True, exist_ok=True)
+        if not blocked.exists():
+            blocked.write_text("in the way")
+    assert place.exists()
+    saved, performing.ATTEMPTS = performing.ATTEMPTS, 1
+    try:
+        status, body = await alice.post("/new", name="nethack", description="d")
+    finally:
+        performing.ATTEMPTS = saved
+    assert (status, body["error_code"]) == (400, "ENOCODE")
+    assert (await alice.pagure("/nethack"))[0] == 404
+    assert (await alice.pagure("/projects"))[1]["total_projects"] == 0
+
+
+async def test_the_sweep_rings_for_a_worker_that_died(forge: Forge, alice: Client, settings: Settings) -> None:
+    """Claimed and never finished: when the lease has run out, another worker does it."""
+    original = REACTIONS["create-repository"].work
+    died = asyncio.Event()
+
+    async def dies(hands: Hands, cause: Fact) -> list[Next]:
+        if not died.is_set():
+            died.set()
+            # As after SIGKILL: no answer, no postponement, only the lease that runs out.
+            await hands.db.execute("update work set lease_until = now() + interval '1 second'")
+            raise asyncio.CancelledError
+        return await original(hands, cause)
+
+    object.__setattr__(REACTIONS["create-repository"], "work", dies)
+    try:
+        _, queued = await alice.post("/new", name="nethack", description="d", wait="0")
+        task = (await alice.get(f"/v1/tasks/{queued['taskid']}?wait=30"))[1]
+    finally:
+        object.__setattr__(REACTIONS["create-repository"], "work", original)
+    assert (task["status"], task["attempts"]) == ("succeeded", 2)
+
+
+async def test_a_job_carries_ids_only(forge: Forge, settings: Settings) -> None:
+    redis = await queue.connect(settings.required_redis_url())
+    await queue.ring(redis, "nobody-listens", 1, "create-repository", uuid.uuid4().hex)
+    [key] = [key async for key in redis.scan_iter("arq:job:*")]
+    assert queue.deserialize(await redis.get(key))["a"] == [1, "create-repository"]
+    await redis.aclose()
