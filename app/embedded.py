@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -86,9 +87,16 @@ def _answers(port: int) -> bool:
     return True
 
 
-def _await(process: subprocess.Popen[bytes], port: int, name: str, log: Path) -> None:
+def _takes_queries(port: int) -> bool:
+    """PostgreSQL listens before it has recovered; only this program of its own knows the difference."""
+    asked = [BIN / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+    return subprocess.run(asked, check=False).returncode == 0
+
+
+def _await(service: Service, port: int, ready: Callable[[int], bool], log: Path) -> None:
+    process, name = service.process, service.name
     deadline = time.monotonic() + PATIENCE
-    while not _answers(port):
+    while not ready(port):
         if process.poll() is not None or time.monotonic() > deadline:
             raise Failed(f"{name} did not start; its log is {log}")
         time.sleep(0.02)
@@ -120,7 +128,7 @@ def postgres(data: Path, **settings: str) -> Service:
         )
     url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
     service = Service("PostgreSQL", url, process)
-    _await(process, port, "PostgreSQL", log)
+    _await(service, port, _takes_queries, log)
     return service
 
 
@@ -208,5 +216,5 @@ def valkey(data: Path) -> Service:
     process.stdin.write(config.encode())
     process.stdin.close()
     service = Service("Valkey", f"redis://:{password}@127.0.0.1:{port}/0", process, signal.SIGTERM)
-    _await(process, port, "Valkey", log)
+    _await(service, port, _answers, log)
     return service

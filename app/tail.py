@@ -70,7 +70,8 @@ class Tail:
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as trouble:
                 log.warning("tail", trouble=type(trouble).__name__)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), POLL)
+                async with asyncio.timeout(POLL):
+                    await self._woken.wait()
             self._woken.clear()
 
     async def _advance(self) -> None:

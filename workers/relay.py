@@ -77,8 +77,10 @@ class Relay:
                     await asyncio.sleep(POLL)
                     continue
                 if not busy:
+                    # Not wait_for, which before Python 3.12 can lose a cancellation that comes with the ring.
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self.rung.wait(), POLL)
+                        async with asyncio.timeout(POLL):
+                            await self.rung.wait()
                     self.rung.clear()
         finally:
             listener.cancel()
