@@ -89,7 +89,7 @@ def _answers(port: int) -> bool:
 
 def _takes_queries(port: int) -> bool:
     """PostgreSQL listens before it has recovered; only this program of its own knows the difference."""
-    asked = [BIN / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+    asked = [str(BIN / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     return subprocess.run(asked, check=False).returncode == 0
 
 
