@@ -33,9 +33,9 @@ class Listing:
         return -(-self.total // self.page.size)
 
 
-async def paginate(db: Database, query: Select[Any], count: Select[Any] | int, page: Page) -> Listing:
-    """The page of `query`; `count` is the statement that counts, or the number if it is known already."""
-    total = count if isinstance(count, int) else (await db.select(count))[0][0]
+async def paginate(db: Database, query: Select[Any], count: Select[Any], page: Page) -> Listing:
+    """The page of `query`; `count` is the statement that counts."""
+    total = (await db.select(count))[0][0]
     if page.offset >= total:
         return Listing([], total, page)
     return Listing(await db.select(query.limit(page.size).offset(page.offset)), total, page)

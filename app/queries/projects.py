@@ -92,6 +92,13 @@ def narrowed(query: Select[Any], wanted: ProjectFilter) -> Select[Any]:
     return query
 
 
+EVERYTHING = f"""
+    select   projects.*, case when parent_id is not null then {LINE} end as line
+    from     projects
+    where    not private
+    order by lower(name), project_id
+    limit    $1 offset $2
+"""
 COLUMNS: list[Any] = [
     literal_column("projects.*"),
     text(f"case when parent_id is not null then {LINE} end as line"),
@@ -100,11 +107,12 @@ COLUMNS: list[Any] = [
 
 async def search(db: Database, wanted: ProjectFilter, page: Page) -> Listing:
     """Public projects by name. The unfiltered count is kept, so its first pages never count."""
+    if wanted.everything:
+        total = await db.fetchval("select total from project_counts where visibility = 'public'") or 0
+        rows = await db.fetch(EVERYTHING, page.size, page.offset) if page.offset < total else []
+        return Listing(rows, total, page)
     query = narrowed(
         select(*COLUMNS).select_from(projects),
         wanted,
     ).order_by(func.lower(projects.c.name), projects.c.project_id)
-    if wanted.everything:
-        total = await db.fetchval("select total from project_counts where visibility = 'public'") or 0
-        return await paginate(db, query, total, page)
     return await paginate(db, query, narrowed(select(func.count()).select_from(projects), wanted), page)
