@@ -1,7 +1,6 @@
 """Bringing a database to the schema of this program, and its first administrator into it."""
 
 import uuid
-from importlib.metadata import version as installed
 from pathlib import Path
 
 import asyncpg
@@ -70,7 +69,3 @@ async def issue(db: Database, username: str, token: str, description: str) -> st
     )
     await commands.execute(db, FORGE, wish, command_id=uuid.uuid4())
     return token_id
-
-
-def program_version() -> str:
-    return installed("polyforge")

@@ -26,8 +26,8 @@ class Event:
 
     @property
     def stream(self) -> str:
-        """The story this event continues; versions count within it."""
-        raise NotImplementedError
+        """The story this event continues; versions count within it. Every event names its own."""
+        raise TypeError(f"{type(self).__name__} names no stream")
 
     @property
     def project(self) -> int | None:

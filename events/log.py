@@ -1,6 +1,5 @@
 """The log: append, number, read. The only code that touches the events table."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
@@ -220,14 +219,6 @@ async def at_position(db: Connection, position: int) -> Fact | None:
         position,
     )
     return fact(row) if row else None
-
-
-async def everything(db: Connection, after: int = 0) -> AsyncIterator[Fact]:
-    """Every numbered fact after this one, a page at a time."""
-    while facts := await read(db, after):
-        for each in facts:
-            yield each
-        after = facts[-1].seq
 
 
 def fact(row: asyncpg.Record) -> Fact:

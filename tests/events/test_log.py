@@ -83,8 +83,11 @@ async def test_followers_see_every_event_once_in_one_order_under_many_writers(
         for relay in relays:
             relay.cancel()
         await asyncio.gather(*relays, return_exceptions=True)
+        in_order = [row["position"] for row in await db.fetch("select position from events order by txid, position")]
     await redis.aclose()
     assert first == second
+    # A transaction that was slow to commit still comes before those that began after it.
+    assert [position for _, position in first] == in_order
     assert [seq for seq, _ in first] == list(range(1, len(committed) + 1))
     assert {position for _, position in first} == committed
 
