@@ -16,6 +16,7 @@ from events import log as record_log
 
 HEAD = "polyforge:head"
 RING = "polyforge:ring"
+PACE = 0.005  # seconds between two rings; those in between are one
 POLL = 1.0  # seconds until a look without having been woken; bounds what a lost hint costs
 
 
@@ -103,6 +104,7 @@ class Tail:
             self._ring.clear()
             with suppress(OSError, RedisError):
                 await self.redis.publish(RING, b"")
+            await asyncio.sleep(PACE)
 
 
 @asynccontextmanager

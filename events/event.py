@@ -14,14 +14,18 @@ class Event:
     `type` is the name the world knows it by, dotted and in the past tense.
     `decides` says that it changes what may be decided about its project, so that a
     command that was weighed against the old state is weighed again.
+    `takes_number` says that its field `number` is the next one of its project. It is handed out behind the project's
+    row lock while the event is stored; until then it is 0, and the stream's name ends before it.
     """
 
     type: ClassVar[str]
     decides: ClassVar[bool] = False
+    takes_number: ClassVar[bool] = False
 
-    def __init_subclass__(cls, *, type: str, decides: bool = False) -> None:
+    def __init_subclass__(cls, *, type: str, decides: bool = False, takes_number: bool = False) -> None:
         cls.type = type
         cls.decides = decides
+        cls.takes_number = takes_number
         TYPES[type] = cls
 
     @property

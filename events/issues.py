@@ -6,9 +6,9 @@ from events.event import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class IssueOpened(Event, type="issue.opened"):
+class IssueOpened(Event, type="issue.opened", takes_number=True):
     project_id: int
-    number: int
+    number: int = 0
     uid: str
     title: str
     content: str
@@ -21,7 +21,7 @@ class IssueOpened(Event, type="issue.opened"):
 
     @property
     def stream(self) -> str:
-        return f"issue-{self.project_id}/{self.number}"
+        return f"issue-{self.project_id}/{self.number or ''}"
 
 
 @dataclass(frozen=True, kw_only=True)

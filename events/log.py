@@ -8,13 +8,13 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from events.event import Event, Fact
+from events.event import TYPES, Event, Fact
 from events.projections import folding
 
 Connection: TypeAlias = Any  # an asyncpg connection, its own or one lent by a pool
 
 MAY_BE_DECIDED = """
-    select 1
+    select last_number + 1 as number
     from   projects
     where  project_id = $8
     and    revision = coalesce($9, revision)
@@ -55,6 +55,9 @@ def _statement(type: str, *, anchored: bool, with_command: bool, answer: bool) -
     if anchored:
         parts.append(f"anchor as ({MAY_BE_DECIDED})")
     source = "from anchor" if anchored else "where $9::bigint is null"
+    stream, data = "$1", "$3::jsonb"
+    if TYPES[type].takes_number:
+        stream, data = "$1::text || anchor.number", "jsonb_set($3::jsonb, '{number}', to_jsonb(anchor.number))"
     if with_command:
         parts.append(f"""command as (
             insert into commands (id, name, body, actor, request)
@@ -62,7 +65,7 @@ def _statement(type: str, *, anchored: bool, with_command: bool, answer: bool) -
         )""")
     parts.append(f"""event as (
         insert into events (stream, version, type, data, actor, command_id, request, cause, project_id)
-        select $1, $2, '{type}', $3::jsonb, $4, $5, $6, $7, $8 {source}
+        select {stream}, $2, '{type}', {data}, $4, $5, $6, $7, $8 {source}
         {"on conflict on constraint one_answer_per_cause do nothing" if answer else ""}
         returning *
     )""")
@@ -114,34 +117,31 @@ async def append(db: Connection, entry: Append, command: tuple[str, bytes] | Non
     return stored
 
 
-UNNUMBERED = """
-    from     events
-    where    events.txid >= $1::text::xid8
-    and      not exists (select 1 from numbers where numbers.position = events.position)
-"""
-
 # Transaction ids do not survive a dump: one that this cluster has not reached yet belongs to a restored,
 # long settled row, and those come first.
-NUMBER = f"""
-    with settled as (
+NUMBER = """
+    with allowed as ({allowed}), settled as (
         select   events.position, events.type
-        {UNNUMBERED}
+        from     events
+        where    exists (select 1 from allowed)
+        and      events.txid >= $1::text::xid8
+        and      not exists (select 1 from numbers where numbers.position = events.position)
         and      (events.txid < pg_snapshot_xmin(pg_current_snapshot())
                   or events.txid >= pg_snapshot_xmax(pg_current_snapshot()))
         order by events.txid >= pg_snapshot_xmax(pg_current_snapshot()) desc, events.txid, events.position
         limit    $2
     ), placed as (
-        select   position, type, row_number() over (order by ordinality) as place
-        from     (select position, type, row_number() over () as ordinality from settled) as in_order
+        select position, type, (select coalesce(max(seq), 0) from numbers) + row_number() over () as seq
+        from   settled
     ), numbered as (
         insert into numbers (seq, position)
-        select (select coalesce(max(seq), 0) from numbers) + place, position
-        from   placed
-        returning seq, position
-    )
-    select   numbered.seq, numbered.position, placed.type
-    from     numbered join placed using (position)
-    order by seq
+        select seq, position from placed
+    ){also}
+    select    this.allowed, this.floor, placed.seq, placed.position, placed.type
+    from      (select exists (select 1 from allowed) as allowed,
+                      pg_snapshot_xmin(pg_current_snapshot())::text as floor) as this
+    left join placed on true
+    order by  placed.seq
 """
 
 FACTS = """
@@ -160,27 +160,47 @@ class Numbered:
     type: str
 
 
-async def settled_before(db: Connection) -> str:
-    """Every transaction below this id has ended: what it wrote is there to be seen."""
-    floor: str = await db.fetchval("select pg_snapshot_xmin(pg_current_snapshot())::text")
-    return floor
+@dataclass(frozen=True)
+class Numbering:
+    """What one look for settled events came to. `floor`: every transaction below this id has ended."""
+
+    allowed: bool
+    floor: str
+    numbered: list[Numbered]
 
 
-async def oldest_unnumbered(db: Connection, floor: str) -> float | None:
-    """Age in seconds of the oldest event that waits for its number; None when none does."""
-    age: float | None = await db.fetchval(
-        f"select extract(epoch from now() - min(events.at))::float {UNNUMBERED}", floor
-    )
-    return age
+def numbering(allowed: str = "select 1", also: str = "") -> str:
+    """The statement that numbers. `allowed` is a query that has a row if this may be done now; `also` are further
+    common table expressions, which may read `placed` (seq, position, type). Parameters from $3 on are theirs.
+    """
+    return NUMBER.format(allowed=allowed, also=also)
 
 
-async def number(db: Connection, floor: str, limit: int = 1000) -> list[Numbered]:
+async def number(
+    db: Connection, floor: str, limit: int = 1000, *arguments: Any, statement: str = numbering()
+) -> Numbering:
     """Give settled events their dense numbers, in the order (transaction id, position).
 
     A sequence hands out positions before commit, so following positions would lose a slow writer's event.
     `floor` is a transaction id below which everything is numbered already. The caller is the only one to number.
     """
-    return [Numbered(*row) for row in await db.fetch(NUMBER, floor, limit)]
+    rows = await db.fetch(statement, floor, limit, *arguments)
+    found = [Numbered(row["seq"], row["position"], row["type"]) for row in rows if row["seq"] is not None]
+    return Numbering(rows[0]["allowed"], rows[0]["floor"], found)
+
+
+async def oldest_unnumbered(db: Connection, floor: str) -> float:
+    """Age in seconds of the oldest event that waits for its number, settled or not; 0 when none does."""
+    age: float = await db.fetchval(
+        """
+        select coalesce(extract(epoch from now() - min(events.at)), 0)::float
+        from   events
+        where  events.txid >= $1::text::xid8
+        and    not exists (select 1 from numbers where numbers.position = events.position)
+        """,
+        floor,
+    )
+    return age
 
 
 async def head(db: Connection) -> int:

@@ -21,9 +21,8 @@ class Next:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the log said: the event, where it stands, and the row it made."""
+    """What the log said: where the event stands, and the row it made."""
 
-    event: Event
     position: int
     at: datetime
     row: dict[str, Any] | None
@@ -58,11 +57,9 @@ async def record(
         for n, each in enumerate(happened)
     ]
     if len(entries) == 1:
-        return [_recorded(entries[0], await append(db, entries[0], command))]
+        return [_recorded(await append(db, entries[0], command))]
     async with db.transaction():
-        return [
-            _recorded(entry, await append(db, entry, command if n == 0 else None)) for n, entry in enumerate(entries)
-        ]
+        return [_recorded(await append(db, entry, command if n == 0 else None)) for n, entry in enumerate(entries)]
 
 
 async def answer(db: Connection, cause: Fact, event: Event, *, version: int = 1) -> Recorded | None:
@@ -76,9 +73,9 @@ async def answer(db: Connection, cause: Fact, event: Event, *, version: int = 1)
         cause=cause.position,
     )
     stored = await append(db, entry)
-    return _recorded(entry, stored) if stored else None
+    return _recorded(stored) if stored else None
 
 
-def _recorded(entry: Append, stored: asyncpg.Record | None) -> Recorded:
+def _recorded(stored: asyncpg.Record | None) -> Recorded:
     assert stored is not None  # noqa: S101 - append raises Conflict instead
-    return Recorded(entry.event, stored["position"], stored["at"], stored["row"])
+    return Recorded(stored["position"], stored["at"], stored["row"])

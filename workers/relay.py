@@ -29,12 +29,18 @@ LEAD = """
     where  held.holder = excluded.holder or held.until < now()
     returning token
 """
-STILL_LEADING = "select 1 from leases where name = 'relay' and holder = $1 and until > now() for update"
-NOTE_WORK = """
-    insert into work (position, reaction, queue)
-    select * from unnest($1::bigint[], $2::text[], $3::text[])
-    on conflict do nothing
-"""
+# One statement numbers, and only while the lease is ours; what the events ask for is written down with them.
+NUMBER = record_log.numbering(
+    allowed="select 1 from leases where name = 'relay' and holder = $3 and until > now() for update",
+    also=""", due as (
+        insert into work (position, reaction, queue)
+        select placed.position, asked.reaction, asked.queue
+        from   placed
+        join   unnest($4::text[], $5::text[], $6::text[]) as asked (type, reaction, queue) using (type)
+        on conflict do nothing
+    )""",
+)
+ASKED = [(type, reaction.name, reaction.queue) for type, asked in ASKED_BY.items() for reaction in asked]
 UNATTENDED = """
     select   position, reaction, queue, attempts
     from     work
@@ -47,6 +53,7 @@ UNATTENDED = """
 
 LEASE = 5.0  # seconds until a stand-by takes over from a leader that fell silent
 POLL = 0.25  # seconds between looks when nobody rings
+PACE = 0.005  # seconds between rounds while there is much to do, so that one round numbers many
 SWEEP = 1.0  # seconds between looks for work that nobody attends to
 BATCH = 1000
 
@@ -76,7 +83,9 @@ class Relay:
                     self.leading = False
                     await asyncio.sleep(POLL)
                     continue
-                if not busy:
+                if busy:
+                    await asyncio.sleep(PACE)
+                else:
                     # Not wait_for, which before Python 3.12 can lose a cancellation that comes with the ring.
                     with suppress(TimeoutError):
                         async with asyncio.timeout(POLL):
@@ -100,6 +109,8 @@ class Relay:
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP
             await self.sweep()
+            async with self.db.acquire() as connection:
+                RELAY_LAG.set(await record_log.oldest_unnumbered(connection, self.floor))
         return await self._number() > 0
 
     async def _elect(self) -> None:
@@ -111,34 +122,19 @@ class Relay:
         self.leading = leads
 
     async def _number(self) -> int:
-        due: list[tuple[int, Reaction]] = []
         async with self.db.acquire() as connection:
-            # Taken before the look, so that what settles in between is looked at again.
-            settled = await record_log.settled_before(connection)
-            age = await record_log.oldest_unnumbered(connection, self.floor)
-            RELAY_LAG.set(age or 0)
-            if age is None:
-                self.floor = settled
-                return 0
-            async with connection.transaction():
-                if await connection.fetchval(STILL_LEADING, self.holder) is None:
-                    self.leading = False
-                    return 0
-                numbered = await record_log.number(connection, self.floor, BATCH)
-                due = [(n.position, reaction) for n in numbered for reaction in ASKED_BY.get(n.type, [])]
-                await self._note(connection, due)
-        if len(numbered) < BATCH:
-            self.floor = settled
+            done = await record_log.number(
+                connection, self.floor, BATCH, self.holder, *map(list, zip(*ASKED, strict=True)), statement=NUMBER
+            )
+        self.leading = done.allowed
+        numbered = done.numbered
+        if done.allowed and len(numbered) < BATCH:
+            self.floor = done.floor
         if numbered:
             RELAY_HEAD.set(numbered[-1].seq)
+            due = [(n.position, reaction) for n in numbered for reaction in ASKED_BY.get(n.type, [])]
             await self._tell(numbered[-1].seq, due)
         return len(numbered)
-
-    async def _note(self, connection: asyncpg.Connection, due: list[tuple[int, Reaction]]) -> None:
-        if due:
-            positions = [position for position, _ in due]
-            reactions = [reaction for _, reaction in due]
-            await connection.execute(NOTE_WORK, positions, [r.name for r in reactions], [r.queue for r in reactions])
 
     async def _tell(self, head: int, due: list[tuple[int, Reaction]]) -> None:
         """Hints only: what is lost here, the sweep and the waiters' own polling make good."""

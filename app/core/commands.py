@@ -127,11 +127,8 @@ async def _execute(
     async with AsyncExitStack() as stack:
         project_id = getattr(command, "project_id", None)
         if project_id is not None:
-            # Wishes about one project take turns here, so that they seldom collide in the database.
-            turn = _turns.setdefault(project_id, asyncio.Lock())
-            if turn.locked():
-                seen = None
-            await stack.enter_async_context(turn)
+            # Wishes about one project take turns here: they would in the database, each holding a connection there.
+            await stack.enter_async_context(_turns.setdefault(project_id, asyncio.Lock()))
         for attempt in range(TRIES):
             deciding = Deciding(db, actor, seen if attempt == 0 else None)
             happened = await HANDLERS[type(command)](deciding, command)

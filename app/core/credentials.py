@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 import argon2
 
 from app.core.access import NOBODY, Actor
-from app.database import Database
+from app.database import Database, Row
 from app.errors import Invalid
+from app.queries import projects
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 MARK = "pf_"
@@ -61,12 +62,21 @@ def prefix(token: str) -> str:
 
 
 KNOWN_AS = """
-    select tokens.token_id, tokens.acls, tokens.project_id, tokens.expires_at, tokens.revoked_at,
+    select tokens.token_id, tokens.acls, tokens.project_id as token_project, tokens.expires_at, tokens.revoked_at,
            users.username, users.fullname, users.admin
     from   token_secrets
     join   tokens using (token_id)
     join   users using (username)
     where  token_secrets.hash = $1
+"""
+
+
+# Who asks and about which project are two questions of nearly every request, and one round trip.
+AT_PROJECT = f"""
+    select who.*, project.*
+    from   (values (1)) as one
+    left join ({KNOWN_AS}) as who on true
+    left join ({projects.WHOLE} where address = $2) as project on true
 """
 
 
@@ -76,8 +86,25 @@ async def identify(db: Database, token: str | None) -> Actor:
         return NOBODY
     if not well_formed(token):
         raise BadToken("unknown")
-    found = await db.fetchrow(KNOWN_AS, hashed(token))
-    if found is None or found["revoked_at"] is not None:
+    return _actor(await db.fetchrow(KNOWN_AS, hashed(token)))
+
+
+async def identify_at(db: Database, token: str | None, address: str) -> tuple[Actor | BadToken, Row | None]:
+    """Who speaks with this token, or why it is no good, and the project at this address, whoever may see it."""
+    if token is None or not well_formed(token):
+        who = NOBODY if token is None else BadToken("unknown")
+        return who, await projects.find(db, address)
+    found = await db.fetchrow(AT_PROJECT, hashed(token), address)
+    assert found is not None  # noqa: S101 - there is one row for whatever is asked
+    project = found if found["project_id"] is not None else None
+    try:
+        return _actor(found), project
+    except BadToken as bad:
+        return bad, project
+
+
+def _actor(found: Row | None) -> Actor:
+    if found is None or found["token_id"] is None or found["revoked_at"] is not None:
         raise BadToken("unknown")
     if found["expires_at"] is not None and found["expires_at"] <= datetime.now(UTC):
         raise BadToken("expired")
@@ -88,7 +115,7 @@ async def identify(db: Database, token: str | None) -> Actor:
         admin=found["admin"],
         token_id=found["token_id"],
         acls=None if acls is None else frozenset(acls),
-        token_project=found["project_id"],
+        token_project=found["token_project"],
     )
 
 

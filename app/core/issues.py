@@ -63,7 +63,6 @@ async def open_issue(deciding: Deciding, wish: OpenIssue) -> list[Next]:
         Next(
             IssueOpened(
                 project_id=wish.project_id,
-                number=project["last_number"] + 1,
                 uid=uuid.uuid4().hex,
                 title=wish.title,
                 content=wish.content,

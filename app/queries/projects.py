@@ -26,8 +26,12 @@ async def by_id(db: Database, project_id: int) -> Row:
     return found
 
 
+async def find(db: Database, address: str) -> Row | None:
+    return await db.fetchrow(f"{WHOLE} where address = $1", address)
+
+
 async def by_address(db: Database, address: str) -> Row:
-    found = await db.fetchrow(f"{WHOLE} where address = $1", address)
+    found = await find(db, address)
     if found is None:
         raise NotFound("project")
     return found

@@ -116,7 +116,7 @@ async def test_a_decision_on_an_outdated_revision_is_a_conflict(forge: Forge, ne
 
     project = (await nethack.pagure("/nethack"))[1]["id"]
     opened = IssueOpened(
-        project_id=project, number=1, uid="x", title="t", content="c", author="alice", assignee=None, private=False,
+        project_id=project, uid="x", title="t", content="c", author="alice", assignee=None, private=False,
         tags=[], milestone=None, priority=None,
     )  # fmt: skip
     async with forge.db.acquire() as connection:
@@ -171,7 +171,7 @@ async def test_a_dump_restored_into_another_cluster_keeps_its_numbers(
         for n in range(50):
             await write(connection, user(f"u{n}"))
         numbered = await log.number(connection, "0", 20)
-        assert [each.seq for each in numbered] == list(range(1, 21))
+        assert [each.seq for each in numbered.numbered] == list(range(1, 21))
         expected = [row["position"] for row in await connection.fetch("select position from events order by txid")]
     dump = tmp_path / "dump.sql"
     await asyncio.to_thread(

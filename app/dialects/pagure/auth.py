@@ -1,6 +1,6 @@
 """`Authorization: token …` as Pagure reads it: required with ACLs, optional, or ignored when bad."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -23,30 +23,41 @@ def token(request: web.Request) -> str | None:
     return header[at + len("token") :].strip()
 
 
-async def optional(request: web.Request) -> Actor:
+Admission = Callable[[Actor | BadToken], Actor]
+
+
+def optional(found: Actor | BadToken) -> Actor:
     """Nobody without a token; a bad one is refused."""
-    try:
-        return await credentials.identify(request.config_dict[DATABASE], token(request))
-    except BadToken as bad:
-        raise bad_token(REASONS[bad.reason]) from None
+    if isinstance(found, BadToken):
+        raise bad_token(REASONS[found.reason])
+    return found
 
 
-async def lenient(request: web.Request) -> Actor:
+def lenient(found: Actor | BadToken) -> Actor:
     """For public reads: a good token shows what is private, a stale one does no harm."""
-    try:
-        return await credentials.identify(request.config_dict[DATABASE], token(request))
-    except BadToken:
-        return NOBODY
+    return NOBODY if isinstance(found, BadToken) else found
 
 
-async def required(request: web.Request, *acls: str) -> Actor:
+def required(*acls: str) -> Admission:
     """A user whose token has at least one of the ACLs."""
-    if token(request) is None:
-        raise bad_token("Invalid token")
-    actor = await optional(request)
-    if actor.acls is not None and acls and actor.acls.isdisjoint(acls):
-        raise bad_token("Missing ACLs: " + ", ".join(sorted(set(acls) - actor.acls)))
-    return actor
+
+    def admit(found: Actor | BadToken) -> Actor:
+        actor = optional(found)
+        if actor.anonymous:
+            raise bad_token("Invalid token")
+        if actor.acls is not None and acls and actor.acls.isdisjoint(acls):
+            raise bad_token("Missing ACLs: " + ", ".join(sorted(set(acls) - actor.acls)))
+        return actor
+
+    return admit
+
+
+async def caller(request: web.Request, admit: Admission) -> Actor:
+    """Who asks, if the endpoint admits them."""
+    try:
+        return admit(await credentials.identify(request.config_dict[DATABASE], token(request)))
+    except BadToken as bad:
+        return admit(bad)
 
 
 def bound(actor: Actor, project: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ routes = PagureRoutes()
 
 async def with_repository(request: web.Request) -> Row:
     """The project, once its repository is there."""
-    project = await named_project(request, await auth.lenient(request))
+    _, project = await named_project(request, auth.lenient)
     if project["head"] is None:
         raise Said(404, "ENOPROJECT")
     return project
@@ -24,8 +24,7 @@ async def with_repository(request: web.Request) -> Row:
 
 @routes.project("GET", "/git/urls", "read-project")
 async def git_urls(request: web.Request) -> web.Response:
-    actor = await auth.optional(request)
-    project = await named_project(request, actor)
+    actor, project = await named_project(request, auth.optional)
     auth.bound(actor, project)
     settings = request.config_dict[SETTINGS]
     name = render.fullname(project)

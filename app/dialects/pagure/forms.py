@@ -76,9 +76,12 @@ class Form:
             raise invalid(self.errors)
 
 
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
 def storable(text: str) -> bool:
     """Whether the database can hold it: no NUL and no half characters."""
-    return "\x00" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
+    return UNSTORABLE.search(text) is None
 
 
 async def form(request: web.Request) -> Form:

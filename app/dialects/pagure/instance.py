@@ -38,7 +38,7 @@ async def error_codes(request: web.Request) -> web.Response:
 
 @routes.add("POST", "/-/whoami", "identify")
 async def whoami(request: web.Request) -> web.Response:
-    actor = await auth.optional(request)
+    actor = await auth.caller(request, auth.optional)
     if actor.anonymous:
         raise bad_token()
     return reply({"username": actor.username})

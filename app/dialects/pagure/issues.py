@@ -22,8 +22,7 @@ routes = PagureRoutes()
 
 @routes.project("POST", "/new_issue", "open-issue")
 async def new_issue(request: web.Request) -> web.Response:
-    actor = await auth.required(request, "issue_create")
-    project = await named_project(request, actor)
+    actor, project = await named_project(request, auth.required("issue_create"))
     require_tracker(project, writing=True)
     auth.bound(actor, project)
     form = await forms.form(request)
@@ -46,8 +45,7 @@ async def new_issue(request: web.Request) -> web.Response:
 
 @routes.project("GET", "/issues", "read-issues")
 async def list_issues(request: web.Request) -> web.Response:
-    actor = await auth.optional(request)
-    project = await named_project(request, actor)
+    actor, project = await named_project(request, auth.optional)
     require_tracker(project, writing=False)
     auth.bound(actor, project)
     query = forms.Query(request)
@@ -139,8 +137,7 @@ def _since(value: str | None) -> datetime | None:
 
 
 async def _visible_issue(request: web.Request, *, thread: bool) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    actor = await auth.optional(request)
-    project = await named_project(request, actor)
+    actor, project = await named_project(request, auth.optional)
     require_tracker(project, writing=False)
     auth.bound(actor, project)
     given = request.match_info["issue"]
@@ -174,8 +171,7 @@ async def view_comment(request: web.Request) -> web.Response:
 
 @routes.project("POST", "/issue/{issue:[0-9]+}/comment", "comment-on-issue")
 async def comment(request: web.Request) -> web.Response:
-    actor = await auth.required(request, "issue_comment", "issue_update")
-    project = await named_project(request, actor)
+    actor, project = await named_project(request, auth.required("issue_comment", "issue_update"))
     require_tracker(project, writing=True)
     auth.bound(actor, project)
     key = number(request.match_info["issue"])

@@ -27,7 +27,7 @@ NAMESPACE_REFUSED = (
 @routes.add("POST", "/new", "create-project")
 @routes.add("POST", "/new/", "create-project")
 async def new_project(request: web.Request) -> web.Response:
-    actor = await auth.required(request, "create_project")
+    actor = await auth.caller(request, auth.required("create_project"))
     settings = request.config_dict[SETTINGS]
     if not settings.new_projects:
         raise Said(404, "ENEWPROJECTDISABLED")
@@ -82,7 +82,7 @@ async def _answered(request: web.Request, task: UUID, message: str, *, wait: boo
 @routes.add("POST", "/fork", "fork-project")
 @routes.add("POST", "/fork/", "fork-project")
 async def fork(request: web.Request) -> web.Response:
-    actor = await auth.required(request, "fork_project")
+    actor = await auth.caller(request, auth.required("fork_project"))
     form = await forms.form(request)
     repo = form.required("repo")
     form.check()
@@ -96,7 +96,7 @@ async def fork(request: web.Request) -> web.Response:
 
 @routes.project("GET", "", "read-project")
 async def view_project(request: web.Request) -> web.Response:
-    project = await named_project(request, await auth.lenient(request))
+    _, project = await named_project(request, auth.lenient)
     shown = render.project(render.base(request), project)
     if forms.Query(request).flag("expand_group"):
         shown["group_details"] = {}

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable
 
 from aiohttp import web
 
-from app.core import paths
+from app.core import credentials, paths
 from app.core.access import Actor, require
 from app.database import Row
+from app.dialects.pagure import auth
 from app.errors import NotFound
-from app.queries import projects
 from app.web import DATABASE, Handler, Route, Routes
 
 FORMS = (
@@ -49,14 +49,17 @@ def segment(request: web.Request, name: str) -> str | None:
     return value
 
 
-async def named_project(request: web.Request, actor: Actor) -> Row:
-    """The project that the path names, if the actor may see it."""
+async def named_project(request: web.Request, admit: auth.Admission) -> tuple[Actor, Row]:
+    """Who asks, if the endpoint admits them, and the project that the path names, if they may see it."""
     repo = segment(request, "repo")
     assert repo is not None  # noqa: S101 - every form has one
     address = paths.address(repo, segment(request, "namespace"), segment(request, "username"))
-    project = await projects.by_address(request.config_dict[DATABASE], address)
+    found, project = await credentials.identify_at(request.config_dict[DATABASE], auth.token(request), address)
+    actor = admit(found)
+    if project is None:
+        raise NotFound("project")
     require(actor, "read-project", project)
-    return project
+    return actor, project
 
 
 def number(text: str) -> int | None:
