@@ -155,7 +155,7 @@ def rebuild(data: Data = None) -> None:
     async def main() -> int:
         async with opened(settings) as db:
             with Console(stderr=True).status("Replaying the log…") as status:
-                return await rebuild_rows(db.pool, lambda done, of: status.update(f"Replayed {done} of {of} events"))
+                return await rebuild_rows(db, lambda done, of: status.update(f"Replayed {done} of {of} events"))
 
     typer.echo(f"Rebuilt from {run(main(), settings)} events.")
 

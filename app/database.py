@@ -1,5 +1,7 @@
 """The connection pool. SQLAlchemy Core composes what varies, asyncpg executes everything."""
 
+import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
@@ -25,32 +27,123 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
 
 
 class Database:
-    """Runs statements; each call is one round trip and, by itself, one transaction."""
+    """Runs statements; each call is one round trip and, by itself, one transaction.
+
+    Connections are the pool's, but those that come back whole are kept at hand and passed on to whoever waits: the
+    pool's own release starts a task each time, which costs more than a small query does.
+    """
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self.pool = pool
+        self._free: list[Any] = []
+        self._lent = 0
+        self._waiting: deque[asyncio.Future[Any]] = deque()
+
+    def acquire(self) -> "Loan":
+        """A connection for the length of a block."""
+        return Loan(self)
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Row]:
-        rows: list[Row] = await self.pool.fetch(sql, *arguments)
-        return rows
+        async with Loan(self) as connection:
+            rows: list[Row] = await connection.fetch(sql, *arguments)
+            return rows
 
     async def fetchrow(self, sql: str, *arguments: Any) -> Row | None:
-        return await self.pool.fetchrow(sql, *arguments)
+        async with Loan(self) as connection:
+            return await connection.fetchrow(sql, *arguments)
 
     async def fetchval(self, sql: str, *arguments: Any) -> Any:
-        return await self.pool.fetchval(sql, *arguments)
+        async with Loan(self) as connection:
+            return await connection.fetchval(sql, *arguments)
 
     async def execute(self, sql: str, *arguments: Any) -> str:
-        tag: str = await self.pool.execute(sql, *arguments)
-        return tag
+        async with Loan(self) as connection:
+            tag: str = await connection.execute(sql, *arguments)
+            return tag
 
     async def select(self, statement: ClauseElement) -> list[Row]:
         """The rows of a Core expression, compiled once per shape."""
         sql, arguments = compiled(statement)
         return await self.fetch(sql, *arguments)
 
-    def acquire(self) -> Any:
-        return self.pool.acquire()
+    async def close(self) -> None:
+        while self._free:
+            await self.pool.release(self._free.pop())
+        await self.pool.close()
+
+    async def _take(self) -> Any:
+        while self._free:
+            connection = self._free.pop()
+            if not lost(connection):
+                return connection
+            await self._drop(connection)
+        if self._lent < self.pool.get_max_size():
+            self._lent += 1
+            try:
+                return await self.pool.acquire()
+            except BaseException:
+                self._lent -= 1
+                self._invite()
+                raise
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            connection = await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._give(turn.result())
+            raise
+        return connection if connection is not None else await self._take()
+
+    def _give(self, connection: Any) -> None:
+        """To the next in line, or into the drawer."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(connection)
+                return
+        if connection is not None:
+            self._free.append(connection)
+
+    def _invite(self) -> None:
+        """There is room for one more connection: whoever is next may open it."""
+        self._give(None)
+
+    async def _drop(self, connection: Any) -> None:
+        """Back to the pool, which looks after connections that were lost or interrupted."""
+        self._lent -= 1
+        try:
+            await self.pool.release(connection)
+        finally:
+            self._invite()
+
+
+def lost(connection: Any) -> bool:
+    """Whether the other side has hung up; the pool has then taken the connection back already."""
+    try:
+        closed: bool = connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True
+    return closed
+
+
+class Loan:
+    """`async with`: a connection, passed on afterwards unless the block failed."""
+
+    __slots__ = ("connection", "db")
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+
+    async def __aenter__(self) -> Any:
+        self.connection = await self.db._take()
+        return self.connection
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if kind is None and not lost(self.connection):
+            self.db._give(self.connection)
+        else:
+            await self.db._drop(self.connection)
 
 
 def compiled(statement: ClauseElement) -> tuple[str, list[Any]]:
@@ -90,8 +183,8 @@ async def open_pool(url: str, size: int) -> asyncpg.Pool:
 
 @asynccontextmanager
 async def database(url: str, size: int) -> AsyncIterator[Database]:
-    pool = await open_pool(url, size)
+    db = Database(await open_pool(url, size))
     try:
-        yield Database(pool)
+        yield db
     finally:
-        await pool.close()
+        await db.close()

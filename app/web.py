@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import secrets
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-import structlog
 from aiohttp import web
 
 from app.config import Settings
@@ -19,7 +19,7 @@ from app.core.access import ACTIONS, Actor
 from app.core.commands import Command, Outcome
 from app.database import Database, Row
 from app.errors import NotFound
-from app.logs import log
+from app.logs import REQUEST, log
 from app.metrics import REQUESTS
 from app.queries import tasks
 from app.tail import Tail
@@ -127,33 +127,28 @@ async def _hears(news: asyncio.Event, deadline: float | None) -> bool:
 def request_id(request: web.BaseRequest) -> str:
     """The client's own, if it is one that may stand in a log; else a new one."""
     given = request.headers.get("X-Request-Id", "")
-    return given if VISIBLE.match(given) else uuid.uuid4().hex
+    return given if VISIBLE.match(given) else secrets.token_hex(16)
 
 
 @web.middleware
 async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Outermost: the request id, one log line and one measurement per request."""
     request[REQUEST_ID] = request_id(request)
+    # A connection's requests are handled one after the other, each of which says its own.
+    REQUEST.set(request[REQUEST_ID])
     started = time.perf_counter()
     status = 500
-    with structlog.contextvars.bound_contextvars(request=request[REQUEST_ID]):
-        try:
-            response = await handler(request)
-            status = response.status
-            if not response.prepared:
-                response.headers["X-Request-Id"] = request[REQUEST_ID]
-                response.headers["X-Content-Type-Options"] = "nosniff"
-            return response
-        except web.HTTPException as refused:
-            status = refused.status
-            raise
-        finally:
-            seconds = time.perf_counter() - started
-            REQUESTS.labels(request.get(DIALECT, ""), request.method, str(status)).observe(seconds)
-            log.info(
-                "request",
-                method=request.method,
-                path=request.path,
-                status=status,
-                ms=round(seconds * 1000, 1),
-            )
+    try:
+        response = await handler(request)
+        status = response.status
+        if not response.prepared:
+            response.headers["X-Request-Id"] = request[REQUEST_ID]
+            response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+    except web.HTTPException as refused:
+        status = refused.status
+        raise
+    finally:
+        seconds = time.perf_counter() - started
+        REQUESTS.labels(request.get(DIALECT, ""), request.method, str(status)).observe(seconds)
+        log.info("request", method=request.method, path=request.path, status=status, ms=round(seconds * 1000, 1))

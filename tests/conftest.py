@@ -212,15 +212,15 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The statements that requests send to Postgres, as they are sent."""
     seen: list[str] = []
     for name in ("fetch", "fetchrow", "fetchval", "execute"):
-        original = getattr(asyncpg.pool.Pool, name)
+        original = getattr(Database, name)
 
         def watched(original: Any) -> Any:
-            async def call(pool: Any, sql: str, *arguments: Any, **options: Any) -> Any:
+            async def call(db: Database, sql: str, *arguments: Any) -> Any:
                 if "numbers" not in sql and "leases" not in sql and "open_pushes" not in sql and "work" not in sql:
                     seen.append(sql)
-                return await original(pool, sql, *arguments, **options)
+                return await original(db, sql, *arguments)
 
             return call
 
-        monkeypatch.setattr(asyncpg.pool.Pool, name, watched(original))
+        monkeypatch.setattr(Database, name, watched(original))
     return seen

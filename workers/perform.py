@@ -9,10 +9,8 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-import structlog
-
 from app.database import Database
-from app.logs import log
+from app.logs import REQUEST, log
 from app.metrics import JOBS
 from events import log as record_log
 from events.event import Fact
@@ -59,12 +57,13 @@ async def perform(hands: Hands, position: int, name: str) -> bool:
         task = str(cause.command_id)
         await answer(connection, cause, TaskStarted(task_id=task, project_id=cause.data["project_id"], attempt=token))
     await hands.ring()
-    with structlog.contextvars.bound_contextvars(request=cause.request, job=name, position=position, attempt=token):
-        started = time.perf_counter()
-        outcome = await _attempt(hands, REACTIONS[name], cause, token)
-        JOBS.labels(name, outcome).observe(time.perf_counter() - started)
-        await hands.ring()
-        log.info("job", outcome=outcome, ms=round((time.perf_counter() - started) * 1000, 1))
+    REQUEST.set(cause.request)
+    started = time.perf_counter()
+    outcome = await _attempt(hands, REACTIONS[name], cause, token)
+    seconds = time.perf_counter() - started
+    JOBS.labels(name, outcome).observe(seconds)
+    await hands.ring()
+    log.info("job", job=name, position=position, attempt=token, outcome=outcome, ms=round(seconds * 1000, 1))
     return outcome in ("done", "given up")
 
 
@@ -75,7 +74,7 @@ async def _attempt(hands: Hands, reaction: Reaction, cause: Fact, token: int) ->
     except GiveUp as no:
         return await _settle(hands.db, reaction, cause, token, reaction.surrender(cause, str(no)), "given up")
     except Exception:
-        log.exception("job failed")
+        log.exception("job failed", job=reaction.name, position=cause.position, attempt=token)
         if token >= ATTEMPTS:
             sorry = reaction.surrender(cause, "The repository could not be made; the administrators can see why.")
             return await _settle(hands.db, reaction, cause, token, sorry, "given up")

@@ -106,12 +106,11 @@ async def execute(
         outcome = await _execute(db, actor, command, command_id, request, seen)
     except Refused as no:
         COMMANDS.labels(command.kind, "refused").observe(time.perf_counter() - started)
-        log.info("command", command=command.kind, actor=actor.username, refused=no.subject, request=request)
+        log.info("command", command=command.kind, actor=actor.username, refused=no.subject)
         raise
     seconds = time.perf_counter() - started
     COMMANDS.labels(command.kind, "accepted").observe(seconds)
-    log.info("command", command=command.kind, actor=actor.username, id=str(command_id), ms=round(seconds * 1000, 1),
-             request=request)  # fmt: skip
+    log.info("command", command=command.kind, actor=actor.username, id=str(command_id), ms=round(seconds * 1000, 1))
     return outcome
 
 

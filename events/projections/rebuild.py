@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from functools import cache
+from typing import Protocol
 
 import asyncpg
 
@@ -42,11 +44,17 @@ def _replay(type: str) -> str | None:
     return f"with event as (select * from events where position = $1){parts} select 1"
 
 
-async def rebuild(pool: asyncpg.Pool, progress: Callable[[int, int], None] = lambda done, of: None) -> int:
+class Lender(Protocol):
+    """Whatever lends connections for the length of a block."""
+
+    def acquire(self) -> AbstractAsyncContextManager[asyncpg.Connection]: ...
+
+
+async def rebuild(db: Lender, progress: Callable[[int, int], None] = lambda done, of: None) -> int:
     """Returns the number of events replayed."""
     for attempt in range(TRIES):
         try:
-            async with pool.acquire() as connection:
+            async with db.acquire() as connection:
                 await connection.execute("set search_path = rebuilt, public")
                 try:
                     return await _rebuild(connection, progress)

@@ -152,13 +152,13 @@ async def test_a_rebuild_under_writes_gives_the_very_rows(forge: Forge, nethack:
     writing = asyncio.create_task(writer())
     await asyncio.sleep(0.3)
     for _ in range(3):
-        await rebuild.rebuild(forge.db.pool)
+        await rebuild.rebuild(forge.db)
     done.set()
     await writing
     await forge.numbered()
     before = await rows(forge)
     assert len(before["issues"]) > 5
-    await rebuild.rebuild(forge.db.pool)
+    await rebuild.rebuild(forge.db)
     assert await rows(forge) == before
     assert (await nethack.pagure("/nethack"))[0] == 200
 

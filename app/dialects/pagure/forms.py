@@ -17,6 +17,7 @@ LARGEST_PAGE = 2**53
 TRUE_FLAGS = ("1", "true", "t", "y")
 FALSE_FIELDS = ("", "0", "false", "False")
 DECLINED = ("", "0", "false", "f", "n", "no")
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 URL = re.compile(
     r"(https?|ftp|git)://([^\s/?#@]+@)?"
     r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\]|localhost|([a-z0-9_]([a-z0-9\-_]*[a-z0-9_])?\.)+[a-z]{2,})"
@@ -74,9 +75,6 @@ class Form:
     def check(self) -> None:
         if self.errors:
             raise invalid(self.errors)
-
-
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def storable(text: str) -> bool:

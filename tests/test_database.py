@@ -1,0 +1,67 @@
+"""Connections are passed from hand to hand, never doubled, never lost."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from app.database import Database, database
+
+
+async def backends(db: Database) -> int:
+    found: int = await db.fetchval(
+        "select count(*) from pg_stat_activity where datname = current_database() and backend_type = 'client backend'"
+    )
+    return found
+
+
+async def test_many_share_few_connections_in_the_order_they_came(database_url: str) -> None:
+    served: list[int] = []
+
+    async def ask(db: Database, n: int) -> None:
+        await db.fetchval("select pg_sleep(0.01)")
+        served.append(n)
+
+    async with database(database_url, 2) as db:
+        await asyncio.gather(*(ask(db, n) for n in range(20)))
+        assert await backends(db) == 2
+    assert all(abs(n - place) <= 2 for place, n in enumerate(served))
+
+
+async def test_whoever_gives_up_waiting_takes_no_connection_along(database_url: str) -> None:
+    async with database(database_url, 1) as db:
+        async with db.acquire():
+            waiting = [asyncio.create_task(db.fetchval("select 1")) for _ in range(3)]
+            await asyncio.sleep(0)
+            waiting[0].cancel()
+            await asyncio.sleep(0)
+        waiting[1].cancel()  # it has just been handed the connection, and has not woken up yet
+        assert await asyncio.wait_for(waiting[2], 5) == 1
+        assert await asyncio.wait_for(db.fetchval("select 2"), 5) == 2
+
+
+async def test_an_interrupted_query_leaves_a_usable_connection(database_url: str) -> None:
+    async with database(database_url, 1) as db:
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(db.fetchval("select pg_sleep(30)"), 0.1)
+        assert await asyncio.wait_for(db.fetchval("select 1"), 5) == 1
+
+
+async def test_a_connection_that_was_cut_is_replaced(database_url: str) -> None:
+    async with database(database_url, 2) as db:
+        pid = await db.fetchval("select pg_backend_pid()")
+        other = await asyncpg.connect(database_url)
+        await other.execute("select pg_terminate_backend($1)", pid)
+        await other.close()
+        await asyncio.sleep(0.1)
+        for _ in range(3):
+            assert await asyncio.wait_for(db.fetchval("select pg_backend_pid()"), 5) != pid
+
+
+async def test_a_refused_statement_costs_no_connection(database_url: str) -> None:
+    async with database(database_url, 1) as db:
+        for _ in range(3):
+            with pytest.raises(asyncpg.DivisionByZeroError):
+                await db.fetchval("select 1 / 0")
+        assert await db.fetchval("select 1") == 1
