@@ -107,6 +107,7 @@ create table idempotency_keys (
     principal  text        not null,
     key        text        not null,
     request    bytea       not null,                 -- SHA-256 of method, path and body
+    command_id uuid        not null,                 -- what the request's command is called, whoever carries it out
     status     int,                                  -- null while the first request is in flight
     headers    jsonb,
     body       bytea,
@@ -114,6 +115,7 @@ create table idempotency_keys (
     primary key (principal, key),
     constraint answered_whole check ((status is null) = (body is null))
 );
+create index idempotency_keys_by_age on idempotency_keys (at);
 
 -- Which schema this is; `polyforge migrate` brings an older one here.
 create table schema_version (version int not null);

@@ -57,7 +57,6 @@ async def first_admin(db: Database, username: str, token: str | None) -> str | N
 async def issue(db: Database, username: str, token: str, description: str) -> str:
     """Give a user this token, with every right the user has."""
     token_id = str(uuid.uuid4())
-    await credentials.keep_token(db, token_id, token)
     wish = IssueToken(
         token_id=token_id,
         username=username,
@@ -67,5 +66,6 @@ async def issue(db: Database, username: str, token: str, description: str) -> st
         token_project=None,
         expires_at=None,
     )
-    await commands.execute(db, FORGE, wish, command_id=uuid.uuid4())
+    async with credentials.keeping(db, token_id, token):
+        await commands.execute(db, FORGE, wish, command_id=uuid.uuid4())
     return token_id

@@ -29,6 +29,7 @@ SETTINGS = web.AppKey("settings", Settings)
 TAIL = web.AppKey("tail", Tail)
 REQUEST_ID = web.RequestKey("request_id", str)
 DIALECT = web.RequestKey("dialect", str)
+COMMAND_ID = web.RequestKey("command_id", UUID)  # settled beforehand by an idempotency key
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 VISIBLE = re.compile(r"[!-~]{1,128}\Z")
@@ -88,7 +89,7 @@ async def execute(
         request.config_dict[DATABASE],
         actor,
         command,
-        command_id=uuid.uuid4(),
+        command_id=request.get(COMMAND_ID) or uuid.uuid4(),
         request=request[REQUEST_ID],
         seen=seen,
     )

@@ -26,6 +26,10 @@ class Conflict(Exception):
     """The state that a decision rested on has changed meanwhile: decide again."""
 
 
+class Repeated(Exception):
+    """This very command has been carried out before."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Append:
     """What goes into the log with one event.
@@ -81,7 +85,7 @@ async def append(db: Connection, entry: Append, command: tuple[str, bytes] | Non
     """Store one event, its rows and, if given, its command (name and JSON body) in one statement.
 
     Returns position, time and the first projection's row, or None when an answer to the same cause is
-    already there. Raises Conflict when the decision has to be made again.
+    already there. Raises Conflict when the decision has to be made again, Repeated when there is nothing to do.
     """
     event = entry.event
     anchored = entry.anchored and event.project is not None
@@ -108,7 +112,7 @@ async def append(db: Connection, entry: Append, command: tuple[str, bytes] | Non
         stored = await db.fetchrow(statement, *arguments)
     except asyncpg.UniqueViolationError as clash:
         if clash.constraint_name == "commands_pkey":
-            raise
+            raise Repeated from clash
         raise Conflict(clash.constraint_name) from clash
     except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as clash:
         raise Conflict(str(clash.sqlstate)) from clash

@@ -14,6 +14,7 @@ from arq.connections import ArqRedis
 from redis.exceptions import RedisError
 
 import workers.repositories  # noqa: F401 - registers its reactions
+from app import idempotency
 from app.database import Database
 from app.logs import log
 from app.metrics import LEADERSHIPS, RELAY_HEAD, RELAY_LAG
@@ -109,6 +110,7 @@ class Relay:
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP
             await self.sweep()
+            await idempotency.forget_old(self.db)
             async with self.db.acquire() as connection:
                 RELAY_LAG.set(await record_log.oldest_unnumbered(connection, self.floor))
         return await self._number() > 0

@@ -24,7 +24,7 @@ from app.errors import Refused
 from app.logs import log
 from app.metrics import COMMANDS
 from app.queries import projects
-from events.log import Conflict
+from events.log import Conflict, Repeated
 from events.record import Next, Recorded, record
 
 TRIES = 50
@@ -150,4 +150,6 @@ async def _execute(
                     )
             except Conflict:
                 await asyncio.sleep(0.001 * min(attempt, 10))
+            except Repeated:
+                raise Clash("command", "This was carried out before; its answer is not kept.") from None
     raise Clash("command", "Too many changes at once; try again.")

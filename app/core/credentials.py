@@ -9,6 +9,8 @@ import hashlib
 import secrets
 import string
 import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import argon2
@@ -119,15 +121,27 @@ def _actor(found: Row | None) -> Actor:
     )
 
 
-async def keep_token(db: Database, token_id: str, token: str) -> None:
-    """Remember the hash, before the event that makes the token known."""
+@asynccontextmanager
+async def keeping(db: Database, token_id: str, token: str) -> AsyncIterator[None]:
+    """Remember the hash before the block makes the token known, and forget it if the block fails.
+
+    A hash without its event is no token; an event without its hash would be a lost one.
+    """
     if len(token) < 20:
         raise Invalid("token", "A token has 20 or more characters.")
     await db.execute(
-        "insert into token_secrets (hash, token_id) values ($1, $2) on conflict do nothing",
+        """
+        insert into token_secrets (hash, token_id) values ($1, $2)
+        on conflict (hash) do update set token_id = excluded.token_id
+        """,
         hashed(token),
         token_id,
     )
+    try:
+        yield
+    except BaseException:
+        await db.execute("delete from token_secrets where token_id = $1", token_id)
+        raise
 
 
 async def keep_password(db: Database, username: str, password: str) -> None:

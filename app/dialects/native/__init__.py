@@ -3,13 +3,14 @@
 from aiohttp import web
 
 from app.dialects.native import events, tasks, users
-from app.dialects.native.problems import speak_problems
+from app.dialects.native.problems import answer, identified
+from app.idempotency import speaking
 from app.web import Routes
 
 PREFIX = "/v1"
 
 
 def application() -> web.Application:
-    app = web.Application(middlewares=[speak_problems])
+    app = web.Application(middlewares=[speaking(answer, identified)])
     Routes([*users.routes, *tasks.routes, *events.routes]).mount(app)
     return app

@@ -61,8 +61,8 @@ def _of(refused: Refused) -> Problem:
     return Problem(status, kind, title, [(f"/{refused.subject}", detail)] if status in (409, 422) else None)
 
 
-@web.middleware
-async def speak_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whatever goes wrong below /v1 is answered by a problem object."""
     request[DIALECT] = "native"
     headers = {}
     try:

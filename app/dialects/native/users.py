@@ -85,8 +85,6 @@ async def issue_token(request: web.Request) -> web.Response:
         require(actor, "read-project", project)
         project_id = project["project_id"]
     token, token_id = credentials.new_token(), str(uuid.uuid4())
-    # The hash is stored first: a hash without its event is no token, an event without its hash would be a lost one.
-    await credentials.keep_token(db, token_id, token)
     command = IssueToken(
         token_id=token_id,
         username=_name(request),
@@ -96,8 +94,11 @@ async def issue_token(request: web.Request) -> web.Response:
         token_project=project_id,
         expires_at=_expiry(wish.get("expires_at")),
     )
-    issued = await execute(request, actor, command)
-    return reply({**shown_token(issued.row, wish.get("project")), "token": token}, 201)
+    async with credentials.keeping(db, token_id, token):
+        issued = await execute(request, actor, command)
+    return reply(
+        {**shown_token(issued.row, wish.get("project")), "token": token}, 201, headers={"Cache-Control": "no-store"}
+    )
 
 
 def _expiry(text: str | None) -> str | None:

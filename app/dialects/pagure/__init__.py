@@ -2,14 +2,15 @@
 
 from aiohttp import web
 
-from app.dialects.pagure import code, errors, instance, issues, projects
+from app.dialects.pagure import auth, code, errors, instance, issues, projects
 from app.dialects.pagure.urls import arranged
+from app.idempotency import speaking
 
 PREFIX = "/api/0"
 
 
 def application() -> web.Application:
     """The dialect as a sub-application: errors outside, authentication inside each route."""
-    app = web.Application(middlewares=[errors.speak_pagure])
+    app = web.Application(middlewares=[speaking(errors.answer, auth.identified)])
     arranged([*instance.routes, *projects.routes, *code.routes, *issues.routes]).mount(app)
     return app

@@ -23,6 +23,11 @@ def token(request: web.Request) -> str | None:
     return header[at + len("token") :].strip()
 
 
+async def identified(request: web.Request) -> Actor:
+    """Whoever the token speaks for. Raises BadToken."""
+    return await credentials.identify(request.config_dict[DATABASE], token(request))
+
+
 Admission = Callable[[Actor | BadToken], Actor]
 
 
@@ -55,7 +60,7 @@ def required(*acls: str) -> Admission:
 async def caller(request: web.Request, admit: Admission) -> Actor:
     """Who asks, if the endpoint admits them."""
     try:
-        return admit(await credentials.identify(request.config_dict[DATABASE], token(request)))
+        return admit(await identified(request))
     except BadToken as bad:
         return admit(bad)
 

@@ -70,6 +70,9 @@ WORDS: dict[tuple[type[Refused], str], tuple[int, str]] = {
 
 # What Pagure says in words of the moment, under its code for that.
 SENTENCES: dict[tuple[type[Refused], str], str] = {
+    (Conflict, "idempotency key"): "{}",
+    (Invalid, "idempotency key"): "{}",
+    (Conflict, "command"): "{}",
     (Conflict, "project"): 'It is not possible to create the repo "{}"',
     (Conflict, "fork"): 'Repo "{}" already exists',
     (
@@ -78,6 +81,8 @@ SENTENCES: dict[tuple[type[Refused], str], str] = {
     ): 'No project "{}" are allowed to be created due to potential conflicts in URLs with pagure itself',
     (Invalid, "assignee"): "{}",
 }
+
+STATUSES = {(Conflict, "idempotency key"): 409, (Invalid, "idempotency key"): 422, (Conflict, "command"): 409}
 
 FIELDS = {"content": "issue_content"}
 
@@ -107,7 +112,7 @@ def in_pagures_words(refused: Refused) -> Said:
     if key in WORDS:
         return Said(*WORDS[key])
     if key in SENTENCES:
-        return Said(400, "ENOCODE", message=SENTENCES[key].format(refused.detail))
+        return Said(STATUSES.get(key, 400), "ENOCODE", message=SENTENCES[key].format(refused.detail))
     match refused:
         case NotFound():
             return Said(404, "ENOCODE", message="Not found")
@@ -128,8 +133,7 @@ def envelope(request: web.Request, said: Said) -> web.Response:
     return reply(body, said.status)
 
 
-@web.middleware
-async def speak_pagure(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Whatever goes wrong below /api/0 is answered in the envelope: clients read JSON unconditionally."""
     request[DIALECT] = "pagure"
     try:
