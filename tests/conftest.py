@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import os
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,25 @@ ADMIN_TOKEN = "the-administrators-token"
 _numbers = itertools.count()
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder for one test. Not below pytest's own, which every run of root's closes to the database's user."""
+    with tempfile.TemporaryDirectory(prefix="polyforge-test-") as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def services() -> Iterator[tuple[str, str]]:
     """One Postgres and one Valkey per test process; no test waits for a disk."""
     configure("critical")
-    data = tmp_path_factory.mktemp("services")
-    postgres = embedded.postgres(data, fsync="off", synchronous_commit="off", full_page_writes="off")
-    valkey = embedded.valkey(data)
-    asyncio.run(_make_template(postgres.url))
-    yield postgres.url, valkey.url
-    valkey.stop()
-    postgres.stop()
+    with tempfile.TemporaryDirectory(prefix="polyforge-test-") as folder:
+        data = Path(folder)
+        postgres = embedded.postgres(data, fsync="off", synchronous_commit="off", full_page_writes="off")
+        valkey = embedded.valkey(data)
+        asyncio.run(_make_template(postgres.url))
+        yield postgres.url, valkey.url
+        valkey.stop()
+        postgres.stop()
 
 
 async def _make_template(url: str) -> None:
