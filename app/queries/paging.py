@@ -34,8 +34,10 @@ class Listing:
 
 
 async def paginate(db: Database, query: Select[Any], count: Select[Any], page: Page) -> Listing:
-    """The page of `query`; `count` is the statement that counts."""
-    total = (await db.select(count))[0][0]
-    if page.offset >= total:
-        return Listing([], total, page)
-    return Listing(await db.select(query.limit(page.size).offset(page.offset)), total, page)
+    """The page of `query`; `count` is the statement that counts, and part of the same round trip."""
+    paged = query.add_columns(count.scalar_subquery().label("total")).limit(page.size).offset(page.offset)
+    rows = await db.select(paged)
+    if rows:
+        return Listing(rows, rows[0]["total"], page)
+    total = 0 if page.number == 1 else (await db.select(count))[0][0]
+    return Listing([], total, page)

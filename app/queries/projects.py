@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ARRAY, Select, Text, func, literal, literal_column, select, text
+from sqlalchemy import ARRAY, Select, Text, func, literal, select, text
 
 from app.database import Database, Row
 from app.errors import NotFound
@@ -16,7 +16,16 @@ LINE = """
      from   projects as line
      where  line.project_id = any (projects.ancestors))
 """
-WHOLE = f"select projects.*, case when parent_id is not null then {LINE} end as line from projects"
+# What a row shows is its own and its ancestors': whoever wrote any of them made another version of it.
+VERSION = """
+    projects.xmin::text || case when projects.parent_id is not null then (
+        select coalesce(string_agg('/' || line.xmin::text, '' order by line.project_id), '')
+        from   projects as line
+        where  line.project_id = any (projects.ancestors)
+    ) else '' end as version
+"""
+COLUMNS = f"projects.*, case when parent_id is not null then {LINE} end as line"
+WHOLE = f"select {COLUMNS} from projects"
 
 
 async def by_id(db: Database, project_id: int) -> Row:
@@ -96,27 +105,28 @@ def narrowed(query: Select[Any], wanted: ProjectFilter) -> Select[Any]:
     return query
 
 
+KEYS = "projects.project_id as id, " + VERSION
+SHORT = "name, namespace, description, path"
+TOTAL = "select total from project_counts where visibility = 'public'"
 EVERYTHING = f"""
-    select   projects.*, case when parent_id is not null then {LINE} end as line
+    select   {{columns}}, ({TOTAL}) as total
     from     projects
     where    not private
     order by lower(name), project_id
     limit    $1 offset $2
 """
-COLUMNS: list[Any] = [
-    literal_column("projects.*"),
-    text(f"case when parent_id is not null then {LINE} end as line"),
-]
 
 
-async def search(db: Database, wanted: ProjectFilter, page: Page) -> Listing:
-    """Public projects by name. The unfiltered count is kept, so its first pages never count."""
+async def search(db: Database, wanted: ProjectFilter, page: Page, columns: str = KEYS) -> Listing:
+    """Public projects by name, as ids and versions. The unfiltered count is kept, so it is never counted."""
     if wanted.everything:
-        total = await db.fetchval("select total from project_counts where visibility = 'public'") or 0
-        rows = await db.fetch(EVERYTHING, page.size, page.offset) if page.offset < total else []
-        return Listing(rows, total, page)
-    query = narrowed(
-        select(*COLUMNS).select_from(projects),
-        wanted,
-    ).order_by(func.lower(projects.c.name), projects.c.project_id)
+        rows = await db.fetch(EVERYTHING.format(columns=columns), page.size, page.offset)
+        return Listing(rows, rows[0]["total"] if rows else await db.fetchval(TOTAL) or 0, page)
+    query = narrowed(select(text(columns)).select_from(projects), wanted)
+    query = query.order_by(func.lower(projects.c.name), projects.c.project_id)
     return await paginate(db, query, narrowed(select(func.count()).select_from(projects), wanted), page)
+
+
+async def by_ids(db: Database, ids: list[int]) -> list[Row]:
+    """Whole rows with their ids and versions, in any order."""
+    return await db.fetch(f"select {COLUMNS}, {KEYS} from projects where project_id = any ($1)", ids)

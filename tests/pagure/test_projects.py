@@ -197,6 +197,18 @@ async def test_a_listing_takes_at_most_two_statements(nethack: Client, statement
         assert 1 <= len(statements) <= 2
 
 
+async def test_a_listing_shows_a_project_as_it_is_now_and_forks_with_their_parent(nethack: Client) -> None:
+    await nethack.post("/fork", repo="nethack")
+    before = (await nethack.pagure("/projects"))[1]["projects"]
+    assert (await nethack.pagure("/projects"))[1]["projects"] == before
+    await nethack.forge.db.execute("update projects set description = 'new' where path = 'nethack'")
+    parent, fork = (await nethack.pagure("/projects"))[1]["projects"]
+    assert (fork["fullname"], fork["parent"]["description"], fork["description"]) == (
+        "forks/alice/nethack", "new", "A game",
+    )  # fmt: skip
+    assert parent["description"] == "new"
+
+
 async def test_git_urls_branches_and_tags(nethack: Client) -> None:
     assert await nethack.pagure("/nethack/git/urls") == (
         200,

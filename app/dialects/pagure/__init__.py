@@ -4,6 +4,7 @@ from aiohttp import web
 
 from app.dialects.pagure import auth, code, errors, instance, issues, projects
 from app.dialects.pagure.urls import arranged
+from app.fragments import Fragments
 from app.idempotency import speaking
 
 PREFIX = "/api/0"
@@ -12,5 +13,6 @@ PREFIX = "/api/0"
 def application() -> web.Application:
     """The dialect as a sub-application: errors outside, authentication inside each route."""
     app = web.Application(middlewares=[speaking(errors.answer, auth.identified)])
+    app[projects.FRAGMENTS] = Fragments()
     arranged([*instance.routes, *projects.routes, *code.routes, *issues.routes]).mount(app)
     return app

@@ -1,6 +1,8 @@
 """Pagure's project endpoints."""
 
 import re
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 from aiohttp import web
@@ -10,11 +12,14 @@ from app.core.projects import CreateProject, ForkProject
 from app.dialects.pagure import auth, forms, render
 from app.dialects.pagure.errors import Said, invalid
 from app.dialects.pagure.urls import PagureRoutes, named_project
+from app.fragments import Fragments
 from app.queries import projects
 from app.queries.projects import ProjectFilter
 from app.web import DATABASE, SETTINGS, execute, finished, reply
 
 routes = PagureRoutes()
+
+FRAGMENTS = web.AppKey("fragments", Fragments)
 
 NAME = re.compile(r"[a-z0-9_\[\]\\^`][a-z0-9\-_.+]*\Z", re.IGNORECASE)
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
@@ -118,8 +123,16 @@ async def list_projects(request: web.Request) -> web.Response:
     if wanted.username and wanted.owner:
         raise invalid()
     short = bool(query.flag("short"))
-    found = await projects.search(request.config_dict[DATABASE], wanted, page)
-    base = render.base(request)
+    db = request.config_dict[DATABASE]
+    if short:
+        found = await projects.search(db, wanted, page, projects.SHORT)
+        shown: list[Any] = [render.short_project(row) for row in found.rows]
+    else:
+        found = await projects.search(db, wanted, page)
+        base = render.base(request)
+        shown = await request.app[FRAGMENTS].of(
+            found.rows, partial(projects.by_ids, db), lambda row: render.project(base, row)
+        )
     return reply(
         {
             "args": {
@@ -134,7 +147,7 @@ async def list_projects(request: web.Request) -> web.Response:
                 "username": wanted.username,
             },
             "pagination": render.pagination(request, found),
-            "projects": [render.short_project(row) if short else render.project(base, row) for row in found.rows],
+            "projects": shown,
             "total_projects": found.total,
         }
     )

@@ -1,0 +1,45 @@
+"""The JSON of rows that listings show again and again, remembered for as long as the row stays what it is."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+
+from app.database import Row
+
+LIMIT = 5000  # rows; about 1 KB each
+
+
+class Fragments:
+    """Rendered rows by id. A listing asks only for ids and versions, and renders what it has not seen yet.
+
+    A row's version is PostgreSQL's own: the transaction that wrote it, and those of the other rows it shows. So there
+    is nothing to invalidate, and nothing that a projection could forget.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.limit = limit
+        self._kept: dict[int, tuple[str, orjson.Fragment]] = {}
+
+    async def of(
+        self, keys: list[Row], read: Callable[[list[int]], Awaitable[list[Row]]], shown: Callable[[Row], Any]
+    ) -> list[orjson.Fragment]:
+        """The fragments of rows known by (id, version), in their order; `read` gives whole rows with the same two."""
+        found: dict[int, orjson.Fragment] = {}
+        missing = []
+        for id, version in ((key["id"], key["version"]) for key in keys):
+            kept = self._kept.get(id)
+            if kept is not None and kept[0] == version:
+                found[id] = kept[1]
+            else:
+                missing.append(id)
+        for row in await read(missing) if missing else ():
+            found[row["id"]] = orjson.Fragment(orjson.dumps(shown(row)))
+            self._keep(row["id"], row["version"], found[row["id"]])
+        return [found[key["id"]] for key in keys if key["id"] in found]
+
+    def _keep(self, id: int, version: str, fragment: orjson.Fragment) -> None:
+        self._kept.pop(id, None)
+        self._kept[id] = (version, fragment)
+        if len(self._kept) > self.limit:
+            del self._kept[next(iter(self._kept))]
