@@ -7,6 +7,7 @@ can lead outside. It is made beside its place and moved there whole, so a direct
 import os
 import shutil
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import pygit2
@@ -25,6 +26,7 @@ def create(
 ) -> list[Ref]:
     """A bare repository, with one commit when there is a README. Doing it again finds it done."""
     place = directory(root, project_id)
+    _clear_benches(place)
     if not place.exists():
         with _Workshop(place) as bench:
             repository = pygit2.init_repository(str(bench), bare=True, initial_head=head)
@@ -37,6 +39,7 @@ def create(
 def fork(root: Path, parent_id: int, project_id: int, *, head: str) -> list[Ref]:
     """An independent copy: packs and loose objects are hard links, which nothing ever writes to again."""
     source, place = directory(root, parent_id), directory(root, project_id)
+    _clear_benches(place)
     if not place.exists():
         with _Workshop(place) as bench:
             pygit2.init_repository(str(bench), bare=True, initial_head=head)
@@ -73,7 +76,7 @@ class _Workshop:
 
     def __init__(self, place: Path) -> None:
         self.place = place
-        self.bench = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
+        self.bench = _new_bench(place)
 
     def __enter__(self) -> Path:
         self.bench.parent.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
@@ -89,6 +92,23 @@ class _Workshop:
                 if not self.place.exists():
                     raise
         shutil.rmtree(self.bench, ignore_errors=True)
+
+
+def _new_bench(place: Path) -> Path:
+    return place.with_name(f".{place.name}.{uuid.uuid4().hex}")
+
+
+def _clear_benches(place: Path) -> None:
+    """Remove what killed attempts have left beside the place.
+
+    An attempt that is thought dead and is not fails when its bench is gone, and its answer is not wanted any more.
+    """
+    for left in place.parent.glob(f".{place.name}.*"):
+        # Renamed first: whoever still works in it can put nothing more there while it is being emptied.
+        leaving = _new_bench(place)
+        with suppress(FileNotFoundError):
+            left.rename(leaving)
+            shutil.rmtree(leaving)
 
 
 def _trim(bench: Path) -> None:

@@ -1,0 +1,97 @@
+"""A forge in processes of its own, each of which a test may stop, kill and start again."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+
+from app import migrate
+from app.config import Settings
+from app.database import database
+from tests.conftest import ADMIN_TOKEN, Client
+
+
+class Parts:
+    """`serve`, `relay` and `work` as an operator starts them; nobody but the test restarts one that ends."""
+
+    def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
+        self.settings = settings
+        self.session = session
+        self.url = settings.url
+        self.admin = Client(self, ADMIN_TOKEN, "admin")  # type: ignore[arg-type]
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, name: str) -> subprocess.Popen[bytes]:
+        settings = self.settings
+        environment = {
+            **os.environ,
+            "POLYFORGE_DATA": str(settings.data),
+            "POLYFORGE_DATABASE_URL": settings.required_database_url(),
+            "POLYFORGE_REDIS_URL": settings.required_redis_url(),
+            "POLYFORGE_PORT": str(settings.port),
+            "POLYFORGE_LEASE": str(settings.lease),
+        }
+        # Each process has a log of its own, so that what it did can be told from what the others did.
+        with (settings.data / f"{name}-{len(self.processes)}.log").open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "app", name], env=environment, stdout=output, stderr=output
+            )
+        process.log = Path(output.name)  # type: ignore[attr-defined]
+        self.processes.append(process)
+        return process
+
+    async def ready(self) -> None:
+        async def is_ready() -> bool:
+            try:
+                return (await self.admin.get("/readyz"))[0] == 200
+            except aiohttp.ClientError:
+                return False
+
+        await until(is_ready, 30)
+
+    async def doctor(self) -> str:
+        """What `polyforge doctor` says; it has to be content."""
+        doctor = self.start("doctor")
+        code = await asyncio.to_thread(doctor.wait, 30)
+        said = said_by(doctor)
+        assert code == 0, said
+        return said
+
+
+def said_by(process: subprocess.Popen[bytes]) -> str:
+    said: str = process.log.read_text()  # type: ignore[attr-defined]
+    return said
+
+
+async def kill(process: subprocess.Popen[bytes]) -> None:
+    """Without warning, and until it is gone."""
+    process.send_signal(signal.SIGKILL)
+    await asyncio.to_thread(process.wait, 10)
+
+
+async def until(is_so: Callable[[], Awaitable[bool]], seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        while not await is_so():
+            await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def in_parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Nothing runs yet but database and queue; whatever the test has started ends with it."""
+    async with database(settings.required_database_url(), 1) as db:
+        await migrate.first_admin(db, "admin", ADMIN_TOKEN)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+        parts = Parts(settings, session)
+        try:
+            yield parts
+        finally:
+            for process in parts.processes:
+                process.kill()
+            for process in parts.processes:
+                process.wait(10)
