@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     default_branch: str = Field("main", description="HEAD of a new repository.")
     max_push_bytes: int = Field(2 << 30, description="Largest body of one push, in bytes.")
     git_deadline: float = Field(3600.0, description="Seconds after which a git process is ended.")
-    lease: float = Field(30.0, description="Seconds a worker holds a piece of work without a sign of life.")
+    lease: float = Field(30.0, description="Seconds that work or a push is held without a sign of life.")
     log_level: str = Field("info", description="debug, info, warning or error.")
 
     @property

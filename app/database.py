@@ -14,6 +14,16 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 SEARCH_PATH = "live, public"
 DIALECT = dialect.dialect()  # type: ignore[no-untyped-call]
+CONNECT = 5.0  # seconds for a connection to come about
+# What asyncpg says of a connection that is not there any more; the last one when the news came between two statements.
+GONE = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+TROUBLE = (*GONE, asyncpg.PostgresError)  # whatever a statement can end in
+UNAVAILABLE = (  # the part of it that is nobody's mistake and passes
+    *GONE,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
 _compiled: dict[Any, SQLCompiler] = {}
 
 Row: TypeAlias = asyncpg.Record
@@ -146,6 +156,12 @@ class Loan:
             await self.db._drop(self.connection)
 
 
+def unavailable(error: Exception) -> bool:
+    """Whether this says that the database cannot be asked at the moment. Asking again may help."""
+    # Trouble with a file is an OSError too, but no network's.
+    return isinstance(error, UNAVAILABLE) and getattr(error, "filename", None) is None
+
+
 def compiled(statement: ClauseElement) -> tuple[str, list[Any]]:
     """The statement as PostgreSQL text and its arguments, in the order of their numbers."""
     key = statement._generate_cache_key()
@@ -172,6 +188,7 @@ async def open_pool(url: str, size: int) -> asyncpg.Pool:
         connection_class=Connection,
         init=prepare,
         statement_cache_size=500,
+        timeout=CONNECT,
         server_settings={
             "search_path": SEARCH_PATH,
             "jit": "off",

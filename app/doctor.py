@@ -4,12 +4,11 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 
-import asyncpg
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app.config import Settings
-from app.database import Database, database
+from app.database import TROUBLE, Database, database
 from app.git import store
 from app.health import SCHEMA
 from app.queries import projects, refs
@@ -23,7 +22,7 @@ async def examine(settings: Settings, say: Callable[[str], None]) -> bool:
         nonlocal well
         try:
             trouble = await check()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, RedisError) as error:
+        except (*TROUBLE, RedisError) as error:
             trouble = f"does not answer ({type(error).__name__}). Is it running, and is its URL right?"
         well = well and trouble is None
         say(f"{name:10} {trouble or 'ok'}")

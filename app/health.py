@@ -3,11 +3,11 @@
 import asyncio
 import os
 
-import asyncpg
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.exceptions import RedisError
 
+from app.database import TROUBLE
 from app.web import DATABASE, SETTINGS, TAIL, Routes, reply
 
 SCHEMA = 1
@@ -35,7 +35,7 @@ async def _within(check: object) -> str:
     try:
         async with asyncio.timeout(BUDGET):
             return await check  # type: ignore[misc,no-any-return]
-    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, RedisError) as trouble:
+    except (*TROUBLE, RedisError) as trouble:
         return f"does not answer ({type(trouble).__name__})"
 
 

@@ -145,9 +145,11 @@ class Up:
                 if child.poll() is not None and not self.stopping:
                     log.warning("restarting", part=name, code=child.returncode)
                     self.children[n] = (name, self._spawn(name))
-            for service in self.services:
-                if service.process.poll() is not None and not self.stopping:
-                    raise embedded.Failed(f"{service.name} has ended; see its log in {self.settings.data}")
+            for n, service in enumerate(self.services):
+                code = service.process.poll()
+                if code is not None and not self.stopping:
+                    log.warning("restarting", part=service.name, code=code)
+                    self.services[n] = service.again()
             time.sleep(0.2)
 
     def _stop(self, *_: object) -> None:

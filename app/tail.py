@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from uuid import UUID
 
-import asyncpg
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from app.database import Database
+from app.database import TROUBLE, Database
 from app.logs import log
 from app.metrics import WAITERS
 from events import log as record_log
@@ -68,7 +67,7 @@ class Tail:
         while True:
             try:
                 await self._advance()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as trouble:
+            except TROUBLE as trouble:
                 log.warning("tail", trouble=type(trouble).__name__)
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL):

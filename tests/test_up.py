@@ -42,14 +42,14 @@ class Running:
                 await asyncio.sleep(0.05)
 
     def part(self, name: str) -> int:
-        """The process id of one part, such as `serve`."""
+        """The process id of one part, such as `serve` or `bin/postgres`."""
         for entry in Path("/proc").iterdir():
             try:
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
                 command = (entry / "cmdline").read_bytes().split(b"\0")
             except (OSError, ValueError, IndexError):
                 continue
-            if parent == self.up.pid and name.encode() in command:
+            if parent == self.up.pid and any(word.split(b" ")[0].endswith(name.encode()) for word in command):
                 return int(entry.name)
         raise AssertionError(name)
 
@@ -83,6 +83,17 @@ async def started(data: Path) -> AsyncIterator[Running]:
             output, _ = await asyncio.to_thread(up.communicate, timeout=40)
     assert up.returncode == 0
     assert TOKEN in output.decode()
+
+
+async def test_its_database_and_its_queue_are_started_again_where_they_were(tmp_path: Path) -> None:
+    async with started(tmp_path / "var") as forge:
+        for n, part in enumerate(("valkey-server", "bin/postgres", "valkey-server")):
+            assert (await forge.call("POST", "/api/0/new", name=f"p{n}", description="d", wait="0"))[0] == 200
+            await forge.kill(part)
+            assert (await forge.call("POST", "/api/0/new", name=f"q{n}", description="d"))[0] == 200
+        assert (await forge.call("GET", "/api/0/projects"))[1]["total_projects"] == 6
+        _, feed = await forge.call("GET", "/v1/events?types=repository.created&wait=20&limit=6")
+        assert len(feed["events"]) == 6
 
 
 async def test_what_was_acknowledged_survives_kills_and_a_restart(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from app.database import Database
+from app.database import TROUBLE, Database
 from app.logs import REQUEST, log
 from app.metrics import JOBS
 from events import log as record_log
@@ -95,12 +95,13 @@ async def _settle(db: Database, reaction: Reaction, cause: Fact, token: int, ans
 
 @asynccontextmanager
 async def _held(hands: Hands, reaction: Reaction, cause: Fact, token: int) -> AsyncIterator[None]:
-    """Keep the lease alive for as long as the block runs."""
+    """Keep the lease alive for as long as the block runs. Losing it is found out at the end, by the token."""
 
     async def renew() -> None:
         while True:
             await asyncio.sleep(hands.settings.lease / 3)
-            await hands.db.execute(RENEW, cause.position, reaction.name, token, hands.settings.lease)
+            with suppress(*TROUBLE):
+                await hands.db.execute(RENEW, cause.position, reaction.name, token, hands.settings.lease)
 
     heartbeat = asyncio.create_task(renew())
     try:

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 import workers.repositories  # noqa: F401 - registers its reactions
 from app import idempotency
-from app.database import Database
+from app.database import TROUBLE, Database
 from app.logs import log
 from app.metrics import LEADERSHIPS, RELAY_HEAD, RELAY_LAG
 from events import log as record_log
@@ -79,7 +79,7 @@ class Relay:
             while True:
                 try:
                     busy = await self._round()
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, RedisError) as trouble:
+                except (*TROUBLE, RedisError) as trouble:
                     log.warning("relay", trouble=type(trouble).__name__)
                     self.leading = False
                     await asyncio.sleep(POLL)

@@ -10,17 +10,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-import asyncpg
-
 from app.core import commands
 from app.core.access import Actor
 from app.core.refs import RecordRefs
-from app.database import Database
+from app.database import TROUBLE, Database
 from app.errors import NotFound
 from app.git import store
 from app.logs import log
 
-LEASE = 30.0  # seconds
 LOOK = 5.0  # seconds between looks for pushes that nobody finished
 
 
@@ -37,7 +34,7 @@ async def record_refs(db: Database, root: Path, project_id: int, actor: Actor, r
 
 
 @asynccontextmanager
-async def open_push(db: Database, project_id: int, actor: Actor) -> AsyncIterator[None]:
+async def open_push(db: Database, project_id: int, actor: Actor, lease: float) -> AsyncIterator[None]:
     """Remember that refs may move. The row stays if the block fails: then somebody looks again."""
     push_id = uuid.uuid4()
     await db.execute(
@@ -45,17 +42,18 @@ async def open_push(db: Database, project_id: int, actor: Actor) -> AsyncIterato
         push_id,
         project_id,
         actor.username,
-        LEASE,
+        lease,
     )
 
     async def renew() -> None:
         while True:
-            await asyncio.sleep(LEASE / 3)
-            await db.execute(
-                "update open_pushes set lease_until = now() + make_interval(secs => $2) where push_id = $1",
-                push_id,
-                LEASE,
-            )
+            await asyncio.sleep(lease / 3)
+            with suppress(*TROUBLE):
+                await db.execute(
+                    "update open_pushes set lease_until = now() + make_interval(secs => $2) where push_id = $1",
+                    push_id,
+                    lease,
+                )
 
     heartbeat = asyncio.create_task(renew())
     try:
@@ -84,6 +82,6 @@ async def keep_finishing(db: Database, root: Path) -> None:
     while True:
         try:
             await finish_abandoned(db, root)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as trouble:
+        except TROUBLE as trouble:
             log.warning("reconcile", trouble=type(trouble).__name__)
         await asyncio.sleep(LOOK)

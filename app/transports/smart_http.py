@@ -13,6 +13,7 @@ from aiohttp import web
 from app.core import credentials, paths
 from app.core.access import Actor, may, token_allows
 from app.core.credentials import BadToken
+from app.database import UNAVAILABLE, unavailable
 from app.errors import NotFound, Refused
 from app.git import store
 from app.git.process import serve
@@ -20,6 +21,8 @@ from app.logs import log
 from app.queries import projects
 from app.transports.push import open_push, record_refs
 from app.web import DATABASE, DIALECT, REQUEST_ID, SETTINGS, TAIL, Handler, Routes
+
+ANSWERING = web.RequestKey("answering", bool)  # too late for another status
 
 routes = Routes()
 
@@ -115,7 +118,7 @@ async def advertise(request: web.Request) -> web.StreamResponse:
         async with serve(service.removeprefix("git-"), place, advertise=True, protocol=protocol(request)) as git:
             assert git.stdin is not None  # noqa: S101 - serve opens all three pipes
             git.stdin.close()
-            await response.prepare(request)
+            await _begin(response, request)
             if not (protocol(request) == "version=2" and service == "git-upload-pack"):
                 banner = f"# service={service}\n".encode()
                 await response.write(b"%04x%s0000" % (len(banner) + 4, banner))
@@ -136,7 +139,7 @@ async def exchange(request: web.Request) -> web.StreamResponse:
         if service != WRITING:
             return await _fetch(request, project, headers)
         db = request.config_dict[DATABASE]
-        async with open_push(db, project["project_id"], actor):
+        async with open_push(db, project["project_id"], actor, settings.lease):
             said = await _push(request, project)
             # The client hears of success only when the log knows of it.
             await record_refs(db, settings.repositories, project["project_id"], actor, request[REQUEST_ID])
@@ -150,7 +153,7 @@ async def _fetch(request: web.Request, project: Mapping[str, Any], headers: Mapp
     async with serve("upload-pack", place, advertise=False, protocol=protocol(request)) as git:
         feeding = asyncio.create_task(_feed(request, git))
         try:
-            await response.prepare(request)
+            await _begin(response, request)
             await _answer(git, response)
         finally:
             feeding.cancel()
@@ -188,6 +191,11 @@ async def _feed(request: web.Request, git: asyncio.subprocess.Process) -> None:
         git.stdin.close()
 
 
+async def _begin(response: web.StreamResponse, request: web.Request) -> None:
+    request[ANSWERING] = True
+    await response.prepare(request)
+
+
 async def _answer(git: asyncio.subprocess.Process, response: web.StreamResponse) -> None:
     """What git says, as it says it. A pack that was cut short must not look like a whole one."""
     assert git.stdout is not None and git.stderr is not None  # noqa: S101, PT018
@@ -219,7 +227,12 @@ def _guarded(handler: Handler) -> Handler:
             return turned.response
         except Refused:
             return plain(404, "There is no such repository.")
-        except (ConnectionError, TimeoutError):
+        except UNAVAILABLE as trouble:
+            if not request.get(ANSWERING) and unavailable(trouble):
+                log.warning("database", trouble=type(trouble).__name__)
+                return plain(503, "The forge cannot take this at the moment; try again.", {"Retry-After": "1"})
+            if not isinstance(trouble, ConnectionError | TimeoutError):
+                raise
             if request.transport is not None:
                 request.transport.close()
             return web.Response(status=499)

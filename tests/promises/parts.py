@@ -6,22 +6,23 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 
 from app import migrate
 from app.config import Settings
-from app.database import database
+from app.database import Database, database
 from tests.conftest import ADMIN_TOKEN, Client
 
 
 class Parts:
     """`serve`, `relay` and `work` as an operator starts them; nobody but the test restarts one that ends."""
 
-    def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: Settings, session: aiohttp.ClientSession, db: Database) -> None:
         self.settings = settings
+        self.db = db
         self.session = session
         self.url = settings.url
         self.admin = Client(self, ADMIN_TOKEN, "admin")  # type: ignore[arg-type]
@@ -84,10 +85,11 @@ async def until(is_so: Callable[[], Awaitable[bool]], seconds: float) -> None:
 @asynccontextmanager
 async def in_parts(settings: Settings) -> AsyncIterator[Parts]:
     """Nothing runs yet but database and queue; whatever the test has started ends with it."""
-    async with database(settings.required_database_url(), 1) as db:
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(database(settings.required_database_url(), 1))
         await migrate.first_admin(db, "admin", ADMIN_TOKEN)
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
-        parts = Parts(settings, session)
+        session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)))
+        parts = Parts(settings, session, db)
         try:
             yield parts
         finally:

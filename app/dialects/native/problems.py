@@ -7,6 +7,7 @@ from aiohttp import web
 from app.core import credentials
 from app.core.access import Actor
 from app.core.credentials import BadToken
+from app.database import unavailable
 from app.errors import Conflict, Disabled, Forbidden, Invalid, NotFound, Refused
 from app.logs import log
 from app.web import DATABASE, DIALECT, REQUEST_ID, Handler, reply
@@ -24,6 +25,7 @@ TITLES = {
     405: "This method is not offered here.",
     413: "The request is too large.",
     500: "Something went wrong on our side.",
+    503: "The database cannot be reached at the moment.",
 }
 
 
@@ -79,9 +81,13 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         kind = (http.reason or "error").lower().replace(" ", "-")
         problem = Problem(http.status, kind, TITLES.get(http.status, KINDS[NotFound][2]))
         headers = {"Allow": http.headers["Allow"]} if "Allow" in http.headers else {}
-    except Exception:
-        log.exception("request failed")
-        problem = Problem(500, "internal", TITLES[500])
+    except Exception as error:
+        if unavailable(error):
+            log.warning("database", trouble=type(error).__name__)
+            problem, headers = Problem(503, "unavailable", TITLES[503]), {"Retry-After": "1"}
+        else:
+            log.exception("request failed")
+            problem = Problem(500, "internal", TITLES[500])
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return reply(body(request, problem), problem.status, headers=headers, media="application/problem+json")

@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
+from app.database import unavailable
 from app.errors import Conflict, Disabled, Forbidden, Invalid, NotFound, Refused
 from app.logs import log
 from app.web import DIALECT, SETTINGS, Handler, reply
@@ -156,6 +157,16 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         if http.status < 400:
             raise
         return envelope(request, Said(http.status, "ENOCODE", message=http.reason))
-    except Exception:
-        log.exception("request failed")
-        return envelope(request, Said(500, "ENOCODE", message="Something went wrong on our side."))
+    except Exception as error:
+        return _failed(request, error)
+
+
+def _failed(request: web.Request, error: Exception) -> web.Response:
+    """Nobody meant this to happen."""
+    if unavailable(error):
+        log.warning("database", trouble=type(error).__name__)
+        answer = envelope(request, Said(503, "EDBERROR"))
+        answer.headers["Retry-After"] = "1"
+        return answer
+    log.exception("request failed")
+    return envelope(request, Said(500, "ENOCODE", message="Something went wrong on our side."))
