@@ -21,8 +21,9 @@ FINAL = {"succeeded", "failed", "cancelled"}
 class Load:
     """Every answer is of success, or a well-formed 503, or none at all because its process has died."""
 
-    def __init__(self, parts: Parts, work: Path) -> None:
+    def __init__(self, parts: Parts, work: Path, pause: float) -> None:
         self.parts = parts
+        self.pause = pause
         self.work = work
         self.going = True
         self.issues: list[int] = []
@@ -46,7 +47,7 @@ class Load:
             assert time.monotonic() - began < PATIENCE
         if answer.status == 200:
             return body
-        assert (answer.status, answer.headers["Retry-After"]) == (503, "1"), body
+        assert (answer.status, answer.headers.get("Retry-After")) == (503, "1"), body
         if path.startswith("/api/0"):
             assert answer.content_type == "application/json"
             assert (body["error_code"], "database" in body["error"]) == ("EDBERROR", True)
@@ -61,13 +62,13 @@ class Load:
         opened = await self.ask("POST", "/api/0/nethack/new_issue", {"title": f"t{n}", "issue_content": "c"})
         if opened:
             self.issues.append(opened["issue"]["id"])
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(self.pause)
 
     async def make_project(self, n: int) -> None:
         queued = await self.ask("POST", "/api/0/new", {"name": f"p{n}", "description": "d", "wait": "0"})
         if queued:
             self.tasks.append(queued["taskid"])
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(self.pause * 10)
 
     async def watch_task(self, n: int) -> None:
         if self.tasks:
@@ -85,7 +86,7 @@ class Load:
         async with asyncio.timeout(PATIENCE):
             if await pushing.wait() == 0:
                 self.branches[f"b{n}"] = made
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(self.pause * 10)
 
     async def keep(self, doing: Callable[[int], Awaitable[None]]) -> None:
         n = 0
@@ -130,11 +131,11 @@ class Load:
 
 
 @asynccontextmanager
-async def load(parts: Parts, work: Path) -> AsyncIterator[Load]:
+async def load(parts: Parts, work: Path, pause: float = 0.01) -> AsyncIterator[Load]:
     """The load, for as long as the block runs."""
     assert (await parts.admin.post("/new", name="nethack", description="d", create_readme="1"))[0] == 200
     await git("clone", "-q", f"{parts.url}/nethack.git", str(work))
-    people = Load(parts, work)
+    people = Load(parts, work, pause)
     doings = [people.open_issue, people.open_issue, people.make_project, people.watch_task, people.push]
     tasks = [asyncio.create_task(people.keep(doing)) for doing in doings]
     try:

@@ -4,23 +4,16 @@ import asyncio
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pygit2
 import pytest
 
-from app.config import Settings
 from tests.conftest import git
-from tests.promises.parts import Parts, in_parts, kill, said_by, until
+from tests.promises.load import load
+from tests.promises.parts import Parts, kill, said_by, until
 
 OBJECTS = 4000
-
-
-@pytest.fixture
-async def parts(settings: Settings) -> AsyncIterator[Parts]:
-    async with in_parts(settings.model_copy(update={"lease": 2.0})) as parts:
-        yield parts
 
 
 @pytest.fixture
@@ -117,3 +110,19 @@ async def test_a_worker_that_comes_back_after_its_lease_changes_nothing(
     assert '"outcome":"done"' not in said_by(late)
     await one_whole_fork(parts, large, task, tmp_path / "again")
     assert benches(parts) == []
+
+
+async def test_nothing_acknowledged_is_lost_when_api_processes_are_killed(parts: Parts, tmp_path: Path) -> None:
+    for name in ("relay", "work"):
+        parts.start(name)
+    serving = [parts.start("serve"), parts.start("serve")]
+    await parts.ready()
+    async with load(parts, tmp_path / "clone") as people:
+        for _ in range(6):
+            await asyncio.sleep(1)
+            await kill(serving.pop(0))
+            serving.append(parts.start("serve"))
+    await parts.ready()
+    await people.nothing_is_lost()
+    assert people.unavailable == 0
+    assert people.unanswered > 0

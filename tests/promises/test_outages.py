@@ -1,10 +1,12 @@
 """The database ended and started again under load: nothing acknowledged is lost, and everything comes back."""
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from app import embedded, migrate
@@ -50,3 +52,22 @@ async def test_a_database_that_goes_and_comes_back_loses_nothing(
     assert people.unanswered == 0
     await people.nothing_is_lost()
     assert [process.poll() for process in running] == [None, None, None]
+
+
+async def test_a_new_postmaster_waits_for_the_children_of_a_killed_one(postgres: embedded.Service) -> None:
+    connection = await asyncpg.connect(postgres.url)
+    child = connection.get_server_pid()
+    os.kill(child, signal.SIGSTOP)
+    postgres.process.kill()
+    await asyncio.to_thread(postgres.process.wait, 20)
+    starting = asyncio.create_task(asyncio.to_thread(postgres.again))
+    try:
+        await asyncio.sleep(0.7)
+        assert not starting.done()
+    finally:
+        os.kill(child, signal.SIGCONT)
+        postgres.process = (await starting).process
+    connection.terminate()
+    connection = await asyncpg.connect(postgres.url)
+    assert await connection.fetchval("select version from schema_version") > 0
+    await connection.close()
