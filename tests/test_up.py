@@ -72,7 +72,9 @@ class Running:
 async def started(data: Path) -> AsyncIterator[Running]:
     port = embedded.free_port()
     arguments = [sys.executable, "-m", "app", "up", "--data", str(data), "--port", str(port), "--admin-token", TOKEN]
-    up = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ})
+    up = subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, "POLYFORGE_LEASE": "2"}
+    )
     async with aiohttp.ClientSession() as session:
         running = Running(up, f"http://127.0.0.1:{port}", session)
         try:
