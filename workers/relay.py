@@ -9,7 +9,6 @@ import time
 import uuid
 from contextlib import suppress
 
-import asyncpg
 from arq.connections import ArqRedis
 from redis.exceptions import RedisError
 
