@@ -23,7 +23,7 @@ from tests.conftest import Client, Forge
 from workers import queue
 from workers.relay import Relay
 
-EVENTS = 3000
+EVENTS = 50_000
 WRITERS = 16
 
 
@@ -49,17 +49,21 @@ async def test_followers_see_every_event_once_in_one_order_under_many_writers(
         connection = await asyncpg.connect(database_url, server_settings={"search_path": "live, public"})
         await prepare(connection)
         chance = random.Random(n)
-        for k in range(EVENTS // WRITERS):
+        k = 0
+        while len(committed) < EVENTS:
             transaction = connection.transaction()
             await transaction.start()
-            position = await write(connection, user(f"u{n}-{k}"))
-            if chance.random() < 0.05:
-                await asyncio.sleep(chance.random() / 100)
+            positions = []
+            for _ in range(chance.randint(1, 10)):
+                k += 1
+                positions.append(await write(connection, user(f"u{n}-{k}")))
+                if chance.random() < 0.01:
+                    await asyncio.sleep(chance.random() / 50)
             if chance.random() < 0.1:
                 await transaction.rollback()
             else:
                 await transaction.commit()
-                committed.add(position)
+                committed.update(positions)
         await connection.close()
 
     async def follower(db: Any) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from tests.conftest import git
 from tests.promises.load import load
 from tests.promises.parts import Parts, kill, said_by, until
 
-OBJECTS = 4000
+OBJECTS = 2000
 
 
 @pytest.fixture
