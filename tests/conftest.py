@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import os
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,22 @@ ADMIN_TOKEN = "the-administrators-token"
 _numbers = itertools.count()
 
 
+@contextlib.contextmanager
+def own_folder() -> Iterator[Path]:
+    """For a Postgres, which runs as another user: pytest shuts its own folders when a second session begins."""
+    with tempfile.TemporaryDirectory(prefix="polyforge-") as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def services() -> Iterator[tuple[str, str]]:
     """One Postgres and one Valkey per test process; no test waits for a disk."""
     configure("critical")
-    data = tmp_path_factory.mktemp("services")
+    with own_folder() as data:
+        yield from _services(data)
+
+
+def _services(data: Path) -> Iterator[tuple[str, str]]:
     postgres = embedded.postgres(data, fsync="off", synchronous_commit="off", full_page_writes="off")
     valkey = embedded.valkey(data)
     asyncio.run(_make_template(postgres.url))
@@ -47,6 +59,13 @@ async def _make_template(url: str) -> None:
     await connection.execute("create database template_forge")
     await connection.close()
     await migrate.migrate(url.rpartition("/")[0] + "/template_forge")
+
+
+@pytest.fixture
+def var() -> Iterator[Path]:
+    """A data directory for `polyforge up`."""
+    with own_folder() as data:
+        yield data
 
 
 @pytest.fixture

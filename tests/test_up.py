@@ -85,8 +85,8 @@ async def started(data: Path) -> AsyncIterator[Running]:
     assert TOKEN in output.decode()
 
 
-async def test_what_was_acknowledged_survives_kills_and_a_restart(tmp_path: Path) -> None:
-    data, work = tmp_path / "var", tmp_path / "work"
+async def test_what_was_acknowledged_survives_kills_and_a_restart(tmp_path: Path, var: Path) -> None:
+    data, work = var, tmp_path / "work"
     async with started(data) as forge:
         assert (await forge.call("POST", "/api/0/new", name="nethack", description="d", create_readme="1"))[0] == 200
         await forge.kill("work")
