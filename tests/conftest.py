@@ -20,6 +20,7 @@ from app import embedded, migrate
 from app.config import Settings
 from app.database import Database, database
 from app.logs import configure
+from app.runner import Runner
 from app.server import application
 from workers import queue
 from workers.reactions import Hands
@@ -168,7 +169,7 @@ async def forge(settings: Settings) -> AsyncIterator[Forge]:
         await migrate.first_admin(db, "admin", ADMIN_TOKEN)
         redis = await queue.connect(settings.required_redis_url())
         stack.push_async_callback(redis.aclose)
-        runner = web.AppRunner(application(settings), access_log=None, shutdown_timeout=0.5)
+        runner = Runner(application(settings), shutdown_timeout=0.5)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, settings.host, settings.port).start()
