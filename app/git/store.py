@@ -27,7 +27,7 @@ def create(
     place = directory(root, project_id)
     if not place.exists():
         with _Workshop(place) as bench:
-            repository = pygit2.init_repository(str(bench), bare=True, initial_head=head)
+            repository = pygit2.init_repository(str(bench), bare=True, initial_head=f"refs/heads/{head}")
             _trim(bench)
             if readme is not None:
                 _commit_readme(repository, head, readme, author)
@@ -39,7 +39,7 @@ def fork(root: Path, parent_id: int, project_id: int, *, head: str) -> list[Ref]
     source, place = directory(root, parent_id), directory(root, project_id)
     if not place.exists():
         with _Workshop(place) as bench:
-            pygit2.init_repository(str(bench), bare=True, initial_head=head)
+            pygit2.init_repository(str(bench), bare=True, initial_head=f"refs/heads/{head}")
             _trim(bench)
             shared = refs(source)  # before the objects: what these refs need is then there to be linked
             _link_objects(source / "objects", bench / "objects")
