@@ -103,6 +103,11 @@ async def keep_token(db: Database, token_id: str, token: str) -> None:
     )
 
 
+async def forget_token(db: Database, token_id: str) -> None:
+    """Take a hash back whose event was refused."""
+    await db.execute("delete from token_secrets where token_id = $1", token_id)
+
+
 async def keep_password(db: Database, username: str, password: str) -> None:
     # Hashing is slow on purpose, so it happens beside the loop.
     hash = await asyncio.to_thread(HASHER.hash, password)
