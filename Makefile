@@ -21,11 +21,12 @@ up: setup  ## start the whole forge: database, queue, API, worker, relay (data i
 test: setup  ## run every test against real Postgres, Valkey and git
 	$(RUN)/pytest
 
-check: setup  ## ruff, mypy --strict, import rules
+check: setup  ## ruff, mypy --strict, import rules; code, schema and docs/events.md agree
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 	$(RUN)/lint-imports
+	$(RUN)/pytest tests/test_schema.py -n 0
 
 bench: setup  ## measure, beside the floor on the same machine
 	$(RUN)/python -m benchmarks

@@ -25,6 +25,7 @@ from app.database import Database, database
 from app.errors import Refused
 from app.logs import configure
 from app.queries import users
+from app.runner import Runner
 from app.server import application
 from app.supervise import Up, until_told
 from events.projections.rebuild import rebuild as rebuild_rows
@@ -88,7 +89,7 @@ def serve(data: Data = None, port: int | None = None) -> None:
     settings = settings_for(data, port=port)
 
     async def main() -> None:
-        runner = web.AppRunner(application(settings), access_log=None, shutdown_timeout=5.0)
+        runner = Runner(application(settings), shutdown_timeout=5.0)
         await runner.setup()
         try:
             await web.TCPSite(runner, settings.host, settings.port, reuse_port=True).start()

@@ -18,7 +18,8 @@ class FeedPage:
     head: int
 
 
-async def page(db: Database, actor: Actor, head: int, after: int, limit: int, wanted: feed.FeedFilter) -> FeedPage:
+async def page(db: Database, actor: Actor, after: int, limit: int, wanted: feed.FeedFilter) -> FeedPage:
+    head = await feed.head(db)
     rows = await feed.read(db, after, head, limit, wanted, username=actor.username, everything=actor.admin)
     looked = rows[-1]["seq"] if len(rows) == limit else max(head, after)
     return FeedPage(rows, looked, head)

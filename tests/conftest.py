@@ -20,6 +20,7 @@ from app import embedded, migrate
 from app.config import Settings
 from app.database import Database, database
 from app.logs import configure
+from app.runner import Runner
 from app.server import application
 from workers import queue
 from workers.reactions import Hands
@@ -30,19 +31,25 @@ ADMIN_TOKEN = "the-administrators-token"
 _numbers = itertools.count()
 
 
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """A folder for one test. Not below pytest's own, which every run of root's closes to the database's user."""
+@contextlib.contextmanager
+def own_folder() -> Iterator[Path]:
+    """Not below pytest's own folders, which every run of root's closes to the database's user."""
     with tempfile.TemporaryDirectory(prefix="polyforge-test-") as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder for one test."""
+    with own_folder() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
 def services() -> Iterator[tuple[str, str]]:
     """One Postgres and one Valkey per test process; no test waits for a disk."""
     configure("critical")
-    with tempfile.TemporaryDirectory(prefix="polyforge-test-") as folder:
-        data = Path(folder)
+    with own_folder() as data:
         postgres = embedded.postgres(data, fsync="off", synchronous_commit="off", full_page_writes="off")
         valkey = embedded.valkey(data)
         asyncio.run(_make_template(postgres.url))
@@ -56,6 +63,13 @@ async def _make_template(url: str) -> None:
     await connection.execute("create database template_forge")
     await connection.close()
     await migrate.migrate(url.rpartition("/")[0] + "/template_forge")
+
+
+@pytest.fixture
+def var() -> Iterator[Path]:
+    """A data directory for `polyforge up`."""
+    with own_folder() as data:
+        yield data
 
 
 @pytest.fixture
@@ -158,7 +172,7 @@ async def forge(settings: Settings) -> AsyncIterator[Forge]:
         await migrate.first_admin(db, "admin", ADMIN_TOKEN)
         redis = await queue.connect(settings.required_redis_url())
         stack.push_async_callback(redis.aclose)
-        runner = web.AppRunner(application(settings), access_log=None, shutdown_timeout=0.5)
+        runner = Runner(application(settings), shutdown_timeout=0.5)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, settings.host, settings.port).start()

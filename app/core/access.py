@@ -60,6 +60,17 @@ ACTIONS: dict[str, Level | None] = {
     "push": Level.WRITE,
 }
 
+# What a token may be limited to: Pagure's names, which are its clients' contract.
+ACLS = frozenset({
+    "commit", "commit_flag", "create_branch", "create_git_alias", "create_project", "delete_git_alias",
+    "fork_project", "generate_acls_project", "group_modify", "internal_access", "issue_assign",
+    "issue_change_status", "issue_comment", "issue_create", "issue_subscribe", "issue_update",
+    "issue_update_custom_fields", "issue_update_milestone", "modify_git_alias", "modify_project",
+    "pull_request_assign", "pull_request_close", "pull_request_comment", "pull_request_create", "pull_request_flag",
+    "pull_request_merge", "pull_request_rebase", "pull_request_subscribe", "pull_request_update", "tag_project",
+    "update_watch_status",
+})  # fmt: skip
+
 
 def level(actor: Actor, project: Mapping[str, Any]) -> Level:
     """What the actor holds on the project. A token bound to another project holds nothing beyond reading."""

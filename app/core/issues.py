@@ -12,6 +12,8 @@ from app.queries import issues, users
 from events.issues import IssueCommented, IssueOpened
 from events.record import Next
 
+LONGEST_TAG = 255
+
 
 def setting(project: Mapping[str, Any], name: str, default: bool) -> bool:
     """One of the project's switches; the row holds only what differs from the default."""
@@ -54,6 +56,8 @@ async def open_issue(deciding: Deciding, wish: OpenIssue) -> list[Next]:
         raise Invalid("priority", "Not a valid choice")
     if wish.milestone and wish.milestone not in project["milestones"]:
         raise Invalid("milestone", "Not a valid choice")
+    if any(len(tag) > LONGEST_TAG for tag in wish.tags):
+        raise Invalid("tag", f"Field cannot be longer than {LONGEST_TAG} characters.")
     assignee = None
     if wish.assignee:
         assignee = await users.named(deciding.db, wish.assignee)

@@ -9,6 +9,9 @@ import re
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9\-_.+]*\Z")
 SEGMENT_LIMIT = 255
+REF_LIMIT = 1024  # bytes; the log's and the read tables' indexes take some 2700
+REF_DEPTH = 50  # parts; libgit2 lists no ref that lies deeper than about a hundred directories
+FILE_LIMIT = 250  # bytes of a file's name, when git has added ".lock"
 
 # Paths that would hide pages of the forge.
 RESERVED = [
@@ -80,10 +83,20 @@ def reserved(name: str, namespace: str | None) -> bool:
     return any(fnmatch.fnmatchcase(whole, taken) for taken in RESERVED)
 
 
+def storable_ref(name: bytes) -> bool:
+    """Whether disk and log can both hold it. Git alone would take longer and deeper ones, and the log would stop."""
+    return len(name) <= REF_LIMIT and name.count(b"/") < REF_DEPTH
+
+
 def branch_name(name: str) -> bool:
     """Whether git takes this as the name of a branch (git-check-ref-format), and no program as an option."""
     if not name or len(name) > SEGMENT_LIMIT or name.startswith("-") or name == "HEAD" or name.endswith(("/", ".")):
         return False
     if any(c in " ~^:?*[\\\x7f" or c < " " for c in name) or ".." in name or "@{" in name or "//" in name:
         return False
-    return all(part and not part.startswith(".") and not part.endswith(".lock") for part in name.split("/"))
+    if not storable_ref(f"refs/heads/{name}".encode()):
+        return False
+    return all(
+        part and not part.startswith(".") and not part.endswith(".lock") and len(part.encode()) <= FILE_LIMIT
+        for part in name.split("/")
+    )

@@ -29,7 +29,7 @@ def create(
     _clear_benches(place)
     if not place.exists():
         with _Workshop(place) as bench:
-            repository = pygit2.init_repository(str(bench), bare=True, initial_head=head)
+            repository = pygit2.init_repository(str(bench), bare=True, initial_head=f"refs/heads/{head}")
             _trim(bench)
             if readme is not None:
                 _commit_readme(repository, head, readme, author)
@@ -42,7 +42,7 @@ def fork(root: Path, parent_id: int, project_id: int, *, head: str) -> list[Ref]
     _clear_benches(place)
     if not place.exists():
         with _Workshop(place) as bench:
-            pygit2.init_repository(str(bench), bare=True, initial_head=head)
+            pygit2.init_repository(str(bench), bare=True, initial_head=f"refs/heads/{head}")
             _trim(bench)
             shared = refs(source)  # before the objects: what these refs need is then there to be linked
             _link_objects(source / "objects", bench / "objects")

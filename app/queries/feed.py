@@ -42,6 +42,12 @@ class FeedFilter:
     actor: str | None = None
 
 
+async def head(db: Database) -> int:
+    """The number of the newest event; 0 when there is none."""
+    newest: int = await db.fetchval("select coalesce(max(seq), 0) from numbers")
+    return newest
+
+
 async def read(
     db: Database, after: int, head: int, limit: int, wanted: FeedFilter, *, username: str, everything: bool
 ) -> list[Row]:

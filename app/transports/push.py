@@ -69,12 +69,19 @@ async def finish_abandoned(db: Database, root: Path) -> int:
     """Look at the refs of every push whose process has died."""
     rows = await db.fetch("select push_id, project_id, actor from open_pushes where lease_until < now()")
     for row in rows:
-        with suppress(NotFound):
-            if await asyncio.to_thread(store.directory(root, row["project_id"]).exists):
-                moved = await record_refs(db, root, row["project_id"], Actor(row["actor"]))
-                log.info("reconciled", project=row["project_id"], moved=moved)
-        await db.execute("delete from open_pushes where push_id = $1", row["push_id"])
+        try:
+            await _finish(db, root, row["push_id"], row["project_id"], Actor(row["actor"]))
+        except TROUBLE as trouble:  # its row stays, and the others have their turn
+            log.warning("reconcile", project=row["project_id"], trouble=type(trouble).__name__)
     return len(rows)
+
+
+async def _finish(db: Database, root: Path, push_id: uuid.UUID, project_id: int, actor: Actor) -> None:
+    with suppress(NotFound):
+        if await asyncio.to_thread(store.directory(root, project_id).exists):
+            moved = await record_refs(db, root, project_id, actor)
+            log.info("reconciled", project=project_id, moved=moved)
+    await db.execute("delete from open_pushes where push_id = $1", push_id)
 
 
 async def keep_finishing(db: Database, root: Path) -> None:

@@ -114,6 +114,8 @@ async def advertise(request: web.Request) -> web.StreamResponse:
     place = store.directory(request.config_dict[SETTINGS].repositories, project["project_id"])
     response = web.StreamResponse(headers={**NO_CACHE, "Content-Type": f"application/x-{service}-advertisement"})
     settings = request.config_dict[SETTINGS]
+    if request.method == "HEAD":
+        return web.Response(headers=response.headers)
     async with asyncio.timeout(settings.git_deadline):
         async with serve(service.removeprefix("git-"), place, advertise=True, protocol=protocol(request)) as git:
             assert git.stdin is not None  # noqa: S101 - serve opens all three pipes
@@ -139,8 +141,9 @@ async def exchange(request: web.Request) -> web.StreamResponse:
         if service != WRITING:
             return await _fetch(request, project, headers)
         db = request.config_dict[DATABASE]
+        wishes = await _wishes(request)
         async with open_push(db, project["project_id"], actor, settings.lease):
-            said = await _push(request, project)
+            said = await _push(request, project, wishes)
             # The client hears of success only when the log knows of it.
             await record_refs(db, settings.repositories, project["project_id"], actor, request[REQUEST_ID])
         request.config_dict[TAIL].ring()
@@ -157,38 +160,61 @@ async def _fetch(request: web.Request, project: Mapping[str, Any], headers: Mapp
             await _answer(git, response)
         finally:
             feeding.cancel()
-            with suppress(asyncio.CancelledError, ConnectionError, web.HTTPException):
+            with suppress(asyncio.CancelledError, ConnectionError, web.HTTPException, web.RequestPayloadError):
                 await feeding
     await response.write_eof()
     return response
 
 
-async def _push(request: web.Request, project: Mapping[str, Any]) -> bytes:
+async def _push(request: web.Request, project: Mapping[str, Any], wishes: bytes) -> bytes:
     """receive-pack's whole answer, which is short: progress and a line per ref."""
     settings = request.config_dict[SETTINGS]
     place = store.directory(settings.repositories, project["project_id"])
     config = {"receive.maxInputSize": str(settings.max_push_bytes), "receive.hideRefs": "refs/pull"}
     async with serve("receive-pack", place, advertise=False, protocol=protocol(request), config=config) as git:
         assert git.stdout is not None and git.stderr is not None  # noqa: S101, PT018
-        feeding = asyncio.create_task(_feed(request, git))
+        feeding = asyncio.create_task(_feed(request, git, wishes))
         said, _, _ = await asyncio.gather(git.stdout.read(), _drain(git.stderr), feeding)
         if await git.wait():
             log.warning("receive-pack ended badly", code=git.returncode)
         return said
 
 
-async def _feed(request: web.Request, git: asyncio.subprocess.Process) -> None:
+async def _wishes(request: web.Request) -> bytes:
+    """What a push begins with: a line for each ref, `old new name`. Nothing has been done when one is refused."""
+    read = bytearray()
+    limit = request.config_dict[SETTINGS].max_push_bytes
+    while len(read) <= limit:
+        try:
+            length = await request.content.readexactly(4)
+            read += length
+            if length == b"0000":
+                return bytes(read)
+            line = await request.content.readexactly(int(length, 16) - 4)  # a negative number reads nothing
+        except (ValueError, asyncio.IncompleteReadError):
+            raise Turned(plain(400, "This is not a push.")) from None
+        read += line
+        wish = line.partition(b"\0")[0].rstrip(b"\n").split(b" ", 2)
+        if len(wish) == 3 and not paths.storable_ref(wish[2]):
+            raise Turned(plain(422, "The name of a ref is too long."))
+    raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=len(read))
+
+
+async def _feed(request: web.Request, git: asyncio.subprocess.Process, begun: bytes = b"") -> None:
     """The request's body into git; it has been inflated already if it came compressed."""
     assert git.stdin is not None  # noqa: S101 - serve opens all three pipes
-    limit, taken = request.config_dict[SETTINGS].max_push_bytes, 0
-    with suppress(ConnectionError):  # git has read enough
-        async for chunk in request.content.iter_chunked(CHUNK):
-            taken += len(chunk)
-            if taken > limit:
-                raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=taken)
-            git.stdin.write(chunk)
-            await git.stdin.drain()
-        git.stdin.close()
+    limit, taken = request.config_dict[SETTINGS].max_push_bytes, len(begun)
+    try:
+        with suppress(ConnectionError):  # git has read enough
+            git.stdin.write(begun)
+            async for chunk in request.content.iter_chunked(CHUNK):
+                taken += len(chunk)
+                if taken > limit:
+                    raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=taken)
+                git.stdin.write(chunk)
+                await git.stdin.drain()
+    finally:
+        git.stdin.close()  # or git waits for the rest until the deadline
 
 
 async def _begin(response: web.StreamResponse, request: web.Request) -> None:
@@ -227,6 +253,8 @@ def _guarded(handler: Handler) -> Handler:
             return turned.response
         except Refused:
             return plain(404, "There is no such repository.")
+        except web.RequestPayloadError:
+            return plain(400, "The request could not be read.")
         except UNAVAILABLE as trouble:
             if not request.get(ANSWERING) and unavailable(trouble):
                 log.warning("database", trouble=type(trouble).__name__)

@@ -10,7 +10,7 @@ from app.core.access import require
 from app.dialects.native import read
 from app.dialects.native.problems import identified
 from app.queries import projects
-from app.queries.feed import FeedFilter
+from app.queries.feed import FeedFilter, head
 from app.web import DATABASE, TAIL, Routes, reply
 
 routes = Routes()
@@ -23,7 +23,7 @@ async def list_events(request: web.Request) -> web.Response:
     db, tail = request.config_dict[DATABASE], request.config_dict[TAIL]
     limit = read.integer(values, "limit", 100, 1, 1000)
     deadline = time.monotonic() + read.integer(values, "wait", 0, 0, 55)
-    after = tail.head if values.get("after") == "now" else read.integer(values, "after", 0, 0, 2**62)
+    after = await head(db) if values.get("after") == "now" else read.integer(values, "after", 0, 0, 2**62)
     project_id = None
     if "project" in values:
         project = await projects.by_address(db, paths.address_of(values["project"]))
@@ -33,7 +33,7 @@ async def list_events(request: web.Request) -> web.Response:
     wanted = FeedFilter(types=types, project_id=project_id, actor=values.get("actor"))
     looked = after
     while True:
-        found = await feed.page(db, actor, tail.head, looked, limit, wanted)
+        found = await feed.page(db, actor, looked, limit, wanted)
         looked = found.next
         if found.rows or not await tail.past(looked, deadline - time.monotonic()):
             break

@@ -7,33 +7,40 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
 from aiohttp import web
 
 from app.dialects.native.problems import Problem, unprocessable
 from app.errors import NotFound
 from app.web import json_object
 
+LONGEST = 20  # digits, leading zeros included
+
 
 async def body(request: web.Request, fields: Mapping[str, type], required: tuple[str, ...]) -> dict[str, Any]:
-    """The JSON object of the request, every field of its type; null is absent."""
+    """The JSON object of the request, every field of its type; null is absent. There are no query parameters."""
+    query(request)
     try:
         found = await json_object(request)
-    except ValueError:
+    except (ValueError, web.RequestPayloadError):
         raise Problem(400, "bad-request", "The body is not a JSON object.") from None
-    errors = [(f"/{name}", "There is no such field.") for name in found if name not in fields]
+    errors = [(pointer(name), "There is no such field.") for name in found if name not in fields]
     values = {name: value for name, value in found.items() if value is not None and name in fields}
     for name, value in values.items():
         if not isinstance(value, fields[name]) or (fields[name] is int and isinstance(value, bool)):
             errors.append((f"/{name}", f"This has to be a {fields[name].__name__}."))
         elif isinstance(value, list) and not all(isinstance(each, str) for each in value):
             errors.append((f"/{name}", "This has to be a list of texts."))
-        elif "\\u0000" in orjson.dumps(value).decode():
+        elif any("\x00" in each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)):
             errors.append((f"/{name}", "NUL cannot be stored."))
     errors += [(f"/{name}", "This field is required.") for name in required if name not in values]
     if errors:
         raise unprocessable(*errors)
     return values
+
+
+def pointer(name: str) -> str:
+    """Where in the body, as RFC 6901 writes it."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
 def query(request: web.Request, *known: str) -> dict[str, str]:
@@ -52,7 +59,7 @@ def integer(values: Mapping[str, str], name: str, default: int, low: int, high: 
     text = values.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit()) or not low <= int(text[:20]) <= high:
+    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST) or not low <= int(text) <= high:
         raise unprocessable((f"?{name}", f"This has to be a whole number from {low} to {high}."))
     return int(text)
 

@@ -84,7 +84,9 @@ async def issue_token(request: web.Request) -> web.Response:
         project = await projects.by_address(db, paths.address_of(wish["project"]))
         require(actor, "read-project", project)
         project_id = project["project_id"]
+        wish["project"] = project["path"]
     token, token_id = credentials.new_token(), str(uuid.uuid4())
+    expiry = _expiry(wish.get("expires_at"))
     command = IssueToken(
         token_id=token_id,
         username=_name(request),
@@ -92,7 +94,7 @@ async def issue_token(request: web.Request) -> web.Response:
         description=wish["description"],
         acls=wish.get("acls"),
         token_project=project_id,
-        expires_at=_expiry(wish.get("expires_at")),
+        expires_at=expiry,
     )
     async with credentials.keeping(db, token_id, token):
         issued = await execute(request, actor, command)
@@ -110,7 +112,10 @@ def _expiry(text: str | None) -> str | None:
         raise unprocessable(("/expires_at", "This is not a time of RFC 3339.")) from None
     if at.tzinfo is None or at <= datetime.now(UTC):
         raise unprocessable(("/expires_at", "This has to be in the future and name its zone."))
-    return at.astimezone(UTC).isoformat()
+    try:
+        return at.astimezone(UTC).isoformat()
+    except OverflowError:
+        raise unprocessable(("/expires_at", "This is after the last day of the calendar.")) from None
 
 
 @routes.add("GET", "/users/{username}/tokens", "manage-tokens")
@@ -128,5 +133,6 @@ async def list_tokens(request: web.Request) -> web.Response:
 @routes.add("DELETE", "/tokens/{id}", "manage-tokens")
 async def revoke_token(request: web.Request) -> web.Response:
     actor = await somebody(request)
+    read.query(request)
     await execute(request, actor, RevokeToken(token_id=str(read.uuid(request.match_info["id"]))))
     return web.Response(status=204)

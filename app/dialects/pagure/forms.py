@@ -1,11 +1,13 @@
 """How Pagure reads input: query, values, form and data; its booleans, pages and word lists."""
 
 import re
+import zlib
 from dataclasses import dataclass, field
-from typing import Any
+from urllib.parse import parse_qsl
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from app.dialects.pagure.errors import Said, invalid
 from app.queries.paging import Page
@@ -14,10 +16,21 @@ REQUIRED = "This field is required."
 NOT_A_CHOICE = "Not a valid choice"
 INVALID = "Invalid input."
 LARGEST_PAGE = 2**53
+MOST_FIELDS = 1000
 TRUE_FLAGS = ("1", "true", "t", "y")
 FALSE_FIELDS = ("", "0", "false", "False")
 DECLINED = ("", "0", "false", "f", "n", "no")
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# What reading a body raises when the body is wrong: its bytes, its charset, its parts or their headers.
+UNREADABLE = (
+    ValueError,
+    LookupError,
+    AssertionError,
+    RuntimeError,
+    HttpProcessingError,
+    zlib.error,
+    web.RequestPayloadError,
+)
 URL = re.compile(
     r"(https?|ftp|git)://([^\s/?#@]+@)?"
     r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\]|localhost|([a-z0-9_]([a-z0-9\-_]*[a-z0-9_])?\.)+[a-z]{2,})"
@@ -85,12 +98,14 @@ def storable(text: str) -> bool:
 async def form(request: web.Request) -> Form:
     """The body of a POST, as a form or as a JSON object; the query string does not count."""
     try:
-        if request.content_type in ("application/x-www-form-urlencoded", "multipart/form-data"):
-            posted = await request.post()
-            pairs: list[tuple[str, Any]] = [(k, v) for k, v in posted.items() if isinstance(v, str)]
-        else:
-            pairs = _pairs(await request.read())
-    except (ValueError, LookupError, AssertionError, UnicodeError):
+        match request.content_type:
+            case "application/x-www-form-urlencoded":
+                pairs = _urlencoded(await request.read(), request.charset or "utf-8")
+            case "multipart/form-data":
+                pairs = [(name, value) for name, value in (await request.post()).items() if isinstance(value, str)]
+            case _:
+                pairs = _pairs(await request.read())
+    except UNREADABLE:
         raise invalid() from None
     fields: dict[str, list[str]] = {}
     for name, value in pairs:
@@ -100,8 +115,14 @@ async def form(request: web.Request) -> Form:
     return Form(fields)
 
 
-def _pairs(body: bytes) -> list[tuple[str, Any]]:
-    """A JSON object as form fields: a list is a repeated key, null is absent, other values are their text."""
+def _urlencoded(body: bytes, charset: str) -> list[tuple[str, str]]:
+    """What is not text in its charset is refused, where aiohttp would put question marks."""
+    text = body.rstrip().decode(charset)
+    return parse_qsl(text, keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=MOST_FIELDS)
+
+
+def _pairs(body: bytes) -> list[tuple[str, str]]:
+    """A JSON object as form fields: a list is a repeated key, null is absent, numbers and booleans are their text."""
     if not body.strip():
         return []
     found = orjson.loads(body)
@@ -112,6 +133,8 @@ def _pairs(body: bytes) -> list[tuple[str, Any]]:
         for each in value if isinstance(value, list) else [value]:
             if each is None:
                 continue
+            if isinstance(each, dict | list):
+                raise ValueError("a field holds no structure")
             pairs.append((name, each if isinstance(each, str) else orjson.dumps(each).decode()))
     return pairs
 

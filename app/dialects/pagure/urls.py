@@ -18,6 +18,7 @@ FORMS = (
     "/fork/{username}/{namespace}/{repo}",
 )
 LARGEST = 2**31 - 1
+LONGEST = 20  # digits, leading zeros included
 
 
 class PagureRoutes(Routes):
@@ -64,7 +65,7 @@ async def named_project(request: web.Request, admit: auth.Admission) -> tuple[Ac
 
 def number(text: str) -> int | None:
     """A number in the path; None for what cannot be the number of anything."""
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST):
         return None
-    value = int(text[:20])
+    value = int(text)
     return value if 0 < value <= LARGEST else None

@@ -1,0 +1,259 @@
+"""Input that no decent client sends: it gets the contract's error, never a 500, and leaves no trace."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as told
+from hypothesis import strategies as st
+
+from app.git import store
+from tests.conftest import Client, Forge
+from tests.raw import FETCH, PUSH, Stranger, Text
+
+# aiohttp warns of what it then leaves out, Python of escapes that are none.
+pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.BadContentDispositionHeader", "ignore::DeprecationWarning")
+
+
+@pytest.fixture
+def stranger(forge: Forge, nethack: Client) -> Stranger:
+    return Stranger(forge, nethack)
+
+
+@pytest.fixture
+def admin(forge: Forge) -> Stranger:
+    return Stranger(forge, forge.admin)
+
+
+async def for_all(
+    check: Callable[..., Awaitable[None]], examples: int, /, **strategies: st.SearchStrategy[Any]
+) -> None:
+    """Hypothesis chooses in a thread of its own; the check runs here, where the forge is."""
+    loop = asyncio.get_running_loop()
+
+    @told(max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=HealthCheck)
+    @given(**strategies)
+    def choose(**chosen: Any) -> None:
+        asyncio.run_coroutine_threadsafe(_awaited(check(**chosen)), loop).result(30)
+
+    await asyncio.to_thread(choose)
+
+
+async def _awaited(check: Awaitable[None]) -> None:
+    await check
+
+
+# ---------------------------------------------------------------- what is sent
+
+SHARP = [
+    "", " ", ".", "..", "../../etc/passwd", "-", "--help", "--upload-pack=x", "-u", "a/b", "a\\b", "/", "~",
+    "$(id)", "`id`", "a;b", "'", '"', "%00", "%2e%2e", "\x00", "a\x00b", "\n", "a\r\nb", "\x1b[31m", "\x7f",
+    "\x85", "\u2028", "\u202e", "\ufeff", "\ufffe", "\U0010ffff", "\ud800", "ü", "ﬁ", "İ", "e\u0301", "１", "٣",
+    "NULL", "null", "true", "None", "0", "-1", "1e9", "9" * 19, "9" * 400, "0" * 30 + "5", "NaN", "x" * 256,
+    "x" * 5000, "ü" * 200, "x.git", "x.lock", "HEAD", "@", "@{", "a..b", "refs/heads/x", "a/" * 120 + "a",
+    "api", "v1", "fork", "{repo}", "%s%n", "<script>", "nethack", "NETHACK", "*", "!",
+]  # fmt: skip
+nasty = st.sampled_from(SHARP) | st.text(st.characters(exclude_categories=()), max_size=40)
+sane = st.from_regex(r"\A[a-z][a-z0-9_.+-]{0,20}\Z")
+scalars = nasty | st.none() | st.booleans() | st.integers() | st.floats()
+structures = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(nasty, inner, max_size=3)
+)
+percent = st.binary(min_size=1, max_size=8).map(lambda each: "".join(f"%{byte:02x}" for byte in each))
+segments = percent | st.sampled_from([
+    "", ".", "..", "%2e%2e", "%2E", "%2f", "%5c", "%00", "%0a", "%7f", "%ff", "%c0%ae", "%ed%a0%80", "%",
+    "%zz", "%25%32%65", "--upload-pack=x.git", "-x", "{repo}", "~", "+", "a+b", "%F0%9F%92%A9", "%E2%80%AE",
+    "a" * 300, "nethack", "NETHACK", "nethack.git", ".git", "alice", "fork", "forks", "rpms", "issues", "issue",
+    "1", "0", "999999999999999999999", "comment", "git", "branches", "new", "tasks", "users", "tokens", "events",
+    "info", "refs", "-", "whoami", "0" * 32,
+])  # fmt: skip
+bodies = st.binary(max_size=60) | structures.map(json.dumps) | st.sampled_from([
+    "{", "[", '{"title":', '{"title":"\\ud800"}', '{"title":"\\u0000"}', "{'title':1}", "\xff", "NaN", "1e999", "-",
+    "null", '{"name":%s}' % ("[" * 400 + "]" * 400), "[" * 5000, '{"title":' + "9" * 5000 + "}", '{"a":1}{"b":2}',
+    "title=%ff", "title=%", "&&&=&=", "a=" * 2000, "a&" * 2000, "--b\r\n\r\n--b--\r\n",
+    "--b\r\nnonsense\r\n\r\nx\r\n--b--\r\n",
+    "--b",
+    '--b\r\nContent-Disposition: form-data; name="title"\r\nContent-Transfer-Encoding: x\r\n\r\nx\r\n--b--\r\n',
+])  # fmt: skip
+media = st.sampled_from([
+    "application/json", "application/json; charset=utf-16", "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=b", "multipart/form-data", "multipart/mixed; boundary=b", "text/plain", "/",
+    ";", "x" * 300, b"\xff\xfe", "application/x-www-form-urlencoded; charset=utf-16",
+    "application/x-www-form-urlencoded; charset=nonsense", "application/x-www-form-urlencoded; charset=hex",
+    "application/x-www-form-urlencoded; charset=idna", PUSH[1], FETCH[1],
+])  # fmt: skip
+
+
+def varied(fields: dict[str, st.SearchStrategy[Any]], odd: st.SearchStrategy[Any] = nasty) -> st.SearchStrategy[Any]:
+    """These fields, one of them turned into something nasty."""
+    one = st.sampled_from(sorted(fields)).flatmap(lambda name: st.fixed_dictionaries({**fields, name: odd}))
+    return one | st.fixed_dictionaries(fields)
+
+
+# ---------------------------------------------------------------- whatever is sent
+
+
+def yes(said: str) -> bool:
+    return said not in ("", "0", "false", "False")
+
+
+async def test_whatever_a_project_is_called_it_is_refused_or_kept_as_it_is(forge: Forge, stranger: Stranger) -> None:
+    root = forge.settings.repositories
+
+    async def check(fields: dict[str, str], as_json: bool) -> None:
+        answer = await (stranger.json if as_json else stranger.form)("/api/0/new", fields)
+        known = await forge.db.fetch("select project_id from projects")
+        assert {store.directory(root, row["project_id"]) for row in known} == set(root.glob("*/*"))
+        assert [place.name for place in forge.settings.data.iterdir()] == [root.name]
+        if answer.status != 200:
+            return
+        spaces = "alice/" if yes(fields["private"]) else "rpms/" if fields["namespace"].strip() else ""
+        path = spaces + quote(fields["name"])
+        shown = await stranger("GET", f"/api/0/{path}")
+        assert (shown.json["name"], shown.json["description"]) == (fields["name"], fields["description"])
+        assert (await stranger("GET", f"/{path}.git/info/refs?service=git-upload-pack")).status == 200
+        branches = (await stranger("GET", f"/api/0/{path}/git/branches")).json
+        main = fields["default_branch"].strip() or "main"
+        assert branches["branches"] == ([main] if yes(fields["create_readme"]) else [])
+        assert (await stranger("GET", "/api/0/projects?per_page=100")).status == 200
+
+    fields = {
+        "name": sane, "description": st.just("d"), "namespace": st.sampled_from(["", "rpms"]), "default_branch": sane,
+        "avatar_email": st.just(""), "url": st.just(""), "create_readme": st.just("1"),
+        "private": st.sampled_from(["", "1"]),
+    }  # fmt: skip
+    await for_all(check, 120, fields=varied(fields), as_json=st.booleans())
+
+
+async def test_whatever_an_issue_says_it_is_refused_or_kept_as_it_is(stranger: Stranger) -> None:
+    async def check(fields: dict[str, str], remark: str, as_json: bool) -> None:
+        post = stranger.json if as_json else stranger.form
+        answer = await post("/api/0/nethack/new_issue", fields)
+        if answer.status != 200:
+            return
+        issue = answer.json["issue"]
+        said = await post(f"/api/0/nethack/issue/{issue['id']}/comment", {"comment": remark})
+        shown = (await stranger("GET", f"/api/0/nethack/issue/{issue['id']}")).json
+        assert (shown["title"], shown["content"]) == (fields["title"], fields["issue_content"])
+        assert shown["tags"] == sorted({tag.strip() for tag in fields["tag"].split(",")} - {""})
+        assert [each["comment"] for each in shown["comments"]] == ([remark] if said.status == 200 else [])
+        assert (await stranger("GET", "/api/0/nethack/issues")).json["issues"][0]["title"] == fields["title"]
+
+    text = st.just("text")
+    fields = {name: text for name in ("title", "issue_content", "tag")}
+    fields |= {name: st.just("") for name in ("assignee", "milestone", "priority", "private")}
+    await for_all(check, 150, fields=varied(fields), remark=nasty, as_json=st.booleans())
+
+
+async def test_whatever_is_asked_of_a_listing_is_answered_or_refused(forge: Forge, stranger: Stranger) -> None:
+    await forge.admin.post("/nethack/new_issue", title="t", issue_content="c", tag="a,b")
+    paths = {
+        "/api/0/nethack/issues": "page per_page since status priority order tags author assignee no_stones query_id",
+        "/api/0/projects": "page per_page pattern tags username owner namespace fork short",
+        "/api/0/nethack/git/branches": "with_commits",
+        "/api/0/nethack/issue/1": "comments",
+        "/v1/events": "after limit types project actor cursor",
+        "/v1/users/alice/tokens": "limit cursor after",
+        "/v1/tasks/" + "0" * 32: "wait after",
+        "/nethack.git/info/refs": "service",
+    }
+    asked = st.sampled_from(sorted(paths)).flatmap(
+        lambda path: st.tuples(
+            st.just(path),
+            st.lists(st.tuples(st.sampled_from([*paths[path].split(), "color"]), nasty | percent), max_size=3),
+        )
+    )
+
+    async def check(asked: tuple[str, list[tuple[str, str]]], quoted: bool) -> None:
+        path, values = asked
+        query = (
+            urlencode(values, errors="surrogatepass")
+            if quoted
+            else "&".join(f"{k}={quote(v, safe='%', errors='replace')}" for k, v in values)
+        )
+        await stranger("GET", f"{path}?{query}")
+
+    await for_all(check, 250, asked=asked, quoted=st.booleans())
+
+
+async def test_whatever_the_path_is_the_answer_is_in_its_dialect(stranger: Stranger) -> None:
+    tails = [
+        "", "/", "/info/refs?service=git-upload-pack", "/info/refs?service=git-receive-pack", "/git-upload-pack",
+        "/git-receive-pack", "/info/refs?service=--help", ".git/info/refs?service=git-upload-archive", "?%00", "?%ff",
+    ]  # fmt: skip
+
+    async def check(method: str, start: str, parts: list[str], tail: str, token: bool) -> None:
+        await stranger(method, f"{start}{'/'.join(parts)}{tail}", token=token)
+
+    await for_all(
+        check,
+        300,
+        method=st.sampled_from(["GET", "POST", "HEAD", "DELETE", "OPTIONS", "PATCH", "TRACE"]),
+        start=st.sampled_from(["/api/0/", "/v1/", "/", "//"]),
+        parts=st.lists(segments, min_size=1, max_size=5),
+        tail=st.sampled_from(tails),
+        token=st.booleans(),
+    )
+
+
+async def test_whatever_the_body_is_it_is_understood_or_refused(admin: Stranger, nethack: Client) -> None:
+    targets = [
+        "/api/0/new", "/api/0/fork", "/api/0/nethack/new_issue", "/api/0/nethack/issue/1/comment", "/v1/users",
+        "/v1/users/alice/tokens", "/nethack.git/git-upload-pack", "/nethack.git/git-receive-pack", "/api/0/-/whoami",
+    ]  # fmt: skip
+
+    async def check(target: str, content: Text, body: Text, packed: str) -> None:
+        await admin(
+            "POST", target, ("Content-Type", content), *([("Content-Encoding", packed)] if packed else []), body=body
+        )
+
+    await for_all(check, 300, target=st.sampled_from(targets), content=media, body=bodies,
+                  packed=st.sampled_from(["", "", "", "gzip", "deflate", "br", "nonsense"]))  # fmt: skip
+
+
+async def test_whatever_the_native_fields_hold_they_are_pointed_at_or_kept(forge: Forge, admin: Stranger) -> None:
+    async def check(user: dict[str, Any], token: dict[str, Any]) -> None:
+        made = await admin.json("/v1/users", user)
+        if made.status == 201:
+            assert {name: made.json[name] for name, value in user.items() if value is not None}.items() <= user.items()
+            assert (await admin("GET", f"/v1/users/{quote(user['username'])}")).json == made.json
+        issued = await admin.json("/v1/users/admin/tokens", token)
+        if issued.status == 201:
+            assert {name: issued.json[name] for name in ("description", "acls")} == {
+                "description": token["description"],
+                "acls": token["acls"],
+            }
+            assert (await admin("DELETE", f"/v1/tokens/{issued.json['id']}")).status == 204
+
+    username = st.from_regex(r"\A[a-z]{8}\Z")
+    user = {
+        "username": username,
+        "email": username.map(lambda name: f"{name}@example.org"),
+        "fullname": st.just("N"),
+    }
+    token = {
+        "description": st.just("d"), "acls": st.none() | st.lists(st.sampled_from(["commit", "fork_project"])),
+        "project": st.none(), "expires_at": st.none() | st.datetimes().map(lambda at: at.isoformat() + "Z"),
+    }  # fmt: skip
+    odd = structures | st.datetimes(timezones=st.timezones()).map(lambda at: at.isoformat())
+    await for_all(check, 150, user=varied(user, structures), token=varied(token, odd))
+
+
+async def test_whatever_the_credentials_are_they_are_good_or_refused(stranger: Stranger) -> None:
+    schemes = st.sampled_from(
+        ["", "token ", "TOKEN", "Bearer ", "Basic ", "Basic Og==", "Digest ", "token token ", "pf_"]
+    )
+    junk = st.binary(max_size=40).map(lambda each: each.replace(b"\r", b"").replace(b"\n", b""))
+    targets = ["/api/0/-/whoami", "/api/0/new", "/v1/users", "/v1/users/alice/tokens", "/nethack.git/git-receive-pack"]
+
+    async def check(scheme: str, junk: bytes, target: str) -> None:
+        header = ("Authorization", scheme.encode() + junk)
+        answer = await stranger("POST", target, header, PUSH, body="0000", token=False)
+        assert answer.status in (400, 401)
+        assert answer.status == 400 or "token" in answer.body.decode().lower() or "credentials" in answer.body.decode()
+
+    await for_all(check, 150, scheme=schemes, junk=junk, target=st.sampled_from(targets))

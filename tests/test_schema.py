@@ -1,0 +1,95 @@
+"""What is written down twice agrees: tables and columns, projections, events and their page, routes and actions."""
+
+import json
+import re
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from sqlalchemy import TableClause
+
+from app.config import Settings
+from app.core.access import ACTIONS
+from app.core.commands import HANDLERS
+from app.database import DIALECT, Database, database
+from app.server import application
+from app.web import Route, Routes
+from events import tables
+from events.event import TYPES, Event
+from events.projections import PROJECTIONS, folding
+
+PAGE = (Path(__file__).parent.parent / "docs" / "events.md").read_text()
+WRITES = re.compile(r"(?:insert into|update|delete from)\s+(?!set\b)(\w+)")
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    async with database(database_url, 1) as db:
+        yield db
+
+
+async def test_the_named_columns_are_the_tables_columns(db: Database) -> None:
+    named = [table for table in vars(tables).values() if isinstance(table, TableClause)]
+    assert named
+    for table in named:
+        rows = await db.fetch(
+            """
+            select attname as name, format_type(atttypid, atttypmod) as type
+            from   pg_attribute
+            where  attrelid = $1::text::regclass and attnum > 0 and not attisdropped
+            """,
+            f"live.{table.name}",
+        )
+        real = {row["name"]: row["type"] for row in rows}
+        for column in table.columns:
+            assert real.get(column.name) == column.type.compile(DIALECT).lower(), f"{table.name}.{column.name}"
+
+
+async def test_every_projection_is_sql_that_fits_the_schema(db: Database) -> None:
+    async with db.acquire() as connection:
+        for type in PROJECTIONS:
+            statements, _ = folding(type)
+            await connection.prepare(f"with event as (select * from events where position = $1){statements} select 1")
+
+
+async def test_every_read_table_is_in_live_and_told_by_some_event(db: Database) -> None:
+    rows = await db.fetch("select tablename, schemaname from pg_tables where schemaname in ('live', 'public')")
+    written = {name for each in PROJECTIONS.values() for statement in each for name in WRITES.findall(statement)}
+    assert {row["tablename"] for row in rows if row["schemaname"] == "live"} == written
+
+
+def documented() -> dict[str, str]:
+    """The page's section about each type."""
+    parts = re.split(r"^### (.+)$", PAGE, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], (part.split("\n## ")[0] for part in parts[1::2]), strict=True))
+
+
+def test_every_event_has_its_section_on_the_page_and_its_projection() -> None:
+    assert documented().keys() == TYPES.keys()
+    assert PROJECTIONS.keys() == TYPES.keys()
+
+
+@pytest.mark.parametrize("event", TYPES.values(), ids=lambda event: event.type)
+def test_the_page_tells_every_field_of_an_event_and_no_other(event: type[Event]) -> None:
+    section = documented()[event.type]
+    names = [field.name for field in fields(event)]  # type: ignore[arg-type]
+    assert re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE) == names
+    example = re.search(r"```json\n(.+?)```", section, flags=re.DOTALL)
+    assert example is not None
+    assert json.loads(example[1]).keys() == set(names)
+
+
+def route_tables() -> list[Routes]:
+    modules = [module for name, module in sys.modules.items() if name.startswith("app.")]
+    return [value for module in modules for value in vars(module).values() if isinstance(value, Routes)]
+
+
+def test_every_route_stands_under_an_action_and_every_action_is_used(settings: Settings) -> None:
+    declared: list[Route] = [route for table in route_tables() for route in table]
+    under = {route.handler: route.action for route in declared}
+    served = [route.handler for route in application(settings).router.routes()]
+    assert len(served) > 50
+    assert {under.get(handler, "none") for handler in served} <= ACTIONS.keys()
+    assert ACTIONS.keys() <= set(under.values()) | {command.kind for command in HANDLERS}
