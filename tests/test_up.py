@@ -89,6 +89,7 @@ async def started(data: Path) -> AsyncIterator[Running]:
 
 async def test_its_database_and_its_queue_are_started_again_where_they_were(tmp_path: Path) -> None:
     async with started(tmp_path / "var") as forge:
+        parts = [forge.part(name) for name in ("serve", "relay", "work")]
         for n, part in enumerate(("valkey-server", "bin/postgres", "valkey-server")):
             assert (await forge.call("POST", "/api/0/new", name=f"p{n}", description="d", wait="0"))[0] == 200
             await forge.kill(part)
@@ -99,6 +100,7 @@ async def test_its_database_and_its_queue_are_started_again_where_they_were(tmp_
             _, feed = await forge.call("GET", f"/v1/events?types=repository.created&wait=20&after={after}")
             assert feed["events"]
             created, after = created + len(feed["events"]), feed["next"]
+        assert [forge.part(name) for name in ("serve", "relay", "work")] == parts
 
 
 async def test_what_was_acknowledged_survives_kills_and_a_restart(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from app.database import TROUBLE, Database
+from app.database import TROUBLE, Database, unavailable
 from app.logs import REQUEST, log
 from app.metrics import JOBS
 from events import log as record_log
@@ -18,7 +18,9 @@ from events.record import Next, answer
 from events.tasks import TaskStarted
 from workers.reactions import REACTIONS, GiveUp, Hands, Reaction
 
-ATTEMPTS = 5
+ATTEMPTS = 5  # that ended in an error; an unreachable database is nobody's
+CLAIMS = 20  # of which nothing was heard again: the work takes its worker down
+SORRY = "The repository could not be made; the administrators can see why."
 
 CLAIM = """
     update work
@@ -68,19 +70,24 @@ async def perform(hands: Hands, position: int, name: str) -> bool:
 
 
 async def _attempt(hands: Hands, reaction: Reaction, cause: Fact, token: int) -> str:
+    if token > CLAIMS:
+        return await _give_up(hands, reaction, cause, token, SORRY)
     try:
         async with _held(hands, reaction, cause, token):
             answers = await reaction.work(hands, cause)
+        return await _settle(hands.db, reaction, cause, token, answers, "done")
     except GiveUp as no:
-        return await _settle(hands.db, reaction, cause, token, reaction.surrender(cause, str(no)), "given up")
-    except Exception:
+        return await _give_up(hands, reaction, cause, token, str(no))
+    except Exception as error:
         log.exception("job failed", job=reaction.name, position=cause.position, attempt=token)
-        if token >= ATTEMPTS:
-            sorry = reaction.surrender(cause, "The repository could not be made; the administrators can see why.")
-            return await _settle(hands.db, reaction, cause, token, sorry, "given up")
+        if token >= ATTEMPTS and not unavailable(error):
+            return await _give_up(hands, reaction, cause, token, SORRY)
         await hands.db.execute(POSTPONE, cause.position, reaction.name, token, min(2.0**token, 60.0))
         return "postponed"
-    return await _settle(hands.db, reaction, cause, token, answers, "done")
+
+
+async def _give_up(hands: Hands, reaction: Reaction, cause: Fact, token: int, why: str) -> str:
+    return await _settle(hands.db, reaction, cause, token, reaction.surrender(cause, why), "given up")
 
 
 async def _settle(db: Database, reaction: Reaction, cause: Fact, token: int, answers: list[Next], outcome: str) -> str:

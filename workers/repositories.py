@@ -34,6 +34,7 @@ async def create_repository(hands: Hands, cause: Fact) -> list[Next]:
         store.create,
         hands.settings.repositories,
         project.project_id,
+        cause=cause.id,
         head=project.default_branch,
         readme=readme,
         author=author,
@@ -46,7 +47,12 @@ async def fork_repository(hands: Hands, cause: Fact) -> list[Next]:
     fork = cause.event
     assert isinstance(fork, ProjectForked)  # noqa: S101 - `on` says so
     made = await asyncio.to_thread(
-        store.fork, hands.settings.repositories, fork.parent_id, fork.project_id, head=fork.default_branch
+        store.fork,
+        hands.settings.repositories,
+        fork.parent_id,
+        fork.project_id,
+        cause=cause.id,
+        head=fork.default_branch,
     )
     return [_created(fork.project_id, fork.path, fork.default_branch, made)]
 

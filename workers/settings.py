@@ -5,13 +5,16 @@ from typing import Any, cast
 
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
+from redis.exceptions import RedisError
 
 import workers.repositories  # noqa: F401 - registers its reactions
+from app.logs import log
 from workers import queue
 from workers.perform import perform
 from workers.reactions import GIT, Hands
 
 CONCURRENCY = {GIT: 4}
+AWAY = 0.5  # seconds between looks for a queue that does not answer
 POLL = 0.02  # seconds; arq looks for work by polling
 
 
@@ -39,9 +42,13 @@ def worker(hands: Hands, redis: ArqRedis, name: str = GIT) -> Worker:
 
 
 async def work(hands: Hands, redis: ArqRedis, name: str = GIT) -> None:
-    """Work until cancelled; what has been begun is finished first."""
-    running = worker(hands, redis, name)
-    try:
-        await running.async_run()
-    finally:
-        await asyncio.gather(*running.tasks.values(), return_exceptions=True)
+    """Work until cancelled; what has been begun is finished first. A queue that is away is waited for."""
+    while True:
+        running = worker(hands, redis, name)
+        try:
+            await running.async_run()
+        except (OSError, RedisError) as trouble:
+            log.warning("queue", trouble=type(trouble).__name__)
+            await asyncio.sleep(AWAY)
+        finally:
+            await asyncio.gather(*running.tasks.values(), return_exceptions=True)

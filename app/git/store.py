@@ -15,6 +15,7 @@ import pygit2
 Ref = tuple[str, str, str]  # name, object, commit
 
 OWNER_ONLY = 0o700
+CAUSE = "polyforge-cause"  # a file in the repository that names the event it was made for
 
 
 def directory(root: Path, project_id: int) -> Path:
@@ -22,13 +23,18 @@ def directory(root: Path, project_id: int) -> Path:
 
 
 def create(
-    root: Path, project_id: int, *, head: str, readme: str | None = None, author: tuple[str, str] = ("", "")
+    root: Path,
+    project_id: int,
+    *,
+    cause: uuid.UUID,
+    head: str,
+    readme: str | None = None,
+    author: tuple[str, str] = ("", ""),
 ) -> list[Ref]:
-    """A bare repository, with one commit when there is a README. Doing it again finds it done."""
+    """A bare repository, with one commit when there is a README. Doing it again for this cause finds it done."""
     place = directory(root, project_id)
-    _clear_benches(place)
-    if not place.exists():
-        with _Workshop(place) as bench:
+    if not _done(place, cause):
+        with _Workshop(place, cause) as bench:
             repository = pygit2.init_repository(str(bench), bare=True, initial_head=f"refs/heads/{head}")
             _trim(bench)
             if readme is not None:
@@ -36,12 +42,11 @@ def create(
     return refs(place)
 
 
-def fork(root: Path, parent_id: int, project_id: int, *, head: str) -> list[Ref]:
+def fork(root: Path, parent_id: int, project_id: int, *, cause: uuid.UUID, head: str) -> list[Ref]:
     """An independent copy: packs and loose objects are hard links, which nothing ever writes to again."""
     source, place = directory(root, parent_id), directory(root, project_id)
-    _clear_benches(place)
-    if not place.exists():
-        with _Workshop(place) as bench:
+    if not _done(place, cause):
+        with _Workshop(place, cause) as bench:
             pygit2.init_repository(str(bench), bare=True, initial_head=f"refs/heads/{head}")
             _trim(bench)
             shared = refs(source)  # before the objects: what these refs need is then there to be linked
@@ -74,8 +79,9 @@ def head(place: Path) -> str:
 class _Workshop:
     """A temporary directory beside `place` that becomes it in one rename, or vanishes."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, cause: uuid.UUID) -> None:
         self.place = place
+        self.cause = cause
         self.bench = _new_bench(place)
 
     def __enter__(self) -> Path:
@@ -85,6 +91,7 @@ class _Workshop:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is None:
+            (self.bench / CAUSE).write_text(str(self.cause))
             try:
                 os.rename(self.bench, self.place)
             except OSError:
@@ -92,6 +99,22 @@ class _Workshop:
                 if not self.place.exists():
                     raise
         shutil.rmtree(self.bench, ignore_errors=True)
+
+
+def _done(place: Path, cause: uuid.UUID) -> bool:
+    """Whether the repository was made for this cause already; what is left of other attempts is out of the way.
+
+    After an older dump was restored, project ids are handed out a second time. What lies in such a place belongs to a
+    project that this database knows nothing of: it is put aside, for nobody to see and for nobody to lose.
+    """
+    _clear_benches(place)
+    if not place.exists():
+        return False
+    mark = place / CAUSE
+    if mark.exists() and mark.read_text() == str(cause):
+        return True
+    place.rename(place.with_name(f"{place.name}-aside-{uuid.uuid4().hex}"))
+    return False
 
 
 def _new_bench(place: Path) -> Path:

@@ -1,8 +1,10 @@
 """Work happens once, and nothing that was acknowledged is forgotten."""
 
 import asyncio
+import dataclasses
 import uuid
 
+import pytest
 from redis.asyncio import Redis
 
 from app.config import Settings
@@ -96,6 +98,37 @@ async def test_the_sweep_rings_for_a_worker_that_died(forge: Forge, alice: Clien
     finally:
         object.__setattr__(REACTIONS["create-repository"], "work", original)
     assert (task["status"], task["attempts"]) == ("succeeded", 2)
+
+
+async def test_what_another_history_left_in_a_place_is_put_aside(
+    forge: Forge, alice: Client, settings: Settings
+) -> None:
+    """As after an older dump was restored: project ids are handed out again, the newer repositories are still there."""
+    await alice.post("/new", name="old", description="d")
+    taken = (await alice.pagure("/old"))[1]["id"] + 1
+    store.create(settings.repositories, taken, cause=uuid.uuid4(), head="main", readme="of another history")
+    assert (await alice.post("/new", name="fresh", description="d"))[0] == 200
+    assert (await alice.pagure("/fresh"))[1]["id"] == taken
+    assert (await alice.pagure("/fresh/git/branches"))[1]["branches"] == []
+    place = store.directory(settings.repositories, taken)
+    [aside] = place.parent.glob(f"{place.name}-aside-*")
+    assert store.refs(aside)[0][0] == "refs/heads/main"
+
+
+async def test_work_that_takes_its_workers_down_is_given_up(
+    forge: Forge, alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dies(hands: Hands, cause: Fact) -> list[Next]:
+        await hands.db.execute("update work set lease_until = now()")
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(performing, "CLAIMS", 2)
+    reaction = dataclasses.replace(REACTIONS["create-repository"], work=dies)
+    monkeypatch.setitem(REACTIONS, "create-repository", reaction)
+    status, body = await alice.post("/new", name="nethack", description="d")
+    assert (status, body["error_code"]) == (400, "ENOCODE")
+    assert (await alice.pagure("/nethack"))[0] == 404
+    assert await forge.db.fetchval("select attempts from work") == 3
 
 
 async def test_a_job_carries_ids_only(forge: Forge, settings: Settings) -> None:
