@@ -97,11 +97,11 @@ class Load:
     async def nothing_is_lost(self) -> None:
         """Whatever was acknowledged is there, in whole numbers, and every task has ended."""
         numbers: list[int] = []
-        while len(numbers) % 100 == 0:
-            page = len(numbers) // 100 + 1
+        page, pages = 1, 1
+        while page <= pages:
             _, listing = await self.parts.admin.pagure(f"/nethack/issues?status=all&per_page=100&page={page}")
             numbers += [issue["id"] for issue in listing["issues"]]
-            assert listing["issues"]
+            page, pages = page + 1, listing["pagination"]["pages"]
         assert sorted(numbers) == list(range(1, len(numbers) + 1))
         assert len(self.issues) == len(set(self.issues))
         assert set(self.issues) <= set(numbers)

@@ -76,10 +76,10 @@ async def kill(process: subprocess.Popen[bytes]) -> None:
     await asyncio.to_thread(process.wait, 10)
 
 
-async def until(is_so: Callable[[], Awaitable[bool]], seconds: float) -> None:
+async def until(is_so: Callable[[], Awaitable[bool]], seconds: float, pause: float = 0.05) -> None:
     async with asyncio.timeout(seconds):
         while not await is_so():
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(pause)
 
 
 @asynccontextmanager

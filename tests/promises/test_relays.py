@@ -40,17 +40,18 @@ async def test_followers_miss_nothing_when_the_leading_relay_is_killed(parts: Pa
     relays = [parts.start("relay"), parts.start("relay")]
     await parts.ready()
     ended = asyncio.Event()
-    followers = [asyncio.create_task(follow(parts, ended)) for _ in range(2)]
-    async with load(parts, tmp_path / "clone", pause=0.05) as people:
-        for _ in range(5):
-            leader = await leading(parts, relays)
-            await kill(leader)
-            relays.remove(leader)
-            relays.append(parts.start("relay"))
-        await leading(parts, relays)
-    await people.nothing_is_lost()
-    ended.set()
-    first, second = await asyncio.gather(*followers)
+    async with asyncio.TaskGroup() as group:
+        followers = [group.create_task(follow(parts, ended)) for _ in range(2)]
+        async with load(parts, tmp_path / "clone", pause=0.05) as people:
+            for _ in range(5):
+                leader = await leading(parts, relays)
+                await kill(leader)
+                relays.remove(leader)
+                relays.append(parts.start("relay"))
+            await leading(parts, relays)
+        await people.nothing_is_lost()
+        ended.set()
+    first, second = (follower.result() for follower in followers)
     assert first == second
     in_order = [str(row["id"]) for row in await parts.db.fetch("select id from events order by txid, position")]
     assert first == list(enumerate(in_order, start=1))
