@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
+import orjson
 import typer
 import uvloop
 from aiohttp import web
@@ -142,10 +143,18 @@ def relay(data: Data = None) -> None:
 
 @cli.command()
 def migrate(data: Data = None) -> None:
-    """Bring the database to this program's schema."""
+    """Bring the database to this program's schema, and the first administrator into it."""
     settings = settings_for(data)
-    fresh = run(migrations.migrate(settings.required_database_url()), settings)
+
+    async def main() -> tuple[bool, str | None]:
+        fresh = await migrations.migrate(settings.required_database_url())
+        async with opened(settings) as db:
+            return fresh, await migrations.first_admin(db, settings)
+
+    fresh, token = run(main(), settings)
     typer.echo("The schema was loaded." if fresh else "The schema is the present one already.")
+    if token:
+        typer.echo(f"The token of {settings.admin_user}: {token}")
 
 
 @cli.command()
@@ -243,7 +252,10 @@ def config() -> None:
     """List the settings: variable, meaning, default."""
     table = Table("variable", "meaning", "default")
     for name, field in Settings.model_fields.items():
-        table.add_row(f"POLYFORGE_{name.upper()}", field.description or "", str(field.default))
+        default = (
+            orjson.dumps(field.default, default=str).decode() if isinstance(field.default, list) else field.default
+        )
+        table.add_row(f"POLYFORGE_{name.upper()}", field.description or "", str(default))
     Console().print(table)
 
 

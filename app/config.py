@@ -1,5 +1,6 @@
 """The settings, read once from `POLYFORGE_*` variables."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from pydantic import Field, SecretStr
@@ -30,6 +31,10 @@ class Settings(BaseSettings):
     max_push_bytes: int = Field(2 << 30, description="Largest body of one push, in bytes.")
     git_deadline: float = Field(3600.0, description="Seconds after which a git process is ended.")
     lease: float = Field(30.0, description="Seconds that work or a push is held without a sign of life.")
+    metrics_allow: list[IPv4Network | IPv6Network] = Field(
+        [IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")],
+        description="Networks that may read /metrics without an administrator's token, as JSON.",
+    )
     log_level: str = Field("info", description="debug, info, warning or error.")
 
     @property

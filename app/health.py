@@ -2,12 +2,16 @@
 
 import asyncio
 import os
+from ipaddress import ip_address
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError
 
+from app.core.access import require_admin
 from app.database import TROUBLE
+from app.dialects.native.problems import answer, somebody
+from app.metrics import exposed
 from app.web import DATABASE, SETTINGS, TAIL, Routes, reply
 
 SCHEMA = 1
@@ -60,5 +64,19 @@ async def _relay(request: web.Request) -> str:
 
 
 @routes.add("GET", "/metrics", "health")
-async def metrics(request: web.Request) -> web.Response:
-    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+async def metrics(request: web.Request) -> web.StreamResponse:
+    """For the networks that the settings name, and for whoever brings an administrator's token."""
+
+    async def measured(request: web.Request) -> web.StreamResponse:
+        if not _near(request):
+            require_admin(await somebody(request))
+        return web.Response(body=exposed(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return await answer(request, measured)
+
+
+def _near(request: web.Request) -> bool:
+    """Whether the connection itself comes from such a network; one that a proxy forwards does not."""
+    if request.remote is None or "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
+        return False
+    return any(ip_address(request.remote) in network for network in request.config_dict[SETTINGS].metrics_allow)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import asyncpg
 
+from app.config import Settings
 from app.core import commands, credentials
 from app.core.access import Actor
 from app.core.credentials import BadToken
@@ -35,8 +36,10 @@ async def migrate(url: str) -> bool:
         await connection.close()
 
 
-async def first_admin(db: Database, username: str, token: str | None) -> str | None:
-    """Make the administrator and a token; returns the token if it is new and was not given."""
+async def first_admin(db: Database, settings: Settings) -> str | None:
+    """Make the administrator and a token, as far as they are not there; returns the token if it was made up here."""
+    username = settings.admin_user
+    token = settings.admin_token.get_secret_value() if settings.admin_token else None
     if await users.find(db, username) is None:
         wish = CreateUser(
             username=username, fullname="Administrator", email=f"{username}@localhost.localdomain", admin=True

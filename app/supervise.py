@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from app import embedded, migrate
 from app.config import Settings
 from app.database import database
 from app.logs import configure, log
+from app.metrics import SHARED, forget
 
 PATIENCE = 15.0  # seconds for a child to stop by itself
 JOIN = "services.json"
@@ -92,17 +94,23 @@ class Up:
             self.services.append(embedded.valkey(data))
             found["redis_url"] = self.services[-1].url
         self.settings = self.settings.model_copy(update=found)
+        shutil.rmtree(self._metrics, ignore_errors=True)
+        self._metrics.mkdir()
         # Other commands over the same data find the services here; it holds their passwords.
         (data / JOIN).unlink(missing_ok=True)
         with open(os.open(data / JOIN, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:
             file.write(orjson.dumps({**found, "port": self.settings.port}))
+
+    @property
+    def _metrics(self) -> Path:
+        return self.settings.data.resolve() / "metrics"
 
     async def _prepare(self) -> str | None:
         url = self.settings.required_database_url()
         await migrate.migrate(url)
         given = self.settings.admin_token.get_secret_value() if self.settings.admin_token else None
         async with database(url, 2) as db:
-            return await migrate.first_admin(db, self.settings.admin_user, given) or given
+            return await migrate.first_admin(db, self.settings) or given
 
     def _environment(self) -> dict[str, str]:
         settings = self.settings
@@ -112,6 +120,7 @@ class Up:
             "POLYFORGE_DATABASE_URL": settings.required_database_url(),
             "POLYFORGE_REDIS_URL": settings.required_redis_url(),
             "POLYFORGE_PORT": str(settings.port),
+            SHARED: str(self._metrics),
         }
 
     def _spawn(self, name: str) -> subprocess.Popen[bytes]:
@@ -144,6 +153,7 @@ class Up:
             for n, (name, child) in enumerate(self.children):
                 if child.poll() is not None and not self.stopping:
                     log.warning("restarting", part=name, code=child.returncode)
+                    forget(child.pid, str(self._metrics))
                     self.children[n] = (name, self._spawn(name))
             for n, service in enumerate(self.services):
                 code = service.process.poll()

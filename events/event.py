@@ -59,7 +59,7 @@ class Fact:
 
     @property
     def event(self) -> Event:
-        """The event in today's words."""
+        """The event as today's code knows it; fields that are gone are left out."""
         cls = TYPES[self.type]
         known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
         return cls(**{key: value for key, value in self.data.items() if key in known})

@@ -10,6 +10,7 @@ import orjson
 
 from events.event import TYPES, Event, Fact
 from events.projections import folding
+from events.upcasts import today
 
 Connection: TypeAlias = Any  # an asyncpg connection, its own or one lent by a pool
 
@@ -149,9 +150,9 @@ NUMBER = """
 """
 
 FACTS = """
-    select   numbers.seq, events.position, events.id, events.stream, events.version, events.type, events.data,
+    select   numbers.seq, events.position, events.id, events.stream, events.version, events.type, {data} as data,
              events.actor, events.project_id, events.command_id, events.cause, events.request, events.at
-    from     numbers join events using (position)
+    from     {source}
 """
 
 
@@ -215,7 +216,8 @@ async def head(db: Connection) -> int:
 
 async def read(db: Connection, after: int, limit: int = 500) -> list[Fact]:
     """The next facts after this number, in order."""
-    rows = await db.fetch(f"{FACTS} where numbers.seq > $1 order by numbers.seq limit $2", after, limit)
+    facts = FACTS.format(data=today(), source="numbers join events using (position)")
+    rows = await db.fetch(f"{facts} where numbers.seq > $1 order by numbers.seq limit $2", after, limit)
     return [fact(row) for row in rows]
 
 
@@ -237,11 +239,8 @@ async def commands_after(db: Connection, after: int, limit: int = 1000) -> list[
 
 async def at_position(db: Connection, position: int) -> Fact | None:
     """One fact, numbered or not."""
-    row = await db.fetchrow(
-        FACTS.replace("from     numbers join events using (position)", "from events left join numbers using (position)")
-        + " where events.position = $1",
-        position,
-    )
+    facts = FACTS.format(data=today(), source="events left join numbers using (position)")
+    row = await db.fetchrow(f"{facts} where events.position = $1", position)
     return fact(row) if row else None
 
 

@@ -14,6 +14,7 @@ import aiohttp
 import asyncpg
 import pytest
 from aiohttp import web
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from app import embedded, migrate
@@ -95,6 +96,7 @@ async def settings(database_url: str, services: tuple[str, str], tmp_path: Path)
         port=embedded.free_port(),
         pagure_namespaces=["rpms"],
         lease=1.0,
+        admin_token=SecretStr(ADMIN_TOKEN),
         pool_size=5,
     )
 
@@ -169,7 +171,7 @@ class Forge:
 async def forge(settings: Settings) -> AsyncIterator[Forge]:
     async with contextlib.AsyncExitStack() as stack:
         db = await stack.enter_async_context(database(settings.required_database_url(), 5))
-        await migrate.first_admin(db, "admin", ADMIN_TOKEN)
+        await migrate.first_admin(db, settings)
         redis = await queue.connect(settings.required_redis_url())
         stack.push_async_callback(redis.aclose)
         runner = Runner(application(settings), shutdown_timeout=0.5)

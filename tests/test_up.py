@@ -117,6 +117,10 @@ async def test_what_was_acknowledged_survives_kills_and_a_restart(tmp_path: Path
         await git("clone", "-q", f"{forge.url}/nethack.git", str(work))
         head = await commit(work)
         await git("push", "-q", forge.url.replace("//", f"//admin:{TOKEN}@") + "/nethack.git", "HEAD:main", cwd=work)
+        async with forge.session.get(forge.url + "/metrics") as answer:
+            measured = await answer.text()
+        assert 'polyforge_job_duration_seconds_count{outcome="done",reaction="create-repository"}' in measured
+        assert "polyforge_relay_leaderships_total" in measured
         assert (await forge.call("POST", "/api/0/nethack/new_issue", title="t", issue_content="c"))[0] == 200
         await forge.kill("serve")
 

@@ -13,16 +13,17 @@ REF_LIMIT = 1024  # bytes; the log's and the read tables' indexes take some 2700
 REF_DEPTH = 50  # parts; libgit2 lists no ref that lies deeper than about a hundred directories
 FILE_LIMIT = 250  # bytes of a file's name, when git has added ".lock"
 
-# Paths that would hide pages of the forge.
+# Where addresses of the forge itself begin.
+PAGES = ("api", "v1", "fork", "forks", "healthz", "readyz", "metrics")
+# Paths that would hide pages of the forge, or of a Pagure.
 RESERVED = [
+    *PAGES,
     "static",
     "pv",
     "releases",
     "new",
-    "api",
     "settings",
     "search",
-    "fork",
     "logout",
     "login",
     "user",
@@ -34,7 +35,6 @@ RESERVED = [
     "pull-requests",
     "commits",
     "tree",
-    "forks",
     "admin",
     "c",
     "wait",
@@ -42,10 +42,6 @@ RESERVED = [
     "docs/*",
     "tickets/*",
     "requests/*",
-    "v1",
-    "healthz",
-    "readyz",
-    "metrics",
 ]
 
 

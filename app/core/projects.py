@@ -36,7 +36,7 @@ async def create_project(deciding: Deciding, wish: CreateProject) -> list[Next]:
     if paths.reserved(wish.name, wish.namespace):
         raise Conflict("reserved path", paths.path(wish.name, wish.namespace))
     address = paths.address(wish.name, wish.namespace)
-    project_id, taken = await projects.next_id(deciding.db, address)
+    project_id, taken = await projects.next_id(deciding.db, address, wish.namespace, wish.name)
     if taken:
         raise Conflict("project", paths.path(wish.name, wish.namespace))
     return [

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from app.core.access import ACLS, require_admin, require_self
 from app.core.commands import Command, Deciding, handles
+from app.core.paths import PAGES
 from app.errors import Conflict, Invalid, NotFound
 from app.queries import users
 from events.record import Next
@@ -30,6 +31,8 @@ async def create_user(deciding: Deciding, user: CreateUser) -> list[Next]:
             "username",
             "A username has 1 to 64 of the characters A-Z a-z 0-9 _ . - and starts with none of . -",
         )
+    if user.username.lower() in PAGES:  # a private project lives below its owner's name
+        raise Invalid("username", "This name has another meaning at the beginning of an address.")
     # The length comes first: the expression takes time that grows with its square.
     if len(user.email) > 254 or not user.email.isprintable() or not EMAIL.match(user.email):
         raise Invalid("email", "This is not an e-mail address.")

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -29,13 +30,15 @@ CONFIG = {
     "uploadpack.allowAnySHA1InWant": "false",
     "core.logAllRefUpdates": "false",
 }
+# Where it is installed: a git whose parent was killed moves no refs behind the back of whoever reconciles.
+ENDS_WITH_US = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 SERVICES = frozenset({"upload-pack", "receive-pack"})
 
 
 def command(*arguments: str, config: Mapping[str, str] | None = None) -> list[str]:
     """The argument vector; configuration comes before the subcommand, where no user value ever stands."""
     settings = [f"--config-env={name}={_variable(name)}" for name in {**CONFIG, **(config or {})}]
-    return ["git", *settings, *arguments]
+    return [*ENDS_WITH_US, "git", *settings, *arguments]
 
 
 def environment(config: Mapping[str, str] | None = None, **extra: str) -> dict[str, str]:

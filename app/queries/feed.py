@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 from app.database import Database, Row
+from events.upcasts import today
 
 # The SQL twin of core/access.py for events: a project's events follow the project, a private issue's
 # its own rule, and what belongs to no project is between its user and the administrators.
 READ = """
     select   numbers.seq, events.id, events.type, events.at, events.actor, events.project_id, events.stream,
-             events.data, events.command_id, events.request, caused.id as cause_id,
+             {data} as data, events.command_id, events.request, caused.id as cause_id,
              coalesce(projects.path, events.data ->> 'path') as path
     from     numbers
     join     events using (position)
@@ -51,4 +52,5 @@ async def head(db: Database) -> int:
 async def read(
     db: Database, after: int, head: int, limit: int, wanted: FeedFilter, *, username: str, everything: bool
 ) -> list[Row]:
-    return await db.fetch(READ, after, head, everything, username, wanted.types, wanted.project_id, wanted.actor, limit)
+    read = READ.format(data=today())
+    return await db.fetch(read, after, head, everything, username, wanted.types, wanted.project_id, wanted.actor, limit)

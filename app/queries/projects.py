@@ -46,12 +46,22 @@ async def by_address(db: Database, address: str) -> Row:
     return found
 
 
-async def next_id(db: Database, address: str) -> tuple[int, bool]:
-    """A fresh project id, and whether the address is taken already."""
-    row = await db.fetchrow(
-        "select nextval('project_ids') as id, exists (select 1 from projects where address = $1) as taken",
-        address,
-    )
+TAKEN = """
+    select nextval('project_ids') as id,
+           exists (select 1 from projects where address = $1)
+           or exists (select 1 from projects
+                      where  lower(name) = lower($3) and lower(owner) = lower($2)
+                      and    namespace is null and forker is null)
+           as taken
+"""
+
+
+async def next_id(db: Database, address: str, namespace: str | None = None, name: str = "") -> tuple[int, bool]:
+    """A fresh project id, and whether the address is taken already.
+
+    A root project also answers to `<owner>/<name>`, so nobody else's path may read like that.
+    """
+    row = await db.fetchrow(TAKEN, address, namespace, name)
     assert row is not None  # noqa: S101 - a select without a from has one row
     return row["id"], row["taken"]
 

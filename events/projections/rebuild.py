@@ -9,6 +9,7 @@ from typing import Protocol
 import asyncpg
 
 from events.projections import folding
+from events.upcasts import today
 
 BATCH = 500
 TRIES = 20
@@ -35,13 +36,20 @@ UNNUMBERED = """
 """
 
 
+AS_OF_TODAY = """
+    select position, txid, id, stream, version, type, {data} as data, actor, project_id, command_id, cause, request, at
+    from   events
+    where  position = $1
+"""
+
+
 @cache
 def _replay(type: str) -> str | None:
     """The projections of an event, over the event as the log has it."""
     parts, _ = folding(type)
     if not parts:
         return None
-    return f"with event as (select * from events where position = $1){parts} select 1"
+    return f"with event as ({AS_OF_TODAY.format(data=today())}){parts} select 1"
 
 
 class Lender(Protocol):

@@ -13,7 +13,7 @@ import pytest
 from app import embedded, migrate
 from app.config import Settings
 from app.database import database, prepare
-from events import log
+from events import log, upcasts
 from events.event import Event
 from events.log import Append
 from events.projections import rebuild
@@ -165,6 +165,27 @@ async def test_a_rebuild_under_writes_gives_the_very_rows(forge: Forge, nethack:
     await rebuild.rebuild(forge.db)
     assert await rows(forge) == before
     assert (await nethack.pagure("/nethack"))[0] == 200
+
+
+async def test_old_events_are_read_and_replayed_in_todays_fields(
+    forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await nethack.post("/nethack/new_issue", title="old", issue_content="c")
+    await forge.numbered()
+    changes = """ (data - 'content') || jsonb_build_object('content', upper(data ->> 'content')) """
+    monkeypatch.setitem(upcasts.UPCASTS, "issue.opened", [changes, '\'{"color": "red"}\' || data'])
+    rebuild._replay.cache_clear()
+    try:
+        await rebuild.rebuild(forge.db)
+    finally:
+        rebuild._replay.cache_clear()
+    assert (await nethack.pagure("/nethack/issue/1"))[1]["content"] == "C"
+    [event] = (await nethack.get("/v1/events?types=issue.*"))[1]["events"]
+    assert (event["data"]["content"], event["data"]["color"]) == ("C", "red")
+    async with forge.db.acquire() as connection:
+        [fact] = [fact for fact in await log.read(connection, 0) if fact.type == "issue.opened"]
+    assert fact.data["content"] == "C"
+    assert not hasattr(fact.event, "color")
 
 
 async def test_a_dump_restored_into_another_cluster_keeps_its_numbers(

@@ -105,6 +105,30 @@ async def test_bad_parameters_are_named(forge: Forge, query: str) -> None:
     assert (status, problem["errors"][0]["pointer"][0]) == (422, "?")
 
 
+async def test_what_the_client_has_still_is_not_sent_again(forge: Forge, alice: Client) -> None:
+    assert (await alice.get("/v1/users/alice"))[0] == 200
+    known = {"If-None-Match": alice.headers["ETag"]}
+    assert await alice.get("/v1/users/alice", headers=known) == (304, None)
+    status, _ = await alice.get("/v1/users/admin", headers=known)
+    assert (status, alice.headers["ETag"] != known["If-None-Match"]) == (200, True)
+
+
+@pytest.mark.parametrize("name", ["v1", "API", "fork", "healthz"])
+async def test_nobody_is_called_like_a_page_of_the_forge(forge: Forge, name: str) -> None:
+    status, problem = await forge.admin.json("POST", "/v1/users", {"username": name, "email": "e@example.org"})
+    assert (status, problem["errors"][0]["pointer"]) == (422, "/username")
+
+
+async def test_metrics_are_for_near_networks_and_administrators(forge: Forge, alice: Client) -> None:
+    proxied = {"X-Forwarded-For": "192.0.2.7"}
+    for client, expected in ((forge.nobody, 401), (alice, 403)):
+        assert (await client.get("/metrics", headers=proxied))[0] == expected
+    async with forge.session.get(
+        f"{forge.url}/metrics", headers={**proxied, "Authorization": f"Bearer {forge.admin.token}"}
+    ) as answer:
+        assert "polyforge_command_duration_seconds" in await answer.text()
+
+
 async def test_health_readiness_and_metrics(forge: Forge) -> None:
     assert await forge.nobody.get("/healthz") == (200, {"status": "alive"})
     status, ready = await forge.nobody.get("/readyz")

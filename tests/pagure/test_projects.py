@@ -197,6 +197,13 @@ async def test_a_listing_takes_at_most_two_statements(nethack: Client, statement
         assert 1 <= len(statements) <= 2
 
 
+async def test_no_path_reads_like_the_owner_and_name_of_another(forge: Forge, nethack: Client) -> None:
+    status, body = await nethack.post("/new", name="NetHack", description="d", private="1")
+    assert (status, body["error"]) == (400, 'It is not possible to create the repo "alice/NetHack"')
+    bob = await forge.user("bob")
+    assert (await bob.post("/new", name="nethack", description="d", private="1"))[0] == 200
+
+
 async def test_a_listing_shows_a_project_as_it_is_now_and_forks_with_their_parent(nethack: Client) -> None:
     await nethack.post("/fork", repo="nethack")
     before = (await nethack.pagure("/projects"))[1]["projects"]

@@ -87,7 +87,7 @@ async def in_parts(settings: Settings) -> AsyncIterator[Parts]:
     """Nothing runs yet but database and queue; whatever the test has started ends with it."""
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(database(settings.required_database_url(), 1))
-        await migrate.first_admin(db, "admin", ADMIN_TOKEN)
+        await migrate.first_admin(db, settings)
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)))
         parts = Parts(settings, session, db)
         try:

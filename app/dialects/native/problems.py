@@ -1,5 +1,6 @@
 """How the native API says no: RFC 9457 problem objects."""
 
+import hashlib
 from typing import Any
 
 from aiohttp import web
@@ -68,7 +69,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[DIALECT] = "native"
     headers = {}
     try:
-        return await handler(request)
+        return _conditional(request, await handler(request))
     except Problem as own:
         problem = own
     except Refused as refused:
@@ -91,6 +92,19 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return reply(body(request, problem), problem.status, headers=headers, media="application/problem+json")
+
+
+def _conditional(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """What a GET has shown is named by its ETag; whoever has it still is told so instead of being sent it again."""
+    if request.method not in ("GET", "HEAD") or response.status != 200 or not isinstance(response, web.Response):
+        return response
+    if not isinstance(response.body, bytes):
+        return response
+    etag = hashlib.sha256(response.body).hexdigest()[:32]
+    response.etag = etag
+    if any(held.value in ("*", etag) for held in request.if_none_match or ()):
+        return web.Response(status=304, headers={"ETag": response.headers["ETag"]})
+    return response
 
 
 async def identified(request: web.Request) -> Actor:

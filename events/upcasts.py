@@ -1,0 +1,28 @@
+"""Yesterday's JSON in today's fields, one expression for each change of a type of event.
+
+Events are never rewritten, so whoever reads an old one reads it through these: followers, answers and a rebuild. An
+upcast is an SQL expression over `data`, since projections are SQL; it has to leave alone what is of today already, as
+`'{"color": null}' || data` does for a field that was added.
+"""
+
+UPCASTS: dict[str, list[str]] = {}
+
+
+def upcast(type: str, expression: str) -> None:
+    """Register a change. The changes of a type apply in the order in which they were registered."""
+    UPCASTS.setdefault(type, []).append(expression)
+
+
+def today(type: str = "events.type", data: str = "events.data") -> str:
+    """The SQL for an event's data as today's code knows it."""
+    if not UPCASTS:
+        return data
+    cases = "".join(f" when '{name}' then {_chained(data, changes)}" for name, changes in UPCASTS.items())
+    return f"case {type}{cases} else {data} end"
+
+
+def _chained(data: str, changes: list[str]) -> str:
+    told = data
+    for change in changes:
+        told = f"(select {change} from (values ({told})) as event (data))"
+    return told
