@@ -133,7 +133,8 @@ class Load:
 @asynccontextmanager
 async def load(parts: Parts, work: Path, pause: float = 0.01) -> AsyncIterator[Load]:
     """The load, for as long as the block runs."""
-    assert (await parts.admin.post("/new", name="nethack", description="d", create_readme="1"))[0] == 200
+    made = await parts.admin.post("/new", name="nethack", description="d", create_readme="1")
+    assert made[0] == 200, made
     await git("clone", "-q", f"{parts.url}/nethack.git", str(work))
     people = Load(parts, work, pause)
     doings = [people.open_issue, people.open_issue, people.make_project, people.watch_task, people.push]

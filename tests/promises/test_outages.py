@@ -8,9 +8,11 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 
 from app import embedded, migrate
 from app.config import Settings
+from tests.conftest import ADMIN_TOKEN
 from tests.promises.load import load
 from tests.promises.parts import Parts, in_parts
 
@@ -27,7 +29,12 @@ async def postgres(tmp_path: Path) -> AsyncIterator[embedded.Service]:
 @pytest.fixture
 async def parts(postgres: embedded.Service, services: tuple[str, str], tmp_path: Path) -> AsyncIterator[Parts]:
     settings = Settings(
-        data=tmp_path, database_url=postgres.url, redis_url=services[1], port=embedded.free_port(), lease=2.0
+        data=tmp_path,
+        database_url=postgres.url,
+        redis_url=services[1],
+        port=embedded.free_port(),
+        admin_token=SecretStr(ADMIN_TOKEN),
+        lease=2.0,
     )
     async with in_parts(settings) as parts:
         yield parts
