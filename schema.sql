@@ -119,7 +119,7 @@ create index idempotency_keys_by_age on idempotency_keys (at);
 
 -- Which schema this is; `polyforge migrate` brings an older one here.
 create table schema_version (version int not null);
-insert into schema_version values (1);
+insert into schema_version values (2);
 
 -- Project ids are handed out before the event that uses them is written; gaps do no harm.
 create sequence project_ids;

@@ -146,13 +146,13 @@ def migrate(data: Data = None) -> None:
     """Bring the database to this program's schema, and the first administrator into it."""
     settings = settings_for(data)
 
-    async def main() -> tuple[bool, str | None]:
-        fresh = await migrations.migrate(settings.required_database_url())
+    async def main() -> tuple[str, str | None]:
+        done = await migrations.migrate(settings.required_database_url())
         async with opened(settings) as db:
-            return fresh, await migrations.first_admin(db, settings)
+            return done, await migrations.first_admin(db, settings)
 
-    fresh, token = run(main(), settings)
-    typer.echo("The schema was loaded." if fresh else "The schema is the present one already.")
+    done, token = run(main(), settings)
+    typer.echo(done)
     if token:
         typer.echo(f"The token of {settings.admin_user}: {token}")
 

@@ -10,30 +10,54 @@ from app.core import commands, credentials
 from app.core.access import Actor
 from app.core.credentials import BadToken
 from app.core.users import CreateUser, IssueToken
-from app.database import Database
+from app.database import Database, database
 from app.health import SCHEMA
 from app.queries import users
+from events.projections.rebuild import rebuild
 
-SCHEMA_FILE = Path(__file__).parent.parent / "schema.sql"
+ROOT = Path(__file__).parent.parent
+SCHEMA_FILE, MIGRATIONS = ROOT / "schema.sql", ROOT / "deploy" / "migrations"
+READ_TABLES = "create schema live;"  # from here to the end of schema.sql
 FORGE = Actor("forge", admin=True)
 LOCK = 0x706F6C79  # any number, as long as it is always this one
 
 
-async def migrate(url: str) -> bool:
-    """Load the schema into an empty database; True when it was. An older one has no way here yet."""
+async def migrate(url: str) -> str:
+    """Bring the database to the schema of this program; returns a sentence about what was done.
+
+    What is true, the tables of `public`, is changed step by step by deploy/migrations. The read tables are not: they
+    are made anew, empty, and told the log again. A step may be taken twice, should the first have been cut short.
+    """
     connection = await asyncpg.connect(url)
     try:
+        await connection.execute("select pg_advisory_lock($1)", LOCK)
+        found = await _version(connection)
+        if found is None:
+            async with connection.transaction():
+                await connection.execute(SCHEMA_FILE.read_text())
+            return "The schema was loaded."
+        if found == SCHEMA:
+            return "The schema is the present one already."
+        if found > SCHEMA:
+            raise SystemExit(f"The database has schema {found}, this program knows {SCHEMA}. Use a newer program.")
+        for step in range(found + 1, SCHEMA + 1):
+            await connection.execute((MIGRATIONS / f"{step:04}.sql").read_text())
         async with connection.transaction():
-            await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
-            if await connection.fetchval("select to_regclass('public.schema_version')") is not None:
-                found = await connection.fetchval("select version from public.schema_version")
-                if found != SCHEMA:
-                    raise SystemExit(f"The database has schema {found}, this program knows {SCHEMA}.")
-                return False
-            await connection.execute(SCHEMA_FILE.read_text())
-            return True
+            await connection.execute("drop schema live cascade")
+            await connection.execute("".join(SCHEMA_FILE.read_text().partition(READ_TABLES)[1:]))
+        async with database(url, 1) as db:
+            events = await rebuild(db)
+        await connection.execute("update public.schema_version set version = $1", SCHEMA)
+        return f"The schema went from {found} to {SCHEMA}; {events} events were told again."
     finally:
         await connection.close()
+
+
+async def _version(connection: asyncpg.Connection) -> int | None:
+    if await connection.fetchval("select to_regclass('public.schema_version')") is None:
+        return None
+    version: int = await connection.fetchval("select version from public.schema_version")
+    return version
 
 
 async def first_admin(db: Database, settings: Settings) -> str | None:

@@ -207,7 +207,7 @@ async def test_a_dump_restored_into_another_cluster_keeps_its_numbers(
         await asyncio.to_thread(
             subprocess.run, [embedded.BIN / "psql", "-q", "-f", str(dump), other.url], check=True, capture_output=True
         )
-        assert await migrate.migrate(other.url) is False
+        assert "already" in await migrate.migrate(other.url)
         async with database(other.url, 2) as db, db.acquire() as connection:
             await write(connection, user("later"))
             await log.number(connection, "0", 1000)
