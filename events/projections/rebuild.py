@@ -20,6 +20,19 @@ TABLES = """
     where  n.nspname = 'live' and c.relkind = 'r'
     order by c.relname
 """
+# A copied table would give its indexes names of its own; these keep theirs, constraints first.
+INDEXES = """
+    select   case when c.oid is null
+             then replace(pg_get_indexdef(i.indexrelid), ' ON live.', ' ON rebuilt.')
+             else format('alter table rebuilt.%I add constraint %I %s',
+                         t.relname, c.conname, pg_get_constraintdef(c.oid))
+             end as statement
+    from     pg_index i
+    join     pg_class t on t.oid = i.indrelid
+    join     pg_namespace n on n.oid = t.relnamespace and n.nspname = 'live'
+    left join pg_constraint c on c.conindid = i.indexrelid and c.contype in ('p', 'u', 'x')
+    order by c.oid is null, i.indexrelid
+"""
 # Numbered events first, in their order; then, once nobody writes, those that were not numbered yet.
 NUMBERED = """
     select   numbers.seq, events.position, events.type
@@ -78,7 +91,9 @@ async def _rebuild(db: asyncpg.Connection, progress: Callable[[int, int], None])
     tables = [row["relname"] for row in await db.fetch(TABLES)]
     await db.execute("drop schema if exists rebuilt cascade; create schema rebuilt")
     for table in tables:
-        await db.execute(f"create table rebuilt.{table} (like live.{table} including all)")
+        await db.execute(f"create table rebuilt.{table} (like live.{table} including all excluding indexes)")
+    for row in await db.fetch(INDEXES):
+        await db.execute(row["statement"])
     done, seq = 0, 0
     while True:
         head = await db.fetchval("select count(*) from numbers")
