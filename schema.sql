@@ -153,6 +153,24 @@ create table tokens (
 );
 create index tokens_of_a_user on tokens (username, token_id);
 
+-- events/projections/groups.py
+create table groups (
+    group_name   text        primary key,
+    display_name text        not null,
+    description  text,
+    group_type   text        not null check (group_type in ('user', 'admin')),
+    creator      text        not null,
+    created_at   timestamptz not null
+);
+create unique index one_group_per_name on groups (lower(group_name));
+
+create table group_members (
+    group_name text not null,
+    username   text not null,
+    primary key (group_name, username)
+);
+create index groups_of_a_user on group_members (username);
+
 -- events/projections/projects.py
 create table projects (
     project_id     bigint      primary key,
@@ -171,8 +189,12 @@ create table projects (
     private        boolean     not null,
     topics         text[]      not null default '{}',
     settings       jsonb       not null default '{}', -- what differs from the defaults
+    access         jsonb       not null default '{"user": {}, "group": {}}', -- name → {level, branches}
+    blocked        text[]      not null default '{}', -- usernames that may not post here
     milestones     jsonb       not null default '{}',
     priorities     jsonb       not null default '{}',
+    close_status   text[]      not null default '{}',
+    custom_keys    jsonb       not null default '[]', -- [name, type, options?, notify?] each
     last_number    int         not null default 0,   -- of issues and pull requests, which share one counter
     revision       bigint      not null,             -- the last event that changed what may be decided here
     head           text,                             -- 'main'; null until the repository exists
@@ -187,6 +209,27 @@ create index projects_by_name on projects (lower(name), project_id);
 create index projects_of_an_owner on projects (owner, lower(name), project_id);
 create index projects_of_a_namespace on projects (namespace, lower(name), project_id);
 create index projects_by_topic on projects using gin (topics);
+
+-- The same grants as in projects.access, to be found by who holds them.
+create table access (
+    project_id bigint not null,
+    party       text   not null check (party in ('user', 'group')),
+    name       text   not null,
+    level      text   not null check (level in ('ticket', 'collaborator', 'commit', 'admin')),
+    branches   text,                                 -- globs, comma separated; what a collaborator may push to
+    primary key (project_id, party, name),
+    constraint collaborators_have_branches check ((level = 'collaborator') = (branches is not null))
+);
+create index access_of_somebody on access (party, name, level);
+
+-- What somebody has said they want to hear of; without a row their access decides.
+create table watches (
+    project_id bigint  not null,
+    username   text    not null,
+    issues     boolean not null,
+    commits    boolean not null,
+    primary key (project_id, username)
+);
 
 -- Listings count what everybody may see on every page, so the count is kept.
 create table project_counts (

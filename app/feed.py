@@ -20,7 +20,9 @@ class FeedPage:
 
 async def page(db: Database, actor: Actor, after: int, limit: int, wanted: feed.FeedFilter) -> FeedPage:
     head = await feed.head(db)
-    rows = await feed.read(db, after, head, limit, wanted, username=actor.username, everything=actor.admin)
+    rows = await feed.read(
+        db, after, head, limit, wanted, username=actor.username, groups=sorted(actor.groups), everything=actor.admin
+    )
     looked = rows[-1]["seq"] if len(rows) == limit else max(head, after)
     return FeedPage(rows, looked, head)
 

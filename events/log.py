@@ -23,6 +23,9 @@ MAY_BE_DECIDED = """
 """
 
 
+NEXT_VERSION = "(select coalesce(max(version), 0) + 1 from events where events.stream = {stream})"
+
+
 class Conflict(Exception):
     """The state that a decision rested on has changed meanwhile: decide again."""
 
@@ -35,11 +38,12 @@ class Repeated(Exception):
 class Append:
     """What goes into the log with one event.
 
-    `revision` is the project's revision that the decision rested on; None asks for no check.
+    `revision` is the project's revision that the decision rested on; None asks for no check. Without a `version` the
+    event is the next of its stream, whatever came before.
     """
 
     event: Event
-    version: int
+    version: int | None
     actor: str
     command_id: UUID
     request: str = ""
@@ -49,7 +53,7 @@ class Append:
 
 
 @cache
-def _statement(type: str, *, anchored: bool, with_command: bool, answer: bool) -> str:
+def _statement(type: str, *, anchored: bool, with_command: bool, answer: bool, versioned: bool) -> str:
     """One statement that stores the command, its event and the event's rows.
 
     The project's row is locked first, so that within a project the order of positions, of
@@ -68,9 +72,10 @@ def _statement(type: str, *, anchored: bool, with_command: bool, answer: bool) -
             insert into commands (id, name, body, actor, request)
             select $5, $10, $11::jsonb, $4, $6 {source}
         )""")
+    version = "$2::int" if versioned else f"coalesce($2, {NEXT_VERSION.format(stream=stream)})"
     parts.append(f"""event as (
         insert into events (stream, version, type, data, actor, command_id, request, cause, project_id)
-        select {stream}, $2, '{type}', {data}, $4, $5, $6, $7, $8 {source}
+        select {stream}, {version}, '{type}', {data}, $4, $5, $6, $7, $8 {source}
         {"on conflict on constraint one_answer_per_cause do nothing" if answer else ""}
         returning *
     )""")
@@ -95,6 +100,7 @@ async def append(db: Connection, entry: Append, command: tuple[str, bytes] | Non
         anchored=anchored,
         with_command=command is not None,
         answer=entry.cause is not None,
+        versioned=entry.version is not None,
     )
     arguments: list[Any] = [
         event.stream,

@@ -1,6 +1,7 @@
 """What can happen to a project."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from events.event import Event
 
@@ -61,3 +62,105 @@ class ProjectDiscarded(Event, type="project.discarded", decides=True):
     @property
     def stream(self) -> str:
         return f"project-{self.project_id}/repository"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectDeleted(Event, type="project.deleted", decides=True):
+    """Gone with everything in it; the repository is removed by a worker."""
+
+    project_id: int
+    path: str
+
+    @property
+    def stream(self) -> str:
+        return f"project-{self.project_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectConfigured(Event, type="project.configured", decides=True):
+    """`settings` are those that have changed, and what they are now."""
+
+    project_id: int
+    settings: dict[str, Any]
+
+    @property
+    def stream(self) -> str:
+        return f"project-{self.project_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectTransferred(Event, type="project.transferred", decides=True):
+    """Somebody else owns it now; `retained` says that the previous owner stays its administrator."""
+
+    project_id: int
+    owner: str
+    previous: str
+    retained: bool
+
+    @property
+    def stream(self) -> str:
+        return f"project-{self.project_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsersBlocked(Event, type="project.users-blocked", decides=True):
+    """`usernames` is the whole list from now on."""
+
+    project_id: int
+    usernames: list[str]
+
+    @property
+    def stream(self) -> str:
+        return f"project-{self.project_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessGranted(Event, type="access.granted", decides=True):
+    """A user or a group holds this level from now on, whatever was before. `branches` are a collaborator's globs."""
+
+    project_id: int
+    party: str
+    name: str
+    level: str
+    branches: str | None
+
+    @property
+    def stream(self) -> str:
+        return f"access-{self.project_id}/{self.party}/{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessRevoked(Event, type="access.revoked", decides=True):
+    project_id: int
+    party: str
+    name: str
+
+    @property
+    def stream(self) -> str:
+        return f"access-{self.project_id}/{self.party}/{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchChanged(Event, type="watch.changed"):
+    """What somebody wants to hear of; both None means that their access decides again."""
+
+    project_id: int
+    username: str
+    issues: bool | None
+    commits: bool | None
+
+    @property
+    def stream(self) -> str:
+        return f"watch-{self.project_id}/{self.username}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackerConfigured(Event, type="tracker.configured", decides=True):
+    """What has changed of the tracker's words; a key that is absent stays."""
+
+    project_id: int
+    changed: dict[str, Any]
+
+    @property
+    def stream(self) -> str:
+        return f"project-{self.project_id}"

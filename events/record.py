@@ -13,10 +13,10 @@ from events.log import Append, Connection, append
 
 @dataclass(frozen=True)
 class Next:
-    """An event to come, and which chapter of its stream it is."""
+    """An event to come, and which chapter of its stream it is; None: the next one, whatever came before."""
 
     event: Event
-    version: int = 1
+    version: int | None = 1
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ async def record(
         return [_recorded(await append(db, entry, command if n == 0 else None)) for n, entry in enumerate(entries)]
 
 
-async def answer(db: Connection, cause: Fact, event: Event, *, version: int = 1) -> Recorded | None:
+async def answer(db: Connection, cause: Fact, event: Event, *, version: int | None = 1) -> Recorded | None:
     """Store what a worker found out about `cause`; None when it has been answered like this before."""
     entry = Append(
         event=event,

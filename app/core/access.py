@@ -15,9 +15,14 @@ class Level(IntEnum):
     NONE = 0
     READ = 1
     TICKET = 2
-    WRITE = 3
-    ADMIN = 4
-    OWNER = 5
+    COLLABORATE = 3  # write to some branches
+    WRITE = 4
+    ADMIN = 5
+    OWNER = 6
+
+
+# What may be granted, by the words that the log and the tables have for it.
+GRANTS = {"ticket": Level.TICKET, "collaborator": Level.COLLABORATE, "commit": Level.WRITE, "admin": Level.ADMIN}
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Actor:
     token_id: UUID | None = None
     acls: frozenset[str] | None = None
     token_project: int | None = None
+    groups: frozenset[str] = frozenset()
 
     @property
     def anonymous(self) -> bool:
@@ -58,6 +64,17 @@ ACTIONS: dict[str, Level | None] = {
     "comment-on-issue": Level.READ,
     "read-code": Level.READ,
     "push": Level.WRITE,
+    "triage-issues": Level.TICKET,
+    "manage-tags": Level.WRITE,
+    "configure-project": Level.ADMIN,
+    "manage-access": Level.ADMIN,
+    "transfer-project": Level.OWNER,
+    "delete-project": Level.ADMIN,
+    "watch-project": Level.READ,
+    "read-user-activity": None,
+    "list-groups": None,
+    "create-group": None,
+    "manage-members": None,
 }
 
 # What a token may be limited to: Pagure's names, which are its clients' contract.
@@ -73,10 +90,24 @@ ACLS = frozenset({
 
 
 def level(actor: Actor, project: Mapping[str, Any]) -> Level:
-    """What the actor holds on the project. A token bound to another project holds nothing beyond reading."""
+    """What the actor holds on the project: the strongest grant wins, their own or a group's."""
     if actor.username and (actor.admin or actor.username == project["owner"]):
         return Level.OWNER
-    return Level.NONE if project["private"] else Level.READ
+    return max(granted(actor, project), Level.NONE if project["private"] else Level.READ)
+
+
+def granted(actor: Actor, project: Mapping[str, Any]) -> Level:
+    """The strongest grant that names the actor or one of their groups; not what they have as owner or administrator."""
+    if actor.anonymous:
+        return Level.NONE
+    access = project["access"]
+    held = [access["user"].get(actor.username), *(access["group"].get(group) for group in actor.groups)]
+    return max((GRANTS[grant["level"]] for grant in held if grant), default=Level.NONE)
+
+
+def blocked(actor: Actor, project: Mapping[str, Any]) -> bool:
+    """Whether the project takes nothing from them any more, owners and administrators included."""
+    return actor.username in project["blocked"]
 
 
 def may(actor: Actor, action: str, project: Mapping[str, Any]) -> bool:

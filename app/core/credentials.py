@@ -65,7 +65,8 @@ def prefix(token: str) -> str:
 
 KNOWN_AS = """
     select tokens.token_id, tokens.acls, tokens.project_id as token_project, tokens.expires_at, tokens.revoked_at,
-           users.username, users.fullname, users.admin
+           users.username, users.fullname, users.admin,
+           array(select group_name from group_members where group_members.username = users.username) as groups
     from   token_secrets
     join   tokens using (token_id)
     join   users using (username)
@@ -118,6 +119,7 @@ def _actor(found: Row | None) -> Actor:
         token_id=found["token_id"],
         acls=None if acls is None else frozenset(acls),
         token_project=found["token_project"],
+        groups=frozenset(found["groups"]),
     )
 
 

@@ -1,14 +1,45 @@
 """What people may ask about projects, and when the answer is yes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from app.core import paths
 from app.core.access import require
 from app.core.commands import Command, Deciding, handles
-from app.errors import Conflict, Forbidden, Invalid
-from app.queries import projects
-from events.projects import ProjectCreated, ProjectForked
+from app.errors import Conflict, Forbidden, Invalid, NotFound
+from app.queries import projects, users
+from events.projects import (
+    ProjectConfigured,
+    ProjectCreated,
+    ProjectDeleted,
+    ProjectForked,
+    ProjectTransferred,
+    TrackerConfigured,
+    UsersBlocked,
+)
 from events.record import Next
+
+# Every switch of a project and what it is until somebody turns it.
+SETTINGS: dict[str, bool | int | str | None] = {
+    "always_merge": False,
+    "enforce_signed_off_commits": False,
+    "fedmsg_notifications": True,
+    "issue_tracker": True,
+    "issue_tracker_read_only": False,
+    "issues_default_to_private": False,
+    "minimum_score_to_merge": -1,
+    "mqtt_notifications": True,
+    "non_fast_forward_merges": True,
+    "notify_on_commit_flag": False,
+    "notify_on_pull_request_flag": False,
+    "only_assignee_can_merge": False,
+    "open_metadata_access_to_all": False,
+    "project_documentation": False,
+    "pull_request_access_only": False,
+    "pull_requests": True,
+    "stomp_notifications": True,
+    "web_hooks": None,
+}
 
 # A fork starts without a tracker and without pull requests of its own.
 FORK_SETTINGS = {"issue_tracker": False, "pull_requests": False}
@@ -95,3 +126,100 @@ async def fork_project(deciding: Deciding, wish: ForkProject) -> list[Next]:
             )
         )
     ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigureProject(Command):
+    """Turn switches; those that are not named stay."""
+
+    project_id: int
+    settings: dict[str, Any]
+
+
+@handles(ConfigureProject)
+async def configure_project(deciding: Deciding, wish: ConfigureProject) -> list[Next]:
+    project = await deciding.project(wish.project_id)
+    require(deciding.actor, "configure-project", project)
+    now = {**SETTINGS, **project["settings"]}
+    changed = {name: value for name, value in wish.settings.items() if now[name] != value}
+    if not changed:
+        return []
+    return [Next(ProjectConfigured(project_id=wish.project_id, settings=changed), None)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferProject(Command):
+    """Give it to somebody else. `retain` asks that whoever owned it stays its administrator."""
+
+    project_id: int
+    owner: str
+    retain: bool = False
+
+
+@handles(TransferProject)
+async def transfer_project(deciding: Deciding, wish: TransferProject) -> list[Next]:
+    project = await deciding.project(wish.project_id)
+    require(deciding.actor, "transfer-project", project)
+    owner = await users.named(deciding.db, wish.owner)
+    if owner is None:
+        raise NotFound("user", wish.owner)
+    if owner == project["owner"]:
+        return []
+    retained = wish.retain and deciding.actor.username == project["owner"]
+    return [
+        Next(
+            ProjectTransferred(project_id=wish.project_id, owner=owner, previous=project["owner"], retained=retained),
+            None,
+        )
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockUsers(Command):
+    """The whole list of those who may not post here any more."""
+
+    project_id: int
+    usernames: list[str]
+
+
+@handles(BlockUsers)
+async def block_users(deciding: Deciding, wish: BlockUsers) -> list[Next]:
+    project = await deciding.project(wish.project_id)
+    require(deciding.actor, "manage-access", project)
+    wanted = sorted(set(wish.usernames))
+    unknown = await users.unknown(deciding.db, wanted)
+    if unknown:
+        raise Invalid("users", f'No user "{unknown[0]}" found')
+    if wanted == project["blocked"]:
+        return []
+    return [Next(UsersBlocked(project_id=wish.project_id, usernames=wanted), None)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigureTracker(Command):
+    """Set the tracker's words: milestones, priorities, close statuses, custom keys. What is not named stays."""
+
+    project_id: int
+    changed: dict[str, Any]
+
+
+@handles(ConfigureTracker)
+async def configure_tracker(deciding: Deciding, wish: ConfigureTracker) -> list[Next]:
+    project = await deciding.project(wish.project_id)
+    require(deciding.actor, "configure-project", project)
+    changed = {name: value for name, value in wish.changed.items() if project[name] != value}
+    if not changed:
+        return []
+    return [Next(TrackerConfigured(project_id=wish.project_id, changed=changed), None)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteProject(Command):
+    project_id: int
+
+
+@handles(DeleteProject)
+async def delete_project(deciding: Deciding, wish: DeleteProject) -> list[Next]:
+    project = await deciding.project(wish.project_id)
+    require(deciding.actor, "delete-project", project)
+    return [Next(ProjectDeleted(project_id=wish.project_id, path=project["path"]), None)]

@@ -22,8 +22,14 @@ READ = """
                  when events.project_id is null then $4 <> '' and events.data ->> 'username' = $4
                  when projects.project_id is null then false
                  when projects.owner = $4 then true
-                 when projects.private then false
-                 when issues.private then $4 <> '' and $4 in (issues.author, coalesce(issues.assignee, ''))
+                 when projects.private and not (projects.access -> 'user' ? $4 or projects.access -> 'group' ?| $9)
+                     then false
+                 when issues.private then $4 <> '' and (
+                     $4 in (issues.author, coalesce(issues.assignee, ''))
+                     or exists (select 1 from access
+                                where  access.project_id = projects.project_id and access.level in ('commit', 'admin')
+                                and    (access.party = 'user' and access.name = $4
+                                        or access.party = 'group' and access.name = any ($9))))
                  else true
              end)
     and      ($5::text[] is null or events.type = any ($5) or split_part(events.type, '.', 1) || '.*' = any ($5))
@@ -50,7 +56,17 @@ async def head(db: Database) -> int:
 
 
 async def read(
-    db: Database, after: int, head: int, limit: int, wanted: FeedFilter, *, username: str, everything: bool
+    db: Database,
+    after: int,
+    head: int,
+    limit: int,
+    wanted: FeedFilter,
+    *,
+    username: str,
+    groups: list[str],
+    everything: bool,
 ) -> list[Row]:
     read = READ.format(data=today())
-    return await db.fetch(read, after, head, everything, username, wanted.types, wanted.project_id, wanted.actor, limit)
+    return await db.fetch(
+        read, after, head, everything, username, wanted.types, wanted.project_id, wanted.actor, limit, groups
+    )

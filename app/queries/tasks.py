@@ -9,7 +9,7 @@ async def find(db: Database, task_id: UUID) -> Row | None:
     """The task, what it belongs to, and the number of the latest event about it."""
     return await db.fetchrow(
         """
-        select tasks.*, coalesce(numbers.seq, 0) as seq, projects.private, projects.owner
+        select tasks.*, coalesce(numbers.seq, 0) as seq, projects.private, projects.owner, projects.access
         from   tasks
         left join numbers using (position)
         left join projects using (project_id)

@@ -61,3 +61,12 @@ async def tokens(db: Database, username: str, after: UUID, limit: int) -> list[R
         after,
         limit,
     )
+
+
+async def unknown(db: Database, usernames: list[str]) -> list[str]:
+    """Which of these nobody is called, in their order."""
+    rows = await db.fetch(
+        "select name from unnest($1::text[]) as name where not exists (select 1 from users where username = name)",
+        usernames,
+    )
+    return [row["name"] for row in rows]

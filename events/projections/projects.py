@@ -2,9 +2,22 @@
 
 from events.issues import IssueOpened
 from events.projections import on
-from events.projects import ProjectCreated, ProjectDiscarded, ProjectForked
+from events.projections.issues import fullname
+from events.projects import (
+    AccessGranted,
+    AccessRevoked,
+    ProjectConfigured,
+    ProjectCreated,
+    ProjectDeleted,
+    ProjectDiscarded,
+    ProjectForked,
+    ProjectTransferred,
+    TrackerConfigured,
+    UsersBlocked,
+    WatchChanged,
+)
 
-FORGE = "coalesce((select fullname from users where username = it.owner), it.owner)"
+FORGE = f"coalesce({fullname('it.owner')}, it.owner)"
 
 on(ProjectCreated, ProjectForked)(f"""
     insert into projects (project_id, address, path, owner, owner_fullname, name, namespace, forker, parent_id,
@@ -17,7 +30,7 @@ on(ProjectCreated, ProjectForked)(f"""
     returning *
 """)
 
-on(ProjectDiscarded)("""
+on(ProjectDiscarded, ProjectDeleted)("""
     delete from projects
     using  event
     where  projects.project_id = event.project_id
@@ -32,7 +45,7 @@ on(ProjectCreated, ProjectForked)("""
     on conflict (visibility) do update set total = counts.total + 1
 """)
 
-on(ProjectDiscarded)("""
+on(ProjectDiscarded, ProjectDeleted)("""
     update project_counts
     set    total = total - 1
     from   event join projects on projects.project_id = event.project_id
@@ -45,3 +58,91 @@ on(IssueOpened)("""
     from   event
     where  projects.project_id = event.project_id
 """)
+
+
+def changed(assignments: str) -> str:
+    """An update of the project's row that makes decisions on the old one be weighed again."""
+    return f"""
+        update projects
+        set    {assignments}, revision = event.position, modified_at = event.at
+        from   event
+        where  projects.project_id = event.project_id
+        returning projects.*
+    """
+
+
+on(ProjectConfigured)(changed("settings = projects.settings || (event.data -> 'settings')"))
+on(UsersBlocked)(changed("blocked = array(select jsonb_array_elements_text(event.data -> 'usernames'))"))
+on(AccessGranted)(
+    changed("""access = jsonb_set(projects.access, array[event.data ->> 'party', event.data ->> 'name'],
+               jsonb_build_object('level', event.data -> 'level', 'branches', event.data -> 'branches'))""")
+)
+on(AccessRevoked)(changed("access = projects.access #- array[event.data ->> 'party', event.data ->> 'name']"))
+on(ProjectTransferred)(
+    changed(f"""owner = event.data ->> 'owner',
+           owner_fullname = coalesce({fullname("event.data ->> 'owner'")}, event.data ->> 'owner'),
+           access = (projects.access #- array['user', event.data ->> 'owner']) || case
+               when (event.data ->> 'retained')::boolean then jsonb_build_object('user',
+                   (projects.access -> 'user') - (event.data ->> 'owner') || jsonb_build_object(
+                       event.data ->> 'previous', jsonb_build_object('level', 'admin', 'branches', null)))
+               else '{{}}'
+           end""")
+)
+on(TrackerConfigured)(
+    changed("""milestones = coalesce(event.data #> '{changed,milestones}', projects.milestones),
+           priorities = coalesce(event.data #> '{changed,priorities}', projects.priorities),
+           custom_keys = coalesce(event.data #> '{changed,custom_keys}', projects.custom_keys),
+           close_status = case when event.data -> 'changed' ? 'close_status'
+               then array(select jsonb_array_elements_text(event.data #> '{changed,close_status}'))
+               else projects.close_status end""")
+)
+
+on(AccessGranted)("""
+    insert into access (project_id, party, name, level, branches)
+    select it.project_id, it.party, it.name, it.level, it.branches
+    from   event, jsonb_populate_record(null::access, event.data) as it
+    on conflict (project_id, party, name) do update set level = excluded.level, branches = excluded.branches
+""")
+
+on(AccessRevoked)("""
+    delete from access
+    using  event
+    where  access.project_id = event.project_id
+    and    access.party = event.data ->> 'party' and access.name = event.data ->> 'name'
+""")
+
+on(ProjectTransferred)("""
+    delete from access
+    using  event
+    where  access.project_id = event.project_id
+    and    access.party = 'user' and access.name = event.data ->> 'owner'
+""")
+
+on(ProjectTransferred)("""
+    insert into access (project_id, party, name, level)
+    select event.project_id, 'user', event.data ->> 'previous', 'admin'
+    from   event
+    where  (event.data ->> 'retained')::boolean
+""")
+
+on(WatchChanged)("""
+    insert into watches (project_id, username, issues, commits)
+    select it.project_id, it.username, it.issues, it.commits
+    from   event, jsonb_populate_record(null::watches, event.data) as it
+    where  it.issues is not null
+    on conflict (project_id, username) do update set issues = excluded.issues, commits = excluded.commits
+""")
+
+on(WatchChanged)("""
+    delete from watches
+    using  event
+    where  watches.project_id = event.project_id and watches.username = event.data ->> 'username'
+    and    event.data ->> 'issues' is null
+""")
+
+for table in ("access", "watches", "refs", "issues", "issue_comments", "issue_tags"):
+    on(ProjectDeleted)(f"""
+        delete from {table}
+        using  event
+        where  {table}.project_id = event.project_id
+    """)
