@@ -270,8 +270,12 @@ create table issues (
     updated_at      timestamptz not null,
     closed_at       timestamptz,
     closed_by       text,
+    closed_by_fullname text,
+    custom_fields   jsonb       not null default '{}', -- name → value, only those that have one
+    depends         int[]       not null default '{}', -- numbers of the issues it waits for
     primary key (project_id, number)
 );
+create index issues_by_dependency on issues using gin (depends);
 create unique index one_issue_per_uid on issues (uid);
 create index issues_by_status on issues (project_id, status, number);
 create index issues_by_tag on issues using gin (tags);
@@ -283,9 +287,19 @@ create table issue_comments (
     comment         text        not null,
     author          text        not null,
     author_fullname text        not null,
+    notification    boolean     not null default false, -- written by the forge in the author's name
     created_at      timestamptz not null
 );
 create index comments_of_an_issue on issue_comments (project_id, number, comment_id);
+
+-- Who has said that they do, or do not, want to hear of an issue, whatever they watch.
+create table issue_subscriptions (
+    project_id bigint  not null,
+    number     int     not null,
+    username   text    not null,
+    subscribed boolean not null,
+    primary key (project_id, number, username)
+);
 
 create table issue_tags (
     project_id  bigint not null,

@@ -1,6 +1,7 @@
 """What can happen to an issue."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from events.event import Event
 
@@ -35,3 +36,63 @@ class IssueCommented(Event, type="issue.commented"):
     @property
     def stream(self) -> str:
         return f"issue-{self.project_id}/{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IssueUpdated(Event, type="issue.updated"):
+    """`changed` holds what is different now: title, content, status, close_status, assignee, milestone, tags, depends
+    (the whole list) or custom_fields (name to value, null for those that were taken away).
+
+    `details` say it in sentences. With a `comment_id` they are a comment too, which the forge writes in the actor's
+    name.
+    """
+
+    project_id: int
+    number: int
+    changed: dict[str, Any]
+    details: list[str]
+    comment_id: int | None
+
+    @property
+    def stream(self) -> str:
+        return f"issue-{self.project_id}/{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IssueSubscribed(Event, type="issue.subscribed"):
+    """Somebody wants, or does not want, to hear of the issue."""
+
+    project_id: int
+    number: int
+    username: str
+    subscribed: bool
+
+    @property
+    def stream(self) -> str:
+        return f"issue-{self.project_id}/{self.number}/{self.username}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagDefined(Event, type="tag.defined"):
+    """A tag of the tracker exists, or looks different from now on."""
+
+    project_id: int
+    tag: str
+    color: str
+    description: str
+
+    @property
+    def stream(self) -> str:
+        return f"tag-{self.project_id}/{self.tag}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagDeleted(Event, type="tag.deleted"):
+    """Also taken from every issue that had it."""
+
+    project_id: int
+    tag: str
+
+    @property
+    def stream(self) -> str:
+        return f"tag-{self.project_id}/{self.tag}"

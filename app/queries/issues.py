@@ -1,5 +1,6 @@
 """What the listings ask about issues."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -44,6 +45,52 @@ async def for_comment(db: Database, project_id: int, number: int) -> tuple[Row, 
     if found is None:
         raise NotFound("issue")
     return found, found["comment_id"]
+
+
+async def next_comment_id(db: Database) -> int:
+    fresh: int = await db.fetchval("select nextval('comment_ids')")
+    return fresh
+
+
+async def open_dependencies(db: Database, issue: Mapping[str, Any]) -> bool:
+    """Whether the issue waits for one that is open."""
+    if not issue["depends"]:
+        return False
+    waits: bool = await db.fetchval(
+        "select exists (select 1 from issues where project_id = $1 and number = any ($2) and status = 'Open')",
+        issue["project_id"],
+        issue["depends"],
+    )
+    return waits
+
+
+async def subscribed(db: Database, project_id: int, number: int, username: str) -> bool | None:
+    """What somebody has said of the issue; None when nothing."""
+    choice: bool | None = await db.fetchval(
+        "select subscribed from issue_subscriptions where project_id = $1 and number = $2 and username = $3",
+        project_id,
+        number,
+        username,
+    )
+    return choice
+
+
+async def tag(db: Database, project_id: int, tag: str) -> Row | None:
+    return await db.fetchrow("select * from issue_tags where project_id = $1 and tag = $2", project_id, tag)
+
+
+async def tags(db: Database, project_id: int, prefix: str) -> list[Row]:
+    """The tracker's tags whose names begin like this, in any case."""
+    return await db.fetch(
+        """
+        select   *
+        from     issue_tags
+        where    project_id = $1 and starts_with(lower(tag), lower($2))
+        order by tag collate "C"
+        """,
+        project_id,
+        prefix,
+    )
 
 
 async def comment(db: Database, project_id: int, number: int, comment_id: int) -> Row:

@@ -1,6 +1,6 @@
 """The issue tracker, as the listings see it."""
 
-from events.issues import IssueCommented, IssueOpened
+from events.issues import IssueCommented, IssueOpened, IssueSubscribed, IssueUpdated, TagDefined, TagDeleted
 from events.projections import on
 
 
@@ -40,4 +40,92 @@ on(IssueCommented)("""
     from   event
     where  issues.project_id = event.project_id
     and    issues.number = (event.data ->> 'number')::int
+""")
+
+
+def changed(field: str, column: str | None = None) -> str:
+    """What a text column is after the update: null too may be what it is now."""
+    return f"""case when event.data -> 'changed' ? '{field}' then event.data #>> '{{changed,{field}}}'
+               else issues.{column or field} end"""
+
+
+def listed(field: str, type: str) -> str:
+    return f"""{field} = case when event.data -> 'changed' ? '{field}'
+               then array(select jsonb_array_elements_text(event.data #> '{{changed,{field}}}'))::{type}[]
+               else issues.{field} end"""
+
+
+CLOSING = "event.data #>> '{changed,status}' = 'Closed'"
+
+on(IssueUpdated)(f"""
+    update issues
+    set    title = {changed("title")},
+           content = {changed("content")},
+           status = {changed("status")},
+           close_status = {changed("close_status")},
+           milestone = {changed("milestone")},
+           assignee = {changed("assignee")},
+           assignee_fullname = case when event.data -> 'changed' ? 'assignee'
+               then {fullname("event.data #>> '{changed,assignee}'")} else issues.assignee_fullname end,
+           {listed("tags", "text")},
+           {listed("depends", "int")},
+           custom_fields = jsonb_strip_nulls(
+               issues.custom_fields || coalesce(event.data #> '{{changed,custom_fields}}', '{{}}')),
+           closed_at = case when {CLOSING} then event.at else issues.closed_at end,
+           closed_by = case when {CLOSING} then event.actor else issues.closed_by end,
+           closed_by_fullname = case when {CLOSING}
+               then coalesce({fullname("event.actor")}, event.actor) else issues.closed_by_fullname end,
+           comments = issues.comments + case when event.data ->> 'comment_id' is null then 0 else 1 end,
+           updated_at = event.at, version = event.version
+    from   event
+    where  issues.project_id = event.project_id and issues.number = (event.data ->> 'number')::int
+    returning issues.*
+""")
+
+on(IssueUpdated)(f"""
+    insert into issue_comments (comment_id, project_id, number, comment, author, author_fullname, notification,
+                                created_at)
+    select (event.data ->> 'comment_id')::bigint, event.project_id, (event.data ->> 'number')::int,
+           '**Metadata Update from @' || event.actor || '**:' || (
+               select string_agg(E'\\n- ' || detail, '' order by detail collate "C")
+               from   jsonb_array_elements_text(event.data -> 'details') as detail),
+           event.actor, coalesce({fullname("event.actor")}, event.actor), true, event.at
+    from   event
+    where  event.data ->> 'comment_id' is not null
+""")
+
+on(IssueUpdated)("""
+    insert into issue_tags (project_id, tag)
+    select event.project_id, tag
+    from   event, jsonb_array_elements_text(event.data #> '{changed,tags}') as tag
+    on conflict do nothing
+""")
+
+on(IssueSubscribed)("""
+    insert into issue_subscriptions (project_id, number, username, subscribed)
+    select it.project_id, it.number, it.username, it.subscribed
+    from   event, jsonb_populate_record(null::issue_subscriptions, event.data) as it
+    on conflict (project_id, number, username) do update set subscribed = excluded.subscribed
+""")
+
+on(TagDefined)("""
+    insert into issue_tags (project_id, tag, color, description)
+    select it.project_id, it.tag, it.color, it.description
+    from   event, jsonb_populate_record(null::issue_tags, event.data) as it
+    on conflict (project_id, tag) do update set color = excluded.color, description = excluded.description
+    returning *
+""")
+
+on(TagDeleted)("""
+    delete from issue_tags
+    using  event
+    where  issue_tags.project_id = event.project_id and issue_tags.tag = event.data ->> 'tag'
+    returning issue_tags.*
+""")
+
+on(TagDeleted)("""
+    update issues
+    set    tags = array_remove(issues.tags, event.data ->> 'tag')
+    from   event
+    where  issues.project_id = event.project_id and issues.tags && array[event.data ->> 'tag']
 """)

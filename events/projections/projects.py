@@ -140,7 +140,7 @@ on(WatchChanged)("""
     and    event.data ->> 'issues' is null
 """)
 
-for table in ("access", "watches", "refs", "issues", "issue_comments", "issue_tags"):
+for table in ("access", "watches", "refs", "issues", "issue_comments", "issue_tags", "issue_subscriptions"):
     on(ProjectDeleted)(f"""
         delete from {table}
         using  event

@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from app.core.addresses import URL
 from app.dialects.pagure.errors import Said, invalid
 from app.queries.paging import Page
 
@@ -30,12 +31,6 @@ UNREADABLE = (
     HttpProcessingError,
     zlib.error,
     web.RequestPayloadError,
-)
-URL = re.compile(
-    r"(https?|ftp|git)://([^\s/?#@]+@)?"
-    r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\]|localhost|([a-z0-9_]([a-z0-9\-_]*[a-z0-9_])?\.)+[a-z]{2,})"
-    r"(:\d{2,5})?([/?#]\S*)?\Z",
-    re.IGNORECASE,
 )
 
 
