@@ -309,6 +309,86 @@ create table issue_tags (
     primary key (project_id, tag)
 );
 
+-- events/projections/pull_requests.py
+create table pull_requests (
+    project_id         bigint      not null,         -- the target
+    number             int         not null,         -- from the counter that issues have too
+    uid                text        not null,         -- 32 hex digits
+    title              text        not null,
+    initial_comment    text,
+    branch             text        not null,         -- what it is to be merged into
+    branch_from        text        not null,
+    repo_from          bigint,                       -- the source; null for one that lies elsewhere
+    remote_git         text,
+    status             text        not null default 'Open' check (status in ('Open', 'Closed', 'Merged')),
+    author             text        not null,
+    author_fullname    text        not null,
+    assignee           text,
+    assignee_fullname  text,
+    closed_by          text,
+    closed_by_fullname text,
+    closed_at          timestamptz,
+    commit_start       text,                         -- the oldest commit it brings
+    commit_stop        text,                         -- the newest
+    merge_status       text        not null default 'unknown'
+                       check (merge_status in ('unknown', 'NO_CHANGE', 'FFORWARD', 'CONFLICTS', 'MERGE')),
+    allow_rebase       boolean     not null,
+    tags               text[]      not null default '{}',
+    score              jsonb       not null default '{}', -- username → their latest vote, 1 or -1
+    comments           int         not null default 0,
+    version            int         not null,         -- of the stream 'pull-request-<project>/<number>'
+    created_at         timestamptz not null,
+    updated_on         timestamptz not null,
+    last_updated       timestamptz not null,
+    primary key (project_id, number),
+    constraint from_here_or_elsewhere check (repo_from is null or remote_git is null)
+);
+create unique index one_pull_request_per_uid on pull_requests (uid);
+create index pull_requests_by_status on pull_requests (project_id, status, number);
+create index pull_requests_by_source on pull_requests (repo_from, branch_from) where status = 'Open';
+create index pull_requests_of_an_author on pull_requests (author, created_at);
+
+create table pull_request_comments (
+    comment_id      bigint      primary key,
+    project_id      bigint      not null,
+    number          int         not null,
+    comment         text        not null,
+    commit          text,                            -- with one it is about a line, and no vote
+    tree            text,
+    filename        text,
+    line            int,
+    author          text        not null,
+    author_fullname text        not null,
+    notification    boolean     not null default false,
+    created_at      timestamptz not null
+);
+create index comments_of_a_pull_request on pull_request_comments (project_id, number, comment_id);
+
+create table pull_request_subscriptions (
+    project_id bigint  not null,
+    number     int     not null,
+    username   text    not null,
+    subscribed boolean not null,
+    primary key (project_id, number, username)
+);
+
+-- What other programs have said of a commit.
+create table commit_flags (
+    project_id  bigint      not null,
+    commit      text        not null,
+    uid         text        not null,
+    username    text        not null,                -- the program's name
+    status      text        not null,
+    percent     int,
+    comment     text        not null,
+    url         text        not null,
+    author      text        not null,                -- whose token it was
+    author_fullname text    not null,
+    created_at  timestamptz not null,
+    updated_at  timestamptz not null,
+    primary key (project_id, commit, uid)
+);
+
 -- events/projections/tasks.py
 create table tasks (
     task_id    uuid        primary key,              -- the command's id

@@ -8,6 +8,7 @@ from typing import Any
 from app.core.access import Actor, Level, level, may, may_see_issue, require
 from app.core.addresses import URL
 from app.core.commands import Command, Deciding, handles
+from app.core.settings import setting
 from app.errors import Conflict, Disabled, Forbidden, Invalid, NotFound
 from app.queries import issues, users
 from events.issues import IssueCommented, IssueOpened, IssueSubscribed, IssueUpdated, TagDefined, TagDeleted
@@ -16,16 +17,10 @@ from events.record import Next
 LONGEST_TAG = 255
 
 
-def setting(project: Mapping[str, Any], name: str, default: bool) -> bool:
-    """One of the project's switches; the row holds only what differs from the default."""
-    value: bool = project["settings"].get(name, default)
-    return value
-
-
 def require_tracker(project: Mapping[str, Any], *, writing: bool) -> None:
-    if not setting(project, "issue_tracker", True):
+    if not setting(project, "issue_tracker"):
         raise Disabled("issue tracker")
-    if writing and setting(project, "issue_tracker_read_only", False):
+    if writing and setting(project, "issue_tracker_read_only"):
         raise Disabled("writing to the issue tracker")
 
 
@@ -128,7 +123,7 @@ def require_triage(actor: Actor, project: Mapping[str, Any], issue: Mapping[str,
         raise Forbidden("read-issue")
     if may(actor, "triage-issues", project) or actor.username in others:
         return
-    if not setting(project, "open_metadata_access_to_all", False):
+    if not setting(project, "open_metadata_access_to_all"):
         raise Forbidden("read-issue")
 
 

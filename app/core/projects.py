@@ -6,6 +6,7 @@ from typing import Any
 from app.core import paths
 from app.core.access import require
 from app.core.commands import Command, Deciding, handles
+from app.core.settings import SETTINGS
 from app.errors import Conflict, Forbidden, Invalid, NotFound
 from app.queries import projects, users
 from events.projects import (
@@ -18,28 +19,6 @@ from events.projects import (
     UsersBlocked,
 )
 from events.record import Next
-
-# Every switch of a project and what it is until somebody turns it.
-SETTINGS: dict[str, bool | int | str | None] = {
-    "always_merge": False,
-    "enforce_signed_off_commits": False,
-    "fedmsg_notifications": True,
-    "issue_tracker": True,
-    "issue_tracker_read_only": False,
-    "issues_default_to_private": False,
-    "minimum_score_to_merge": -1,
-    "mqtt_notifications": True,
-    "non_fast_forward_merges": True,
-    "notify_on_commit_flag": False,
-    "notify_on_pull_request_flag": False,
-    "only_assignee_can_merge": False,
-    "open_metadata_access_to_all": False,
-    "project_documentation": False,
-    "pull_request_access_only": False,
-    "pull_requests": True,
-    "stomp_notifications": True,
-    "web_hooks": None,
-}
 
 # A fork starts without a tracker and without pull requests of its own.
 FORK_SETTINGS = {"issue_tracker": False, "pull_requests": False}

@@ -20,6 +20,11 @@ async def under(db: Database, project_id: int, prefix: str) -> list[Row]:
     )
 
 
+async def branches(db: Database, project_id: int) -> dict[str, str]:
+    """The branches and their heads."""
+    return {row["name"]: row["commit"] for row in await under(db, project_id, "refs/heads/")}
+
+
 async def known(db: Database, project_id: int) -> dict[str, tuple[str, int]]:
     """Every ref ever seen: where it points and the version of its stream."""
     rows = await db.fetch("select ref, object, version from refs where project_id = $1", project_id)

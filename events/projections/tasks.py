@@ -2,26 +2,33 @@
 
 from events.projections import on
 from events.projects import ProjectCreated, ProjectForked
+from events.pull_requests import MergeRequested, PullRequestMerged, PullRequestRebased, RebaseRequested
 from events.repositories import RepositoryCreated
 from events.tasks import TaskFailed, TaskStarted
 
 
-def queued(kind: str) -> str:
-    """A task that waits for a worker."""
+def queued(kind: str, path: str = "event.data ->> 'path'") -> str:
+    """A task that waits for a worker. Its result will be a project's path."""
     return f"""
         insert into tasks (task_id, kind, actor, project_id, result, position, created_at)
-        select event.command_id, '{kind}', event.actor, event.project_id, event.data ->> 'path',
-               event.position, event.at
+        select event.command_id, '{kind}', event.actor, event.project_id, {path}, event.position, event.at
         from   event
     """
+
+
+ITS_PROJECT = "(select path from projects where projects.project_id = event.project_id)"
 
 
 on(ProjectCreated)(queued("create-project"))
 on(ProjectForked)(queued("fork-project"))
 
+on(MergeRequested)(queued("merge-pull-request", ITS_PROJECT))
+on(RebaseRequested)(queued("rebase-pull-request", ITS_PROJECT))
+
 on(TaskStarted)("""
     update tasks
-    set    status = 'running', stage = 'repository', percent = 0,
+    set    status = 'running', stage = case tasks.kind when 'merge-pull-request' then 'merge'
+               when 'rebase-pull-request' then 'rebase' else 'repository' end, percent = 0,
            attempts = (event.data ->> 'attempt')::int, started_at = coalesce(tasks.started_at, event.at),
            position = event.position
     from   event
@@ -30,7 +37,7 @@ on(TaskStarted)("""
     returning tasks.*
 """)
 
-on(RepositoryCreated)("""
+on(RepositoryCreated, PullRequestMerged, PullRequestRebased)("""
     update tasks
     set    status = 'succeeded', stage = null, percent = 100, ended_at = event.at, position = event.position
     from   event

@@ -1,0 +1,30 @@
+"""The switches of a project, and what each is until somebody turns it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+SETTINGS: dict[str, bool | int | str | None] = {
+    "always_merge": False,
+    "enforce_signed_off_commits": False,
+    "fedmsg_notifications": True,
+    "issue_tracker": True,
+    "issue_tracker_read_only": False,
+    "issues_default_to_private": False,
+    "minimum_score_to_merge": -1,
+    "mqtt_notifications": True,
+    "non_fast_forward_merges": True,
+    "notify_on_commit_flag": False,
+    "notify_on_pull_request_flag": False,
+    "only_assignee_can_merge": False,
+    "open_metadata_access_to_all": False,
+    "project_documentation": False,
+    "pull_request_access_only": False,
+    "pull_requests": True,
+    "stomp_notifications": True,
+    "web_hooks": None,
+}
+
+
+def setting(project: Mapping[str, Any], name: str) -> Any:
+    """One of the project's switches; the row holds only what differs from the default."""
+    return project["settings"].get(name, SETTINGS[name])

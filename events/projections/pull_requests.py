@@ -1,0 +1,151 @@
+"""Pull requests, as the listings see them."""
+
+from events.projections import on
+from events.projections.issues import fullname
+from events.projects import ProjectDeleted
+from events.pull_requests import (
+    CommitFlagged,
+    PullRequestCommented,
+    PullRequestMerged,
+    PullRequestOpened,
+    PullRequestRebased,
+    PullRequestSubscribed,
+    PullRequestUpdated,
+)
+from events.repositories import RefUpdated
+
+THIS = "pull_requests.project_id = event.project_id and pull_requests.number = (event.data ->> 'number')::int"
+
+on(PullRequestOpened)(f"""
+    insert into pull_requests (project_id, number, uid, title, initial_comment, branch, branch_from, repo_from,
+                               author, author_fullname, commit_start, commit_stop, allow_rebase, version,
+                               created_at, updated_on, last_updated)
+    select it.project_id, it.number, it.uid, it.title, it.initial_comment, it.branch, it.branch_from, it.repo_from,
+           it.author, coalesce({fullname("it.author")}, it.author), it.commit_start, it.commit_stop, it.allow_rebase,
+           event.version, event.at, event.at, event.at
+    from   event, jsonb_populate_record(null::pull_requests, event.data) as it
+    returning *
+""")
+
+on(PullRequestOpened)("""
+    update projects
+    set    last_number = (event.data ->> 'number')::int
+    from   event
+    where  projects.project_id = event.project_id
+""")
+
+on(PullRequestCommented)(f"""
+    insert into pull_request_comments (comment_id, project_id, number, comment, commit, tree, filename, line,
+                                       author, author_fullname, created_at)
+    select it.comment_id, it.project_id, it.number, it.comment, it.commit, it.tree, it.filename, it.line,
+           it.author, coalesce({fullname("it.author")}, it.author), event.at
+    from   event, jsonb_populate_record(null::pull_request_comments, event.data) as it
+    returning *
+""")
+
+on(PullRequestCommented)(f"""
+    update pull_requests
+    set    comments = pull_requests.comments + 1, updated_on = event.at, last_updated = event.at,
+           score = case when event.data ->> 'vote' is null then pull_requests.score
+               else pull_requests.score || jsonb_build_object(event.data ->> 'author', event.data -> 'vote') end,
+           version = event.version
+    from   event
+    where  {THIS}
+""")
+
+
+def changed(field: str) -> str:
+    """What a text column is after the update: null too may be what it is now."""
+    return f"""{field} = case when event.data -> 'changed' ? '{field}' then event.data #>> '{{changed,{field}}}'
+               else pull_requests.{field} end"""
+
+
+CLOSING = "event.data #>> '{changed,status}' = 'Closed'"
+
+on(PullRequestUpdated)(f"""
+    update pull_requests
+    set    {changed("title")},
+           {changed("initial_comment")},
+           {changed("assignee")},
+           assignee_fullname = case when event.data -> 'changed' ? 'assignee'
+               then {fullname("event.data #>> '{changed,assignee}'")} else pull_requests.assignee_fullname end,
+           {changed("status")},
+           {changed("commit_start")},
+           {changed("commit_stop")},
+           merge_status = coalesce(event.data #>> '{{changed,merge_status}}', case
+               when event.data -> 'changed' ? 'commit_stop' then 'unknown' else pull_requests.merge_status end),
+           closed_at = case when {CLOSING} then event.at else pull_requests.closed_at end,
+           closed_by = case when {CLOSING} then event.actor else pull_requests.closed_by end,
+           closed_by_fullname = case when {CLOSING}
+               then coalesce({fullname("event.actor")}, event.actor) else pull_requests.closed_by_fullname end,
+           comments = pull_requests.comments + case when event.data ->> 'comment_id' is null then 0 else 1 end,
+           updated_on = case when event.data ->> 'comment_id' is null and not event.data -> 'changed' ?| array['title']
+               then pull_requests.updated_on else event.at end,
+           last_updated = event.at, version = event.version
+    from   event
+    where  {THIS}
+    returning pull_requests.*
+""")
+
+on(PullRequestUpdated, PullRequestMerged)(f"""
+    insert into pull_request_comments (comment_id, project_id, number, comment, author, author_fullname, notification,
+                                       created_at)
+    select (event.data ->> 'comment_id')::bigint, event.project_id, (event.data ->> 'number')::int,
+           event.data ->> 'note', event.actor, coalesce({fullname("event.actor")}, event.actor), true, event.at
+    from   event
+    where  event.data ->> 'comment_id' is not null
+""")
+
+on(PullRequestMerged)(f"""
+    update pull_requests
+    set    status = 'Merged', merge_status = 'unknown', closed_at = event.at, closed_by = event.actor,
+           closed_by_fullname = coalesce({fullname("event.actor")}, event.actor),
+           comments = pull_requests.comments + 1, updated_on = event.at, last_updated = event.at,
+           version = event.version
+    from   event
+    where  {THIS}
+    returning pull_requests.*
+""")
+
+on(PullRequestRebased)(f"""
+    update pull_requests
+    set    merge_status = 'unknown', last_updated = event.at, version = event.version
+    from   event
+    where  {THIS}
+""")
+
+# Whether something can be merged depends on where both branches stand.
+on(RefUpdated)("""
+    update pull_requests
+    set    merge_status = 'unknown'
+    from   event
+    where  pull_requests.project_id = event.project_id and pull_requests.status = 'Open'
+    and    pull_requests.merge_status <> 'unknown'
+    and    'refs/heads/' || pull_requests.branch = event.data ->> 'ref'
+""")
+
+on(PullRequestSubscribed)("""
+    insert into pull_request_subscriptions (project_id, number, username, subscribed)
+    select it.project_id, it.number, it.username, it.subscribed
+    from   event, jsonb_populate_record(null::pull_request_subscriptions, event.data) as it
+    on conflict (project_id, number, username) do update set subscribed = excluded.subscribed
+""")
+
+on(CommitFlagged)(f"""
+    insert into commit_flags as flags (project_id, commit, uid, username, status, percent, comment, url, author,
+                                       author_fullname, created_at, updated_at)
+    select it.project_id, it.commit, it.uid, it.username, it.status, it.percent, it.comment, it.url, it.author,
+           coalesce({fullname("it.author")}, it.author), event.at, event.at
+    from   event, jsonb_populate_record(null::commit_flags, event.data) as it
+    on conflict (project_id, commit, uid) do update
+    set    status = excluded.status, percent = excluded.percent, comment = excluded.comment, url = excluded.url,
+           updated_at = excluded.updated_at
+    returning *
+""")
+
+for table in ("pull_requests", "pull_request_comments", "pull_request_subscriptions", "commit_flags"):
+    on(ProjectDeleted)(f"""
+        delete from {table}
+        using  event
+        where  {table}.project_id = event.project_id
+    """)

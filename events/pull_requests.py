@@ -1,0 +1,151 @@
+"""What can happen to a pull request, and to the commits that it brings."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from events.event import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullRequestOpened(Event, type="pull-request.opened", takes_number=True):
+    """`project_id` is the target; `commit_start` and `commit_stop` are the oldest and the newest commit it brings."""
+
+    project_id: int
+    number: int = 0
+    uid: str
+    title: str
+    initial_comment: str | None
+    branch: str
+    branch_from: str
+    repo_from: int
+    author: str
+    commit_start: str | None
+    commit_stop: str | None
+    allow_rebase: bool
+
+    @property
+    def stream(self) -> str:
+        return f"pull-request-{self.project_id}/{self.number or ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullRequestCommented(Event, type="pull-request.commented"):
+    """With a `commit` it is about a line of a file."""
+
+    project_id: int
+    number: int
+    comment_id: int
+    comment: str
+    author: str
+    commit: str | None
+    tree: str | None
+    filename: str | None
+    line: int | None
+    vote: int | None
+
+    @property
+    def stream(self) -> str:
+        return f"pull-request-{self.project_id}/{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullRequestUpdated(Event, type="pull-request.updated"):
+    """`changed` holds what is different now: title, initial_comment, assignee, status (closed or open again), tags,
+    commit_start, commit_stop, merge_status. With a `comment_id`, `note` is a comment that the forge writes in the
+    actor's name.
+    """
+
+    project_id: int
+    number: int
+    changed: dict[str, Any]
+    note: str | None
+    comment_id: int | None
+
+    @property
+    def stream(self) -> str:
+        return f"pull-request-{self.project_id}/{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullRequestSubscribed(Event, type="pull-request.subscribed"):
+    """Somebody wants, or does not want, to hear of it."""
+
+    project_id: int
+    number: int
+    username: str
+    subscribed: bool
+
+    @property
+    def stream(self) -> str:
+        return f"pull-request-{self.project_id}/{self.number}/{self.username}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeRequested(Event, type="pull-request.merge-requested"):
+    """Somebody who may wants it merged; a worker answers."""
+
+    project_id: int
+    number: int
+
+    @property
+    def stream(self) -> str:
+        return f"pull-request-{self.project_id}/{self.number}/merges"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullRequestMerged(Event, type="pull-request.merged"):
+    """What it brought is in its branch, whose head is now `commit`."""
+
+    project_id: int
+    number: int
+    commit: str
+    note: str
+    comment_id: int
+
+    @property
+    def stream(self) -> str:
+        return f"pull-request-{self.project_id}/{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RebaseRequested(Event, type="pull-request.rebase-requested"):
+    """Somebody who may wants it rebased onto its branch; a worker answers."""
+
+    project_id: int
+    number: int
+
+    @property
+    def stream(self) -> str:
+        return f"pull-request-{self.project_id}/{self.number}/rebases"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullRequestRebased(Event, type="pull-request.rebased"):
+    """Its branch was written anew on top of the target's; what it brings now follows as an update."""
+
+    project_id: int
+    number: int
+    commit: str
+
+    @property
+    def stream(self) -> str:
+        return f"pull-request-{self.project_id}/{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitFlagged(Event, type="commit.flagged"):
+    """A program, called `username`, has said what it thinks of a commit, or says something else now."""
+
+    project_id: int
+    commit: str
+    uid: str
+    username: str
+    status: str
+    percent: int | None
+    comment: str
+    url: str
+    author: str
+
+    @property
+    def stream(self) -> str:
+        return f"flag-{self.project_id}/{self.commit}/{self.uid}"
