@@ -39,3 +39,13 @@ issues = table(
     column("priority", Integer),
     column("updated_at", DateTime(timezone=True)),
 )
+
+pull_requests = table(
+    "pull_requests",
+    column("project_id", BigInteger),
+    column("number", Integer),
+    column("status", Text),
+    column("author", Text),
+    column("assignee", Text),
+    column("tags", ARRAY(Text)),
+)

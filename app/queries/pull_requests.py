@@ -1,7 +1,15 @@
 """What may be asked about pull requests and about the flags of commits."""
 
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ARRAY, Select, Text, func, literal, select, text
+
 from app.database import Database, Row
 from app.errors import NotFound
+from app.queries.paging import Listing, Page, paginate
+from app.queries.projects import LINE
+from events.tables import pull_requests
 
 THREAD = """
     case when pull_requests.comments > 0 then
@@ -12,11 +20,19 @@ THREAD = """
 """
 
 
+# Where it comes from, as the project it is.
+SOURCE = f"""
+    (select to_jsonb(projects) || jsonb_build_object('line', case when projects.parent_id is not null then {LINE} end)
+     from   projects
+     where  projects.project_id = pull_requests.repo_from) as source
+"""
+
+
 async def find(db: Database, project_id: int, number: int, *, thread: bool = True) -> Row:
-    """A pull request of the project, with its comments."""
+    """A pull request of the project, with its source and its comments."""
     comments = THREAD if thread else "null as thread"
     found = await db.fetchrow(
-        f"select pull_requests.*, {comments} from pull_requests where project_id = $1 and number = $2",
+        f"select pull_requests.*, {SOURCE}, {comments} from pull_requests where project_id = $1 and number = $2",
         project_id,
         number,
     )
@@ -54,3 +70,77 @@ async def opened_from(db: Database, project_id: int, branch: str) -> list[Row]:
         project_id,
         branch,
     )
+
+
+async def by_uid(db: Database, uid: str) -> Row:
+    found = await db.fetchrow(
+        f"select pull_requests.*, {SOURCE}, {THREAD} from pull_requests where uid = $1",
+        uid,
+    )
+    if found is None:
+        raise NotFound("pull request")
+    return found
+
+
+async def comment(db: Database, project_id: int, number: int, comment_id: int) -> Row:
+    found = await db.fetchrow(
+        "select * from pull_request_comments where comment_id = $3 and project_id = $1 and number = $2",
+        project_id,
+        number,
+        comment_id,
+    )
+    if found is None:
+        raise NotFound("comment")
+    return found
+
+
+async def flags(db: Database, project_id: int, commit: str) -> list[Row]:
+    """What programs have said of a commit, the latest change last."""
+    return await db.fetch(
+        "select * from commit_flags where project_id = $1 and commit = $2 order by updated_at, uid", project_id, commit
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullRequestFilter:
+    """What a listing is narrowed to. A tag or an assignee with a leading ! is excluded."""
+
+    status: str | None = "Open"
+    not_status: str | None = None
+    tags: list[str] = field(default_factory=list)
+    assignee: str | None = None
+    assigned: bool | None = None
+    author: str | None = None
+
+
+def narrowed(query: Select[Any], project_id: int, wanted: PullRequestFilter) -> Select[Any]:
+    column = pull_requests.c
+    query = query.where(column.project_id == project_id)
+    if wanted.status:
+        query = query.where(column.status == wanted.status)
+    if wanted.not_status:
+        query = query.where(column.status != wanted.not_status)
+    if wanted.assigned is not None:
+        query = query.where(column.assignee.is_not(None) if wanted.assigned else column.assignee.is_(None))
+    elif wanted.assignee and wanted.assignee.startswith("!"):
+        query = query.where(column.assignee.is_distinct_from(wanted.assignee[1:]))
+    elif wanted.assignee:
+        query = query.where(column.assignee == wanted.assignee)
+    if wanted.author:
+        query = query.where(column.author == wanted.author)
+    plain = [tag for tag in wanted.tags if not tag.startswith("!")]
+    excluded = [tag[1:] for tag in wanted.tags if tag.startswith("!")]
+    if plain:
+        query = query.where(column.tags.bool_op("&&")(literal(plain, ARRAY(Text))))
+    if excluded:
+        query = query.where(~column.tags.bool_op("&&")(literal(excluded, ARRAY(Text))))
+    return query
+
+
+async def search(db: Database, project_id: int, wanted: PullRequestFilter, page: Page) -> Listing:
+    """A page of a project's pull requests, each with its source and its comments, newest first."""
+    columns: list[Any] = [text("pull_requests.*"), text(SOURCE), text(THREAD)]
+    query = narrowed(select(*columns).select_from(pull_requests), project_id, wanted)
+    query = query.order_by(pull_requests.c.number.desc())
+    count = narrowed(select(func.count()).select_from(pull_requests), project_id, wanted)
+    return await paginate(db, query, count, page)

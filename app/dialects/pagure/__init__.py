@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from app.dialects.pagure import auth, code, errors, instance, issues, projects
+from app.dialects.pagure import auth, code, errors, instance, issues, projects, pull_requests
 from app.dialects.pagure.urls import arranged
 from app.fragments import Fragments
 from app.idempotency import speaking
@@ -14,5 +14,5 @@ def application() -> web.Application:
     """The dialect as a sub-application: errors outside, authentication inside each route."""
     app = web.Application(middlewares=[speaking(errors.answer, auth.identified)])
     app[projects.FRAGMENTS] = Fragments()
-    arranged([*instance.routes, *projects.routes, *code.routes, *issues.routes]).mount(app)
+    arranged([*instance.routes, *projects.routes, *code.routes, *issues.routes, *pull_requests.routes]).mount(app)
     return app

@@ -65,6 +65,18 @@ WORDS: dict[tuple[type[Refused], str], tuple[int, str]] = {
     (NotFound, "issue"): (404, "ENOISSUE"),
     (NotFound, "comment"): (404, "ENOCOMMENT"),
     (Forbidden, "read-issue"): (403, "EISSUENOTALLOWED"),
+    (NotFound, "pull request"): (404, "ENOREQ"),
+    (NotFound, "commit"): (404, "ENOCOMMIT"),
+    (NotFound, "user"): (404, "ENOUSER"),
+    (NotFound, "group"): (404, "ENOGROUP"),
+    (NotFound, "tag"): (404, "ENOTAG"),
+    (Forbidden, "close-pull-request"): (403, "ENOPRCLOSE"),
+    (Forbidden, "rebase-pull-request"): (403, "EREBASENOTALLOWED"),
+    (Forbidden, "tend-pull-request"): (403, "EPRNOTALLOWED"),
+    (Forbidden, "unassigned pull request"): (403, "ENOTASSIGNED"),
+    (Forbidden, "merge of another's pull request"): (403, "ENOTASSIGNEE"),
+    (Forbidden, "score"): (403, "EPRSCORE"),
+    (Disabled, "pull requests"): (404, "EPULLREQUESTSDISABLED"),
     (Disabled, "issue tracker"): (404, "ETRACKERDISABLED"),
     (Disabled, "writing to the issue tracker"): (401, "ETRACKERREADONLY"),
 }
@@ -81,6 +93,7 @@ SENTENCES: dict[tuple[type[Refused], str], str] = {
         "reserved path",
     ): 'No project "{}" are allowed to be created due to potential conflicts in URLs with pagure itself',
     (Invalid, "assignee"): "{}",
+    (Invalid, "status"): "{}",
 }
 
 STATUSES = {(Conflict, "idempotency key"): 409, (Invalid, "idempotency key"): 422, (Conflict, "command"): 409}

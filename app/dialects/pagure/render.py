@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 from yarl import URL
 
+from app.core.settings import setting
 from app.queries.paging import Listing
 from app.web import SETTINGS
 
@@ -118,6 +119,59 @@ def comment(base: str, row: Row) -> dict[str, Any]:
         "parent": None,
         "reactions": {},
         "user": user(base, row["author"], row["author_fullname"]),
+    }
+
+
+def pull_request(base: str, target: Row, row: Row, *, comments: bool = True) -> dict[str, Any]:
+    closer, assignee, source = row["closed_by"], row["assignee"], row["source"]
+    least = setting(target, "minimum_score_to_merge")
+    return {
+        "assignee": user(base, assignee, row["assignee_fullname"]) if assignee else None,
+        "branch": row["branch"],
+        "branch_from": row["branch_from"],
+        "cached_merge_status": row["merge_status"],
+        "closed_at": stamp(row["closed_at"]),
+        "closed_by": user(base, closer, row["closed_by_fullname"]) if closer else None,
+        "comments": [pull_request_comment(base, each) for each in (row["thread"] or [] if comments else [])],
+        "commit_start": row["commit_start"],
+        "commit_stop": row["commit_stop"],
+        "date_created": stamp(row["created_at"]),
+        "full_url": f"{base}/{target['path']}/pull-request/{row['number']}",
+        "id": row["number"],
+        "initial_comment": row["initial_comment"],
+        "last_updated": stamp(row["last_updated"]),
+        "project": project(base, target),
+        "remote_git": row["remote_git"],
+        "repo_from": project(base, source) if source else None,
+        "status": row["status"],
+        "tags": row["tags"],
+        "threshold_reached": sum(row["score"].values()) >= least if least >= 0 else None,
+        "title": row["title"],
+        "uid": row["uid"],
+        "updated_on": stamp(row["updated_on"]),
+        "user": user(base, row["author"], row["author_fullname"]),
+    }
+
+
+def pull_request_comment(base: str, row: Row) -> dict[str, Any]:
+    shown = comment(base, row)
+    shown["notification"] = row["notification"]
+    return {**shown, "commit": row["commit"], "filename": row["filename"], "line": row["line"], "tree": row["tree"]}
+
+
+def flag(base: str, row: Row, *, email: str | None = None) -> dict[str, Any]:
+    """With an `email` its author is shown with it: for nobody but themselves."""
+    shown = user(base, row["author"], row["author_fullname"])
+    return {
+        "comment": row["comment"],
+        "commit_hash": row["commit"],
+        "date_created": stamp(row["created_at"]),
+        "date_updated": stamp(row["updated_at"]),
+        "percent": row["percent"],
+        "status": row["status"],
+        "url": row["url"],
+        "user": {**shown, "default_email": email, "emails": [email]} if email else shown,
+        "username": row["username"],
     }
 
 

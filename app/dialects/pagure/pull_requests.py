@@ -1,0 +1,213 @@
+"""Pagure's pull requests: listing, reading, talking about them."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from app.core.access import Actor, may
+from app.core.pull_requests import (
+    AssignPullRequest,
+    ClosePullRequest,
+    CommentOnPullRequest,
+    EditPullRequest,
+    ReopenPullRequest,
+    SubscribeToPullRequest,
+    require_pull_requests,
+)
+from app.dialects.pagure import auth, forms, render
+from app.dialects.pagure.errors import Said
+from app.dialects.pagure.urls import PagureRoutes, named_project, number
+from app.errors import NotFound
+from app.queries import projects, pull_requests, users
+from app.queries.pull_requests import PullRequestFilter
+from app.web import DATABASE, execute, reply
+
+routes = PagureRoutes()
+
+STATUSES = {"open": "Open", "closed": "Closed", "merged": "Merged", "true": "Open", "1": "Open"}
+Found = tuple[Actor, Mapping[str, Any], int]
+
+
+def numbered(request: web.Request) -> int:
+    found = number(request.match_info["request"])
+    if found is None:
+        raise NotFound("pull request")
+    return found
+
+
+async def writable(request: web.Request, *acls: str) -> Found:
+    """Who asks, the project and the number of one of its pull requests, for those who bring a token for it."""
+    actor, project = await named_project(request, auth.required(*acls))
+    require_pull_requests(project)
+    auth.bound(actor, project)
+    return actor, project, numbered(request)
+
+
+@routes.project("GET", "/pull-requests", "read-pull-requests")
+async def list_pull_requests(request: web.Request) -> web.Response:
+    _, project = await named_project(request, auth.lenient)
+    require_pull_requests(project)
+    query = forms.Query(request)
+    page = query.page()
+    tags = [tag.strip() for tag in query.all("tags") if tag.strip()]
+    wanted = PullRequestFilter(
+        **_status(query.text("status")), **_assignee(query.text("assignee")), author=query.text("author"), tags=tags
+    )
+    found = await pull_requests.search(request.config_dict[DATABASE], project["project_id"], wanted, page)
+    base = render.base(request)
+    return reply(
+        {
+            "args": {
+                "assignee": query.text("assignee"),
+                "author": query.text("author"),
+                "page": page.number,
+                "per_page": page.size,
+                "status": query.text("status") or True,
+                "tags": tags or None,
+            },
+            "pagination": render.pagination(request, found),
+            "requests": [render.pull_request(base, project, row) for row in found.rows],
+            "total_requests": found.total,
+        }
+    )
+
+
+def _status(value: str | None) -> dict[str, Any]:
+    match (value or "open").lower():
+        case "all":
+            return {"status": None}
+        case "0" | "false":
+            return {"status": None, "not_status": "Open"}
+        case given:
+            return {"status": STATUSES.get(given, "none of them")}
+
+
+def _assignee(value: str | None) -> dict[str, Any]:
+    if value and value.lower() in ("1", "true", "0", "false"):
+        return {"assigned": value.lower() in ("1", "true")}
+    return {"assignee": value}
+
+
+@routes.project("GET", "/pull-request/{request:[0-9]+}", "read-pull-requests")
+async def view(request: web.Request) -> web.Response:
+    wanted = forms.Query(request).flag("comments") is not False
+    _, project = await named_project(request, auth.lenient)
+    require_pull_requests(project)
+    found = await pull_requests.find(
+        request.config_dict[DATABASE], project["project_id"], numbered(request), thread=wanted
+    )
+    return reply(render.pull_request(render.base(request), project, found))
+
+
+@routes.add("GET", "/pull-requests/{uid}", "read-pull-requests")
+async def view_by_uid(request: web.Request) -> web.Response:
+    db, uid = request.config_dict[DATABASE], request.match_info["uid"]
+    actor = await auth.caller(request, auth.lenient)
+    if not re.fullmatch(r"[0-9a-f]{32}", uid):
+        raise NotFound("pull request")
+    found = await pull_requests.by_uid(db, uid)
+    project = await projects.by_id(db, found["project_id"])
+    if not may(actor, "read-pull-requests", project):
+        raise NotFound("pull request")
+    require_pull_requests(project)
+    return reply(render.pull_request(render.base(request), project, found))
+
+
+@routes.project("GET", "/pull-request/{request:[0-9]+}/comment/{comment:[0-9]+}", "read-pull-requests")
+async def view_comment(request: web.Request) -> web.Response:
+    db = request.config_dict[DATABASE]
+    _, project = await named_project(request, auth.lenient)
+    require_pull_requests(project)
+    found = await pull_requests.find(db, project["project_id"], numbered(request), thread=False)
+    key = number(request.match_info["comment"])
+    if key is None:
+        raise NotFound("comment")
+    said = await pull_requests.comment(db, project["project_id"], found["number"], key)
+    return reply(render.pull_request_comment(render.base(request), said))
+
+
+@routes.project("POST", "/pull-request/{request:[0-9]+}", "read-pull-requests")
+async def update(request: web.Request) -> web.Response:
+    actor, project, key = await writable(request, "pull_request_update")
+    form = await forms.form(request)
+    title, comment = form.required("title").strip(), (form.first("initial_comment") or "").strip()
+    await _exists(request, project, key)
+    form.check()
+    wish = EditPullRequest(project_id=project["project_id"], number=key, title=title, initial_comment=comment)
+    await execute(request, actor, wish, seen=project)
+    found = await pull_requests.find(request.config_dict[DATABASE], project["project_id"], key)
+    return reply(render.pull_request(render.base(request), project, found))
+
+
+async def _exists(request: web.Request, project: Mapping[str, Any], key: int) -> None:
+    """What is missing comes before what is wrong with the form."""
+    await pull_requests.find(request.config_dict[DATABASE], project["project_id"], key, thread=False)
+
+
+@routes.project("POST", "/pull-request/{request:[0-9]+}/comment", "comment-on-pull-request")
+async def comment(request: web.Request) -> web.Response:
+    actor, project, key = await writable(request, "pull_request_comment")
+    form = await forms.form(request)
+    text, row = form.required("comment"), form.optional("row")
+    if row is not None and not (row.isascii() and row.isdigit() and len(row) < 10):
+        form.complain("row", "Not a valid integer value.")
+    for name in ("commit", "tree_id"):
+        if len(form.first(name) or "") > 40:
+            form.complain(name, "Field cannot be longer than 40 characters.")
+    await _exists(request, project, key)
+    form.check()
+    wish = CommentOnPullRequest(
+        project_id=project["project_id"],
+        number=key,
+        comment=text,
+        commit=form.optional("commit"),
+        tree=form.optional("tree_id"),
+        filename=form.optional("filename"),
+        line=int(row) if row else None,
+    )
+    await execute(request, actor, wish, seen=project)
+    return reply({"message": "Comment added"})
+
+
+@routes.project("POST", "/pull-request/{request:[0-9]+}/close", "merge-pull-request")
+async def close(request: web.Request) -> web.Response:
+    actor, project, key = await writable(request, "pull_request_close")
+    await execute(request, actor, ClosePullRequest(project_id=project["project_id"], number=key), seen=project)
+    return reply({"message": "Pull-request closed!"})
+
+
+@routes.project("POST", "/pull-request/{request:[0-9]+}/reopen", "merge-pull-request")
+async def reopen(request: web.Request) -> web.Response:
+    actor, project, key = await writable(request, "pull_request_close", "pull_request_update")
+    await execute(request, actor, ReopenPullRequest(project_id=project["project_id"], number=key), seen=project)
+    return reply({"message": "Pull-request reopened!"})
+
+
+@routes.project("POST", "/pull-request/{request:[0-9]+}/assign", "triage-pull-requests")
+async def assign(request: web.Request) -> web.Response:
+    actor, project, key = await writable(request, "pull_request_assign", "pull_request_update")
+    if actor.token_project is None:
+        raise Said(401, "EINVALIDTOK")
+    form = await forms.form(request)
+    wish = AssignPullRequest(project_id=project["project_id"], number=key, assignee=form.optional("assignee"))
+    done = await execute(request, actor, wish, seen=project)
+    if not done.recorded:
+        return reply({"message": "Nothing to change"})
+    return reply({"message": "pull-request assigned" if wish.assignee else "Request assignee reset"})
+
+
+@routes.project("POST", "/pull-request/{request:[0-9]+}/subscribe", "read-pull-requests")
+async def subscribe(request: web.Request) -> web.Response:
+    actor, project, key = await writable(request, "pull_request_subscribe")
+    if actor.token_project is None:
+        raise Said(401, "EINVALIDTOK")
+    wanted = (await forms.form(request)).boolean("status")
+    wish = SubscribeToPullRequest(project_id=project["project_id"], number=key, subscribed=wanted)
+    await execute(request, actor, wish, seen=project)
+    caller = await users.find(request.config_dict[DATABASE], actor.username)
+    said = "You are now watching this pull-request" if wanted else "You are no longer watching this pull-request"
+    return reply(
+        {"avatar_url": render.avatar(caller["email"] if caller else None, 30), "message": said, "user": actor.username}
+    )
