@@ -2,11 +2,19 @@
 
 import asyncio
 import os
+import selectors
 import shutil
 import signal
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import IO
+
+from app.git.errors import GitFailed, NoRepository, TimedOut
+from app.git.text import shown
 
 # Nothing outside the repository may change what git does, and nobody is there to be asked for a password.
 ENVIRONMENT = {
@@ -33,6 +41,9 @@ CONFIG = {
 # Where it is installed: a git whose parent was killed moves no refs behind the back of whoever reconciles.
 ENDS_WITH_US = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 SERVICES = frozenset({"upload-pack", "receive-pack"})
+DEADLINE = 60.0  # seconds that one run may keep its caller waiting
+CHUNK = 1 << 16
+WORDS_LIMIT = 4096  # of what git says about a failure
 
 
 def command(*arguments: str, config: Mapping[str, str] | None = None) -> list[str]:
@@ -83,3 +94,107 @@ async def serve(
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+
+
+def run(
+    place: Path,
+    *arguments: str,
+    stdin: bytes = b"",
+    deadline: float = DEADLINE,
+    config: Mapping[str, str] | None = None,
+    borrow: Path | None = None,
+) -> bytes:
+    """The output of git in the repository at `place`; for answers of a few lines, since all of it is kept.
+
+    `borrow` is another repository whose objects may be read as well, for this run only. Raises GitFailed with git's
+    words, TimedOut, and NoRepository when there is no such place.
+    """
+    with _started(place, arguments, config, borrow, stdin) as (git, words):
+        try:
+            output, _ = git.communicate(timeout=deadline)
+        except subprocess.TimeoutExpired:
+            raise TimedOut(arguments[0]) from None
+        _check(git, arguments[0], words)
+    return bytes(output)
+
+
+def stream(
+    place: Path,
+    *arguments: str,
+    deadline: float = DEADLINE,
+    config: Mapping[str, str] | None = None,
+    borrow: Path | None = None,
+) -> Generator[bytes, None, None]:
+    """The output of git piece by piece, as it comes. Git ends with the iterator, also when that is left early.
+
+    The deadline counts the time spent waiting for git, not the time the reader takes. Raises as `run` does.
+    """
+    with _started(place, arguments, config, borrow) as (git, words), selectors.DefaultSelector() as ready:
+        assert git.stdout is not None  # noqa: S101 - asked for a pipe
+        ready.register(git.stdout, selectors.EVENT_READ)
+        while True:
+            before = time.monotonic()
+            if not ready.select(max(deadline, 0)):
+                raise TimedOut(arguments[0])
+            piece = os.read(git.stdout.fileno(), CHUNK)
+            deadline -= time.monotonic() - before
+            if not piece:
+                break
+            yield piece
+        git.wait(max(deadline, 1))
+        _check(git, arguments[0], words)
+
+
+def records(pieces: Iterator[bytes], separator: bytes = b"\n") -> Iterator[bytes]:
+    """The lines of a stream, without their ends."""
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(separator)
+        yield from whole
+    if rest:
+        yield rest
+
+
+@contextmanager
+def _started(
+    place: Path,
+    arguments: tuple[str, ...],
+    config: Mapping[str, str] | None,
+    borrow: Path | None,
+    stdin: bytes = b"",
+) -> Iterator[tuple["subprocess.Popen[bytes]", IO[bytes]]]:
+    """Git and the file its words of failure go to: nobody has to read that at the same time."""
+    borrowed = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(borrow / "objects")} if borrow else {}
+    with tempfile.TemporaryFile() as words, tempfile.TemporaryFile() as asked:
+        asked.write(stdin)
+        asked.seek(0)
+        try:
+            git = subprocess.Popen(
+                command(f"--git-dir={place}", *arguments, config=config),
+                stdin=asked,
+                stdout=subprocess.PIPE,
+                stderr=words,
+                cwd=place,
+                env=environment(config, **borrowed),
+                start_new_session=True,
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            raise NoRepository(place.name) from None
+        with git:
+            try:
+                yield git, words
+            finally:
+                if git.poll() is None:
+                    with suppress(ProcessLookupError):
+                        os.killpg(git.pid, signal.SIGKILL)
+
+
+def _check(git: "subprocess.Popen[bytes]", what: str, words: IO[bytes]) -> None:
+    if git.returncode:
+        words.seek(0)
+        raise GitFailed(f"git {what}: {shown(words.read(WORDS_LIMIT)).strip()}")
+
+
+def _quoted(path: Path) -> str:
+    """As lists of object directories want a path that may hold a colon."""
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

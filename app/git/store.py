@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pygit2
 
+from app.git.text import plain
+
 Ref = tuple[str, str, str]  # name, object, commit
 
 OWNER_ONLY = 0o700
@@ -56,12 +58,17 @@ def fork(root: Path, parent_id: int, project_id: int, *, cause: uuid.UUID, head:
 
 
 def refs(place: Path) -> list[Ref]:
-    """Every ref with its object and the commit it peels to; refs to no commit are shown as their object."""
+    """Every ref with its object and the commit it peels to; refs to no commit are shown as their object.
+
+    An alias whose branch is gone leads nowhere, so it is no ref until the branch is back.
+    """
     repository = pygit2.Repository(str(place))
     found = []
     for name in repository.references:
-        reference = repository.references[name].resolve()
-        target = reference.target
+        try:
+            target = repository.references[name].resolve().target
+        except KeyError:
+            continue
         try:
             commit = str(repository[target].peel(pygit2.Commit).id)
         except (pygit2.GitError, KeyError, ValueError):
@@ -146,13 +153,8 @@ def _commit_readme(repository: pygit2.Repository, head: str, readme: str, author
     tree = repository.TreeBuilder()
     tree.insert("README.md", blob, pygit2.enums.FileMode.BLOB)
     name, email = author
-    signature = pygit2.Signature(_plain(name) or "Polyforge", _plain(email) or "nobody@localhost")
+    signature = pygit2.Signature(plain(name) or "Polyforge", plain(email) or "nobody@localhost")
     repository.create_commit(f"refs/heads/{head}", signature, signature, "Added the README", tree.write(), [])
-
-
-def _plain(text: str) -> str:
-    """Without the characters that a commit header gives a meaning to."""
-    return "".join(c for c in text if c.isprintable() and c not in "<>").strip()
 
 
 def _link_objects(source: Path, target: Path) -> None:

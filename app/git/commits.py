@@ -1,0 +1,150 @@
+"""Commits: what is in one, which of them a pull-request brings, and who signed off."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pygit2
+
+from app.git.errors import NoCommit, NotSignedOff
+from app.git.objects import FULL, candidates, kind, opened, reachable
+from app.git.process import records, run, stream
+from app.git.text import shown
+
+SIGN_OFF = b"signed-off-by"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who, and when: seconds since 1970, and the minutes by which their clock was ahead of UTC."""
+
+    name: str
+    email: str
+    time: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Commit:
+    id: str
+    author: Person
+    committer: Person
+    message: str
+    parents: tuple[str, ...]
+    tree: str
+
+    @property
+    def subject(self) -> str:
+        return self.message.lstrip("\n").partition("\n")[0]
+
+
+@dataclass(frozen=True)
+class Span:
+    """The commits of a pull-request from end to end; `start` is the oldest, `stop` the newest, as clients call them."""
+
+    start: str
+    stop: str
+    count: int
+
+
+def resolve(place: Path, spelling: str, *, hidden: bool = False) -> str:
+    """The full id of the commit that a hexadecimal id, possibly abbreviated, stands for.
+
+    Raises NoCommit for anything else, and for commits that no visible ref leads to unless `hidden` ones count too.
+    Source: project contract 7.12, 7.14 and 12.10.
+    """
+    repository = opened(place)
+    commits = [one for one in candidates(place, spelling) if kind(repository, one) == pygit2.enums.ObjectType.COMMIT]
+    if len(commits) != 1 or not (hidden or reachable(place, commits[0])):
+        raise NoCommit(spelling)
+    return commits[0]
+
+
+def find(place: Path, spelling: str, *, hidden: bool = False) -> Commit:
+    """What is in a commit; raises as `resolve` does. Source: project contract 12.10."""
+    return read(opened(place), resolve(place, spelling, hidden=hidden))
+
+
+def read(repository: pygit2.Repository, commit_id: str) -> Commit:
+    """The commit with this full id; NoCommit if the repository lacks it."""
+    commit = repository.get(commit_id) if FULL.match(commit_id) else None
+    if not isinstance(commit, pygit2.Commit):
+        raise NoCommit(commit_id)
+    encoding = commit.message_encoding
+    return Commit(
+        id=str(commit.id),
+        author=_person(commit.author, encoding),
+        committer=_person(commit.committer, encoding),
+        message=shown(commit.raw_message, encoding),
+        parents=tuple(str(parent) for parent in commit.parent_ids),
+        tree=str(commit.tree_id),
+    )
+
+
+def ids(place: Path, source: str, target: str | None, *, borrow: Path | None = None) -> Iterator[str]:
+    """The ids of the commits that lead to `source` and not to `target`, newest first, no parent before its child.
+
+    The pull-request's commits, when the two are the heads of its branches. `target` is None when the target repository
+    is empty: then all commits count. `borrow` is the source's repository while its objects are not in the target's.
+    Raises NoCommit. Source: pull-request contract 5.1.
+    """
+    exclude = [] if target is None else [f"^{_known(place, target, borrow)}"]
+    wanted = _known(place, source, borrow)
+    pieces = stream(place, "rev-list", "--date-order", wanted, *exclude, borrow=borrow)
+    return (line.decode() for line in records(pieces))
+
+
+def between(place: Path, source: str, target: str | None, *, borrow: Path | None = None) -> Iterator[Commit]:
+    """The commits that `ids` names, one at a time."""
+    repository = opened(place, borrow)
+    return (read(repository, commit_id) for commit_id in ids(place, source, target, borrow=borrow))
+
+
+def span(place: Path, source: str, target: str | None, *, borrow: Path | None = None) -> Span | None:
+    """From where to where the pull-request goes; None if it brings nothing."""
+    start = stop = None
+    count = 0
+    for commit_id in ids(place, source, target, borrow=borrow):
+        start, stop, count = commit_id, stop or commit_id, count + 1
+    return Span(start, stop, count) if start and stop else None
+
+
+def require_sign_off(place: Path, source: str, target: str | None, *, borrow: Path | None = None) -> None:
+    """Raise NotSignedOff with the newest commit whose message has no `signed-off-by`, in any case, anywhere.
+
+    Source: pull-request contract 5.2, step 1.
+    """
+    repository = opened(place, borrow)
+    for commit_id in ids(place, source, target, borrow=borrow):
+        if SIGN_OFF not in repository[commit_id].peel(pygit2.Commit).raw_message.lower():
+            raise NotSignedOff(commit_id)
+
+
+def contains(place: Path, head: str, commit: str) -> bool:
+    """Whether `commit` is `head` or one of the commits before it. Raises NoCommit."""
+    for one in (head, commit):
+        _known(place, one, None)
+    return not run(place, "rev-list", "--max-count=1", commit, f"^{head}")
+
+
+def merge_base(place: Path, one: str, other: str) -> str | None:
+    """The best commit that both histories share. Source: project contract 11.5, for a push by force."""
+    repository = opened(place)
+    base = repository.merge_base(_known(place, one, None), _known(place, other, None))
+    return str(base) if base else None
+
+
+def _known(place: Path, commit_id: str, borrow: Path | None) -> str:
+    """A full id that git can be given: it is a commit here."""
+    repository = opened(place, borrow)
+    if not FULL.match(commit_id) or commit_id not in repository:
+        raise NoCommit(commit_id)
+    if kind(repository, commit_id) != pygit2.enums.ObjectType.COMMIT:
+        raise NoCommit(commit_id)
+    return commit_id
+
+
+def _person(signature: pygit2.Signature, encoding: str | None) -> Person:
+    return Person(
+        shown(signature.raw_name, encoding), shown(signature.raw_email, encoding), signature.time, signature.offset
+    )
