@@ -6,14 +6,17 @@ import gc
 import sys
 import uuid
 from collections.abc import AsyncIterator, Coroutine
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
+import asyncpg
 import orjson
 import typer
 import uvloop
 from aiohttp import web
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
+from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Table
 
@@ -22,9 +25,9 @@ from app import migrate as migrations
 from app.config import Settings
 from app.core import commands, credentials
 from app.core.users import CreateUser, RevokeToken
-from app.database import Database, database
+from app.database import TROUBLE, Database, database
 from app.errors import Refused
-from app.logs import configure
+from app.logs import configure, log
 from app.queries import users
 from app.runner import Runner
 from app.server import application
@@ -44,7 +47,22 @@ Data = Annotated[Path | None, typer.Option(help="Directory of repositories and e
 
 
 def main() -> None:
-    cli()
+    """Mistakes and outages in a sentence; whatever is left is a bug and shows where it is."""
+    try:
+        cli()
+    except ValidationError as wrong:
+        for error in wrong.errors():
+            name = "_".join(str(part) for part in error["loc"][:1]).upper()
+            typer.echo(f"POLYFORGE_{name} (--{name.lower().replace('_', '-')}): {error['msg']}", err=True)
+    except Refused as refused:
+        typer.echo(f"No: {refused.detail or refused.subject + ' not found'}", err=True)
+    except asyncpg.UndefinedTableError:
+        typer.echo("The database has no schema. Run polyforge migrate.", err=True)
+    except (*TROUBLE, RedisError) as trouble:
+        typer.echo(f"Database, queue or storage cannot be used: {trouble or type(trouble).__name__}", err=True)
+    else:
+        return
+    sys.exit(1)
 
 
 def settings_for(data: Path | None = None, **given: Any) -> Settings:
@@ -58,8 +76,9 @@ def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def run(main: Coroutine[Any, Any, Any], settings: Settings) -> Any:
-    configure(settings.log_level)
+def run(main: Coroutine[Any, Any, Any], settings: Settings, *, typed: bool = False) -> Any:
+    """Run it to its end. What people type does not log what goes well."""
+    configure("warning" if typed else settings.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
 
@@ -70,10 +89,31 @@ async def opened(settings: Settings) -> AsyncIterator[Database]:
         yield db
 
 
+async def _begin(part: str, settings: Settings) -> None:
+    """Wait for a database with the schema of this program."""
+    await migrations.awaited(settings.required_database_url())
+    log.info("starting", part=part, version=version("polyforge"), url=settings.url if part == "serve" else None)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"polyforge {version('polyforge')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def program(
+    wanted: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell the version.")
+    ] = False,
+) -> None:
+    """A git forge backend: serve, relay and work are its processes, up starts them all."""
+
+
 @cli.command()
 def up(
-    data: Annotated[Path, typer.Option(help="Directory of everything the forge keeps.")] = Path("var"),
-    port: Annotated[int | None, typer.Option(help="Port of the API.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Directory of everything the forge keeps; default: var.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the API; default: 8080.")] = None,
     admin_token: Annotated[str | None, typer.Option(help="The administrator's token, 20 or more characters.")] = None,
     api_processes: Annotated[int, typer.Option(min=1, help="Processes that answer HTTP.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Processes that do the work.")] = 1,
@@ -85,11 +125,14 @@ def up(
 
 
 @cli.command()
-def serve(data: Data = None, port: int | None = None) -> None:
+def serve(
+    data: Data = None, port: Annotated[int | None, typer.Option(help="Port of the API; default: 8080.")] = None
+) -> None:
     """Answer HTTP."""
     settings = settings_for(data, port=port)
 
     async def main() -> None:
+        await _begin("serve", settings)
         runner = Runner(application(settings), shutdown_timeout=5.0)
         await runner.setup()
         try:
@@ -110,6 +153,7 @@ def work(data: Data = None) -> None:
     settings = settings_for(data)
 
     async def main() -> None:
+        await _begin("work", settings)
         settings.repositories.mkdir(parents=True, exist_ok=True, mode=0o700)
         redis = await queue.connect(settings.required_redis_url())
         async with opened(settings) as db:
@@ -129,6 +173,7 @@ def relay(data: Data = None) -> None:
     settings = settings_for(data)
 
     async def main() -> None:
+        await _begin("relay", settings)
         redis = await queue.connect(settings.required_redis_url())
         async with opened(settings) as db:
             leading = asyncio.create_task(Relay(db, redis).run())
@@ -151,7 +196,7 @@ def migrate(data: Data = None) -> None:
         async with opened(settings) as db:
             return done, await migrations.first_admin(db, settings)
 
-    done, token = run(main(), settings)
+    done, token = run(main(), settings, typed=True)
     typer.echo(done)
     if token:
         typer.echo(f"The token of {settings.admin_user}: {token}")
@@ -167,7 +212,7 @@ def rebuild(data: Data = None) -> None:
             with Console(stderr=True).status("Replaying the log…") as status:
                 return await rebuild_rows(db, lambda done, of: status.update(f"Replayed {done} of {of} events"))
 
-    typer.echo(f"Rebuilt from {run(main(), settings)} events.")
+    typer.echo(f"Rebuilt from {run(main(), settings, typed=True)} events.")
 
 
 @user_cli.command("add")
@@ -192,7 +237,7 @@ def user_add(
             await migrations.issue(db, username, token, "made with the user")
             return token
 
-    typer.echo(_refusing(main, settings))
+    typer.echo(run(main(), settings, typed=True))
 
 
 @user_cli.command("list")
@@ -207,7 +252,7 @@ def user_list(data: Data = None) -> None:
                 table.add_row(row["username"], row["fullname"], row["email"], "yes" if row["admin"] else "")
         return table
 
-    Console().print(run(main(), settings))
+    Console().print(run(main(), settings, typed=True))
 
 
 @token_cli.command("add")
@@ -218,10 +263,27 @@ def token_add(username: str, description: str = "made at the command line", data
     async def main() -> str:
         async with opened(settings) as db:
             token = credentials.new_token()
-            await migrations.issue(db, username, token, description)
+            typer.echo(f"id {await migrations.issue(db, username, token, description)}", err=True)
             return token
 
-    typer.echo(_refusing(main, settings))
+    typer.echo(run(main(), settings, typed=True))
+
+
+@token_cli.command("list")
+def token_list(username: str, data: Data = None) -> None:
+    """List a user's tokens, by which to revoke them."""
+    settings = settings_for(data)
+
+    async def main() -> Table:
+        table = Table("id", "begins with", "description", "expires", "made")
+        async with opened(settings) as db:
+            for row in await users.tokens(db, username, uuid.UUID(int=0), 1000):
+                expires = f"{row['expires_at']:%Y-%m-%d}" if row["expires_at"] else "never"
+                made = f"{row['created_at']:%Y-%m-%d %H:%M}"
+                table.add_row(str(row["token_id"]), row["prefix"], row["description"], expires, made)
+        return table
+
+    Console().print(run(main(), settings, typed=True))
 
 
 @token_cli.command("revoke")
@@ -235,28 +297,17 @@ def token_revoke(token_id: uuid.UUID, data: Data = None) -> None:
             await commands.execute(db, migrations.FORGE, wish, command_id=uuid.uuid4())
             return "Revoked."
 
-    typer.echo(_refusing(main, settings))
-
-
-def _refusing(main: Any, settings: Settings) -> str:
-    try:
-        said: str = run(main(), settings)
-        return said
-    except Refused as refused:
-        typer.echo(f"No: {refused.detail or refused.subject + ' not found'}", err=True)
-        raise typer.Exit(1) from None
+    typer.echo(run(main(), settings, typed=True))
 
 
 @cli.command()
 def config() -> None:
-    """List the settings: variable, meaning, default."""
-    table = Table("variable", "meaning", "default")
+    """List the settings: variable and default, then the meaning."""
     for name, field in Settings.model_fields.items():
         default = (
             orjson.dumps(field.default, default=str).decode() if isinstance(field.default, list) else field.default
         )
-        table.add_row(f"POLYFORGE_{name.upper()}", field.description or "", str(default))
-    Console().print(table)
+        typer.echo(f"POLYFORGE_{name.upper()}={'' if default is None else default}\n    {field.description}")
 
 
 @cli.command()
@@ -267,4 +318,4 @@ def doctor(data: Data = None) -> None:
     async def main() -> bool:
         return await doctor_checks.examine(settings, typer.echo)
 
-    raise typer.Exit(0 if run(main(), settings) else 1)
+    raise typer.Exit(0 if run(main(), settings, typed=True) else 1)

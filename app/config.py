@@ -2,6 +2,7 @@
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -10,19 +11,21 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """What can be set. Every field is the variable `POLYFORGE_` + its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="POLYFORGE_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="POLYFORGE_", env_ignore_empty=True, frozen=True)
 
     data: Path = Field(Path("var"), description="Directory of repositories and of the embedded services.")
     database_url: str | None = Field(None, description="PostgreSQL to use; unset: `up` starts an embedded one.")
     redis_url: str | None = Field(None, description="Valkey or Redis to use; unset: `up` starts an embedded one.")
     host: str = Field("127.0.0.1", description="Address the API listens on.")
-    port: int = Field(8080, description="Port the API listens on.")
+    port: int = Field(8080, ge=1, le=65535, description="Port the API listens on.")
     public_url: str | None = Field(None, description="How clients reach the API; default: http://HOST:PORT.")
     ssh_url: str | None = Field(
         None, description="Base of ssh clone URLs, such as ssh://git@forge.example; unset: none shown."
     )
     admin_user: str = Field("admin", description="Name of the administrator made at first start.")
-    admin_token: SecretStr | None = Field(None, description="The administrator's token, 20 or more characters.")
+    admin_token: SecretStr | None = Field(
+        None, min_length=20, description="The administrator's token, 20 or more characters; default: a new one."
+    )
     pool_size: int = Field(10, description="Database connections of one process.")
     pagure_namespaces: list[str] = Field([], description="Namespaces in which every user may create projects, as JSON.")
     new_projects: bool = Field(True, description="Whether projects may be created at all.")
@@ -35,7 +38,9 @@ class Settings(BaseSettings):
         [IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")],
         description="Networks that may read /metrics without an administrator's token, as JSON.",
     )
-    log_level: str = Field("info", description="debug, info, warning or error.")
+    log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
+        "info", description="The least grave lines that are logged: debug, info, warning, error or critical."
+    )
 
     @property
     def url(self) -> str:

@@ -16,6 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from app.git.process import tied
+
 Process: TypeAlias = "subprocess.Popen[bytes]"
 
 
@@ -120,8 +122,11 @@ def _started(name: str, start: Callable[[], Process], ready: Callable[[], bool],
     raise Failed(f"{name} did not start; its log is {log}")
 
 
-def postgres(data: Path, port: int | None = None, **settings: str) -> Service:
-    """PostgreSQL over `data`/postgres, made on first use. As root it runs under a user of its own, as it must."""
+def postgres(data: Path, port: int | None = None, *, ends_with_us: bool = False, **settings: str) -> Service:
+    """PostgreSQL over `data`/postgres, made on first use. As root it runs under a user of its own, as it must.
+
+    Whoever calls this holds the directory alone: a server that is found running there is ended.
+    """
     data.mkdir(parents=True, exist_ok=True, mode=0o755)
     data = data.resolve()
     password = _secret(data / "postgres.password")
@@ -133,13 +138,21 @@ def postgres(data: Path, port: int | None = None, **settings: str) -> Service:
     if not (place / "PG_VERSION").exists():
         _initialise(place, password, user)
     _forget_dead_postmaster(place)
-    port = port or free_port()
+    port, prefix = port or free_port(), tied("INT") if ends_with_us else []
     options = [item for name, value in {**POSTGRES_SETTINGS, **settings}.items() for item in ("-c", f"{name}={value}")]
 
     def start() -> Process:
         with log.open("ab") as output:
             return subprocess.Popen(
-                [str(BIN / "postgres"), "-D", str(place), "-p", str(port), *options],
+                [
+                    *prefix,
+                    str(BIN / "postgres"),
+                    "-D",
+                    str(place),
+                    "-p",
+                    str(port),
+                    *options,
+                ],
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -149,7 +162,7 @@ def postgres(data: Path, port: int | None = None, **settings: str) -> Service:
 
     process = _started("PostgreSQL", start, partial(_takes_queries, port), log)
     url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
-    return Service("PostgreSQL", url, process, partial(postgres, data, port, **settings))
+    return Service("PostgreSQL", url, process, partial(postgres, data, port, ends_with_us=ends_with_us, **settings))
 
 
 def _initialise(place: Path, password: str, user: str | None) -> None:
@@ -193,6 +206,12 @@ def _let_through(place: Path, user: str) -> None:
             mode = folder.stat().st_mode
             if folder != Path("/") and not mode & 0o001:
                 folder.chmod(mode | 0o001)
+    # Under a strict umask the programs and their libraries are root's alone.
+    for part in BIN.parent.rglob("*"):
+        mode = part.stat().st_mode
+        wanted = mode | (0o005 if mode & 0o100 else 0o004)
+        if mode != wanted:
+            part.chmod(wanted)
 
 
 def _forget_dead_postmaster(place: Path) -> None:
@@ -216,7 +235,7 @@ def _forget_dead_postmaster(place: Path) -> None:
     # Else the lock stays: from it PostgreSQL knows whether children of the dead one still write.
 
 
-def valkey(data: Path, port: int | None = None) -> Service:
+def valkey(data: Path, port: int | None = None, *, ends_with_us: bool = False) -> Service:
     """Valkey, in memory only: nothing in it has to survive."""
     data.mkdir(parents=True, exist_ok=True)
     password = _secret(data / "valkey.password")
@@ -228,7 +247,7 @@ def valkey(data: Path, port: int | None = None) -> Service:
     def start() -> Process:
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [str(VALKEY), "-"],
+                [*(tied("TERM") if ends_with_us else []), str(VALKEY), "-"],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
@@ -242,4 +261,4 @@ def valkey(data: Path, port: int | None = None) -> Service:
 
     process = _started("Valkey", start, partial(_answers, port), log)
     url = f"redis://:{password}@127.0.0.1:{port}/0"
-    return Service("Valkey", url, process, partial(valkey, data, port), signal.SIGTERM)
+    return Service("Valkey", url, process, partial(valkey, data, port, ends_with_us=ends_with_us), signal.SIGTERM)

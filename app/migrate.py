@@ -1,5 +1,6 @@
 """Bringing a database to the schema of this program, and its first administrator into it."""
 
+import asyncio
 import uuid
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from app.core import commands, credentials
 from app.core.access import Actor
 from app.core.credentials import BadToken
 from app.core.users import CreateUser, IssueToken
-from app.database import Database, database
+from app.database import CONNECT, TROUBLE, Database, database
 from app.health import SCHEMA
+from app.logs import log
 from app.queries import users
 from events.projections.rebuild import rebuild
 
@@ -51,6 +53,25 @@ async def migrate(url: str) -> str:
         return f"The schema went from {found} to {SCHEMA}; {events} events were told again."
     finally:
         await connection.close()
+
+
+async def awaited(url: str) -> None:
+    """Return once the database answers and has the schema of this program. Ends the program if it has another."""
+    while True:
+        try:
+            connection = await asyncpg.connect(url, timeout=CONNECT)
+            try:
+                found = await _version(connection)
+            finally:
+                await connection.close()
+        except TROUBLE as trouble:
+            log.warning("database", trouble=type(trouble).__name__)
+            await asyncio.sleep(1.0)
+            continue
+        if found != SCHEMA:
+            has = "no schema" if found is None else f"schema {found}"
+            raise SystemExit(f"The database has {has}, this program wants {SCHEMA}. Run polyforge migrate.")
+        return
 
 
 async def _version(connection: asyncpg.Connection) -> int | None:

@@ -22,11 +22,16 @@ def application(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[observe], client_max_size=MAX_BODY)
     app[SETTINGS] = settings
     app.cleanup_ctx.append(connections)
+    app.on_shutdown.append(answer_those_who_wait)
     app.add_subapp(pagure.PREFIX, pagure.application())
     app.add_subapp(native.PREFIX, native.application())
     health.routes.mount(app)
     smart_http.routes.mount(app)
     return app
+
+
+async def answer_those_who_wait(app: web.Application) -> None:
+    app[TAIL].close()
 
 
 async def connections(app: web.Application) -> AsyncIterator[None]:

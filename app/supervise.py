@@ -1,6 +1,7 @@
 """`up`: one process that starts all the others and restarts whichever dies."""
 
 import asyncio
+import fcntl
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import IO
 
 import orjson
 import uvloop
@@ -17,11 +19,13 @@ import uvloop
 from app import embedded, migrate
 from app.config import Settings
 from app.database import database
+from app.git.process import tied
 from app.logs import configure, log
 from app.metrics import SHARED, forget
 
 PATIENCE = 15.0  # seconds for a child to stop by itself
 JOIN = "services.json"
+LOCK = "up.lock"
 
 
 async def until_told(*jobs: "asyncio.Task[None]") -> None:
@@ -44,6 +48,7 @@ class Up:
         self.settings = settings
         self.wanted = ["serve"] * api_processes + ["relay"] + ["work"] * workers
         self.services: list[embedded.Service] = []
+        self.lock: IO[str] | None = None
         self.children: list[tuple[str, subprocess.Popen[bytes]]] = []
         self.stopping = False
 
@@ -59,6 +64,7 @@ class Up:
             signal.signal(number, self._stop)
         started = time.monotonic()
         try:
+            self._take_directory()
             self._require_free_port()
             self._start_services()
             token = uvloop.run(self._prepare())
@@ -71,27 +77,53 @@ class Up:
             sys.stderr.write(f"{failed}\n")
             return 1
         finally:
-            self._shut_down()
+            if self.lock is not None:
+                self._shut_down()
         return 0
 
+    def _take_directory(self) -> None:
+        """One forge over one directory: a second one would end the first one's database."""
+        self.settings.data.mkdir(parents=True, exist_ok=True)
+        lock = (self.settings.data / LOCK).open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise embedded.Failed(f"A forge runs over {self.settings.data} already: {lock.read()}") from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()}, {self.settings.url}")
+        lock.flush()
+        self.lock = lock
+
     def _require_free_port(self) -> None:
-        """API processes share the port among themselves, so they would not notice another program on it."""
+        """API processes share the port among themselves, so they would not notice another program on it.
+
+        The parts of a forge that was killed are ending at this moment, and are given the time.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while not self._port_is_free():
+            if not (self.settings.data / JOIN).exists() or time.monotonic() > deadline:
+                raise embedded.Failed(f"Port {self.settings.port} is taken; choose another with --port.")
+            time.sleep(0.2)
+
+    def _port_is_free(self) -> bool:
         try:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((self.settings.host, self.settings.port))
         except OSError:
-            raise embedded.Failed(f"Port {self.settings.port} is taken; choose another with --port.") from None
+            return False
+        return True
 
     def _start_services(self) -> None:
         data = self.settings.data
         data.mkdir(parents=True, exist_ok=True)
         found: dict[str, str] = {}
         if not self.settings.database_url:
-            self.services.append(embedded.postgres(data))
+            self.services.append(embedded.postgres(data, ends_with_us=True))
             found["database_url"] = self.services[-1].url
         if not self.settings.redis_url:
-            self.services.append(embedded.valkey(data))
+            self.services.append(embedded.valkey(data, ends_with_us=True))
             found["redis_url"] = self.services[-1].url
         self.settings = self.settings.model_copy(update=found)
         shutil.rmtree(self._metrics, ignore_errors=True)
@@ -126,7 +158,7 @@ class Up:
     def _spawn(self, name: str) -> subprocess.Popen[bytes]:
         with (self.settings.data / "forge.log").open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "app", name],
+                [*tied("TERM"), sys.executable, "-m", "app", name],
                 env=self._environment(),
                 stdout=output,
                 stderr=output,
@@ -166,6 +198,9 @@ class Up:
         self.stopping = True
 
     def _shut_down(self) -> None:
+        if self.children:
+            sys.stdout.write("Stopping…\n")
+            sys.stdout.flush()
         for _, child in self.children:
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
@@ -183,17 +218,19 @@ class Up:
     def _welcome(self, token: str | None, seconds: float) -> None:
         url, user = self.settings.url, self.settings.admin_user
         shown = token or "$TOKEN"
+        command = Path(sys.argv[0])
+        program = os.path.relpath(command) if command.name == "polyforge" else "polyforge"
         host = url.partition("://")[2]
-        known = f"The token of {user} was shown at the first start; `polyforge token add {user}` makes another."
+        known = f"The token of {user} was shown at the first start; `{program} token add {user}` makes another."
         sys.stdout.write(
             f"""Polyforge is ready at {url} ({seconds:.1f} s). Logs: {Path(self.settings.data) / "forge.log"}
 {f"The token of {user}: {token}" if token else known}
 
-  # create a project, watch its task, push to it, list it
-  curl -H 'Authorization: token {shown}' -d name=hello -d description=Hello -d wait=False {url}/api/0/new
-  curl -H 'Authorization: token {shown}' '{url}/v1/tasks/TASKID?wait=30'
+  # create a project (the reply names its task), watch that task, push to the project, list it
+  curl -H "Authorization: token {shown}" -d name=hello -d description=Hello -d wait=False {url}/api/0/new
+  curl -H "Authorization: token {shown}" "{url}/v1/tasks/PUT-THE-TASKID-HERE?wait=30"
   git push http://{user}:{shown}@{host}/hello.git HEAD:main
-  curl '{url}/api/0/projects?per_page=20'
+  curl "{url}/api/0/projects?per_page=20"
 
 Ctrl-C stops everything.
 """

@@ -30,6 +30,15 @@ class Tail:
         self._moved = asyncio.Event()
         self._woken = asyncio.Event()
         self._ring = asyncio.Event()
+        self.closing = False
+
+    def close(self) -> None:
+        """The process is about to end: whoever waits here is answered with how things stand."""
+        self.closing = True
+        for waiters in self._commands.values():
+            for waiter in waiters:
+                waiter.set()
+        self._moved.set()
 
     def ring(self) -> None:
         """Tell the relay that there is something to number. A hint: losing it costs a poll interval."""
@@ -55,13 +64,13 @@ class Tail:
         WAITERS.inc()
         try:
             async with asyncio.timeout(seconds):
-                while self.head <= seq:
+                while self.head <= seq and not self.closing:
                     await self._moved.wait()
         except TimeoutError:
             return False
         finally:
             WAITERS.dec()
-        return True
+        return self.head > seq
 
     async def _follow(self) -> None:
         while True:

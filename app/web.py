@@ -111,12 +111,11 @@ async def finished(
                 raise NotFound("task")
             if task["status"] in tasks.FINAL or (after is not None and task["seq"] > after):
                 return task
-            if not await _hears(news, deadline):
+            if tail.closing or not await _hears(news, deadline):
                 return task
 
 
 async def _hears(news: asyncio.Event, deadline: float | None) -> bool:
-
     try:
         async with asyncio.timeout(None if deadline is None else max(0.0, deadline - time.monotonic())):
             await news.wait()

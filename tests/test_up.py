@@ -68,13 +68,17 @@ class Running:
         await self.ready()
 
 
-@asynccontextmanager
-async def started(data: Path) -> AsyncIterator[Running]:
-    port = embedded.free_port()
+def start(data: Path, port: int, stderr: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
     arguments = [sys.executable, "-m", "app", "up", "--data", str(data), "--port", str(port), "--admin-token", TOKEN]
-    up = subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, "POLYFORGE_LEASE": "2"}
+    return subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=stderr, env={**os.environ, "POLYFORGE_LEASE": "2"}
     )
+
+
+@asynccontextmanager
+async def started(data: Path, port: int | None = None) -> AsyncIterator[Running]:
+    port = port or embedded.free_port()
+    up = start(data, port)
     async with aiohttp.ClientSession() as session:
         running = Running(up, f"http://127.0.0.1:{port}", session)
         try:
@@ -131,3 +135,46 @@ async def test_what_was_acknowledged_survives_kills_and_a_restart(tmp_path: Path
         assert (await forge.call("GET", "/api/0/projects"))[1]["total_projects"] == 2
         looked = await asyncio.create_subprocess_exec(sys.executable, "-m", "app", "doctor", "--data", str(data))
         assert await looked.wait() == 0
+
+
+async def ended(pids: list[int]) -> None:
+    """All of these processes are gone."""
+    async with asyncio.timeout(30):
+        while any(Path(f"/proc/{pid}/exe").exists() for pid in pids):
+            await asyncio.sleep(0.05)
+
+
+async def test_a_forge_that_was_killed_leaves_nothing_behind_and_starts_again(tmp_path: Path) -> None:
+    data, port = tmp_path / "var", embedded.free_port()
+    killed = start(data, port)
+    async with aiohttp.ClientSession() as session:
+        forge = Running(killed, f"http://127.0.0.1:{port}", session)
+        await forge.ready()
+        assert (await forge.call("POST", "/api/0/new", name="nethack", description="d"))[0] == 200
+        parts = [forge.part(name) for name in ("serve", "relay", "work", "bin/postgres", "valkey-server")]
+        killed.send_signal(signal.SIGKILL)
+        await asyncio.to_thread(killed.communicate)
+        async with started(data, port) as again:
+            assert (await again.call("GET", "/api/0/nethack"))[0] == 200
+            await ended(parts)
+
+
+async def test_a_second_forge_over_one_directory_is_refused_and_disturbs_nothing(tmp_path: Path) -> None:
+    data = tmp_path / "var"
+    async with started(data) as forge:
+        for port in (embedded.free_port(), int(forge.url.rpartition(":")[2])):
+            second = start(data, port, stderr=subprocess.PIPE)
+            _, said = await asyncio.to_thread(second.communicate, timeout=20)
+            assert (second.returncode, f"process {forge.up.pid}, {forge.url}" in said.decode()) == (1, True)
+        assert (data / "services.json").exists()
+        assert (await forge.call("POST", "/api/0/new", name="nethack", description="d"))[0] == 200
+
+
+async def test_who_waits_is_answered_before_the_forge_stops(tmp_path: Path) -> None:
+    async with started(tmp_path / "var") as forge:
+        _, feed = await forge.call("GET", "/v1/events")
+        waiting = asyncio.create_task(forge.call("GET", f"/v1/events?after={feed['head']}&wait=50"))
+        await asyncio.sleep(0.5)
+        forge.up.send_signal(signal.SIGINT)
+        status, answer = await asyncio.wait_for(waiting, 10)
+        assert (status, answer["events"], answer["next"]) == (200, [], feed["head"])

@@ -38,8 +38,16 @@ CONFIG = {
     "uploadpack.allowAnySHA1InWant": "false",
     "core.logAllRefUpdates": "false",
 }
-# Where it is installed: a git whose parent was killed moves no refs behind the back of whoever reconciles.
-ENDS_WITH_US = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+SETPRIV = shutil.which("setpriv")
+
+
+def tied(signal_name: str) -> list[str]:
+    """What to start a program with so that it gets this signal when the thread that started it has ended."""
+    return [SETPRIV, "--pdeathsig", signal_name] if SETPRIV else []
+
+
+# A git whose parent was killed moves no refs behind the back of whoever reconciles.
+ENDS_WITH_US = tied("KILL")
 SERVICES = frozenset({"upload-pack", "receive-pack"})
 DEADLINE = 60.0  # seconds that one run may keep its caller waiting
 CHUNK = 1 << 16

@@ -15,6 +15,7 @@ from app.dialects.pagure.urls import PagureRoutes, named_project
 from app.fragments import Fragments
 from app.queries import projects
 from app.queries.projects import ProjectFilter
+from app.queries.tasks import FINAL
 from app.web import DATABASE, SETTINGS, execute, finished, reply
 
 routes = PagureRoutes()
@@ -81,6 +82,8 @@ async def _answered(request: web.Request, task: UUID, message: str, *, wait: boo
     if not wait:
         return reply({"message": queued or message, "taskid": str(task)}, headers=location)
     ended = await finished(request, task)
+    if ended["status"] not in FINAL:  # this process is about to end; the task goes on
+        return reply({"message": queued or message, "taskid": str(task)}, headers=location)
     if ended["status"] != "succeeded":
         raise Said(400, "ENOCODE", message=ended["error"] or "The task was cancelled")
     return reply({"message": message}, headers=location)
