@@ -52,8 +52,11 @@ create table numbers (
     position bigint not null unique references events
 );
 
--- What has not been numbered yet stays small, so the relay finds it by this index alone.
-create index events_by_transaction on events (txid, position);
+-- What has not been numbered yet: written with the event, removed with its number, and therefore small.
+create table unnumbered (
+    position bigint not null primary key,
+    txid     xid8   not null
+);
 
 -- ---------------------------------------------------------------- work (workers/)
 

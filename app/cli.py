@@ -32,6 +32,7 @@ from app.queries import users
 from app.runner import Runner
 from app.server import application
 from app.supervise import Up, until_told
+from events.projections.rebuild import Busy
 from events.projections.rebuild import rebuild as rebuild_rows
 from workers import queue
 from workers.reactions import Hands
@@ -56,6 +57,8 @@ def main() -> None:
             typer.echo(f"POLYFORGE_{name} (--{name.lower().replace('_', '-')}): {error['msg']}", err=True)
     except Refused as refused:
         typer.echo(f"No: {refused.detail or refused.subject + ' not found'}", err=True)
+    except Busy as busy:
+        typer.echo(f"No: {busy}", err=True)
     except asyncpg.UndefinedTableError:
         typer.echo("The database has no schema. Run polyforge migrate.", err=True)
     except (*TROUBLE, RedisError) as trouble:

@@ -13,8 +13,10 @@ from app.database import TROUBLE
 from app.dialects.native.problems import answer, somebody
 from app.metrics import exposed
 from app.web import DATABASE, SETTINGS, TAIL, Routes, reply
+from events.log import oldest_unnumbered
 
 SCHEMA = 2
+BEHIND = 30.0  # seconds that an event may wait for its number
 BUDGET = 1.0  # seconds for all of the checks
 
 routes = Routes()
@@ -60,7 +62,11 @@ async def _storage(request: web.Request) -> str:
 
 async def _relay(request: web.Request) -> str:
     leading = await request.config_dict[DATABASE].fetchval("select until > now() from leases where name = 'relay'")
-    return "ok" if leading else "no relay leads: run polyforge relay"
+    if not leading:
+        return "no relay leads: run polyforge relay"
+    async with request.config_dict[DATABASE].acquire() as connection:
+        behind = await oldest_unnumbered(connection)
+    return "ok" if behind < BEHIND else f"the oldest event has waited for its number for {behind:.0f} s"
 
 
 @routes.add("GET", "/metrics", "health")

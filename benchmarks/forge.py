@@ -34,7 +34,8 @@ NUMBER_AT_ONCE = """
     insert into numbers (seq, position)
     select (select coalesce(max(seq), 0) from numbers) + row_number() over (order by position), position
     from   events
-    where  not exists (select 1 from numbers where numbers.position = events.position)
+    where  not exists (select 1 from numbers where numbers.position = events.position);
+    truncate unnumbered
 """
 
 

@@ -79,6 +79,7 @@ def _statement(type: str, *, anchored: bool, with_command: bool, answer: bool, v
         {"on conflict on constraint one_answer_per_cause do nothing" if answer else ""}
         returning *
     )""")
+    parts.append("waiting as (insert into unnumbered (position, txid) select position, txid from event)")
     projections, returning = folding(type)
     row = f"to_jsonb({returning})" if returning else "null::jsonb"
     join = f"left join {returning} on true" if returning else ""
@@ -132,25 +133,26 @@ async def append(db: Connection, entry: Append, command: tuple[str, bytes] | Non
 # long settled row, and those come first.
 NUMBER = """
     with allowed as ({allowed}), settled as (
-        select   events.position, events.type
-        from     events
+        select   position
+        from     unnumbered
         where    exists (select 1 from allowed)
-        and      events.txid >= $1::text::xid8
-        and      not exists (select 1 from numbers where numbers.position = events.position)
-        and      (events.txid < pg_snapshot_xmin(pg_current_snapshot())
-                  or events.txid >= pg_snapshot_xmax(pg_current_snapshot()))
-        order by events.txid >= pg_snapshot_xmax(pg_current_snapshot()) desc, events.txid, events.position
-        limit    $2
-    ), placed as (
-        select position, type, (select coalesce(max(seq), 0) from numbers) + row_number() over () as seq
+        and      (txid < pg_snapshot_xmin(pg_current_snapshot()) or txid >= pg_snapshot_xmax(pg_current_snapshot()))
+        order by txid >= pg_snapshot_xmax(pg_current_snapshot()) desc, txid, position
+        limit    $1
+    ), ordered as (
+        select position, (select coalesce(max(seq), 0) from numbers) + row_number() over () as seq
         from   settled
+    ), placed as (
+        select ordered.seq, ordered.position, events.type
+        from   ordered join events using (position)
     ), numbered as (
         insert into numbers (seq, position)
         select seq, position from placed
+    ), removed as (
+        delete from unnumbered using placed where unnumbered.position = placed.position
     ){also}
-    select    this.allowed, this.floor, placed.seq, placed.position, placed.type
-    from      (select exists (select 1 from allowed) as allowed,
-                      pg_snapshot_xmin(pg_current_snapshot())::text as floor) as this
+    select    this.allowed, placed.seq, placed.position, placed.type
+    from      (select exists (select 1 from allowed) as allowed) as this
     left join placed on true
     order by  placed.seq
 """
@@ -173,43 +175,34 @@ class Numbered:
 
 @dataclass(frozen=True)
 class Numbering:
-    """What one look for settled events came to. `floor`: every transaction below this id has ended."""
+    """What one look for settled events came to."""
 
     allowed: bool
-    floor: str
     numbered: list[Numbered]
 
 
 def numbering(allowed: str = "select 1", also: str = "") -> str:
     """The statement that numbers. `allowed` is a query that has a row if this may be done now; `also` are further
-    common table expressions, which may read `placed` (seq, position, type). Parameters from $3 on are theirs.
+    common table expressions, which may read `placed` (seq, position, type). Parameters from $2 on are theirs.
     """
     return NUMBER.format(allowed=allowed, also=also)
 
 
-async def number(
-    db: Connection, floor: str, limit: int = 1000, *arguments: Any, statement: str = numbering()
-) -> Numbering:
+async def number(db: Connection, limit: int = 1000, *arguments: Any, statement: str = numbering()) -> Numbering:
     """Give settled events their dense numbers, in the order (transaction id, position).
 
-    A sequence hands out positions before commit, so following positions would lose a slow writer's event.
-    `floor` is a transaction id below which everything is numbered already. The caller is the only one to number.
+    A sequence hands out positions before commit, so following positions would lose a slow writer's event. The caller
+    is the only one to number.
     """
-    rows = await db.fetch(statement, floor, limit, *arguments)
+    rows = await db.fetch(statement, limit, *arguments)
     found = [Numbered(row["seq"], row["position"], row["type"]) for row in rows if row["seq"] is not None]
-    return Numbering(rows[0]["allowed"], rows[0]["floor"], found)
+    return Numbering(rows[0]["allowed"], found)
 
 
-async def oldest_unnumbered(db: Connection, floor: str) -> float:
+async def oldest_unnumbered(db: Connection) -> float:
     """Age in seconds of the oldest event that waits for its number, settled or not; 0 when none does."""
     age: float = await db.fetchval(
-        """
-        select coalesce(extract(epoch from now() - min(events.at)), 0)::float
-        from   events
-        where  events.txid >= $1::text::xid8
-        and    not exists (select 1 from numbers where numbers.position = events.position)
-        """,
-        floor,
+        "select coalesce(extract(epoch from now() - min(at)), 0)::float from unnumbered join events using (position)"
     )
     return age
 

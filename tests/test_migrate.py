@@ -19,6 +19,8 @@ SHAPE = """
 BACK_TO_1 = """
     alter table idempotency_keys drop column command_id;
     drop index idempotency_keys_by_age;
+    drop table unnumbered;
+    create index events_by_transaction on events (txid, position);
     alter table live.issues drop column uid;
     update schema_version set version = 1;
 """

@@ -31,12 +31,12 @@ LEAD = """
 """
 # One statement numbers, and only while the lease is ours; what the events ask for is written down with them.
 NUMBER = record_log.numbering(
-    allowed="select 1 from leases where name = 'relay' and holder = $3 and until > now() for update",
+    allowed="select 1 from leases where name = 'relay' and holder = $2 and until > now() for update",
     also=""", due as (
         insert into work (position, reaction, queue)
         select placed.position, asked.reaction, asked.queue
         from   placed
-        join   unnest($4::text[], $5::text[], $6::text[]) as asked (type, reaction, queue) using (type)
+        join   unnest($3::text[], $4::text[], $5::text[]) as asked (type, reaction, queue) using (type)
         on conflict do nothing
     )""",
 )
@@ -66,7 +66,6 @@ class Relay:
         self.redis = redis
         self.holder = uuid.uuid4().hex
         self.leading = False
-        self.floor = "0"  # every event of an older transaction is numbered
         self.rung = asyncio.Event()
         self._renew_at = 0.0
         self._sweep_at = 0.0
@@ -111,13 +110,12 @@ class Relay:
             await self.sweep()
             await idempotency.forget_old(self.db)
             async with self.db.acquire() as connection:
-                RELAY_LAG.set(await record_log.oldest_unnumbered(connection, self.floor))
+                RELAY_LAG.set(await record_log.oldest_unnumbered(connection))
         return await self._number() > 0
 
     async def _elect(self) -> None:
         leads = await self.db.fetchval(LEAD, self.holder, LEASE) is not None
         if leads and not self.leading:
-            self.floor = "0"
             LEADERSHIPS.inc()
             log.info("relay leads", holder=self.holder)
         self.leading = leads
@@ -125,12 +123,10 @@ class Relay:
     async def _number(self) -> int:
         async with self.db.acquire() as connection:
             done = await record_log.number(
-                connection, self.floor, BATCH, self.holder, *map(list, zip(*ASKED, strict=True)), statement=NUMBER
+                connection, BATCH, self.holder, *map(list, zip(*ASKED, strict=True)), statement=NUMBER
             )
         self.leading = done.allowed
         numbered = done.numbered
-        if done.allowed and len(numbered) < BATCH:
-            self.floor = done.floor
         if numbered:
             RELAY_HEAD.set(numbered[-1].seq)
             due = [(n.position, reaction) for n in numbered for reaction in ASKED_BY.get(n.type, [])]

@@ -13,6 +13,7 @@ from events.upcasts import today
 
 BATCH = 500
 TRIES = 20
+LOCK = 0x72656275  # any number, as long as it is always this one
 
 TABLES = """
     select c.relname
@@ -65,6 +66,10 @@ def _replay(type: str) -> str | None:
     return f"with event as ({AS_OF_TODAY.format(data=today())}){parts} select 1"
 
 
+class Busy(Exception):
+    """Two at once would each drop what the other has made."""
+
+
 class Lender(Protocol):
     """Whatever lends connections for the length of a block."""
 
@@ -72,15 +77,18 @@ class Lender(Protocol):
 
 
 async def rebuild(db: Lender, progress: Callable[[int, int], None] = lambda done, of: None) -> int:
-    """Returns the number of events replayed."""
+    """Returns the number of events replayed. Raises Busy when somebody else is at it."""
     for attempt in range(TRIES):
         try:
             async with db.acquire() as connection:
+                if not await connection.fetchval("select pg_try_advisory_lock($1)", LOCK):
+                    raise Busy("The read tables are being rebuilt by somebody else.")
                 await connection.execute("set search_path = rebuilt, public")
                 try:
                     return await _rebuild(connection, progress)
                 finally:
                     await connection.execute("set search_path = live, public")
+                    await connection.fetchval("select pg_advisory_unlock($1)", LOCK)
         except (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError):
             # A writer held one table and wanted another: let it go first and begin again.
             await asyncio.sleep(0.1 * (attempt + 1))
@@ -102,6 +110,7 @@ async def _rebuild(db: asyncpg.Connection, progress: Callable[[int, int], None])
         progress(done, head)
         if not replayed:
             break
+    await db.execute("; ".join(f"analyze rebuilt.{table}" for table in tables))
     async with db.transaction():
         await db.execute("set local lock_timeout = '2s'")
         # Taken together, so that no writer is left between two of them; readers wait for an instant.

@@ -153,6 +153,9 @@ async def test_a_rebuild_under_writes_gives_the_very_rows(forge: Forge, nethack:
             assert status == 200
             assert (await nethack.post(f"/nethack/issue/{n}/comment", comment="c"))[0] == 200
 
+    told = await rows(forge)
+    await rebuild.rebuild(forge.db)
+    assert await rows(forge) == told
     writing = asyncio.create_task(writer())
     await asyncio.sleep(0.3)
     for _ in range(3):
@@ -165,6 +168,13 @@ async def test_a_rebuild_under_writes_gives_the_very_rows(forge: Forge, nethack:
     await rebuild.rebuild(forge.db)
     assert await rows(forge) == before
     assert (await nethack.pagure("/nethack"))[0] == 200
+
+
+async def test_of_two_rebuilds_at_once_one_is_refused(forge: Forge, nethack: Client) -> None:
+    before = await rows(forge)
+    done = await asyncio.gather(*(rebuild.rebuild(forge.db) for _ in range(4)), return_exceptions=True)
+    assert [type(each) for each in done if not isinstance(each, int)] == [rebuild.Busy] * 3
+    assert await rows(forge) == before
 
 
 async def test_old_events_are_read_and_replayed_in_todays_fields(
@@ -195,7 +205,7 @@ async def test_a_dump_restored_into_another_cluster_keeps_its_numbers(
     async with database(database_url, 2) as db, db.acquire() as connection:
         for n in range(50):
             await write(connection, user(f"u{n}"))
-        numbered = await log.number(connection, "0", 20)
+        numbered = await log.number(connection, 20)
         assert [each.seq for each in numbered.numbered] == list(range(1, 21))
         expected = [row["position"] for row in await connection.fetch("select position from events order by txid")]
     dump = tmp_path / "dump.sql"
@@ -210,7 +220,7 @@ async def test_a_dump_restored_into_another_cluster_keeps_its_numbers(
         assert "already" in await migrate.migrate(other.url)
         async with database(other.url, 2) as db, db.acquire() as connection:
             await write(connection, user("later"))
-            await log.number(connection, "0", 1000)
+            await log.number(connection, 1000)
             facts = await log.read(connection, 0)
         assert [fact.seq for fact in facts] == list(range(1, 52))
         assert [fact.position for fact in facts][:50] == expected
