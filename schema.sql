@@ -141,6 +141,7 @@ create table users (
     admin      boolean     not null,
     created_at timestamptz not null
 );
+create unique index one_user_per_name on users (lower(username));
 create unique index one_user_per_email on users (lower(email));
 
 create table tokens (

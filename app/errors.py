@@ -4,6 +4,7 @@ Refused
 ├── NotFound      there is no such thing, or it is hidden from this actor
 ├── Forbidden     the thing is there and this actor may not do that to it
 ├── Invalid       the wish cannot be granted as it is written
+├── Unreadable    the wish cannot even be read
 ├── Conflict      the wish clashes with what there is
 └── Disabled      the thing has been switched off
 """
@@ -25,6 +26,9 @@ class Forbidden(Refused): ...
 
 
 class Invalid(Refused): ...
+
+
+class Unreadable(Refused): ...
 
 
 class Conflict(Refused): ...

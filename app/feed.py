@@ -1,12 +1,14 @@
 """The log for outsiders: what they may see of it, page by page."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.core.access import Actor
 from app.database import Database, Row
 from app.queries import feed
+
+SPAN = 10_000  # numbers that one page looks at: whoever wants few of many events gets `next` meanwhile
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,16 @@ class FeedPage:
 
 async def page(db: Database, actor: Actor, after: int, limit: int, wanted: feed.FeedFilter) -> FeedPage:
     head = await feed.head(db)
+    upto = min(head, after + SPAN)
+    if actor.token_project is not None:
+        # A token that is bound to a project shows that project's story.
+        if wanted.project_id not in (None, actor.token_project):
+            return FeedPage([], max(upto, after), head)
+        wanted = replace(wanted, project_id=actor.token_project)
     rows = await feed.read(
-        db, after, head, limit, wanted, username=actor.username, groups=sorted(actor.groups), everything=actor.admin
+        db, after, upto, limit, wanted, username=actor.username, groups=sorted(actor.groups), everything=actor.admin
     )
-    looked = rows[-1]["seq"] if len(rows) == limit else max(head, after)
+    looked = rows[-1]["seq"] if len(rows) == limit else max(upto, after)
     return FeedPage(rows, looked, head)
 
 

@@ -7,7 +7,8 @@ import orjson
 
 from app.database import Row
 
-LIMIT = 5000  # rows; about 1 KB each
+LIMIT = 8 << 20  # bytes in all
+LARGEST = 64 << 10  # bytes of one that is worth remembering
 
 
 class Fragments:
@@ -19,7 +20,8 @@ class Fragments:
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
-        self._kept: dict[int, tuple[str, orjson.Fragment]] = {}
+        self._kept: dict[int, tuple[str, bytes]] = {}
+        self._size = 0
 
     async def of(
         self, keys: list[Row], read: Callable[[list[int]], Awaitable[list[Row]]], shown: Callable[[Row], Any]
@@ -30,16 +32,24 @@ class Fragments:
         for id, version in ((key["id"], key["version"]) for key in keys):
             kept = self._kept.get(id)
             if kept is not None and kept[0] == version:
-                found[id] = kept[1]
+                found[id] = orjson.Fragment(kept[1])
             else:
                 missing.append(id)
         for row in await read(missing) if missing else ():
-            found[row["id"]] = orjson.Fragment(orjson.dumps(shown(row)))
-            self._keep(row["id"], row["version"], found[row["id"]])
+            rendered = orjson.dumps(shown(row))
+            found[row["id"]] = orjson.Fragment(rendered)
+            self._keep(row["id"], row["version"], rendered)
         return [found[key["id"]] for key in keys if key["id"] in found]
 
-    def _keep(self, id: int, version: str, fragment: orjson.Fragment) -> None:
-        self._kept.pop(id, None)
-        self._kept[id] = (version, fragment)
-        if len(self._kept) > self.limit:
-            del self._kept[next(iter(self._kept))]
+    def _keep(self, id: int, version: str, rendered: bytes) -> None:
+        self._drop(id)
+        if len(rendered) > LARGEST:
+            return
+        self._kept[id] = (version, rendered)
+        self._size += len(rendered)
+        while self._size > self.limit:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, id: int) -> None:
+        kept = self._kept.pop(id, None)
+        self._size -= len(kept[1]) if kept else 0

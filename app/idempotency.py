@@ -6,6 +6,7 @@ its command carried out already and does not do it again.
 """
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,12 +17,13 @@ from aiohttp import web
 from app.core.access import Actor
 from app.core.credentials import BadToken
 from app.database import Database, Row
-from app.errors import Conflict, Invalid
-from app.web import COMMAND_ID, DATABASE, VISIBLE, Handler
+from app.errors import Conflict, Invalid, Unreadable
+from app.web import COMMAND_ID, DATABASE, UNREADABLE, Handler
 
 HEADER = "Idempotency-Key"
 SUBJECT = "idempotency key"
 LONGEST = 255
+KEY = re.compile(rf"[!-~]{{1,{LONGEST}}}\Z")
 WRITES = frozenset({"POST", "PATCH", "PUT", "DELETE"})
 KEPT_HEADERS = ("Content-Type", "Location", "Link", "Allow", "Retry-After")
 
@@ -76,7 +78,7 @@ def speaking(answer: Answer, identify: Identify) -> Any:
 async def once(request: web.Request, handler: Handler, identify: Identify) -> web.StreamResponse:
     """The handler's answer, or the one it gave when this request came first. Raises Refused for a key that clashes."""
     key = request.headers[HEADER]
-    if not VISIBLE.fullmatch(key) or len(key) > LONGEST:
+    if not KEY.match(key):
         raise Invalid(SUBJECT, f"{HEADER} has 1 to {LONGEST} visible characters.")
     try:
         actor = await identify(request)
@@ -85,7 +87,8 @@ async def once(request: web.Request, handler: Handler, identify: Identify) -> we
     if actor.anonymous:
         return await handler(request)
     db: Database = request.config_dict[DATABASE]
-    who, fingerprint = actor.username, await _fingerprint(request)
+    # Another token of theirs may be allowed less, so it is another principal.
+    who, fingerprint = str(actor.token_id), await _fingerprint(request)
     command_id = await db.fetchval(CLAIM, who, key, fingerprint, uuid4())
     if command_id is None:
         return _replayed(await db.fetchrow(HELD, who, key), fingerprint)
@@ -102,6 +105,14 @@ async def once(request: web.Request, handler: Handler, identify: Identify) -> we
 async def _fingerprint(request: web.Request) -> bytes:
     """What makes two requests the same: method, path and body."""
     digest = hashlib.sha256(f"{request.method} {request.raw_path}\n".encode())
+    try:
+        await _digested(request, digest)
+    except UNREADABLE:
+        raise Unreadable("body") from None
+    return digest.digest()
+
+
+async def _digested(request: web.Request, digest: "hashlib._Hash") -> None:
     if request.content_type == "multipart/form-data":
         # Read once and for all: the handler finds the parsed form.
         for name, value in (await request.post()).items():
@@ -113,7 +124,6 @@ async def _fingerprint(request: web.Request) -> bytes:
             digest.update(orjson.dumps([name, len(content)]) + content)
     else:
         digest.update(await request.read())
-    return digest.digest()
 
 
 def _replayed(held: Row | None, fingerprint: bytes) -> web.Response:

@@ -5,6 +5,7 @@ import re
 import secrets
 import time
 import uuid
+import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from uuid import UUID
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from app.config import Settings
 from app.core import commands
@@ -30,6 +32,17 @@ TAIL = web.AppKey("tail", Tail)
 REQUEST_ID = web.RequestKey("request_id", str)
 DIALECT = web.RequestKey("dialect", str)
 COMMAND_ID = web.RequestKey("command_id", UUID)  # settled beforehand by an idempotency key
+
+# What reading a body raises when the body is wrong: its bytes, its charset, its parts or their headers.
+UNREADABLE = (
+    ValueError,
+    LookupError,
+    AssertionError,
+    RuntimeError,
+    HttpProcessingError,
+    zlib.error,
+    web.RequestPayloadError,
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 VISIBLE = re.compile(r"[!-~]{1,128}\Z")

@@ -2,18 +2,27 @@
 
 from typing import Any
 
-from app.fragments import Fragments
+from app.fragments import LARGEST, Fragments
 
 
-async def test_no_more_rows_are_remembered_than_wanted() -> None:
-    fragments = Fragments(limit=3)
-    asked: list[list[int]] = []
+async def shown(fragments: Fragments, asked: list[list[int]], *ids: int, width: int = 8) -> None:
+    async def read(missing: list[int]) -> list[Any]:
+        asked.append(missing)
+        return [{"id": id, "version": "1"} for id in missing]
 
-    async def read(ids: list[int]) -> list[Any]:
-        asked.append(ids)
-        return [{"id": id, "version": "1"} for id in ids]
+    keys: list[Any] = [{"id": id, "version": "1"} for id in ids]
+    assert len(await fragments.of(keys, read, lambda row: "x" * width)) == len(ids)
 
+
+async def test_no_more_bytes_are_remembered_than_wanted() -> None:
+    fragments, asked = Fragments(limit=30), list[list[int]]()  # three of ten bytes each
     for ids in ([1, 2], [1, 2], [3, 4], [1, 4]):
-        keys: list[Any] = [{"id": id, "version": "1"} for id in ids]
-        assert len(await fragments.of(keys, read, lambda row: row["id"])) == 2
+        await shown(fragments, asked, *ids)
     assert asked == [[1, 2], [3, 4], [1]]
+
+
+async def test_a_giant_is_shown_and_not_remembered() -> None:
+    fragments, asked = Fragments(), list[list[int]]()
+    for _ in range(2):
+        await shown(fragments, asked, 1, width=LARGEST)
+    assert asked == [[1], [1]]

@@ -46,6 +46,35 @@ async def test_keys_of_different_users_have_nothing_to_do_with_each_other(forge:
     assert (await open_issue(bob, "k1"))[1]["issue"]["user"]["name"] == "bob"
 
 
+async def test_another_token_of_the_same_user_sees_no_answer_it_may_not_have(forge: Forge, nethack: Client) -> None:
+    await open_issue(nethack, "k1", private="1")
+    _, weak = await nethack.json("POST", "/v1/users/alice/tokens", {"description": "d", "acls": ["commit"]})
+    status, body = await open_issue(Client(forge, weak["token"], "alice"), "k1", private="1")
+    assert (status, body["errors"]) == (401, "Missing ACLs: issue_create")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "multipart/form-data; boundary=x"},
+        {"Content-Type": "multipart/form-data"},
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/0/nethack/new_issue", "/v1/users/alice/tokens"])
+async def test_a_body_that_cannot_be_read_is_refused_with_a_key_as_without(
+    forge: Forge, nethack: Client, headers: dict[str, str], path: str
+) -> None:
+    headers = {**headers, "Connection": "close"}  # which the server does anyway, when it cannot read on
+    plain = await nethack.request("POST", path, data=b"garbage", headers=headers)
+    keyed = await nethack.request("POST", path, data=b"garbage", headers={**headers, "Idempotency-Key": "k1"})
+    assert (plain[0], keyed[0]) in [(400, 400), (422, 422)]
+
+
+async def test_a_long_key_is_taken(forge: Forge, nethack: Client) -> None:
+    assert (await open_issue(nethack, "x" * 255))[0] == 200
+
+
 @pytest.mark.parametrize("key", ["", "x" * 256, "a b", "ä"])
 async def test_a_key_is_short_and_visible(forge: Forge, nethack: Client, key: str) -> None:
     assert (await open_issue(nethack, key))[0] == 422

@@ -96,7 +96,12 @@ ACLS = frozenset({
 
 
 def level(actor: Actor, project: Mapping[str, Any]) -> Level:
-    """What the actor holds on the project: the strongest grant wins, their own or a group's."""
+    """What the actor holds on the project: the strongest grant wins, their own or a group's.
+
+    With a token that is bound to another project they are here like anybody else.
+    """
+    if actor.token_project not in (None, project["project_id"]):
+        return Level.NONE if project["private"] else Level.READ
     if actor.username and (actor.admin or actor.username == project["owner"]):
         return Level.OWNER
     return max(granted(actor, project), Level.NONE if project["private"] else Level.READ)
@@ -134,6 +139,8 @@ def may_see_issue(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, 
     """A private issue is for those who may write, its author and its assignee."""
     if not issue["private"] or level(actor, project) >= Level.WRITE:
         return True
+    if actor.token_project not in (None, project["project_id"]):
+        return False
     return bool(actor.username) and actor.username in (issue["author"], issue["assignee"])
 
 

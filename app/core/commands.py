@@ -35,10 +35,12 @@ class Command:
 
     kind: ClassVar[str]
     makes_project: ClassVar[bool] = False
+    decided: ClassVar[bool] = False
 
-    def __init_subclass__(cls, makes_project: bool = False) -> None:
+    def __init_subclass__(cls, makes_project: bool = False, decided: bool = False) -> None:
         cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
         cls.makes_project = makes_project
+        cls.decided = decided  # it tells what was so already: weighing it again cannot make it fit
 
 
 class Deciding:
@@ -128,7 +130,7 @@ async def _execute(
         if project_id is not None:
             # Wishes about one project take turns here: they would in the database, each holding a connection there.
             await stack.enter_async_context(_turns.setdefault(project_id, asyncio.Lock()))
-        for attempt in range(TRIES):
+        for attempt in range(1 if command.decided else TRIES):
             deciding = Deciding(db, actor, seen if attempt == 0 else None)
             happened = await HANDLERS[type(command)](deciding, command)
             if not happened:

@@ -17,6 +17,7 @@ from app.git.text import plain
 Ref = tuple[str, str, str]  # name, object, commit
 
 OWNER_ONLY = 0o700
+BROKEN = (pygit2.GitError, KeyError, ValueError, OSError)  # what reading a damaged repository ends in
 CAUSE = "polyforge-cause"  # a file in the repository that names the event it was made for
 
 
@@ -158,7 +159,9 @@ def _commit_readme(repository: pygit2.Repository, head: str, readme: str, author
 
 
 def _link_objects(source: Path, target: Path) -> None:
-    for folder, _, names in os.walk(source):
+    for folder, folders, names in os.walk(source):
+        # What another push is about to bring may never come to be.
+        folders[:] = [name for name in folders if not name.startswith("tmp_")]
         here = target / Path(folder).relative_to(source)
         here.mkdir(exist_ok=True)
         for name in names:

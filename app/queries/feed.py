@@ -20,7 +20,7 @@ READ = """
     where    numbers.seq > $1 and numbers.seq <= $2
     and      ($3 or case
                  when events.project_id is null then $4 <> '' and events.data ->> 'username' = $4
-                 when projects.project_id is null then false
+                 when projects.project_id is null then $4 <> '' and events.actor = $4
                  when projects.owner = $4 then true
                  when projects.private and not (projects.access -> 'user' ? $4 or projects.access -> 'group' ?| $9)
                      then false

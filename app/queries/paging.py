@@ -7,6 +7,8 @@ from sqlalchemy import Select
 
 from app.database import Database, Row
 
+FARTHEST = 2**62  # what PostgreSQL can skip; there is nothing there
+
 
 @dataclass(frozen=True)
 class Page:
@@ -17,7 +19,7 @@ class Page:
 
     @property
     def offset(self) -> int:
-        return (self.number - 1) * self.size
+        return min((self.number - 1) * self.size, FARTHEST)
 
 
 @dataclass(frozen=True)

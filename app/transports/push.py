@@ -6,31 +6,71 @@ lease has run out belongs to a process that died in between; anybody then looks 
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Set
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from app.core import commands
+from app.core import commands, paths
 from app.core.access import Actor
-from app.core.refs import RecordRefs
+from app.core.refs import Move, RecordRefs
 from app.database import TROUBLE, Database
-from app.errors import NotFound
+from app.errors import Conflict, NotFound, Refused
 from app.git import store
 from app.logs import log
+from app.queries import refs
+from app.queries.refs import ZEROS
 
+TRIES = 50
 LOOK = 5.0  # seconds between looks for pushes that nobody finished
 
 
-async def record_refs(db: Database, root: Path, project_id: int, actor: Actor, request: str = "") -> int:
-    """Bring the log up to the refs on disk; how many had moved. Two at once end in agreement: each looks again."""
+async def record_refs(
+    db: Database,
+    root: Path,
+    project_id: int,
+    actor: Actor,
+    *,
+    request: str = "",
+    only: frozenset[str] | None = None,
+) -> int:
+    """Bring the log up to the refs on disk, or to those of them that `only` names; how many had moved.
+
+    The log is asked before the disk is: a ref that somebody records in between has another version then, the whole is
+    refused, and both are looked at again. So nothing is told that did not happen.
+    """
     moved = 0
-    while True:
-        found = await asyncio.to_thread(store.refs, store.directory(root, project_id))
-        wish = RecordRefs(project_id=project_id, found=[list(ref) for ref in found])
-        outcome = await commands.execute(db, actor, wish, command_id=uuid.uuid4(), request=request)
-        if not outcome.recorded:
+    for _ in range(TRIES):
+        known = await refs.known(db, project_id)
+        there = {
+            ref: (target, commit)
+            for ref, target, commit in await asyncio.to_thread(store.refs, store.directory(root, project_id))
+        }
+        names = known.keys() | there.keys()
+        moves = differing(known, there, names if only is None else names & only)
+        if not moves:
             return moved
-        moved += len(outcome.recorded)
+        wish = RecordRefs(project_id=project_id, moves=moves)
+        with suppress(Conflict):
+            outcome = await commands.execute(db, actor, wish, command_id=uuid.uuid4(), request=request)
+            moved += len(outcome.recorded)
+    raise Conflict("refs", "The refs never stood still.")
+
+
+def differing(
+    known: Mapping[str, tuple[str, int]], there: Mapping[str, tuple[str, str]], names: Set[str]
+) -> list[Move]:
+    """What has to be told of these refs so that the log says what the disk does."""
+    moves = []
+    for ref in sorted(names):
+        old, version = known.get(ref, (ZEROS, 0))
+        new, commit = there.get(ref, (ZEROS, ZEROS))
+        if old == new:
+            continue
+        if paths.storable_ref(ref.encode(errors="surrogateescape")):
+            moves.append(Move(ref, old, new, commit, version + 1))
+        else:
+            log.warning("unstorable ref", length=len(ref))
+    return moves
 
 
 @asynccontextmanager
@@ -71,8 +111,12 @@ async def finish_abandoned(db: Database, root: Path) -> int:
     for row in rows:
         try:
             await _finish(db, root, row["push_id"], row["project_id"], Actor(row["actor"]))
-        except TROUBLE as trouble:  # its row stays, and the others have their turn
+        except (*TROUBLE, *store.BROKEN, Refused) as trouble:
+            # One damaged repository keeps nobody else from their turn.
             log.warning("reconcile", project=row["project_id"], trouble=type(trouble).__name__)
+            await db.execute(
+                "update open_pushes set lease_until = now() + interval '1 minute' where push_id = $1", row["push_id"]
+            )
     return len(rows)
 
 

@@ -19,6 +19,7 @@ from app.git import store
 from app.git.process import serve
 from app.logs import log
 from app.queries import projects
+from app.transports.pktline import Commands, Unreadable, read_commands
 from app.transports.push import open_push, record_refs
 from app.web import DATABASE, DIALECT, REQUEST_ID, SETTINGS, TAIL, Handler, Routes
 
@@ -141,11 +142,14 @@ async def exchange(request: web.Request) -> web.StreamResponse:
         if service != WRITING:
             return await _fetch(request, project, headers)
         db = request.config_dict[DATABASE]
-        wishes = await _wishes(request)
+        commands = await _commands(request)
         async with open_push(db, project["project_id"], actor, settings.lease):
-            said = await _push(request, project, wishes)
-            # The client hears of success only when the log knows of it.
-            await record_refs(db, settings.repositories, project["project_id"], actor, request[REQUEST_ID])
+            said = await _push(request, project, commands.sent)
+            # The client hears of success only when the log knows of it. Other refs are for those who move them to tell.
+            named = frozenset(ref.decode(errors="surrogateescape") for ref in commands.refs)
+            await record_refs(
+                db, settings.repositories, project["project_id"], actor, request=request[REQUEST_ID], only=named
+            )
         request.config_dict[TAIL].ring()
         return web.Response(body=said, headers=headers)
 
@@ -166,38 +170,29 @@ async def _fetch(request: web.Request, project: Mapping[str, Any], headers: Mapp
     return response
 
 
-async def _push(request: web.Request, project: Mapping[str, Any], wishes: bytes) -> bytes:
+async def _commands(request: web.Request) -> Commands:
+    """What the push wants. Nothing has been done when it is refused."""
+    try:
+        commands = await read_commands(request.content)
+    except Unreadable as no:
+        raise Turned(plain(400, str(no))) from None
+    if not all(paths.storable_ref(ref) for ref in commands.refs):
+        raise Turned(plain(422, "The name of a ref is too long."))
+    return commands
+
+
+async def _push(request: web.Request, project: Mapping[str, Any], commands: bytes) -> bytes:
     """receive-pack's whole answer, which is short: progress and a line per ref."""
     settings = request.config_dict[SETTINGS]
     place = store.directory(settings.repositories, project["project_id"])
     config = {"receive.maxInputSize": str(settings.max_push_bytes), "receive.hideRefs": "refs/pull"}
     async with serve("receive-pack", place, advertise=False, protocol=protocol(request), config=config) as git:
         assert git.stdout is not None and git.stderr is not None  # noqa: S101, PT018
-        feeding = asyncio.create_task(_feed(request, git, wishes))
+        feeding = asyncio.create_task(_feed(request, git, commands))
         said, _, _ = await asyncio.gather(git.stdout.read(), _drain(git.stderr), feeding)
         if await git.wait():
             log.warning("receive-pack ended badly", code=git.returncode)
         return said
-
-
-async def _wishes(request: web.Request) -> bytes:
-    """What a push begins with: a line for each ref, `old new name`. Nothing has been done when one is refused."""
-    read = bytearray()
-    limit = request.config_dict[SETTINGS].max_push_bytes
-    while len(read) <= limit:
-        try:
-            length = await request.content.readexactly(4)
-            read += length
-            if length == b"0000":
-                return bytes(read)
-            line = await request.content.readexactly(int(length, 16) - 4)  # a negative number reads nothing
-        except (ValueError, asyncio.IncompleteReadError):
-            raise Turned(plain(400, "This is not a push.")) from None
-        read += line
-        wish = line.partition(b"\0")[0].rstrip(b"\n").split(b" ", 2)
-        if len(wish) == 3 and not paths.storable_ref(wish[2]):
-            raise Turned(plain(422, "The name of a ref is too long."))
-    raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=len(read))
 
 
 async def _feed(request: web.Request, git: asyncio.subprocess.Process, begun: bytes = b"") -> None:

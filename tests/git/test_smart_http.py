@@ -2,12 +2,16 @@
 
 import asyncio
 import gzip
+import io
+import uuid
 from pathlib import Path
 
 import pytest
 
 from app.config import Settings
+from app.core import commands
 from app.core.access import Actor
+from app.core.sharing import GrantAccess
 from app.git import store
 from app.transports import push as pushing
 from tests.conftest import Client, Forge, commit, git
@@ -33,6 +37,55 @@ async def test_a_push_is_in_the_log_when_git_says_so(forge: Forge, nethack: Clie
     assert (await nethack.pagure("/nethack/git/branches"))[1]["branches"] == ["main"]
     await git("push", "-q", "origin", "HEAD:topic", cwd=work)
     assert (await nethack.pagure("/nethack/git/branches"))[1]["branches"] == ["main", "topic"]
+
+
+async def test_pushes_at_once_tell_only_what_happened_and_who_did_it(
+    forge: Forge, nethack: Client, tmp_path: Path
+) -> None:
+    bob = await forge.user("bob")
+    nethack_id = (await nethack.pagure("/nethack"))[1]["id"]
+    grant = GrantAccess(project_id=nethack_id, party="user", name="bob", level="commit")
+    await commands.execute(forge.db, Actor("alice"), grant, command_id=uuid.uuid4())
+
+    async def pushes(client: Client) -> None:
+        work = tmp_path / client.name
+        await git("clone", "-q", client.git_url("nethack"), str(work))
+        for n in range(5):
+            await git("push", "-q", "origin", f"HEAD:refs/heads/{client.name}-{n}", cwd=work)
+
+    await asyncio.gather(*(pushes(client) for client in (nethack, bob)))
+    rows = await forge.db.fetch("select actor, data from events where type = 'ref.updated'")
+    told = sorted((row["actor"], row["data"]["ref"]) for row in rows)
+    assert told == sorted((name, f"refs/heads/{name}-{n}") for name in ("alice", "bob") for n in range(5))
+
+
+async def test_a_signed_push_is_refused_before_git_sees_it(forge: Forge, nethack: Client) -> None:
+    def line(text: bytes) -> bytes:
+        return b"%04x%s" % (len(text) + 4, text)
+
+    zeros, name = b"0" * 40, b"refs/heads/" + b"x" * 2000
+    certificate = line(b"push-cert\0 report-status") + line(zeros + b" " + zeros + b" " + name) + b"0000"
+    headers = {"Content-Type": "application/x-git-receive-pack-request"}
+    url = nethack.git_url("nethack") + "/git-receive-pack"
+    for body in (certificate, b"0004" * 100, b"fff0", line(b"x" * 60000) * 100):
+        async with forge.session.post(url, data=io.BytesIO(body), headers=headers) as answer:
+            assert answer.status == 400
+    assert await forge.db.fetchval("select count(*) from open_pushes") == 0
+
+
+async def test_a_damaged_repository_holds_up_nobody_elses_pushes(
+    forge: Forge, nethack: Client, settings: Settings
+) -> None:
+    await nethack.post("/new", name="damaged", description="d")
+    ids = [(await nethack.pagure(f"/{name}"))[1]["id"] for name in ("damaged", "nethack")]
+    (store.directory(settings.repositories, ids[0]) / "config").write_text("garbage")
+    for project_id in ids:
+        await forge.db.execute(
+            "insert into open_pushes values (gen_random_uuid(), $1, 'alice', now() - interval '1 second')", project_id
+        )
+    await pushing.finish_abandoned(forge.db, settings.repositories)
+    left = await forge.db.fetch("select project_id, lease_until > now() as later from open_pushes")
+    assert [tuple(row) for row in left] == [(ids[0], True)]
 
 
 async def test_strangers_may_clone_and_not_push(forge: Forge, nethack: Client, tmp_path: Path) -> None:
@@ -92,7 +145,7 @@ async def test_a_repository_with_many_refs_is_fetched_with_a_compressed_request(
         "Git-Protocol": "version=2",
     }  # fmt: skip
     url = f"{forge.url}/nethack.git/git-upload-pack"
-    async with forge.session.post(url, data=body, headers=headers) as answer:
+    async with forge.session.post(url, data=io.BytesIO(body), headers=headers) as answer:
         assert (answer.status, (await answer.read()).count(b"refs/heads/")) == (200, 61)
 
 

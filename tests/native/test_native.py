@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from app import feed
 from tests.conftest import Client, Forge
 
 
@@ -103,6 +104,68 @@ async def test_a_private_projects_task_is_hidden(forge: Forge, alice: Client) ->
 async def test_bad_parameters_are_named(forge: Forge, query: str) -> None:
     status, problem = await forge.nobody.get(f"/v1/events?{query}")
     assert (status, problem["errors"][0]["pointer"][0]) == (422, "?")
+
+
+async def test_a_token_bound_to_a_project_reads_nothing_hidden_beyond_it(forge: Forge, alice: Client) -> None:
+    for name in ("one", "two"):
+        await alice.post("/new", name=name, description="d", private="1")
+    _, queued = await alice.post("/new", name="three", description="d", wait="0")
+    _, issued = await alice.json("POST", "/v1/users/alice/tokens", {"description": "d", "project": "alice/one"})
+    bound = Client(forge, issued["token"], "alice")
+    await forge.numbered()
+    assert [(await bound.pagure(f"/alice/{name}"))[0] for name in ("one", "two")] == [200, 404]
+    assert (await bound.pagure("/alice/two/git/branches"))[0] == 404
+    assert (await bound.pagure("/three/git/urls"))[0] == 200
+    assert (await bound.get(f"/v1/tasks/{queued['taskid']}"))[0] == 200  # as anybody may
+    one = (await alice.pagure("/alice/one"))[1]["id"]
+    events = (await bound.get("/v1/events"))[1]["events"]
+    assert {event["project"]["id"] for event in events} == {one}
+    assert (await bound.get("/v1/events?project=alice/two"))[0] == 404
+
+
+async def test_a_revoked_token_hears_nothing_more(forge: Forge, alice: Client) -> None:
+    _, issued = await alice.json("POST", "/v1/users/alice/tokens", {"description": "d"})
+    revoked = Client(forge, issued["token"], "alice")
+    await forge.numbered()
+    head = (await alice.get("/v1/events"))[1]["head"]
+    waiting = asyncio.create_task(revoked.get(f"/v1/events?after={head}&wait=20&types=project.created"))
+    await asyncio.sleep(0.2)
+    assert (await alice.request("DELETE", f"/v1/tokens/{issued['id']}"))[0] == 204
+    await alice.post("/new", name="secret", description="d", private="1")
+    assert (await waiting)[0] == 401
+
+
+async def test_the_number_of_a_task_never_goes_back(forge: Forge, alice: Client) -> None:
+    _, queued = await alice.post("/new", name="nethack", description="d", wait="0")
+    seen = []
+    while True:
+        _, task = await alice.get(f"/v1/tasks/{queued['taskid']}")
+        seen.append(task["seq"])
+        if task["status"] == "succeeded":
+            break
+    await forge.numbered()
+    seen.append((await alice.get(f"/v1/tasks/{queued['taskid']}"))[1]["seq"])
+    assert seen == sorted(seen)
+    assert seen[0] > 0
+
+
+async def test_a_page_of_the_feed_looks_only_so_far(
+    forge: Forge, alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "SPAN", 2)
+    for name in ("one", "two", "three"):
+        await alice.post("/new", name=name, description="d")
+    await forge.numbered()
+    after, found = 0, 0
+    while True:
+        _, page = await alice.get(f"/v1/events?types=repository.created&after={after}")
+        found += len(page["events"])
+        if page["next"] == after:
+            break
+        after = page["next"]
+    assert (found, after) == (3, page["head"])
+    waited = (await alice.get("/v1/events?types=repository.created&wait=5"))[1]
+    assert len(waited["events"]) == 1
 
 
 async def test_what_the_client_has_still_is_not_sent_again(forge: Forge, alice: Client) -> None:

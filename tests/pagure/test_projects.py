@@ -141,6 +141,7 @@ async def test_projects_are_listed_page_by_page(alice: Client) -> None:
     last = (await alice.get(first["pagination"]["next"]))[1]
     assert last["projects"] == [{"name": "delta", "namespace": None, "description": "d", "fullname": "delta"}]
     assert (last["pagination"]["next"], last["pagination"]["prev"]) == (None, f"{base}&page=1")
+    assert (await alice.pagure("/projects?page=9999999999999999999999"))[1]["projects"] == []
     beyond = (await alice.pagure("/projects?page=99999"))[1]
     assert (beyond["projects"], beyond["pagination"]["prev"].endswith("page=99998")) == ([], True)
 
@@ -178,7 +179,7 @@ async def test_every_filter_narrows_the_listing(forge: Forge, alice: Client, que
     ("query", "code"),
     [
         ("page=0", "EINVALIDREQ"), ("page=x", "EINVALIDREQ"), ("page=-1", "EINVALIDREQ"),
-        ("page=9999999999999999999999", "EINVALIDREQ"), ("per_page=x", "EINVALIDREQ"),
+        ("per_page=x", "EINVALIDREQ"),
         ("per_page=0", "EINVALIDPERPAGEVALUE"), ("per_page=101", "EINVALIDPERPAGEVALUE"),
         ("owner=a&username=b", "EINVALIDREQ"), ("pattern=%00", "EINVALIDREQ"),
     ],

@@ -11,6 +11,7 @@ from app.dialects.native import read
 from app.dialects.native.problems import identified
 from app.queries import projects
 from app.queries.feed import FeedFilter, head
+from app.tail import Tail
 from app.web import DATABASE, TAIL, Routes, reply
 
 routes = Routes()
@@ -35,6 +36,13 @@ async def list_events(request: web.Request) -> web.Response:
     while True:
         found = await feed.page(db, actor, looked, limit, wanted)
         looked = found.next
-        if found.rows or not await tail.past(looked, deadline - time.monotonic()):
+        if found.rows or not await _more(tail, found, deadline):
             break
+        actor = await identified(request)  # the token may have been revoked meanwhile
     return reply({"events": [feed.shown(row) for row in found.rows], "next": looked, "head": found.head})
+
+
+async def _more(tail: Tail, found: feed.FeedPage, deadline: float) -> bool:
+    """Wait for something to look at; False when the time is up first."""
+    left = deadline - time.monotonic()
+    return left > 0 if found.next < found.head else await tail.past(found.next, left)

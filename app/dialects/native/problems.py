@@ -9,7 +9,7 @@ from app.core import credentials
 from app.core.access import Actor
 from app.core.credentials import BadToken
 from app.database import unavailable
-from app.errors import Conflict, Disabled, Forbidden, Invalid, NotFound, Refused
+from app.errors import Conflict, Disabled, Forbidden, Invalid, NotFound, Refused, Unreadable
 from app.logs import log
 from app.web import DATABASE, DIALECT, REQUEST_ID, Handler, reply
 
@@ -17,6 +17,7 @@ KINDS: dict[type[Refused], tuple[int, str, str]] = {
     NotFound: (404, "not-found", "There is no such thing, or you may not see it."),
     Forbidden: (403, "forbidden", "You may not do that."),
     Invalid: (422, "invalid", "The request cannot be granted as it is written."),
+    Unreadable: (400, "bad-request", "The request could not be read."),
     Conflict: (409, "conflict", "The request clashes with what there is."),
     Disabled: (409, "disabled", "This has been switched off."),
 }

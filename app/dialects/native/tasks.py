@@ -40,7 +40,8 @@ def shown_task(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def may_see(actor: Actor, task: Mapping[str, Any]) -> bool:
-    if actor.admin or (actor.username and actor.username == task["actor"]):
+    bound_elsewhere = actor.token_project not in (None, task["project_id"])
+    if not bound_elsewhere and (actor.admin or (actor.username and actor.username == task["actor"])):
         return True
     return task["private"] is not None and may(actor, "read-project", task)
 
@@ -61,6 +62,9 @@ async def read_task(request: web.Request) -> web.Response:
         headers["Preference-Applied"] = f"wait={preferred}"
     if wait and task["status"] not in tasks.FINAL:
         task = await finished(request, task_id, wait, after=after)
+        # The token may have been revoked, or the project closed to them, while they waited.
+        if not may_see(await identified(request), task):
+            raise NotFound("task")
     if task["status"] not in tasks.FINAL:
         headers["Retry-After"] = "1"
     return reply(shown_task(task), headers=headers)

@@ -25,7 +25,6 @@ async def with_repository(request: web.Request) -> Row:
 @routes.project("GET", "/git/urls", "read-project")
 async def git_urls(request: web.Request) -> web.Response:
     actor, project = await named_project(request, auth.optional)
-    auth.bound(actor, project)
     settings = request.config_dict[SETTINGS]
     name = render.fullname(project)
     urls = {"git": f"{settings.url}/{name}.git"}

@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from app.database import unavailable
-from app.errors import Conflict, Disabled, Forbidden, Invalid, NotFound, Refused
+from app.errors import Conflict, Disabled, Forbidden, Invalid, NotFound, Refused, Unreadable
 from app.logs import log
 from app.web import DIALECT, SETTINGS, Handler, reply
 
@@ -130,6 +130,8 @@ def in_pagures_words(refused: Refused) -> Said:
     match refused:
         case NotFound():
             return Said(404, "ENOCODE", message="Not found")
+        case Unreadable():
+            return invalid()
         case Forbidden():
             return Said(401, "ENOTHIGHENOUGH")
         case Invalid():

@@ -1,37 +1,26 @@
 """How Pagure reads input: query, values, form and data; its booleans, pages and word lists."""
 
 import re
-import zlib
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 import orjson
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from app.core.addresses import URL
 from app.dialects.pagure.errors import Said, invalid
 from app.queries.paging import Page
+from app.web import UNREADABLE
 
 REQUIRED = "This field is required."
 NOT_A_CHOICE = "Not a valid choice"
 INVALID = "Invalid input."
-LARGEST_PAGE = 2**53
 MOST_FIELDS = 1000
 TRUE_FLAGS = ("1", "true", "t", "y")
 FALSE_FIELDS = ("", "0", "false", "False")
 DECLINED = ("", "0", "false", "f", "n", "no")
+FARTHEST = 10**18  # a page beyond it is as empty, and JSON's integers end soon after
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-# What reading a body raises when the body is wrong: its bytes, its charset, its parts or their headers.
-UNREADABLE = (
-    ValueError,
-    LookupError,
-    AssertionError,
-    RuntimeError,
-    HttpProcessingError,
-    zlib.error,
-    web.RequestPayloadError,
-)
 
 
 @dataclass
@@ -157,7 +146,7 @@ class Query:
     def page(self) -> Page:
         number = self._integer("page", 1)
         size = self._integer("per_page", 20)
-        if not 1 <= number <= LARGEST_PAGE:
+        if number < 1:
             raise invalid()
         if not 1 <= size <= 100:
             raise Said(400, "EINVALIDPERPAGEVALUE")
@@ -167,6 +156,6 @@ class Query:
         value = (self.values.get(name) or "").strip()
         if not value:
             return default
-        if not re.fullmatch(r"[+-]?[0-9]{1,18}", value):
+        if not re.fullmatch(r"[+-]?[0-9]{1,100}", value):
             raise invalid()
-        return int(value)
+        return min(int(value), FARTHEST)

@@ -165,7 +165,7 @@ async def view_comment(request: web.Request) -> web.Response:
     found = await issues.comment(request.config_dict[DATABASE], project["project_id"], issue["number"], key)
     shown = render.comment(render.base(request), found)
     shown["avatar_url"] = render.avatar(found["email"], 16)
-    shown["comment_date"] = found["created_at"].strftime("%Y-%m-%d %H:%M:%S")
+    shown["comment_date"] = found["created_at"].strftime("%Y-%m-%d %H:%M")
     return reply(shown)
 
 

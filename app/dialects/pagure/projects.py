@@ -22,7 +22,6 @@ routes = PagureRoutes()
 
 FRAGMENTS = web.AppKey("fragments", Fragments)
 
-NAME = re.compile(r"[a-z0-9_\[\]\\^`][a-z0-9\-_.+]*\Z", re.IGNORECASE)
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
 LONGEST_EMAIL = 254
 NAMESPACE_REFUSED = (
@@ -40,7 +39,7 @@ async def new_project(request: web.Request) -> web.Response:
         raise Said(404, "ENEWPROJECTDISABLED")
     form = await forms.form(request)
     name = form.required("name")
-    if name and not (NAME.match(name) and paths.well_formed(name)):
+    if name and not paths.well_formed(name):
         form.complain("name", forms.INVALID)
     description = form.required("description")
     url, namespace = form.url("url"), form.optional("namespace")
@@ -51,8 +50,9 @@ async def new_project(request: web.Request) -> web.Response:
         form.complain("avatar_email", "avatar_email must be an email")
     if namespace and namespace not in settings.pagure_namespaces and not (private and namespace == actor.username):
         form.complain("namespace", forms.NOT_A_CHOICE)
+    mirrored = form.url("mirrored_from")
     form.check()
-    if form.optional("mirrored_from"):
+    if mirrored:
         raise Said(400, "EMIRRORINGDISABLED")
     if private:
         namespace = actor.username

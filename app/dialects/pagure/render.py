@@ -185,7 +185,8 @@ def avatar(email: str | None, size: int) -> str | None:
 def pagination(request: web.Request, found: Listing) -> dict[str, Any]:
     """Links to the neighbouring pages, with the query arguments of this one."""
     page, pages = found.page, found.pages
-    origin = URL(f"{base(request)}{request.rel_url.raw_path}", encoded=True)
+    public = request.config_dict[SETTINGS].public_url
+    origin = URL(f"{public or f'{request.scheme}://{request.host}'}{request.rel_url.raw_path}", encoded=True)
     kept = [
         (name, value)
         for name, value in request.query.items()
