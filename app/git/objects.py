@@ -75,10 +75,11 @@ def _chained_tags(repository: pygit2.Repository, tips: list[str]) -> set[str]:
     """The tags that tags point to."""
     found = set()
     for tip in tips:
-        thing = repository[tip]
-        while isinstance(thing, pygit2.Tag):
-            found.add(str(thing.id))
-            thing = repository[thing.target]
+        while kind(repository, tip) == pygit2.enums.ObjectType.TAG:
+            found.add(tip)
+            tag = repository[tip]
+            assert isinstance(tag, pygit2.Tag)  # noqa: S101 - for the type checker
+            tip = str(tag.target)
     return found
 
 
