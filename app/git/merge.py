@@ -79,7 +79,7 @@ def _compare(repository: pygit2.Repository, ours: str | None, theirs: str) -> tu
         return Status.NO_CHANGE, ()
     if str(base) == ours:
         return Status.FFORWARD, ()
-    clashes = _clashes(repository.merge_commits(pygit2.Oid(hex=ours), pygit2.Oid(hex=theirs)))
+    clashes = clashing(repository.merge_commits(pygit2.Oid(hex=ours), pygit2.Oid(hex=theirs)))
     return (Status.CONFLICTS if clashes else Status.MERGE), clashes
 
 
@@ -115,14 +115,14 @@ def _merge_commit(place: Path, ours: str, theirs: str, message: str, signer: Sig
     repository = opened(place)
     left, right = pygit2.Oid(hex=ours), pygit2.Oid(hex=theirs)
     index = repository.merge_commits(left, right)
-    if clashes := _clashes(index):
+    if clashes := clashing(index):
         raise Conflict(ours, clashes)
     tree = index.write_tree(repository)
     who = signer.signature
     return str(repository.create_commit(None, who, who, message.encode("utf-8", "replace"), tree, [left, right]))
 
 
-def _clashes(index: pygit2.Index) -> tuple[str, ...]:
+def clashing(index: pygit2.Index) -> tuple[str, ...]:
     """The paths that both sides have changed, each in its own way."""
     sides = islice(index.conflicts or (), PATHS_LIMIT)
     paths = {entry.path: None for three in sides for entry in three if entry is not None}

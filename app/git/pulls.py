@@ -11,7 +11,7 @@ from app.git.process import run
 FETCH_DEADLINE = 600.0
 # The other end of a fetch on the same disk. Only this one call may use the protocol, and the other end has
 # another owner where a forge's files were restored by somebody else.
-LOCAL = {"protocol.file.allow": "always", "fetch.fsckObjects": "true"}
+LOCAL = {"protocol.file.allow": "always"}
 OTHER_END = "git -c 'safe.directory=*' -c transfer.hideRefs=refs/internal upload-pack"
 
 

@@ -1,0 +1,102 @@
+"""Putting a branch's commits on top of another's, without a work tree."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pygit2
+
+from app.git import commits, merge, pulls, refs
+from app.git.errors import Conflict, NoCommit, TooLarge
+from app.git.merge import Signer
+from app.git.objects import EMPTY_TREE, opened
+from app.git.process import records, stream
+
+COMMITS_LIMIT = 5_000  # that one rebase makes anew
+
+
+@dataclass(frozen=True)
+class Rebased:
+    """Where the branch led and leads now, the same if there was nothing to do, and the commit it stands on."""
+
+    old: str
+    new: str
+    onto: str
+
+
+def rebase(source: Path, branch: str, target: Path, onto: str, committer: Signer) -> Rebased:
+    """Put the commits of `branch` in `source` on top of the branch `onto` of `target`, and move the branch there.
+
+    Authors, their times and the messages stay; the committer is the caller. Merge commits are left out, as are commits
+    whose changes are in the target already; commits that need no change keep their ids. A commit that changed nothing
+    from the start is kept. All this is what `git rebase` does.
+
+    Raises NoBranch for either branch, Conflict with the commit and its paths, TooLarge above COMMITS_LIMIT commits, and
+    LostRace if the branch moves meanwhile or the other is rewritten. Then nothing has changed.
+    Source: pull-request contract 5.3.
+    """
+    old = refs.branch_head(source, branch)
+    base = refs.branch_head(target, onto) if source == target else pulls.fetch(source, target, onto)
+    new = replay(source, old, base, committer)
+    if new != old:
+        refs.move(source, refs.branch(branch), new, old)
+    return Rebased(old, new, base)
+
+
+def replay(place: Path, head: str, base: str, committer: Signer) -> str:
+    """The commits that lead to `head` and not to `base`, made anew on top of `base`; the last of them. Moves no ref."""
+    repository = opened(place)
+    tip = _commit(repository, base)
+    for commit_id in _picks(place, head, base):
+        pick = _commit(repository, commit_id)
+        if pick.parent_ids == [tip.id]:
+            tip = pick
+            continue
+        tree = _picked(repository, tip, pick)
+        if tree == tip.tree_id and _changes(pick):
+            continue
+        tip = _commit(repository, _again(repository, pick, tip, tree, committer))
+    return str(tip.id)
+
+
+def _picks(place: Path, head: str, base: str) -> list[str]:
+    """What is to be made anew, oldest first. Git finds the commits whose patches the other side has."""
+    for one in (head, base):
+        commits.read(opened(place), one)
+    how = ["--topo-order", "--no-merges", "--right-only", "--cherry-pick", f"--max-count={COMMITS_LIMIT + 1}"]
+    found = [line.decode() for line in records(stream(place, "rev-list", *how, f"{base}...{head}", "--"))]
+    if len(found) > COMMITS_LIMIT:
+        raise TooLarge(head)
+    return found[::-1]
+
+
+def _picked(repository: pygit2.Repository, tip: pygit2.Commit, pick: pygit2.Commit) -> pygit2.Oid:
+    """The tree at `tip` with what `pick` changes."""
+    before = pick.parents[0].tree_id if pick.parent_ids else _empty_tree(repository)
+    index = repository.merge_trees(before, tip.tree_id, pick.tree_id)
+    if clashes := merge.clashing(index):
+        raise Conflict(str(pick.id), clashes)
+    return index.write_tree(repository)
+
+
+def _changes(pick: pygit2.Commit) -> bool:
+    before = str(pick.parents[0].tree_id) if pick.parent_ids else EMPTY_TREE
+    return str(pick.tree_id) != before
+
+
+def _again(
+    repository: pygit2.Repository, pick: pygit2.Commit, tip: pygit2.Commit, tree: pygit2.Oid, committer: Signer
+) -> str:
+    encoding = [pick.message_encoding] if pick.message_encoding else []
+    who = committer.signature
+    return str(repository.create_commit(None, pick.author, who, pick.raw_message, tree, [tip.id], *encoding))
+
+
+def _empty_tree(repository: pygit2.Repository) -> pygit2.Oid:
+    return repository.TreeBuilder().write()
+
+
+def _commit(repository: pygit2.Repository, commit_id: str) -> pygit2.Commit:
+    commit = repository.get(commit_id)
+    if not isinstance(commit, pygit2.Commit):
+        raise NoCommit(commit_id)
+    return commit
