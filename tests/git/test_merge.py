@@ -4,6 +4,7 @@ import random
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -229,12 +230,27 @@ async def test_the_mirror_follows_the_branch_also_when_that_is_rewritten(tmp_pat
     await git("push", "-qf", str(fork), "HEAD:topic", cwd=work)
     new = pulls.mirror(place, 3, fork, "topic")
     assert new != head
-    assert await said(place, "rev-parse", "refs/pull/3/head", "HEAD") != []
     assert refs.target(place, refs.pull(3)) == new == (await said(work, "rev-parse", "HEAD"))[0]
     # A branch that is gone leaves what the target keeps; a pull-request within one repository needs no fetch.
     await git("update-ref", "-d", "refs/heads/topic", cwd=fork)
     assert pulls.source_head(place, 3, fork, "topic") == new
     assert pulls.mirror(place, 4, place, "main") == refs.branch_head(place, "main")
+
+
+async def test_a_slow_mirror_does_not_set_a_newer_one_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, fork, work, _ = await forked(tmp_path)
+    newer = await commit(work, "newer")
+    fetch = pulls.fetch
+
+    def slowly(*arguments: Any) -> str:
+        head = fetch(*arguments)
+        monkeypatch.setattr(pulls, "fetch", fetch)
+        subprocess.run(["git", "push", "-q", str(fork), "HEAD:topic"], cwd=work, check=True)
+        assert pulls.mirror(*arguments[:1], 1, *arguments[1:]) == newer
+        return head
+
+    monkeypatch.setattr(pulls, "fetch", slowly)
+    assert pulls.mirror(place, 1, fork, "topic") == newer == refs.target(place, refs.pull(1))
 
 
 async def test_a_source_without_branch_or_commits_is_told_apart(tmp_path: Path) -> None:

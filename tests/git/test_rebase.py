@@ -66,6 +66,17 @@ async def test_a_branch_without_commits_of_its_own_goes_where_the_other_is(tmp_p
     assert await said(fork, "log", "--format=%s", f"{done.onto}..topic") == ["Empty"]
 
 
+async def test_a_commit_that_was_taken_over_and_worked_on_since_does_not_clash(tmp_path: Path) -> None:
+    place, fork, work, head, _ = await diverged(tmp_path)
+    await git("checkout", "-q", "main", cwd=work)
+    await git("cherry-pick", head, cwd=work)
+    onto = await commit(work, "theirs", "ours by now")
+    await git("push", "-q", "origin", "main", cwd=work)
+    done = rebase.rebase(fork, "topic", place, "main", BOB)
+    assert done.onto == onto
+    assert await said(fork, "show", "topic:theirs") == ["ours", "by", "now"]
+
+
 async def test_a_conflict_names_commit_and_files_and_moves_nothing(tmp_path: Path) -> None:
     place, fork, work, _, _ = await diverged(tmp_path)
     clash = await commit(work, "ours", "not the same")
