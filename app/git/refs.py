@@ -7,14 +7,12 @@ import pygit2
 
 from app.git import commits
 from app.git.errors import AlreadyThere, BadName, GitFailed, LostRace, NoBranch
-from app.git.objects import NOWHERE, VISIBLE, opened, reachable
+from app.git.objects import NOWHERE, VISIBLE, opened
 from app.git.process import run
 from app.git.text import plain, shown
 
 HEADS, TAGS, PULLS = VISIBLE
 PATIENT = {"core.filesRefLockTimeout": "2000"}  # milliseconds that another writer may hold the ref's lock
-
-__all__ = ["reachable"]  # asked for with the refs, found with the objects
 
 
 def branch(name: str) -> str:
