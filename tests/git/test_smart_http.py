@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import io
+import shutil
 import uuid
 from pathlib import Path
 
@@ -78,7 +79,7 @@ async def test_a_damaged_repository_holds_up_nobody_elses_pushes(
 ) -> None:
     await nethack.post("/new", name="damaged", description="d")
     ids = [(await nethack.pagure(f"/{name}"))[1]["id"] for name in ("damaged", "nethack")]
-    (store.directory(settings.repositories, ids[0]) / "config").write_text("garbage")
+    shutil.rmtree(store.directory(settings.repositories, ids[0]) / "objects")
     for project_id in ids:
         await forge.db.execute(
             "insert into open_pushes values (gen_random_uuid(), $1, 'alice', now() - interval '1 second')", project_id
