@@ -4,14 +4,16 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 
+import asyncpg
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app.config import Settings
 from app.database import TROUBLE, Database, database
 from app.git import store
-from app.health import SCHEMA
+from app.health import BEHIND, SCHEMA
 from app.queries import projects, refs
+from events.log import oldest_unnumbered
 
 
 async def examine(settings: Settings, say: Callable[[str], None]) -> bool:
@@ -22,8 +24,12 @@ async def examine(settings: Settings, say: Callable[[str], None]) -> bool:
         nonlocal well
         try:
             trouble = await check()
+        except asyncpg.UndefinedTableError:
+            trouble = "has no schema, or an old one. Run polyforge migrate."
         except (*TROUBLE, RedisError) as error:
             trouble = f"does not answer ({type(error).__name__}). Is it running, and is its URL right?"
+        except SystemExit as missing:
+            trouble = str(missing)
         well = well and trouble is None
         say(f"{name:10} {trouble or 'ok'}")
 
@@ -46,6 +52,8 @@ async def examine(settings: Settings, say: Callable[[str], None]) -> bool:
             return await check(db)
 
     await look("database", lambda: with_database(_schema))
+    await look("relay", lambda: with_database(_relay))
+    await look("work", lambda: with_database(_work))
     await look("log=disk", lambda: with_database(lambda db: _agreement(db, settings)))
     return well
 
@@ -57,6 +65,31 @@ async def _schema(db: Database) -> str | None:
     return None if found == SCHEMA else f"has schema {found}, this program wants {SCHEMA}. Run polyforge migrate."
 
 
+async def _relay(db: Database) -> str | None:
+    if not await db.fetchval("select until > now() from leases where name = 'relay'"):
+        return "No relay leads. Run polyforge relay."
+    async with db.acquire() as connection:
+        behind = await oldest_unnumbered(connection)
+    if behind < BEHIND:
+        return None
+    return f"The oldest event has waited for its number for {behind:.0f} s. Look for a transaction that does not end."
+
+
+async def _work(db: Database) -> str | None:
+    row = await db.fetchrow(
+        """
+        select (select count(*) from work where done_at is null and due_at < now() - interval '1 minute') as late,
+               (select count(*) from open_pushes where lease_until < now() - interval '1 minute') as pushes
+        """
+    )
+    assert row is not None  # noqa: S101 - a select without a from has one row
+    if not row["late"] and not row["pushes"]:
+        return None
+    return (
+        f"{row['late']} pieces of work and {row['pushes']} pushes wait for more than a minute. Does polyforge work run?"
+    )
+
+
 async def _agreement(db: Database, settings: Settings) -> str | None:
     """Whether the refs in the log are the refs on disk."""
     differ = []
@@ -65,7 +98,13 @@ async def _agreement(db: Database, settings: Settings) -> str | None:
         known = {ref: target for ref, (target, _) in (await refs.known(db, project_id)).items() if target != refs.ZEROS}
         if not place.exists():
             differ.append(f"{project_id} (no directory)")
-        elif {ref: target for ref, target, _ in await asyncio.to_thread(store.refs, place)} != known:
+            continue
+        try:
+            there = {ref: target for ref, target, _ in await asyncio.to_thread(store.refs, place)}
+        except store.BROKEN as broken:
+            differ.append(f"{project_id} (unreadable: {type(broken).__name__})")
+            continue
+        if there != known:
             differ.append(str(project_id))
     if not differ:
         return None

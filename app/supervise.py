@@ -24,6 +24,7 @@ from app.logs import configure, log
 from app.metrics import SHARED, forget
 
 PATIENCE = 15.0  # seconds for a child to stop by itself
+PAUSE = 1.0  # seconds between two starts of a part
 JOIN = "services.json"
 LOCK = "up.lock"
 
@@ -49,6 +50,7 @@ class Up:
         self.wanted = ["serve"] * api_processes + ["relay"] + ["work"] * workers
         self.services: list[embedded.Service] = []
         self.lock: IO[str] | None = None
+        self.restart_at: dict[int, float] = {}  # a part that ends at once is not started again at once
         self.children: list[tuple[str, subprocess.Popen[bytes]]] = []
         self.stopping = False
 
@@ -120,6 +122,11 @@ class Up:
         data.mkdir(parents=True, exist_ok=True)
         found: dict[str, str] = {}
         if not self.settings.database_url:
+            if os.geteuid() == 0:
+                sys.stderr.write(
+                    f"As root, PostgreSQL runs as the system user {embedded.SYSTEM_USER}, which is made if needed "
+                    "and may enter the folders above its data.\n"
+                )
             self.services.append(embedded.postgres(data, ends_with_us=True))
             found["database_url"] = self.services[-1].url
         if not self.settings.redis_url:
@@ -183,10 +190,11 @@ class Up:
     def _watch(self) -> None:
         while not self.stopping:
             for n, (name, child) in enumerate(self.children):
-                if child.poll() is not None and not self.stopping:
+                if child.poll() is not None and not self.stopping and time.monotonic() > self.restart_at.get(n, 0):
                     log.warning("restarting", part=name, code=child.returncode)
                     forget(child.pid, str(self._metrics))
                     self.children[n] = (name, self._spawn(name))
+                    self.restart_at[n] = time.monotonic() + PAUSE
             for n, service in enumerate(self.services):
                 code = service.process.poll()
                 if code is not None and not self.stopping:
