@@ -28,6 +28,13 @@ def require_visible(actor: Actor, project: Mapping[str, Any], issue: Mapping[str
         raise Forbidden("read-issue")
 
 
+def require_editor(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, Any]) -> None:
+    """What an issue says is for those who may write, and for its author."""
+    require_visible(actor, project, issue)
+    if actor.anonymous or not (level(actor, project) >= Level.WRITE or actor.username == issue["author"]):
+        raise Forbidden("edit-issue")
+
+
 async def issue_to_write(
     deciding: Deciding, project_id: int, number: int
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -41,16 +48,16 @@ async def issue_to_write(
 
 
 async def updated(
-    deciding: Deciding, issue: Mapping[str, Any], changed: dict[str, Any], details: list[str], *, told: bool = True
+    deciding: Deciding, issue: Mapping[str, Any], changed: dict[str, Any], details: list[str], *, after: int = 0
 ) -> list[Next]:
-    """The change as an event, with the comment that tells of it."""
+    """The change as an event, `after` so many others of the same wish, with the comment that tells of it."""
     if not changed:
         return []
-    comment_id = await issues.next_comment_id(deciding.db) if told and details else None
+    comment_id = await issues.next_comment_id(deciding.db) if details else None
     event = IssueUpdated(
         project_id=issue["project_id"], number=issue["number"], changed=changed, details=details, comment_id=comment_id
     )
-    return [Next(event, issue["version"] + 1)]
+    return [Next(event, issue["version"] + 1 + after)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +140,7 @@ async def comment_on_issue(deciding: Deciding, wish: CommentOnIssue) -> list[Nex
 
 @dataclass(frozen=True, kw_only=True)
 class EditIssue(Command):
-    """Say it in other words: for its author and those who may write."""
+    """Say it in other words."""
 
     project_id: int
     number: int
@@ -144,11 +151,13 @@ class EditIssue(Command):
 @handles(EditIssue)
 async def edit_issue(deciding: Deciding, wish: EditIssue) -> list[Next]:
     project, issue = await issue_to_write(deciding, wish.project_id, wish.number)
-    if not (level(deciding.actor, project) >= Level.WRITE or deciding.actor.username == issue["author"]):
-        raise Forbidden("edit-issue")
+    require_editor(deciding.actor, project, issue)
+    for name in ("title", "content"):
+        if not getattr(wish, name).strip():
+            raise Invalid(name, "This field is required.")
     wanted = {"title": wish.title, "content": wish.content}
     changed = {name: value for name, value in wanted.items() if issue[name] != value}
-    return await updated(deciding, issue, changed, [], told=False)
+    return await updated(deciding, issue, changed, [])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,6 +64,25 @@ async def open_dependencies(db: Database, issue: Mapping[str, Any]) -> bool:
     return waits
 
 
+async def waits_for(db: Database, issue: Mapping[str, Any], number: int) -> bool:
+    """Whether the issue is this one, or waits for it, directly or through others."""
+    waits: bool = await db.fetchval(
+        """
+        with recursive awaited as (
+            select $2::int as number
+            union
+            select unnest(issues.depends)
+            from   issues join awaited on issues.project_id = $1 and issues.number = awaited.number
+        )
+        select exists (select 1 from awaited where number = $3)
+        """,
+        issue["project_id"],
+        issue["number"],
+        number,
+    )
+    return waits
+
+
 async def subscribed(db: Database, project_id: int, number: int, username: str) -> bool | None:
     """What somebody has said of the issue; None when nothing."""
     choice: bool | None = await db.fetchval(
