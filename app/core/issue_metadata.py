@@ -167,7 +167,7 @@ class AddDependency(Command):
 async def add_dependency(deciding: Deciding, wish: AddDependency) -> list[Next]:
     project, issue = await issue_to_write(deciding, wish.project_id, wish.number)
     require_triage(deciding.actor, project, issue)
-    awaited = await issues.find(deciding.db, wish.project_id, wish.depends_on, thread=False)
+    awaited = await issues.find(deciding.db, wish.project_id, wish.depends_on)
     require_visible(deciding.actor, project, awaited)
     if wish.depends_on in issue["depends"]:
         return []

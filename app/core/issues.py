@@ -42,7 +42,7 @@ async def issue_to_write(
     project = await deciding.project(project_id)
     require(deciding.actor, "read-issues", project)
     require_tracker(project, writing=True)
-    issue = await issues.find(deciding.db, project_id, number, thread=False)
+    issue = await issues.find(deciding.db, project_id, number)
     require_visible(deciding.actor, project, issue)
     return project, issue
 
