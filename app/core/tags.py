@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from app.core.access import require
 from app.core.commands import Command, Deciding, handles
-from app.errors import Conflict, NotFound
+from app.core.issues import LONGEST_TAG
+from app.errors import Conflict, Invalid, NotFound
 from app.queries import issues
 from events.issues import TagDefined, TagDeleted
 from events.record import Next
@@ -24,6 +25,8 @@ class DefineTag(Command):
 async def define_tag(deciding: Deciding, wish: DefineTag) -> list[Next]:
     project = await deciding.project(wish.project_id)
     require(deciding.actor, "manage-tags", project)
+    if len(wish.tag) > LONGEST_TAG:
+        raise Invalid("tag", f"Field cannot be longer than {LONGEST_TAG} characters.")
     if await issues.tag(deciding.db, wish.project_id, wish.tag):
         raise Conflict("tag", "This tag is there already.")
     event = TagDefined(project_id=wish.project_id, tag=wish.tag, color=wish.color, description=wish.description)
