@@ -24,6 +24,7 @@ from app.errors import Refused
 from app.logs import log
 from app.metrics import COMMANDS
 from app.queries import projects
+from events.event import Event
 from events.log import Conflict, Repeated
 from events.record import Next, Recorded, record
 
@@ -67,6 +68,7 @@ class Outcome:
 
     command_id: UUID
     recorded: list[Recorded]
+    events: list[Event]
 
     @property
     def row(self) -> dict[str, Any]:
@@ -134,22 +136,20 @@ async def _execute(
             deciding = Deciding(db, actor, seen if attempt == 0 else None)
             happened = await HANDLERS[type(command)](deciding, command)
             if not happened:
-                return Outcome(command_id, [])
+                return Outcome(command_id, [], [])
             try:
                 async with db.acquire() as connection:
-                    return Outcome(
-                        command_id,
-                        await record(
-                            connection,
-                            body,
-                            happened,
-                            command_id=command_id,
-                            actor=actor.username,
-                            request=request,
-                            revision=deciding.revision,
-                            anchored=not command.makes_project,
-                        ),
+                    recorded = await record(
+                        connection,
+                        body,
+                        happened,
+                        command_id=command_id,
+                        actor=actor.username,
+                        request=request,
+                        revision=deciding.revision,
+                        anchored=not command.makes_project,
                     )
+                return Outcome(command_id, recorded, [each.event for each in happened])
             except Conflict:
                 await asyncio.sleep(0.001 * min(attempt, 10))
             except Repeated:

@@ -22,14 +22,28 @@ THREAD = """
 """
 
 
-async def find(db: Database, project_id: int, key: int | str, *, thread: bool = True) -> Row:
-    """An issue of the project by number or uid, with its comments."""
+# The numbers of those that wait for it.
+BLOCKS = """
+    array(select   waiting.number
+          from     issues as waiting
+          where    waiting.project_id = issues.project_id and waiting.depends @> array[issues.number]
+          order by waiting.number) as blocks
+"""
+
+
+async def find(db: Database, project_id: int, key: int | str) -> Row:
+    """An issue of the project by number or uid: its row alone."""
+    return await _one(db, project_id, key, "issues.*")
+
+
+async def shown(db: Database, project_id: int, key: int | str, *, thread: bool = True) -> Row:
+    """An issue of the project by number or uid, with what waits for it and its comments."""
+    return await _one(db, project_id, key, f"issues.*, {BLOCKS}, {THREAD if thread else 'null as thread'}")
+
+
+async def _one(db: Database, project_id: int, key: int | str, columns: str) -> Row:
     by = "number" if isinstance(key, int) else "uid"
-    found = await db.fetchrow(
-        f"select issues.*, {THREAD if thread else 'null as thread'} from issues where project_id = $1 and {by} = $2",
-        project_id,
-        key,
-    )
+    found = await db.fetchrow(f"select {columns} from issues where project_id = $1 and {by} = $2", project_id, key)
     if found is None:
         raise NotFound("issue")
     return found
@@ -60,6 +74,25 @@ async def open_dependencies(db: Database, issue: Mapping[str, Any]) -> bool:
         "select exists (select 1 from issues where project_id = $1 and number = any ($2) and status = 'Open')",
         issue["project_id"],
         issue["depends"],
+    )
+    return waits
+
+
+async def waits_for(db: Database, issue: Mapping[str, Any], number: int) -> bool:
+    """Whether the issue is this one, or waits for it, directly or through others."""
+    waits: bool = await db.fetchval(
+        """
+        with recursive awaited as (
+            select $2::int as number
+            union
+            select unnest(issues.depends)
+            from   issues join awaited on issues.project_id = $1 and issues.number = awaited.number
+        )
+        select exists (select 1 from awaited where number = $3)
+        """,
+        issue["project_id"],
+        issue["number"],
+        number,
     )
     return waits
 
@@ -184,13 +217,13 @@ def narrowed(query: Select[Any], project_id: int, wanted: IssueFilter) -> Select
     return query.where(and_(*conditions))
 
 
-COLUMNS: list[Any] = [literal_column("issues.*"), text(THREAD)]
+COLUMNS: list[Any] = [literal_column("issues.*"), text(BLOCKS), text(THREAD)]
 
 
 async def search(
     db: Database, project_id: int, wanted: IssueFilter, page: Page, *, username: str, everything: bool
 ) -> Listing:
-    """A page of a project's issues, each with its comments, newest first."""
+    """A page of a project's issues, each with what waits for it and its comments, newest first."""
     seen = visible_issues(username, everything=everything)
     order = issues.c.number.asc() if wanted.ascending else issues.c.number.desc()
     query = select(*COLUMNS).select_from(issues)

@@ -1,10 +1,13 @@
 """Pagure's issue endpoints."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
+from app.core.issue_metadata import AddDependency
 from tests.conftest import Client, Forge
+from tests.pagure.trackers import Tracker
 
 
 async def test_a_new_issue_heads_the_projects_list(nethack: Client) -> None:
@@ -141,14 +144,116 @@ async def test_bad_filters_are_refused(nethack: Client, query: str, code: str) -
     assert (status, body["error_code"]) == (400, code)
 
 
-async def test_a_listing_takes_at_most_two_statements_of_its_own(nethack: Client, statements: list[str]) -> None:
-    for n in range(5):
-        await nethack.post("/nethack/new_issue", title=str(n), issue_content="c")
-        await nethack.post(f"/nethack/issue/{n + 1}/comment", comment="c")
+async def test_a_listing_of_twenty_takes_at_most_two_statements(
+    nethack: Client, tracker: Tracker, statements: list[str]
+) -> None:
+    for number in range(1, 21):
+        await tracker.issue(assignee="alice", tag="a")
+        await tracker.alice.post(f"/nethack/issue/{number}/comment", comment="c")
+        await tracker.alice.post(f"/nethack/issue/{number}/custom", reviewer="bob", size="small")
+        if number > 1:
+            await tracker.execute(AddDependency, number=number, depends_on=number - 1)
     statements.clear()
-    assert (await nethack.forge.nobody.pagure("/nethack/issues"))[1]["total_issues"] == 5
-    assert len([sql for sql in statements if "issues." in sql]) <= 2
-    assert len(statements) <= 3  # the third finds the project
+    status, body = await nethack.pagure("/nethack/issues")
+    assert (status, body["total_issues"]) == (200, 20)
+    assert len(statements) <= 2  # one finds who asks and the project
+    assert body["issues"][5] == (await nethack.pagure("/nethack/issue/15"))[1]
+    assert (body["issues"][5]["depends"], body["issues"][5]["blocks"]) == (["14"], ["16"])
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ("", [4, 1]),
+        ("status=Closed", [3, 2]),
+        ("status=closed", [3, 2]),
+        ("status=Fixed", [2]),
+        ("status=fixed", []),
+        ("status=ALL", [4, 3, 2, 1]),
+        ("milestones=v1", [1]),
+        ("milestones=v1&milestones=v2&status=all", [2, 1]),
+        ("no_stones=true", [4]),
+        ("no_stones=0", [1]),
+        ("milestones=v1&no_stones=1", [4, 1]),
+        ("priority=1", [1]),
+        ("priority=LOW", [4]),
+        ("assignee=true", [4]),
+        ("assignee=!bob", [1]),
+    ],
+)
+async def test_the_trackers_words_narrow_the_listing(
+    nethack: Client, tracker: Tracker, query: str, ids: list[int]
+) -> None:
+    await tracker.person("bob")
+    for fields in ({"milestone": "v1", "priority": "1"}, {"milestone": "v2"}, {}, {"assignee": "bob", "priority": "2"}):
+        await tracker.issue(**fields)
+    for number, status in ((2, "Fixed"), (3, "Closed")):
+        await tracker.alice.post(f"/nethack/issue/{number}/status", status=status)
+    status, listing = await nethack.pagure(f"/nethack/issues?{query}")
+    assert (status, [issue["id"] for issue in listing["issues"]]) == (200, ids)
+
+
+async def test_a_listing_tells_what_was_asked_for_and_where_the_other_pages_are(
+    forge: Forge, nethack: Client, tracker: Tracker
+) -> None:
+    assert (await nethack.pagure("/nethack/issues"))[1] == {
+        "args": {
+            "assignee": None, "author": None, "milestones": [], "no_stones": None, "order": None, "priority": None,
+            "since": None, "status": None, "tags": [],
+        },
+        "issues": [],
+        "pagination": {
+            "first": f"{forge.url}/api/0/nethack/issues?per_page=20&page=1",
+            "last": f"{forge.url}/api/0/nethack/issues?per_page=20&page=0",
+            "next": None, "page": 1, "pages": 0, "per_page": 20, "prev": None,
+        },
+        "total_issues": 0,
+    }  # fmt: skip
+    for _ in range(3):
+        await tracker.issue(tag="a", priority="1")
+    query = "tags=a&tags=!b&no_stones=y&since=1000&priority=high&assignee=0&author=alice&order=asc&status=all"
+    _, body = await nethack.pagure(f"/nethack/issues?{query}&per_page=2&page=2")
+    assert body["args"] == {
+        "assignee": "0", "author": "alice", "milestones": [], "no_stones": True, "order": "asc", "priority": "high",
+        "since": 1000, "status": "all", "tags": ["a", "!b"],
+    }  # fmt: skip
+    assert ([issue["id"] for issue in body["issues"]], body["total_issues"]) == ([3], 1)
+    assert (body["pagination"]["pages"], body["pagination"]["next"]) == (2, None)
+    status, body = await nethack.get(body["pagination"]["prev"])
+    assert (status, [issue["id"] for issue in body["issues"]]) == (200, [1, 2])
+
+
+async def test_private_issues_are_listed_for_their_author_assignee_and_committers(
+    forge: Forge, nethack: Client, tracker: Tracker
+) -> None:
+    author, assignee = await tracker.person("author"), await tracker.person("assignee")
+    helper, committer = await tracker.person("helper", "ticket"), await tracker.person("committer", "commit")
+    await tracker.issue(author, private="1", assignee="assignee")
+    for reader, seen in ((author, 1), (assignee, 1), (committer, 1), (helper, 0), (forge.nobody, 0)):
+        assert (await reader.pagure("/nethack/issues"))[1]["total_issues"] == seen, reader.name
+        assert (await reader.pagure("/nethack/issue/1"))[0] == (200 if seen else 403), reader.name
+
+
+async def test_a_single_comment_says_when_and_whose_in_words(nethack: Client) -> None:
+    await nethack.post("/nethack/new_issue", title="t", issue_content="c")
+    await nethack.post("/nethack/issue/1/comment", comment="c")
+    [comment] = (await nethack.pagure("/nethack/issue/1"))[1]["comments"]
+    uid = await nethack.forge.db.fetchval("select uid from issues")
+    for key in ("1", uid):
+        status, one = await nethack.pagure(f"/nethack/issue/{key}/comment/{comment['id']}")
+        avatar, date = one.pop("avatar_url"), one.pop("comment_date")
+        assert (status, one) == (200, comment)
+        assert avatar.endswith("?s=16&d=retro")
+        said = datetime.strptime(date, "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
+        assert 0 <= int(comment["date_created"]) - said.timestamp() < 60
+
+
+async def test_a_comment_is_refused_when_it_is_blank(nethack: Client) -> None:
+    await nethack.post("/nethack/new_issue", title="t", issue_content="c")
+    for form in ({}, {"comment": " \n"}):
+        status, body = await nethack.post("/nethack/issue/1/comment", **form)
+        assert (status, body["errors"]) == (400, {"comment": ["This field is required."]})
+        assert (await nethack.post("/nethack/issue/2/comment", **form))[1]["error_code"] == "ENOISSUE"
 
 
 async def test_a_token_of_another_project_is_refused_without_details(forge: Forge, nethack: Client) -> None:

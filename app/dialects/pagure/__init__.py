@@ -2,7 +2,17 @@
 
 from aiohttp import web
 
-from app.dialects.pagure import auth, code, errors, instance, issues, projects, pull_requests
+from app.dialects.pagure import (
+    auth,
+    code,
+    errors,
+    instance,
+    issue_history,
+    issue_metadata,
+    issues,
+    projects,
+    pull_requests,
+)
 from app.dialects.pagure.urls import arranged
 from app.fragments import Fragments
 from app.idempotency import speaking
@@ -14,5 +24,14 @@ def application() -> web.Application:
     """The dialect as a sub-application: errors outside, authentication inside each route."""
     app = web.Application(middlewares=[speaking(errors.answer, auth.identified)])
     app[projects.FRAGMENTS] = Fragments()
-    arranged([*instance.routes, *projects.routes, *code.routes, *issues.routes, *pull_requests.routes]).mount(app)
+    routes = [
+        *instance.routes,
+        *projects.routes,
+        *code.routes,
+        *issues.routes,
+        *issue_metadata.routes,
+        *issue_history.routes,
+        *pull_requests.routes,
+    ]
+    arranged(routes).mount(app)
     return app

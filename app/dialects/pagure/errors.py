@@ -65,6 +65,10 @@ WORDS: dict[tuple[type[Refused], str], tuple[int, str]] = {
     (NotFound, "issue"): (404, "ENOISSUE"),
     (NotFound, "comment"): (404, "ENOCOMMENT"),
     (Forbidden, "read-issue"): (403, "EISSUENOTALLOWED"),
+    (Forbidden, "edit-issue"): (403, "EISSUENOTALLOWED"),
+    (Invalid, "absence of custom fields"): (400, "EINVALIDREQ"),
+    (Invalid, "custom field"): (400, "EINVALIDISSUEFIELD"),
+    (Invalid, "custom link field"): (400, "EINVALIDISSUEFIELD_LINK"),
     (NotFound, "pull request"): (404, "ENOREQ"),
     (NotFound, "commit"): (404, "ENOCOMMIT"),
     (NotFound, "user"): (404, "ENOUSER"),
@@ -93,12 +97,13 @@ SENTENCES: dict[tuple[type[Refused], str], str] = {
         "reserved path",
     ): 'No project "{}" are allowed to be created due to potential conflicts in URLs with pagure itself',
     (Invalid, "assignee"): "{}",
+    (Invalid, "dependencies"): "{}",
     (Invalid, "status"): "{}",
 }
 
 STATUSES = {(Conflict, "idempotency key"): 409, (Invalid, "idempotency key"): 422, (Conflict, "command"): 409}
 
-FIELDS = {"content": "issue_content"}
+FIELDS = {"content": "issue_content", "issue status": "status"}
 
 
 class Said(Exception):

@@ -8,12 +8,13 @@ from typing import Any
 from aiohttp import web
 
 from app.core.access import Level, level
-from app.core.issues import CommentOnIssue, OpenIssue, require_tracker, require_visible
-from app.dialects.pagure import auth, forms, render
+from app.core.issues import CommentOnIssue, OpenIssue, require_visible
+from app.dialects.pagure import forms, render
 from app.dialects.pagure.errors import Said
-from app.dialects.pagure.urls import PagureRoutes, named_project, number
+from app.dialects.pagure.trackers import check, issue_number, number_or_uid, signed, to_read, to_write
+from app.dialects.pagure.urls import PagureRoutes, number
 from app.errors import NotFound
-from app.queries import issues, users
+from app.queries import issues
 from app.queries.issues import IssueFilter
 from app.web import DATABASE, execute, reply
 
@@ -22,9 +23,7 @@ routes = PagureRoutes()
 
 @routes.project("POST", "/new_issue", "open-issue")
 async def new_issue(request: web.Request) -> web.Response:
-    actor, project = await named_project(request, auth.required("issue_create"))
-    require_tracker(project, writing=True)
-    auth.bound(actor, project)
+    actor, project = await to_write(request, "issue_create")
     form = await forms.form(request)
     title, content = form.required("title"), form.required("issue_content")
     form.check()
@@ -45,13 +44,31 @@ async def new_issue(request: web.Request) -> web.Response:
 
 @routes.project("GET", "/issues", "read-issues")
 async def list_issues(request: web.Request) -> web.Response:
-    actor, project = await named_project(request, auth.optional)
-    require_tracker(project, writing=False)
-    auth.bound(actor, project)
+    actor, project = await to_read(request)
     query = forms.Query(request)
     page = query.page()
-    since = query.text("since")
-    wanted = IssueFilter(
+    wanted = _wanted(query, project)
+    found = await issues.search(
+        request.config_dict[DATABASE],
+        project["project_id"],
+        wanted,
+        page,
+        username=actor.username,
+        everything=level(actor, project) >= Level.WRITE,
+    )
+    base = render.base(request)
+    return reply(
+        {
+            "args": _args(query),
+            "issues": [render.issue(base, project, row, row["thread"]) for row in found.rows],
+            "pagination": render.pagination(request, found),
+            "total_issues": len(found.rows),
+        }
+    )
+
+
+def _wanted(query: forms.Query, project: Mapping[str, Any]) -> IssueFilter:
+    return IssueFilter(
         **_status(query.text("status")),
         **_assignee(query.text("assignee")),
         tags=[tag.strip() for tag in query.all("tags") if tag.strip()],
@@ -59,38 +76,26 @@ async def list_issues(request: web.Request) -> web.Response:
         milestones=[name for name in query.all("milestones") if name],
         no_stones=query.flag("no_stones"),
         priority=_priority(query.text("priority"), project),
-        since=_since(since),
+        since=_since(query.text("since")),
         number_like=query.text("query_id"),
         ascending=query.text("order") == "asc",
     )
-    everything = level(actor, project) >= Level.WRITE
-    found = await issues.search(
-        request.config_dict[DATABASE],
-        project["project_id"],
-        wanted,
-        page,
-        username=actor.username,
-        everything=everything,
-    )
-    base = render.base(request)
-    return reply(
-        {
-            "args": {
-                "assignee": query.text("assignee"),
-                "author": query.text("author"),
-                "milestones": query.all("milestones"),
-                "no_stones": wanted.no_stones,
-                "order": query.text("order"),
-                "priority": query.text("priority"),
-                "since": int(since) if since and since.isascii() and since.isdigit() else since,
-                "status": query.text("status"),
-                "tags": query.all("tags"),
-            },
-            "issues": [render.issue(base, project, row, row["thread"]) for row in found.rows],
-            "pagination": render.pagination(request, found),
-            "total_issues": len(found.rows),
-        }
-    )
+
+
+def _args(query: forms.Query) -> dict[str, Any]:
+    """What was asked for, as it was asked."""
+    since = query.text("since")
+    return {
+        "assignee": query.text("assignee"),
+        "author": query.text("author"),
+        "milestones": query.all("milestones"),
+        "no_stones": query.flag("no_stones"),
+        "order": query.text("order"),
+        "priority": query.text("priority"),
+        "since": int(since) if since and since.isascii() and since.isdigit() else since,
+        "status": query.text("status"),
+        "tags": query.all("tags"),
+    }
 
 
 def _status(value: str | None) -> dict[str, Any]:
@@ -136,33 +141,26 @@ def _since(value: str | None) -> datetime | None:
         raise Said(400, "EDATETIME") from None
 
 
-async def _visible_issue(request: web.Request, *, thread: bool) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    actor, project = await named_project(request, auth.optional)
-    require_tracker(project, writing=False)
-    auth.bound(actor, project)
-    given = request.match_info["issue"]
-    key: int | str | None = number(given) if given.isascii() and given.isdigit() else given
-    if key is None or (isinstance(key, str) and not re.fullmatch(r"[0-9a-f]{32}", key)):
-        raise NotFound("issue")
-    issue = await issues.find(request.config_dict[DATABASE], project["project_id"], key, thread=thread)
-    require_visible(actor, project, issue)
-    return project, issue
-
-
 @routes.project("GET", "/issue/{issue}", "read-issues")
 async def view_issue(request: web.Request) -> web.Response:
     wanted = forms.Query(request).flag("comments") is not False
-    project, issue = await _visible_issue(request, thread=wanted)
+    actor, project = await to_read(request)
+    key = number_or_uid(request)
+    issue = await issues.shown(request.config_dict[DATABASE], project["project_id"], key, thread=wanted)
+    require_visible(actor, project, issue)
     return reply(render.issue(render.base(request), project, issue, issue["thread"]))
 
 
 @routes.project("GET", "/issue/{issue}/comment/{comment:[0-9]+}", "read-issues")
 async def view_comment(request: web.Request) -> web.Response:
-    project, issue = await _visible_issue(request, thread=False)
+    actor, project = await to_read(request)
+    db = request.config_dict[DATABASE]
+    issue = await issues.find(db, project["project_id"], number_or_uid(request))
+    require_visible(actor, project, issue)
     key = number(request.match_info["comment"])
     if key is None:
         raise NotFound("comment")
-    found = await issues.comment(request.config_dict[DATABASE], project["project_id"], issue["number"], key)
+    found = await issues.comment(db, project["project_id"], issue["number"], key)
     shown = render.comment(render.base(request), found)
     shown["avatar_url"] = render.avatar(found["email"], 16)
     shown["comment_date"] = found["created_at"].strftime("%Y-%m-%d %H:%M")
@@ -171,30 +169,11 @@ async def view_comment(request: web.Request) -> web.Response:
 
 @routes.project("POST", "/issue/{issue:[0-9]+}/comment", "comment-on-issue")
 async def comment(request: web.Request) -> web.Response:
-    actor, project = await named_project(request, auth.required("issue_comment", "issue_update"))
-    require_tracker(project, writing=True)
-    auth.bound(actor, project)
-    key = number(request.match_info["issue"])
-    if key is None:
-        raise NotFound("issue")
+    actor, project = await to_write(request, "issue_comment", "issue_update")
+    key = issue_number(request)
     form = await forms.form(request)
-    db = request.config_dict[DATABASE]
-    if not (form.first("comment") or "").strip():
-        # What is hidden or missing comes before what is wrong with the form.
-        require_visible(actor, project, await issues.find(db, project["project_id"], key, thread=False))
     text = form.required("comment")
-    form.check()
-    await execute(
-        request,
-        actor,
-        CommentOnIssue(project_id=project["project_id"], number=key, comment=text),
-        seen=project,
-    )
-    caller = await users.find(db, actor.username)
-    return reply(
-        {
-            "avatar_url": render.avatar(caller["email"] if caller else None, 30),
-            "message": "Comment added",
-            "user": actor.username,
-        }
-    )
+    await check(request, form, actor, project, key, require_visible)
+    command = CommentOnIssue(project_id=project["project_id"], number=key, comment=text)
+    await execute(request, actor, command, seen=project)
+    return reply({**await signed(request, actor), "message": "Comment added"})

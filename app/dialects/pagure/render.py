@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import orjson
 from aiohttp import web
 from yarl import URL
 
@@ -13,6 +14,8 @@ from app.queries.paging import Listing
 from app.web import SETTINGS
 
 Row = Mapping[str, Any]
+
+CHOICES = ("list", "date")  # the types of custom fields that come with data of their own
 
 
 def stamp(at: datetime | str | None) -> str | None:
@@ -85,15 +88,15 @@ def issue(base: str, project: Row, row: Row, thread: list[Row] | None) -> dict[s
     closer = row["closed_by"]
     return {
         "assignee": user(base, assignee, row["assignee_fullname"]) if assignee else None,
-        "blocks": [],
+        "blocks": [str(number) for number in row.get("blocks") or ()],
         "close_status": row["close_status"],
         "closed_at": stamp(row["closed_at"]),
-        "closed_by": user(base, closer, closer) if closer else None,
+        "closed_by": user(base, closer, row["closed_by_fullname"]) if closer else None,
         "comments": [comment(base, each) for each in thread or []],
         "content": row["content"],
-        "custom_fields": [],
+        "custom_fields": custom_fields(project, row),
         "date_created": stamp(row["created_at"]),
-        "depends": [],
+        "depends": [str(number) for number in row["depends"]],
         "full_url": f"{base}/{project['path']}/issue/{row['number']}",
         "id": row["number"],
         "last_updated": stamp(row["updated_at"]),
@@ -108,6 +111,16 @@ def issue(base: str, project: Row, row: Row, thread: list[Row] | None) -> dict[s
     }
 
 
+def custom_fields(project: Row, issue: Row) -> list[dict[str, Any]]:
+    """Those of the project's fields that have a value here, in the project's order."""
+    shown = []
+    for name, kind, *more in project["custom_keys"]:
+        if name in issue["custom_fields"]:
+            choices = orjson.dumps(more[0]).decode() if kind in CHOICES and more and more[0] is not None else None
+            shown.append({"key_data": choices, "key_type": kind, "name": name, "value": issue["custom_fields"][name]})
+    return shown
+
+
 def comment(base: str, row: Row) -> dict[str, Any]:
     return {
         "comment": row["comment"],
@@ -115,7 +128,7 @@ def comment(base: str, row: Row) -> dict[str, Any]:
         "edited_on": None,
         "editor": None,
         "id": row["comment_id"],
-        "notification": False,
+        "notification": row["notification"],
         "parent": None,
         "reactions": {},
         "user": user(base, row["author"], row["author_fullname"]),
@@ -154,9 +167,13 @@ def pull_request(base: str, target: Row, row: Row, *, comments: bool = True) -> 
 
 
 def pull_request_comment(base: str, row: Row) -> dict[str, Any]:
-    shown = comment(base, row)
-    shown["notification"] = row["notification"]
-    return {**shown, "commit": row["commit"], "filename": row["filename"], "line": row["line"], "tree": row["tree"]}
+    return {
+        **comment(base, row),
+        "commit": row["commit"],
+        "filename": row["filename"],
+        "line": row["line"],
+        "tree": row["tree"],
+    }
 
 
 def flag(base: str, row: Row, *, email: str | None = None) -> dict[str, Any]:

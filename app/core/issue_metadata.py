@@ -1,0 +1,177 @@
+"""What people may ask of an issue's metadata: status, milestone, assignee, custom fields, dependencies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.core.access import Actor, may
+from app.core.addresses import URL
+from app.core.commands import Command, Deciding, handles
+from app.core.issues import issue_to_write, require_visible, updated
+from app.core.settings import setting
+from app.errors import Forbidden, Invalid
+from app.queries import issues, users
+from events.record import Next
+
+STATUSES = ("Open", "Closed")
+
+
+def require_triage(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, Any], *others: str | None) -> None:
+    """Metadata is for those who hold a ticket level, for `others`, and for everybody where the project says so."""
+    require_visible(actor, project, issue)
+    if actor.anonymous:
+        raise Forbidden("read-issue")
+    if may(actor, "triage-issues", project) or actor.username in others:
+        return
+    if not setting(project, "open_metadata_access_to_all"):
+        raise Forbidden("read-issue")
+
+
+def require_closer(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, Any]) -> None:
+    """Its author and its assignee may close an issue and open it again."""
+    require_triage(actor, project, issue, issue["assignee"], issue["author"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeIssueStatus(Command):
+    """Close it, for a reason or none, or open it again."""
+
+    project_id: int
+    number: int
+    status: str
+    close_status: str | None = None
+
+
+@handles(ChangeIssueStatus)
+async def change_issue_status(deciding: Deciding, wish: ChangeIssueStatus) -> list[Next]:
+    project, issue = await issue_to_write(deciding, wish.project_id, wish.number)
+    require_closer(deciding.actor, project, issue)
+    if wish.status not in STATUSES:
+        raise Invalid("issue status", "Not a valid choice")
+    if wish.close_status and wish.close_status not in project["close_status"]:
+        raise Invalid("close_status", "Not a valid choice")
+    reason = (wish.close_status or None) if wish.status == "Closed" else None
+    if wish.status == "Closed" != issue["status"] and await issues.open_dependencies(deciding.db, issue):
+        raise Invalid("dependencies", "You cannot close a ticket that has ticket depending that are still open.")
+    changed: dict[str, Any] = {}
+    details = []
+    if wish.status != issue["status"]:
+        changed["status"] = wish.status
+        details.append(f"Issue status updated to: {wish.status} (was: {issue['status']})")
+    if reason != issue["close_status"]:
+        changed["close_status"] = reason
+        if wish.status == "Closed":
+            details.append(f"Issue close_status updated to: {reason}{_was(issue['close_status'])}")
+    return await updated(deciding, issue, changed, details)
+
+
+def _was(before: str | None) -> str:
+    return f" (was: {before})" if before is not None else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetMilestone(Command):
+    project_id: int
+    number: int
+    milestone: str | None
+
+
+@handles(SetMilestone)
+async def set_milestone(deciding: Deciding, wish: SetMilestone) -> list[Next]:
+    project, issue = await issue_to_write(deciding, wish.project_id, wish.number)
+    require_triage(deciding.actor, project, issue)
+    milestone = wish.milestone or None
+    if milestone and milestone not in project["milestones"]:
+        raise Invalid("milestone", "Not a valid choice")
+    if milestone == issue["milestone"]:
+        return []
+    details = [f"Issue set to the milestone: {milestone}{_was(issue['milestone'])}"]
+    return await updated(deciding, issue, {"milestone": milestone}, details)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssignIssue(Command):
+    """To somebody, by username or e-mail, or to nobody."""
+
+    project_id: int
+    number: int
+    assignee: str | None
+
+
+@handles(AssignIssue)
+async def assign_issue(deciding: Deciding, wish: AssignIssue) -> list[Next]:
+    project, issue = await issue_to_write(deciding, wish.project_id, wish.number)
+    require_triage(deciding.actor, project, issue, issue["assignee"])
+    assignee = None
+    if wish.assignee:
+        assignee = await users.named(deciding.db, wish.assignee)
+        if assignee is None:
+            raise Invalid("assignee", f'No user "{wish.assignee}" found')
+    if assignee == issue["assignee"]:
+        return []
+    details = [f"Issue assigned to {assignee}{_was(issue['assignee'])}" if assignee else "Assignee reset"]
+    return await updated(deciding, issue, {"assignee": assignee}, details)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetCustomFields(Command):
+    """Name to value; a blank value takes the field away. Either all of them are set or none."""
+
+    project_id: int
+    number: int
+    fields: dict[str, str | None]
+
+
+@handles(SetCustomFields)
+async def set_custom_fields(deciding: Deciding, wish: SetCustomFields) -> list[Next]:
+    project, issue = await issue_to_write(deciding, wish.project_id, wish.number)
+    require_triage(deciding.actor, project, issue)
+    if not wish.fields:
+        raise Invalid("absence of custom fields")
+    types = {key[0]: key[1] for key in project["custom_keys"]}
+    if not wish.fields.keys() <= types.keys():
+        raise Invalid("custom field")
+    if not all(_links(value) for name, value in wish.fields.items() if value and types[name] == "link"):
+        raise Invalid("custom link field")
+    happened: list[Next] = []
+    for name, given in wish.fields.items():
+        value, before = given or None, issue["custom_fields"].get(name)
+        if value != before:
+            details = [field_detail(name, value, before)]
+            happened += await updated(deciding, issue, {"custom_fields": {name: value}}, details, after=len(happened))
+    return happened
+
+
+def _links(value: str) -> bool:
+    """Whether these are addresses, separated by commas; blanks do not count."""
+    return all(URL.match("".join(part.split())) for part in value.split(","))
+
+
+def field_detail(name: str, value: str | None, before: str | None) -> str:
+    """What became of a custom field, in a sentence."""
+    if value is None:
+        return f"Custom field {name} reset (from {before})"
+    return f"Custom field {name} adjusted to {value}{_was(before)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddDependency(Command):
+    """An issue waits for another: it cannot be closed before."""
+
+    project_id: int
+    number: int
+    depends_on: int
+
+
+@handles(AddDependency)
+async def add_dependency(deciding: Deciding, wish: AddDependency) -> list[Next]:
+    project, issue = await issue_to_write(deciding, wish.project_id, wish.number)
+    require_triage(deciding.actor, project, issue)
+    awaited = await issues.find(deciding.db, wish.project_id, wish.depends_on)
+    require_visible(deciding.actor, project, awaited)
+    if wish.depends_on in issue["depends"]:
+        return []
+    if await issues.waits_for(deciding.db, awaited, wish.number):
+        raise Invalid("dependency", "An issue cannot wait for itself, nor for one that waits for it.")
+    details = [f"Issue marked as depending on: #{wish.depends_on}"]
+    return await updated(deciding, issue, {"depends": sorted([*issue["depends"], wish.depends_on])}, details)

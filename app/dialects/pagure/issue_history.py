@@ -1,0 +1,46 @@
+"""Pagure's statistics of a tracker."""
+
+from datetime import UTC, datetime, timedelta
+
+from aiohttp import web
+
+from app.core.issues import require_tracker
+from app.dialects.pagure import auth, forms
+from app.dialects.pagure.urls import PagureRoutes, named_project
+from app.queries import issue_history
+from app.queries.issue_history import Week
+from app.web import DATABASE, reply
+
+routes = PagureRoutes()
+
+WEEKS = 53
+MOST_WEEKS = 1040
+
+
+async def _weekly(request: web.Request, weeks: int) -> dict[str, Week]:
+    """Weeks by their beginning, counted back from tomorrow."""
+    _, project = await named_project(request, auth.lenient)
+    require_tracker(project, writing=False)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    found = await issue_history.weekly(request.config_dict[DATABASE], project["project_id"], tomorrow, weeks)
+    return {week.start.replace(tzinfo=None).isoformat(timespec="seconds"): week for week in found}
+
+
+@routes.project("GET", "/issues/history/stats", "read-issues")
+async def stats(request: web.Request) -> web.Response:
+    return reply({"stats": {start: week.open for start, week in (await _weekly(request, WEEKS)).items()}})
+
+
+@routes.project("GET", "/issues/history/detailed_stats", "read-issues")
+async def detailed_stats(request: web.Request) -> web.Response:
+    given = (forms.Query(request).text("weeks_range") or "").strip()
+    weeks = min(int(given), MOST_WEEKS) if given.isascii() and given.isdigit() and len(given) < 10 else WEEKS
+    found = await _weekly(request, weeks or WEEKS)
+    return reply(
+        {
+            "stats": {
+                start: {"closed_ticket": week.closed, "count": week.open, "open_ticket": week.opened}
+                for start, week in found.items()
+            }
+        }
+    )

@@ -1,0 +1,138 @@
+"""Pagure's endpoints that change an issue: what it says, status, milestone, assignee, custom fields, subscription."""
+
+from aiohttp import web
+
+from app.core.access import Actor
+from app.core.commands import Outcome
+from app.core.issue_metadata import (
+    STATUSES,
+    AssignIssue,
+    ChangeIssueStatus,
+    SetCustomFields,
+    SetMilestone,
+    require_closer,
+)
+from app.core.issues import EditIssue, SubscribeToIssue, require_editor
+from app.database import Row
+from app.dialects.pagure import forms, render
+from app.dialects.pagure.forms import Form
+from app.dialects.pagure.trackers import check, issue_number, number_or_uid, signed, to_write
+from app.dialects.pagure.urls import PagureRoutes
+from app.queries import issues
+from app.web import DATABASE, execute, reply
+from events.issues import IssueUpdated
+
+routes = PagureRoutes()
+
+UNCHANGED = "No changes"
+
+
+@routes.project("POST", "/issue/{issue:[0-9]+}/status", "triage-issues")
+async def change_status(request: web.Request) -> web.Response:
+    actor, project = await to_write(request, "issue_change_status", "issue_update")
+    key = issue_number(request)
+    form = await forms.form(request)
+    status, close_status = _status(form, project)
+    await check(request, form, actor, project, key, require_closer)
+    command = ChangeIssueStatus(project_id=project["project_id"], number=key, status=status, close_status=close_status)
+    return _edited(key, await execute(request, actor, command, seen=project))
+
+
+def _status(form: Form, project: Row) -> tuple[str, str | None]:
+    """The status and the reason. Alone, a reason to close stands for closing for it."""
+    status, reason = form.first("status"), form.first("close_status")
+    if reason and reason not in project["close_status"]:
+        form.complain("close_status", forms.NOT_A_CHOICE)
+    if reason is None and status in project["close_status"]:
+        return "Closed", status
+    if status is not None and not status.strip():
+        form.complain("status", forms.REQUIRED)
+    elif status not in STATUSES:
+        form.complain("status", forms.NOT_A_CHOICE)
+    return status or "", reason
+
+
+@routes.project("POST", "/issue/{issue:[0-9]+}/milestone", "triage-issues")
+async def set_milestone(request: web.Request) -> web.Response:
+    actor, project = await to_write(request, "issue_update_milestone", "issue_update", own_token=True)
+    key = issue_number(request)
+    form = await forms.form(request)
+    command = SetMilestone(project_id=project["project_id"], number=key, milestone=form.first("milestone"))
+    return _edited(key, await execute(request, actor, command, seen=project))
+
+
+def _edited(number: int, outcome: Outcome) -> web.Response:
+    return reply({"message": f"Successfully edited issue #{number}" if outcome.events else UNCHANGED})
+
+
+@routes.project("POST", "/issue/{issue:[0-9]+}/assign", "triage-issues")
+async def assign(request: web.Request) -> web.Response:
+    actor, project = await to_write(request, "issue_assign", "issue_update", own_token=True)
+    key = issue_number(request)
+    form = await forms.form(request)
+    assignee = form.optional("assignee")
+    command = AssignIssue(project_id=project["project_id"], number=key, assignee=assignee)
+    if not (await execute(request, actor, command, seen=project)).events:
+        return reply({"message": "Nothing to change"})
+    return reply({"message": "Issue assigned" if assignee else "Assignee reset"})
+
+
+@routes.project("POST", "/issue/{issue:[0-9]+}/custom/{field}", "triage-issues")
+async def set_custom_field(request: web.Request) -> web.Response:
+    actor, project = await to_write(request, "issue_update_custom_fields", "issue_update", own_token=True)
+    key, name = issue_number(request), request.match_info["field"]
+    value = (await forms.form(request)).first("value")
+    told = await _set(request, actor, project, key, {name: value})
+    message = told.get(name, UNCHANGED)
+    return reply({"message": "Custom field adjusted" if value and name in told else message})
+
+
+@routes.project("POST", "/issue/{issue:[0-9]+}/custom", "triage-issues")
+async def set_custom_fields(request: web.Request) -> web.Response:
+    """The fields' names are the keys of the form."""
+    actor, project = await to_write(request, "issue_update_custom_fields", "issue_update", own_token=True)
+    key = issue_number(request)
+    form = await forms.form(request)
+    told = await _set(request, actor, project, key, {name: form.first(name) for name in form.fields})
+    return reply({"messages": [{name: told.get(name, UNCHANGED)} for name in form.fields]})
+
+
+async def _set(
+    request: web.Request, actor: Actor, project: Row, key: int, fields: dict[str, str | None]
+) -> dict[str, str]:
+    """What became of those fields that have changed, in sentences."""
+    command = SetCustomFields(project_id=project["project_id"], number=key, fields=fields)
+    outcome = await execute(request, actor, command, seen=project)
+    changes = [event for event in outcome.events if isinstance(event, IssueUpdated)]
+    return {name: each.details[0] for each in changes for name in each.changed["custom_fields"]}
+
+
+@routes.project("POST", "/issue/{issue:[0-9]+}/subscribe", "read-issues")
+async def subscribe(request: web.Request) -> web.Response:
+    actor, project = await to_write(request, "issue_subscribe", own_token=True)
+    key = issue_number(request)
+    wanted = (await forms.form(request)).boolean("status")
+    command = SubscribeToIssue(project_id=project["project_id"], number=key, subscribed=wanted)
+    await execute(request, actor, command, seen=project)
+    message = "User subscribed" if wanted else "You are no longer watching this issue"
+    return reply({**await signed(request, actor), "message": message})
+
+
+@routes.project("POST", "/issue/{issue}", "read-issues")
+async def edit(request: web.Request) -> web.Response:
+    actor, project = await to_write(request, "issue_update", own_token=True)
+    key = number_or_uid(request)
+    form = await forms.form(request)
+    title, content = form.required("title").strip(), form.required("issue_content")
+    for name in ("milestone", "priority"):
+        if form.first(name):
+            form.complain(name, forms.NOT_A_CHOICE)
+    await check(request, form, actor, project, key, require_editor)
+    db = request.config_dict[DATABASE]
+    if isinstance(key, str):
+        key = (await issues.find(db, project["project_id"], key))["number"]
+    command = EditIssue(project_id=project["project_id"], number=key, title=title, content=content)
+    await execute(request, actor, command, seen=project)
+    issue = await issues.shown(db, project["project_id"], key)
+    shown = render.issue(render.base(request), project, issue, issue["thread"])
+    return reply({"issue": shown, "message": "Issue edited"})

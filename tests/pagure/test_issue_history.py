@@ -1,0 +1,72 @@
+"""Pagure's statistics of a tracker."""
+
+import itertools
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.pagure.trackers import Tracker
+
+STATS, DETAILED = "/nethack/issues/history/stats", "/nethack/issues/history/detailed_stats"
+
+
+async def aged(tracker: Tracker, opened: float, closed: float | None = None, *, reopened: bool = False) -> None:
+    """An issue that was opened so many days ago, and closed so many days ago."""
+    number = await tracker.issue(private="1")
+    if closed is not None:
+        await tracker.alice.post(f"/nethack/issue/{number}/status", status="Closed")
+    if reopened:
+        await tracker.alice.post(f"/nethack/issue/{number}/status", status="Open")
+    await tracker.forge.db.execute(
+        "update issues set created_at = now() - $2::interval, closed_at = now() - $3::interval where number = $1",
+        number,
+        timedelta(days=opened),
+        None if closed is None else timedelta(days=closed),
+    )
+
+
+async def stats(tracker: Tracker, path: str) -> list[Any]:
+    """The values, newest first."""
+    status, body = await tracker.forge.nobody.pagure(path)
+    assert (status, list(body)) == (200, ["stats"])
+    return [body["stats"][start] for start in sorted(body["stats"], reverse=True)]
+
+
+async def test_the_statistics_tell_what_was_open_when_each_of_53_weeks_began(tracker: Tracker) -> None:
+    assert await stats(tracker, STATS) == [0] * 53
+    await aged(tracker, 0)
+    await aged(tracker, 10)
+    await aged(tracker, 30, 15)
+    await aged(tracker, 30, 15, reopened=True)
+    await aged(tracker, 1000)
+    await aged(tracker, 1000, 900)
+    assert await stats(tracker, STATS) == [3, 2, 3, 3, *[1] * 49]
+    assert await stats(tracker, DETAILED + "?weeks_range=5") == [
+        {"closed_ticket": 0, "count": 3, "open_ticket": 1},
+        {"closed_ticket": 0, "count": 2, "open_ticket": 1},
+        {"closed_ticket": 2, "count": 3, "open_ticket": 0},
+        {"closed_ticket": 0, "count": 3, "open_ticket": 0},
+        {"closed_ticket": 0, "count": 1, "open_ticket": 2},
+    ]
+
+
+async def test_weeks_are_counted_back_from_tomorrow(tracker: Tracker) -> None:
+    _, body = await tracker.alice.pagure(STATS)
+    starts = [datetime.fromisoformat(start) for start in sorted(body["stats"])]
+    assert {after - before for before, after in itertools.pairwise(starts)} == {timedelta(days=7)}
+    age = await tracker.forge.db.fetchval("select now() at time zone 'utc' - $1::timestamp", starts[-1])
+    assert timedelta(days=6) <= age < timedelta(days=6, minutes=5)
+
+
+@pytest.mark.parametrize(("given", "weeks"), [("", 53), ("2", 2), ("x", 53), ("0", 53), ("-3", 53), ("9" * 8, 1040)])
+async def test_a_range_of_weeks_is_a_number_or_a_year(tracker: Tracker, given: str, weeks: int) -> None:
+    assert len(await stats(tracker, f"{DETAILED}?weeks_range={given}")) == weeks
+
+
+async def test_a_tracker_that_is_switched_off_has_no_statistics(tracker: Tracker) -> None:
+    await tracker.switch(issue_tracker=False)
+    for path in (STATS, DETAILED):
+        status, body = await tracker.alice.pagure(path)
+        assert (status, body["error_code"]) == (404, "ETRACKERDISABLED")
+        assert (await tracker.alice.pagure(path.replace("nethack", "other")))[1]["error_code"] == "ENOPROJECT"

@@ -1,0 +1,208 @@
+"""Pagure's endpoints for an issue's status, milestone and assignee."""
+
+from typing import Any
+
+import pytest
+
+from app.core.issue_metadata import AddDependency
+from app.errors import Forbidden, Invalid, NotFound
+from tests.pagure.trackers import DENIED, EDITED, UNCHANGED, Tracker, invalid, refused
+
+CLOSED = "- Issue status updated to: Closed (was: Open)"
+
+
+@pytest.mark.parametrize(
+    ("before", "form", "message", "after", "remark"),
+    [
+        ({}, {"status": "Closed"}, EDITED, ("Closed", None), CLOSED),
+        (
+            {},
+            {"status": "Closed", "close_status": "Fixed"},
+            EDITED,
+            ("Closed", "Fixed"),
+            f"- Issue close_status updated to: Fixed\n{CLOSED}",
+        ),
+        (
+            {},
+            {"status": "Fixed"},
+            EDITED,
+            ("Closed", "Fixed"),
+            f"- Issue close_status updated to: Fixed\n{CLOSED}",
+        ),
+        ({}, {"status": "Closed", "close_status": ""}, EDITED, ("Closed", None), CLOSED),
+        ({}, {"status": "Open"}, UNCHANGED, ("Open", None), None),
+        ({}, {"status": "Open", "close_status": "Fixed"}, UNCHANGED, ("Open", None), None),
+        (
+            {"status": "Fixed"},
+            {"status": "Open"},
+            EDITED,
+            ("Open", None),
+            "- Issue status updated to: Open (was: Closed)",
+        ),
+        (
+            {"status": "Fixed"},
+            {"status": "Invalid"},
+            EDITED,
+            ("Closed", "Invalid"),
+            "- Issue close_status updated to: Invalid (was: Fixed)",
+        ),
+        (
+            {"status": "Fixed"},
+            {"status": "Closed"},
+            EDITED,
+            ("Closed", None),
+            "- Issue close_status updated to: None (was: Fixed)",
+        ),
+        (
+            {"status": "Closed"},
+            {"status": "Fixed"},
+            EDITED,
+            ("Closed", "Fixed"),
+            "- Issue close_status updated to: Fixed",
+        ),
+        ({"status": "Fixed"}, {"status": "Fixed"}, UNCHANGED, ("Closed", "Fixed"), None),
+    ],
+)
+async def test_an_issue_is_closed_for_a_reason_or_none_and_opened_again(
+    tracker: Tracker,
+    before: dict[str, str],
+    form: dict[str, str],
+    message: dict[str, str],
+    after: tuple[str, str | None],
+    remark: str | None,
+) -> None:
+    await tracker.issue()
+    if before:
+        assert (await tracker.alice.post("/nethack/issue/1/status", **before))[0] == 200
+    said = await tracker.remarks()
+    assert await tracker.alice.post("/nethack/issue/1/status", **form) == (200, message)
+    shown = await tracker.shown()
+    assert (shown["status"], shown["close_status"]) == after
+    assert await tracker.remarks() == said + ([remark] if remark else [])
+
+
+@pytest.mark.parametrize(
+    ("form", "errors"),
+    [
+        ({}, {"status": ["Not a valid choice"]}),
+        ({"status": "closed"}, {"status": ["Not a valid choice"]}),
+        ({"status": ""}, {"status": ["This field is required."]}),
+        ({"status": "Closed", "close_status": "Later"}, {"close_status": ["Not a valid choice"]}),
+        ({"status": "Fixed", "close_status": "Fixed"}, {"status": ["Not a valid choice"]}),
+        (
+            {"status": "x", "close_status": "y"},
+            {"status": ["Not a valid choice"], "close_status": ["Not a valid choice"]},
+        ),
+    ],
+)
+async def test_a_status_that_is_none_is_refused(tracker: Tracker, form: dict[str, str], errors: dict[str, Any]) -> None:
+    await tracker.issue()
+    assert await tracker.alice.post("/nethack/issue/1/status", **form) == invalid(**errors)
+    assert (await tracker.shown())["comments"] == []
+
+
+async def test_who_closed_it_is_remembered_when_it_is_open_again(tracker: Tracker) -> None:
+    carol = await tracker.person("carol", "ticket", fullname="Carol Closer")
+    await tracker.issue()
+    assert [(await tracker.shown())[key] for key in ("closed_at", "closed_by")] == [None, None]
+    await carol.json("POST", "/api/0/nethack/issue/1/status", {"status": "Closed", "close_status": "Fixed"})
+    closed = await tracker.shown()
+    assert closed["closed_by"] == {
+        "full_url": f"{tracker.forge.url}/user/carol",
+        "fullname": "Carol Closer",
+        "name": "carol",
+        "url_path": "user/carol",
+    }
+    assert closed["closed_at"] == closed["last_updated"]
+    await tracker.alice.post("/nethack/issue/1/status", status="Open")
+    reopened = await tracker.shown()
+    assert [reopened[key] for key in ("closed_at", "closed_by")] == [closed["closed_at"], closed["closed_by"]]
+    assert (await tracker.alice.pagure("/nethack/issues"))[1]["issues"] == [reopened]
+
+
+async def test_an_issue_is_not_closed_before_those_it_waits_for(tracker: Tracker) -> None:
+    for _ in range(3):
+        await tracker.issue()
+    await tracker.execute(AddDependency, number=1, depends_on=3)
+    await tracker.execute(AddDependency, number=1, depends_on=2)
+    await tracker.execute(AddDependency, number=2, depends_on=3)
+    assert (await tracker.shown(1))["depends"] == ["2", "3"]
+    assert [(await tracker.shown(3))[key] for key in ("depends", "blocks")] == [[], ["1", "2"]]
+    _, listing = await tracker.alice.pagure("/nethack/issues")
+    assert [(each["depends"], each["blocks"]) for each in listing["issues"]] == [
+        ([], ["1", "2"]), (["3"], ["1"]), (["2", "3"], [])
+    ]  # fmt: skip
+    assert await tracker.remarks() == ["- Issue marked as depending on: #3", "- Issue marked as depending on: #2"]
+    no = refused("ENOCODE", "You cannot close a ticket that has ticket depending that are still open.")
+    assert await tracker.alice.post("/nethack/issue/1/status", status="Closed") == no
+    for number in (3, 2, 1):
+        assert (await tracker.alice.post(f"/nethack/issue/{number}/status", status="Closed"))[0] == 200
+
+
+async def test_an_issue_waits_for_no_stranger_and_not_in_circles(tracker: Tracker) -> None:
+    for _ in range(3):
+        await tracker.issue()
+    await tracker.execute(AddDependency, number=1, depends_on=2)
+    await tracker.execute(AddDependency, number=2, depends_on=3)
+    assert (await tracker.execute(AddDependency, number=1, depends_on=2)).events == []
+    for number, depends_on in ((1, 1), (3, 1), (2, 1)):
+        with pytest.raises(Invalid):
+            await tracker.execute(AddDependency, number=number, depends_on=depends_on)
+    with pytest.raises(NotFound):
+        await tracker.execute(AddDependency, number=1, depends_on=99)
+    await tracker.person("bob", "ticket")
+    await tracker.issue(private="1")
+    with pytest.raises(Forbidden):
+        await tracker.execute(AddDependency, username="bob", number=1, depends_on=4)
+
+
+async def test_an_issue_is_put_on_a_milestone_and_taken_off(tracker: Tracker) -> None:
+    await tracker.issue()
+    story = [
+        ({"milestone": "v1"}, EDITED, "v1", "- Issue set to the milestone: v1"),
+        ({"milestone": "v1"}, UNCHANGED, "v1", None),
+        ({"milestone": "v2"}, EDITED, "v2", "- Issue set to the milestone: v2 (was: v1)"),
+        ({}, EDITED, None, "- Issue set to the milestone: None (was: v2)"),
+        ({"milestone": ""}, UNCHANGED, None, None),
+    ]
+    for form, message, milestone, _ in story:
+        assert await tracker.alice.post("/nethack/issue/1/milestone", **form) == (200, message)
+        assert (await tracker.shown())["milestone"] == milestone
+    assert await tracker.remarks() == [remark for *_, remark in story if remark]
+    assert await tracker.alice.post("/nethack/issue/1/milestone", milestone="v3") == invalid(
+        milestone=["Not a valid choice"]
+    )
+
+
+async def test_an_issue_is_assigned_handed_over_and_dropped(tracker: Tracker) -> None:
+    await tracker.person("bob", fullname="Bob Builder")
+    await tracker.person("carol")
+    await tracker.issue()
+    story = [
+        ({"assignee": " bob "}, "Issue assigned", "bob", "- Issue assigned to bob"),
+        ({"assignee": "BOB@example.org"}, "Nothing to change", "bob", None),
+        ({"assignee": "carol@example.org"}, "Issue assigned", "carol", "- Issue assigned to carol (was: bob)"),
+        ({"assignee": ""}, "Assignee reset", None, "- Assignee reset"),
+        ({}, "Nothing to change", None, None),
+        ({"assignee": "bob"}, "Issue assigned", "bob", "- Issue assigned to bob"),
+    ]
+    for form, message, assignee, _ in story:
+        assert await tracker.alice.post("/nethack/issue/1/assign", **form) == (200, {"message": message})
+        shown = (await tracker.shown())["assignee"]
+        assert (shown and shown["name"]) == assignee
+    assert shown["fullname"] == "Bob Builder"
+    assert await tracker.remarks() == [remark for *_, remark in story if remark]
+    no = refused("ENOCODE", 'No user "ghost" found')
+    assert await tracker.alice.post("/nethack/issue/1/assign", assignee="ghost") == no
+
+
+async def test_an_assignee_reads_and_discusses_a_private_issue_until_it_is_handed_over(tracker: Tracker) -> None:
+    bob = await tracker.person("bob")
+    await tracker.issue(private="1")
+    assert await bob.pagure("/nethack/issue/1") == DENIED
+    await tracker.alice.post("/nethack/issue/1/assign", assignee="bob")
+    assert (await bob.pagure("/nethack/issue/1"))[0] == 200
+    assert (await bob.post("/nethack/issue/1/comment", comment="Mine"))[0] == 200
+    assert await bob.post("/nethack/issue/1/assign") == (200, {"message": "Assignee reset"})
+    assert await bob.pagure("/nethack/issue/1") == DENIED
+    assert await bob.post("/nethack/issue/1/assign", assignee="bob") == DENIED

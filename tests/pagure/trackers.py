@@ -1,0 +1,100 @@
+"""A tracker with words of its own, and people who differ in what they may do there."""
+
+import uuid
+from typing import Any
+
+from app.core import commands
+from app.core.access import Actor
+from app.core.commands import Command, Outcome
+from app.core.projects import ConfigureProject, ConfigureTracker
+from app.core.sharing import GrantAccess
+from tests.conftest import Client, Forge
+
+CUSTOM_KEYS = [
+    ["reviewer", "text"],
+    ["docs", "link"],
+    ["done", "boolean"],
+    ["size", "list", ["small", "large"]],
+    ["due", "date", "2026-12-24"],
+]
+WORDS = {
+    "milestones": {"v1": {"date": "2026-12-24", "active": True}, "v2": {"date": None, "active": False}},
+    "priorities": {"1": "High", "2": "Low"},
+    "close_status": ["Fixed", "Invalid"],
+    "custom_keys": CUSTOM_KEYS,
+}
+# Every change of an issue by the end of its address, and a form for it.
+FORMS = {
+    "/status": {"status": "Closed"},
+    "/milestone": {"milestone": "v1"},
+    "/assign": {"assignee": "alice"},
+    "/custom/reviewer": {"value": "bob"},
+    "/custom": {"reviewer": "carol"},
+    "": {"title": "New", "issue_content": "words"},
+}
+EDITED = {"message": "Successfully edited issue #1"}
+UNCHANGED = {"message": "No changes"}
+DENIED = (403, {"error": "You are not allowed to view this issue", "error_code": "EISSUENOTALLOWED"})
+
+
+class Tracker:
+    """Alice's project `nethack`. Everybody has a token that was made for it."""
+
+    def __init__(self, forge: Forge, project_id: int, alice: Client) -> None:
+        self.forge = forge
+        self.project_id = project_id
+        self.alice = alice
+
+    async def execute(self, command: type[Command], *, username: str = "alice", **fields: Any) -> Outcome:
+        """What has no address in this dialect."""
+        wish = command(project_id=self.project_id, **fields)
+        return await commands.execute(self.forge.db, Actor(username), wish, command_id=uuid.uuid4())
+
+    async def person(self, name: str, level: str | None = None, **account: Any) -> Client:
+        await self.forge.admin.json("POST", "/v1/users", {"username": name, "email": f"{name}@example.org", **account})
+        if level:
+            await self.execute(GrantAccess, party="user", name=name, level=level)
+        return await self.token(name, "nethack")
+
+    async def token(self, name: str, project: str | None, *acls: str) -> Client:
+        wanted = {"description": "t", "project": project, "acls": list(acls) or None}
+        status, issued = await self.forge.admin.json("POST", f"/v1/users/{name}/tokens", wanted)
+        assert status == 201, issued
+        return Client(self.forge, issued["token"], name)
+
+    async def switch(self, **settings: Any) -> None:
+        await self.execute(ConfigureProject, settings=settings)
+
+    async def issue(self, author: Client | None = None, **fields: Any) -> int:
+        status, body = await (author or self.alice).post(
+            "/nethack/new_issue", **{"title": "Hungry dog", "issue_content": "Feed it.", **fields}
+        )
+        assert status == 200, body
+        return int(body["issue"]["id"])
+
+    async def shown(self, number: int = 1) -> dict[str, Any]:
+        status, body = await self.alice.pagure(f"/nethack/issue/{number}")
+        assert status == 200, body
+        assert isinstance(body, dict)
+        return body
+
+    async def remarks(self, number: int = 1) -> list[str]:
+        """What the forge has said about the issue, without the heading."""
+        said = [comment for comment in (await self.shown(number))["comments"] if comment["notification"]]
+        return [comment["comment"].partition("\n")[2] for comment in said]
+
+
+async def make(forge: Forge, alice: Client) -> Tracker:
+    tracker = Tracker(forge, (await alice.pagure("/nethack"))[1]["id"], alice)
+    tracker.alice = await tracker.token("alice", "nethack")
+    await tracker.execute(ConfigureTracker, changed=WORDS)
+    return tracker
+
+
+def refused(code: str, message: str, **errors: Any) -> tuple[int, dict[str, Any]]:
+    body = {"error": message, "error_code": code}
+    return 400, {**body, "errors": errors} if errors else body
+
+
+def invalid(**errors: list[str]) -> tuple[int, dict[str, Any]]:
+    return refused("EINVALIDREQ", "Invalid or incomplete input submitted", **errors)
