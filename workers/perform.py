@@ -20,7 +20,7 @@ from workers.reactions import REACTIONS, GiveUp, Hands, Reaction
 
 ATTEMPTS = 5  # that ended in an error; an unreachable database is nobody's
 CLAIMS = 20  # of which nothing was heard again: the work takes its worker down
-SORRY = "The repository could not be made; the administrators can see why."
+SORRY = "This could not be done; the administrators can see why."
 
 CLAIM = """
     update work
@@ -56,9 +56,11 @@ async def perform(hands: Hands, position: int, name: str) -> bool:
     async with db.acquire() as connection:
         cause = await record_log.at_position(connection, position)
         assert cause is not None  # noqa: S101 - work refers to events
-        task = str(cause.command_id)
-        await answer(connection, cause, TaskStarted(task_id=task, project_id=cause.data["project_id"], attempt=token))
-    await hands.ring()
+        if REACTIONS[name].tracked:
+            task, project_id = str(cause.command_id), cause.data["project_id"]
+            await answer(connection, cause, TaskStarted(task_id=task, project_id=project_id, attempt=token))
+    if REACTIONS[name].tracked:
+        await hands.ring()
     REQUEST.set(cause.request)
     started = time.perf_counter()
     outcome = await _attempt(hands, REACTIONS[name], cause, token)

@@ -30,23 +30,27 @@ Surrender = Callable[[Fact, str], list[Next]]
 
 @dataclass(frozen=True)
 class Reaction:
-    """A name, the queue it is rung on, what to do, and what to say when it cannot be done."""
+    """A name, the queue it is rung on, what to do, and what to say when it cannot be done.
+
+    `tracked` work is what a task waits for, so the log hears when it begins.
+    """
 
     name: str
     queue: str
     work: Work
     surrender: Surrender
+    tracked: bool = True
 
 
 REACTIONS: dict[str, Reaction] = {}
 ASKED_BY: dict[str, list[Reaction]] = {}
 
 
-def on(*happened: type[Event], queue: str, surrender: Surrender) -> Callable[[Work], Work]:
+def on(*happened: type[Event], queue: str, surrender: Surrender, tracked: bool = True) -> Callable[[Work], Work]:
     """Register work that these events ask for; its name is the function's."""
 
     def register(work: Work) -> Work:
-        reaction = Reaction(work.__name__.replace("_", "-"), queue, work, surrender)
+        reaction = Reaction(work.__name__.replace("_", "-"), queue, work, surrender, tracked)
         REACTIONS[reaction.name] = reaction
         for event in happened:
             ASKED_BY.setdefault(event.type, []).append(reaction)

@@ -12,7 +12,8 @@ from contextlib import suppress
 from arq.connections import ArqRedis
 from redis.exceptions import RedisError
 
-import workers.repositories  # noqa: F401 - registers its reactions
+import workers.pull_requests
+import workers.repositories  # noqa: F401 - register their reactions
 from app import idempotency
 from app.database import TROUBLE, Database
 from app.logs import log

@@ -7,7 +7,8 @@ from arq.connections import ArqRedis
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-import workers.repositories  # noqa: F401 - registers its reactions
+import workers.pull_requests
+import workers.repositories  # noqa: F401 - register their reactions
 from app.logs import log
 from workers import queue
 from workers.perform import perform

@@ -56,11 +56,11 @@ async def open_pull_request(deciding: Deciding, wish: OpenPullRequest) -> list[N
     require_pull_requests(target)
     source = target if wish.repo_from == wish.project_id else await projects.by_id(deciding.db, wish.repo_from)
     require(deciding.actor, "read-project", source)
-    if level(deciding.actor, source) < Level.WRITE:
-        raise Forbidden("open-pull-request")
     if family(source) != family(target):
         raise Invalid("repo_from", "The two projects have no history in common.")
     await require_branches(deciding, target, source, wish.branch, wish.branch_from)
+    if level(deciding.actor, source) < Level.WRITE:
+        raise Forbidden("open-pull-request")
     return [
         Next(
             PullRequestOpened(

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import ARRAY, Select, Text, func, literal, select, text
 
 from app.database import Database, Row
 from app.errors import NotFound
+from app.queries import refs
 from app.queries.paging import Listing, Page, paginate
 from app.queries.projects import LINE
 from events.tables import pull_requests
@@ -61,6 +63,17 @@ async def flag(db: Database, project_id: int, commit: str, uid: str) -> Row | No
     return await db.fetchrow(
         "select * from commit_flags where project_id = $1 and commit = $2 and uid = $3", project_id, commit, uid
     )
+
+
+async def heads(db: Database, project_id: int) -> dict[str, str]:
+    """Where the branches of the target lead."""
+    return await refs.branches(db, project_id)
+
+
+async def tried_before(db: Database, task_id: UUID) -> bool:
+    """Whether this is not the first attempt at the task."""
+    attempts: int | None = await db.fetchval("select attempts from tasks where task_id = $1", task_id)
+    return (attempts or 0) > 1
 
 
 async def opened_from(db: Database, project_id: int, branch: str) -> list[Row]:

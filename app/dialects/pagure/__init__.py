@@ -6,10 +6,12 @@ from app.dialects.pagure import (
     auth,
     code,
     errors,
+    flags,
     instance,
     issue_history,
     issue_metadata,
     issues,
+    merges,
     projects,
     pull_requests,
 )
@@ -32,6 +34,8 @@ def application() -> web.Application:
         *issue_metadata.routes,
         *issue_history.routes,
         *pull_requests.routes,
+        *merges.routes,
+        *flags.routes,
     ]
     arranged(routes).mount(app)
     return app

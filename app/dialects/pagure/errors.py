@@ -139,6 +139,8 @@ def in_pagures_words(refused: Refused) -> Said:
             return invalid()
         case Forbidden():
             return Said(401, "ENOTHIGHENOUGH")
+        case Invalid() if refused.subject in ("branch_to", "branch_from"):
+            return Said(400, "EINVALIDREQ", errors=refused.detail)
         case Invalid():
             field = FIELDS.get(refused.subject, refused.subject)
             return invalid({field: [refused.detail or "Invalid input."]})

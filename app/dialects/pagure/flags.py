@@ -1,0 +1,163 @@
+"""What programs say of commits, in Pagure's dialect: flags on commits, and on the newest commit of a pull request."""
+
+import asyncio
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from app.core.access import Actor
+from app.core.pull_requests import FlagCommit, require_pull_requests
+from app.dialects.pagure import auth, forms, render
+from app.dialects.pagure.errors import Said
+from app.dialects.pagure.pull_requests import numbered, writable
+from app.dialects.pagure.urls import PagureRoutes, named_project
+from app.git import commits, store
+from app.git.errors import GitError
+from app.queries import pull_requests, users
+from app.web import DATABASE, SETTINGS, execute, reply
+
+routes = PagureRoutes()
+Row = Mapping[str, Any]
+
+STATUSES = ("success", "failure", "error", "pending", "canceled")
+UID_LIMIT = 32
+HEX = re.compile(r"[0-9a-fA-F]{4,40}\Z")
+
+
+async def _commit(request: web.Request, project: Row) -> commits.Commit:
+    """The commit that the path names; it may be abbreviated."""
+    place = store.directory(request.config_dict[SETTINGS].repositories, project["project_id"])
+    try:
+        return await asyncio.to_thread(commits.find, place, request.match_info["hash"])
+    except GitError:
+        raise Said(404, "ENOCOMMIT") from None
+
+
+@routes.project("GET", "/c/{hash}/info", "read-code")
+async def commit_info(request: web.Request) -> web.Response:
+    _, project = await named_project(request, auth.lenient)
+    found = await _commit(request, project)
+    return reply(
+        {
+            "author": found.author.name,
+            "commit_time": found.committer.time,
+            "commit_time_offset": found.committer.offset,
+            "committer": found.committer.name,
+            "hash": found.id,
+            "message": found.message,
+            "parent_ids": list(found.parents),
+            "tree_id": found.tree,
+        }
+    )
+
+
+@routes.project("GET", "/c/{hash}/flag", "read-code")
+async def commit_flags(request: web.Request) -> web.Response:
+    _, project = await named_project(request, auth.lenient)
+    if not HEX.match(request.match_info["hash"]):
+        raise Said(404, "ENOCOMMIT")
+    try:
+        commit = (await _commit(request, project)).id
+    except Said:
+        return reply({"flags": [], "total_flags": 0})
+    shown = await _flags(request, project, commit)
+    return reply({"flags": shown, "total_flags": len(shown)})
+
+
+async def _flags(request: web.Request, project: Row, commit: str) -> list[dict[str, Any]]:
+    rows = await pull_requests.flags(request.config_dict[DATABASE], project["project_id"], commit)
+    return [render.flag(render.base(request), row) for row in rows]
+
+
+@routes.project("POST", "/c/{hash}/flag", "flag-commit")
+async def flag_commit(request: web.Request) -> web.Response:
+    actor, project = await named_project(request, auth.required("commit_flag"))
+    auth.bound(actor, project)
+    commit = (await _commit(request, project)).id
+    form = await forms.form(request)
+    if "status" not in form.fields:
+        form.complain("status", forms.REQUIRED)
+    return reply(await _flagged(request, actor, project, commit, form))
+
+
+async def _flagged(request: web.Request, actor: Actor, project: Row, commit: str, form: forms.Form) -> dict[str, Any]:
+    db = request.config_dict[DATABASE]
+    percent = _percent(form)
+    wish = FlagCommit(
+        project_id=project["project_id"],
+        commit=commit,
+        uid=_uid(form),
+        username=form.required("username").strip(),
+        status=_status(form, percent),
+        percent=percent,
+        comment=form.required("comment").strip(),
+        url=_url(form),
+    )
+    form.check()
+    before = await pull_requests.flag(db, project["project_id"], commit, wish.uid)
+    flagged = await execute(request, actor, wish, seen=project)
+    caller = await users.find(db, actor.username)
+    email = caller["email"] if caller and flagged.row["author"] == actor.username else None
+    return {
+        "flag": render.flag(render.base(request), flagged.row, email=email),
+        "message": "Flag updated" if before else "Flag added",
+        "uid": wish.uid,
+    }
+
+
+def _uid(form: forms.Form) -> str:
+    given = form.optional("uid")
+    if given and len(given) > UID_LIMIT:
+        form.complain("uid", f"Field cannot be longer than {UID_LIMIT} characters.")
+    return given or uuid.uuid4().hex
+
+
+def _percent(form: forms.Form) -> int | None:
+    text = form.optional("percent")
+    if text is None:
+        return None
+    if not re.fullmatch(r"-?[0-9]{1,9}", text):
+        form.complain("percent", "Not a valid integer value.")
+        return None
+    return int(text)
+
+
+def _status(form: forms.Form, percent: int | None) -> str:
+    """Said, or read off the percentage."""
+    if "status" not in form.fields:
+        return "pending" if percent is None else "failure" if percent == 0 else "success"
+    status = form.required("status").strip()
+    if status and status not in STATUSES:
+        form.complain("status", forms.NOT_A_CHOICE)
+    return status
+
+
+def _url(form: forms.Form) -> str:
+    form.required("url")
+    return (form.url("url") if form.optional("url") else None) or ""
+
+
+@routes.project("GET", "/pull-request/{request:[0-9]+}/flag", "read-pull-requests")
+async def pull_request_flags(request: web.Request) -> web.Response:
+    _, project = await named_project(request, auth.lenient)
+    require_pull_requests(project)
+    db = request.config_dict[DATABASE]
+    found = await pull_requests.find(db, project["project_id"], numbered(request), thread=False)
+    flags = await _flags(request, project, found["commit_stop"] or "")
+    return reply({"flags": [{**flag, "pull_request_uid": found["uid"]} for flag in flags]})
+
+
+@routes.project("POST", "/pull-request/{request:[0-9]+}/flag", "flag-commit")
+async def flag_pull_request(request: web.Request) -> web.Response:
+    actor, project, key = await writable(request, "pull_request_flag")
+    db = request.config_dict[DATABASE]
+    found = await pull_requests.find(db, project["project_id"], key, thread=False)
+    if found["commit_stop"] is None:
+        raise Said(400, "ENOCODE", message="This pull-request has no commit to flag")
+    said = await _flagged(request, actor, project, found["commit_stop"], await forms.form(request))
+    said["flag"]["pull_request_uid"] = found["uid"]
+    caller = await users.find(db, actor.username)
+    return reply({**said, "avatar_url": render.avatar(caller["email"] if caller else None, 30), "user": actor.username})

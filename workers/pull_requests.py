@@ -1,0 +1,241 @@
+"""The git work of pull requests: keeping their commits in the target, following their branches, merging, rebasing."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from app.core.access import Actor
+from app.core.pull_requests import over
+from app.core.settings import setting
+from app.errors import NotFound
+from app.git import commits, merge, pulls, rebase, refs, store
+from app.git.errors import Conflict, Missing, NeedsRebase, NotSignedOff
+from app.queries import projects, pull_requests, users
+from app.transports.push import record_refs
+from events.event import Fact
+from events.pull_requests import (
+    MergeRequested,
+    PullRequestMerged,
+    PullRequestOpened,
+    PullRequestRebased,
+    PullRequestUpdated,
+    RebaseRequested,
+)
+from events.record import Next
+from events.repositories import RefUpdated
+from events.tasks import TaskFailed
+from workers.reactions import GIT, GiveUp, Hands, on
+
+Row = Mapping[str, Any]
+T = TypeVar("T")
+UNSIGNED = "This repo enforces that all commits are signed off by their author. "
+SHOWN_COMMITS = 100  # in the comment that tells of new ones
+
+
+def refuse(cause: Fact, reason: str) -> list[Next]:
+    task = str(cause.command_id)
+    return [Next(TaskFailed(task_id=task, project_id=cause.data["project_id"], reason=reason))]
+
+
+def nothing_to_say(cause: Fact, reason: str) -> list[Next]:
+    return []
+
+
+async def aside(work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    """git's work, beside the loop."""
+    return await asyncio.to_thread(work, *arguments, **options)
+
+
+class Work:
+    """A pull request with the places where its two ends lie."""
+
+    def __init__(self, hands: Hands, found: Row, target: Row, source: Row | None) -> None:
+        self.hands = hands
+        self.found = found
+        self.target = target
+        self.source = source
+        root = hands.settings.repositories
+        self.place = store.directory(root, found["project_id"])
+        self.source_place: Path | None = store.directory(root, source["project_id"]) if source else None
+
+    async def bring(self) -> str:
+        """Its newest commit, which is in the target from now on. A source that is there has to have the branch."""
+        number, branch = self.found["number"], self.found["branch_from"]
+        try:
+            if self.source_place is None:
+                return await aside(pulls.source_head, self.place, number, None, branch)
+            head = await aside(pulls.mirror, self.place, number, self.source_place, branch)
+        except Missing:
+            name = self.source["path"] if self.source else self.target["path"]
+            raise GiveUp(f"Branch {branch} could not be found in the repo {name}") from None
+        await self.record(self.target["project_id"], Actor("forge"), refs.pull(number))
+        return head
+
+    async def record(self, project_id: int, actor: Actor, *names: str, request: str = "") -> None:
+        """Tell the log of refs that were moved here."""
+        db, root = self.hands.db, self.hands.settings.repositories
+        await record_refs(db, root, project_id, actor, request=request, only=frozenset(names))
+
+    async def outlook(self, head: str) -> merge.Outlook:
+        signed = setting(self.target, "enforce_signed_off_commits")
+        return await aside(merge.outlook, self.place, self.found["branch"], head, signed_off=signed)
+
+
+async def begin(hands: Hands, project_id: int, number: int) -> Work:
+    try:
+        found = await pull_requests.find(hands.db, project_id, number, thread=False)
+        target = await projects.by_id(hands.db, project_id)
+    except NotFound:
+        raise GiveUp("The pull-request is gone.") from None
+    source = None
+    if found["repo_from"] is not None:
+        try:
+            source = await projects.by_id(hands.db, found["repo_from"])
+        except NotFound:
+            source = None
+    return Work(hands, found, target, source)
+
+
+@on(PullRequestOpened, queue=GIT, surrender=nothing_to_say, tracked=False)
+async def keep_pull_request(hands: Hands, cause: Fact) -> list[Next]:
+    """Its commits stay in the target, and how it could be merged is known."""
+    work = await begin(hands, cause.data["project_id"], cause.data["number"])
+    head = await work.bring()
+    try:
+        status = (await work.outlook(head)).status
+    except (Missing, NotSignedOff):
+        return []
+    return [_updated(work.found, {"merge_status": str(status)})]
+
+
+def _updated(found: Row, changed: dict[str, Any], note: str | None = None, comment_id: int | None = None) -> Next:
+    event = PullRequestUpdated(
+        project_id=found["project_id"], number=found["number"], changed=changed, note=note, comment_id=comment_id
+    )
+    return Next(event, None)
+
+
+@on(RefUpdated, queue=GIT, surrender=nothing_to_say, tracked=False)
+async def follow_branch(hands: Hands, cause: Fact) -> list[Next]:
+    """What was pushed to a branch is part of every open pull request from it."""
+    ref: str = cause.data["ref"]
+    if not ref.startswith("refs/heads/"):
+        return []
+    branch, answers = ref.removeprefix("refs/heads/"), []
+    for row in await pull_requests.opened_from(hands.db, cause.data["project_id"], branch):
+        answers += await _followed(await begin(hands, row["project_id"], row["number"]))
+    return answers
+
+
+async def _followed(work: Work) -> list[Next]:
+    found = work.found
+    try:
+        head = await work.bring()
+    except GiveUp:
+        return []  # the branch is gone; what it brought is kept
+    branches = await pull_requests.heads(work.hands.db, found["project_id"])
+    ours = branches.get(found["branch"])
+    span = await aside(commits.span, work.place, head, ours)
+    start, stop = (span.start, span.stop) if span else (None, None)
+    if (start, stop) == (found["commit_start"], found["commit_stop"]):
+        return []
+    note = await _note(work, start, stop, ours)
+    comment_id = await pull_requests.next_comment_id(work.hands.db) if note else None
+    return [_updated(found, {"commit_start": start, "commit_stop": stop}, note, comment_id)]
+
+
+async def _note(work: Work, start: str | None, stop: str | None, ours: str | None) -> str | None:
+    """What the comment says of the push."""
+    found = work.found
+    if stop is None or found["commit_stop"] is None:
+        return None
+    if start != found["commit_start"]:
+        return f"rebased onto {ours or 'unknown target'}"
+    fresh = await aside(lambda: list(commits.between(work.place, stop, found["commit_stop"])))
+    if not fresh:
+        return None
+    lines = "\n".join(f" * ``{commit.subject}``" for commit in fresh[:SHOWN_COMMITS])
+    count = "1 new commit added" if len(fresh) == 1 else f"{len(fresh)} new commits added"
+    return f"**{count}**\n\n{lines}"
+
+
+@on(MergeRequested, queue=GIT, surrender=refuse)
+async def merge_pull_request(hands: Hands, cause: Fact) -> list[Next]:
+    """Doing it again finds it merged: the same wish at the same time makes the same commit."""
+    work = await begin(hands, cause.data["project_id"], cause.data["number"])
+    found = work.found
+    if found["status"] != "Open":
+        raise GiveUp(over(found))
+    head = await work.bring()
+    try:
+        look = await work.outlook(head)
+    except NotSignedOff:
+        raise GiveUp(UNSIGNED) from None
+    except Missing:
+        raise GiveUp(f"Branch {found['branch']} could not be found in the repo {work.target['path']}") from None
+    if look.status is merge.Status.NO_CHANGE:
+        answers = [] if await pull_requests.tried_before(hands.db, cause.command_id) else refuse(
+            cause, "Nothing to do, changes were already merged"
+        )  # fmt: skip
+        return [*answers, await _merged(work, cause, look.ours or head)]
+    new = await _merge(work, cause, look)
+    ref = refs.branch(found["branch"])
+    await work.record(found["project_id"], Actor(cause.actor), ref, request=cause.request)
+    return [await _merged(work, cause, new)]
+
+
+async def _merge(work: Work, cause: Fact, look: merge.Outlook) -> str:
+    target, found = work.target, work.found
+    signer = await _signer(work.hands, cause)
+    signed = setting(target, "enforce_signed_off_commits")
+    message = merge.merge_message(found["number"], found["title"], signer if signed else None)
+    try:
+        return await aside(
+            merge.merge,
+            work.place,
+            look,
+            message,
+            signer,
+            always=setting(target, "always_merge"),
+            only_forward=not setting(target, "non_fast_forward_merges"),
+        )
+    except Conflict:
+        raise GiveUp("Merge conflicts!") from None
+    except NeedsRebase:
+        raise GiveUp("The pull-request must be rebased before merging") from None
+
+
+async def _signer(hands: Hands, cause: Fact) -> merge.Signer:
+    user = await users.find(hands.db, cause.actor)
+    name, email = (user["fullname"], user["email"]) if user else (cause.actor, "")
+    return merge.Signer(name, email, int(cause.at.timestamp()))
+
+
+async def _merged(work: Work, cause: Fact, commit: str) -> Next:
+    event = PullRequestMerged(
+        project_id=work.found["project_id"],
+        number=work.found["number"],
+        commit=commit,
+        note=f"Pull-Request has been merged by {cause.actor}",
+        comment_id=await pull_requests.next_comment_id(work.hands.db),
+    )
+    return Next(event, None)
+
+
+@on(RebaseRequested, queue=GIT, surrender=refuse)
+async def rebase_pull_request(hands: Hands, cause: Fact) -> list[Next]:
+    work = await begin(hands, cause.data["project_id"], cause.data["number"])
+    found = work.found
+    if found["status"] != "Open":
+        raise GiveUp(over(found))
+    if work.source is None or work.source_place is None:
+        raise GiveUp("Did not manage to rebase this pull-request")
+    try:
+        signer = merge.Signer(cause.actor, (await _signer(hands, cause)).email, int(cause.at.timestamp()))
+        done = await aside(rebase.rebase, work.source_place, found["branch_from"], work.place, found["branch"], signer)
+    except (Conflict, Missing):
+        raise GiveUp("Did not manage to rebase this pull-request") from None
+    ref = refs.branch(found["branch_from"])
+    await work.record(work.source["project_id"], Actor(cause.actor), ref, request=cause.request)
+    return [Next(PullRequestRebased(project_id=found["project_id"], number=found["number"], commit=done.new), None)]
