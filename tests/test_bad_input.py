@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from app.git import store
 from tests.conftest import Client, Forge
+from tests.pagure import trackers
 from tests.raw import FETCH, PUSH, Stranger, Text
 
 # aiohttp warns of what it then leaves out, Python of escapes that are none.
@@ -147,6 +148,34 @@ async def test_whatever_an_issue_says_it_is_refused_or_kept_as_it_is(stranger: S
     fields = {name: text for name in ("title", "issue_content", "tag")}
     fields |= {name: st.just("") for name in ("assignee", "milestone", "priority", "private")}
     await for_all(check, 150, fields=varied(fields), remark=nasty, as_json=st.booleans())
+
+
+async def test_whatever_is_made_of_an_issue_it_is_refused_or_shown_as_it_is(forge: Forge, nethack: Client) -> None:
+    tracker = await trackers.make(forge, nethack)
+    await tracker.issue()
+    stranger = Stranger(forge, tracker.alice)
+    base = "/api/0/nethack/issue/1"
+
+    async def check(change: tuple[str, dict[str, str]], name: str, value: str, as_json: bool) -> None:
+        path, fields = change
+        post = stranger.json if as_json else stranger.form
+        await post(base + path, fields)
+        await post(f"{base}/custom/{quote(name, safe='', errors='replace')}", {"value": value})
+        await post(f"{base}/custom", {"reviewer": value, name: value})
+        set_ = await post(f"{base}/custom/reviewer", {"value": value})
+        shown = (await stranger("GET", base)).json
+        if set_.status == 200:
+            assert [each["value"] for each in shown["custom_fields"] if each["name"] == "reviewer"] == [value][
+                : len(value)
+            ]
+        assert (await stranger("GET", "/api/0/nethack/issues?status=all")).json["issues"] == [shown]
+
+    changes = st.sampled_from(sorted(trackers.FORMS)).flatmap(
+        lambda path: st.tuples(
+            st.just(path), varied({key: st.just(each) for key, each in trackers.FORMS[path].items()})
+        )
+    )
+    await for_all(check, 60, change=changes, name=nasty, value=nasty, as_json=st.booleans())
 
 
 async def test_whatever_is_asked_of_a_listing_is_answered_or_refused(forge: Forge, stranger: Stranger) -> None:

@@ -30,6 +30,13 @@ CLOSED = "- Issue status updated to: Closed (was: Open)"
             f"- Issue close_status updated to: Fixed\n{CLOSED}",
         ),
         ({}, {"status": "Closed", "close_status": ""}, EDITED, ("Closed", None), CLOSED),
+        (
+            {},
+            {"status": "Fixed", "close_status": ""},
+            EDITED,
+            ("Closed", "Fixed"),
+            f"- Issue close_status updated to: Fixed\n{CLOSED}",
+        ),
         ({}, {"status": "Open"}, UNCHANGED, ("Open", None), None),
         ({}, {"status": "Open", "close_status": "Fixed"}, UNCHANGED, ("Open", None), None),
         (

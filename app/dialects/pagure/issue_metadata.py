@@ -43,7 +43,7 @@ def _status(form: Form, project: Row) -> tuple[str, str | None]:
     status, reason = form.first("status"), form.first("close_status")
     if reason and reason not in project["close_status"]:
         form.complain("close_status", forms.NOT_A_CHOICE)
-    if reason is None and status in project["close_status"]:
+    if not reason and status not in STATUSES and status in project["close_status"]:
         return "Closed", status
     if status is not None and not status.strip():
         form.complain("status", forms.REQUIRED)
