@@ -1,7 +1,8 @@
-"""Alive, ready, and measured."""
+"""What it is; alive, ready, and measured."""
 
 import asyncio
 import os
+from importlib.metadata import version
 from ipaddress import ip_address
 
 from aiohttp import web
@@ -20,6 +21,19 @@ BEHIND = 30.0  # seconds that an event may wait for its number
 BUDGET = 1.0  # seconds for all of the checks
 
 routes = Routes()
+
+
+@routes.add("GET", "/", "describe-instance")
+async def index(request: web.Request) -> web.Response:
+    """Where to go from here."""
+    url = request.config_dict[SETTINGS].url
+    links = {
+        "pagure": f"{url}/api/0/",
+        "native": f"{url}/v1/",
+        "projects": f"{url}/api/0/projects",
+        "ready": f"{url}/readyz",
+    }
+    return reply({"name": "polyforge", "version": version("polyforge"), "links": links})
 
 
 @routes.add("GET", "/healthz", "health")

@@ -14,6 +14,7 @@ from app.config import Settings
 from app.core.access import ACTIONS
 from app.core.commands import HANDLERS
 from app.database import DIALECT, Database, database
+from app.dialects.pagure.urls import FORMS
 from app.server import application
 from app.web import Route, Routes
 from events import tables
@@ -93,3 +94,25 @@ def test_every_route_stands_under_an_action_and_every_action_is_used(settings: S
     assert len(served) > 50
     assert {under.get(handler, "none") for handler in served} <= ACTIONS.keys()
     assert ACTIONS.keys() <= set(under.values()) | {command.kind for command in HANDLERS}
+
+
+PREFIXES = {"app.dialects.pagure": "/api/0", "app.dialects.native": "/v1"}
+
+
+def calls() -> list[str]:
+    """Every call there is, as a line of the page; Pagure's four addresses of a project are one, `{P}`."""
+    lines = set()
+    for route in (route for table in route_tables() for route in table):
+        prefix = PREFIXES.get(route.handler.__module__.rpartition(".")[0], "")
+        path = re.sub(r":(\[0-9\]|\.)\+", "", route.path)
+        for form in reversed(FORMS) if prefix == "/api/0" else ():
+            if path.startswith(form):
+                path = "/{P}" + path.removeprefix(form)
+        lines.add(f"| `{route.method}` | `{prefix}{path}` | {route.action} |")
+    return sorted(lines)
+
+
+def test_the_page_of_calls_lists_each_of_them() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "api.md").read_text()
+    listed = [line for line in page.splitlines() if re.match(r"\| `[A-Z]+` \|", line)]
+    assert sorted(listed) == calls()
