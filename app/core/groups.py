@@ -33,7 +33,7 @@ async def create_group(deciding: Deciding, wish: CreateGroup) -> list[Next]:
         )
     if wish.group_type not in TYPES:
         raise Invalid("type", "Not a valid choice")
-    if await groups.find(deciding.db, wish.group_name) or await users.find(deciding.db, wish.group_name):
+    if await groups.taken(deciding.db, wish.group_name):
         raise Conflict("group", "This name is taken.")
     return [
         Next(

@@ -12,6 +12,18 @@ async def find(db: Database, group_name: str) -> Row | None:
     return await db.fetchrow(f"select groups.*, {MEMBERS} as members from groups where group_name = $1", group_name)
 
 
+async def taken(db: Database, name: str) -> bool:
+    """Whether a group or a user is called so, in any case: both are namespaces."""
+    found: bool = await db.fetchval(
+        """
+        select exists (select 1 from groups where lower(group_name) = lower($1))
+            or exists (select 1 from users where lower(username) = lower($1))
+        """,
+        name,
+    )
+    return found
+
+
 async def watching(db: Database, project_id: int, username: str) -> tuple[bool | None, bool | None]:
     """What somebody has said they want to hear of: issues, commits; None for both when they have said nothing."""
     row = await db.fetchrow(

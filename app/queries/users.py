@@ -31,6 +31,10 @@ async def taken(db: Database, username: str, email: str) -> str | None:
         select   case when lower(username) = lower($1) then 'username' else 'email' end
         from     users
         where    lower(username) = lower($1) or lower(email) = lower($2)
+        union all
+        select   'username'
+        from     groups
+        where    lower(group_name) = lower($1)
         order by 1 desc
         limit    1
         """,
