@@ -222,4 +222,7 @@ class DeleteProject(Command):
 async def delete_project(deciding: Deciding, wish: DeleteProject) -> list[Next]:
     project = await deciding.project(wish.project_id)
     require(deciding.actor, "delete-project", project)
+    if project["head"] is None:
+        # Its worker would put a repository in place after another one had looked there in vain.
+        raise Conflict("repository", "The repository is still being made; try again.")
     return [Next(ProjectDeleted(project_id=wish.project_id, path=project["path"]), None)]
