@@ -37,4 +37,4 @@ async def list_events(request: web.Request) -> web.Response:
         looked = found.next
         if found.rows or not await tail.past(looked, deadline - time.monotonic()):
             break
-    return reply({"events": [feed.shown(row) for row in found.rows], "next": looked, "head": found.head})
+    return reply({"events": [feed.shown(row, actor) for row in found.rows], "next": looked, "head": found.head})
