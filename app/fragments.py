@@ -25,6 +25,13 @@ class Fragments:
         self, keys: list[Row], read: Callable[[list[int]], Awaitable[list[Row]]], shown: Callable[[Row], Any]
     ) -> list[orjson.Fragment]:
         """The fragments of rows known by (id, version), in their order; `read` gives whole rows with the same two."""
+        found = await self.by_id(keys, read, shown)
+        return [found[key["id"]] for key in keys if key["id"] in found]
+
+    async def by_id(
+        self, keys: list[Row], read: Callable[[list[int]], Awaitable[list[Row]]], shown: Callable[[Row], Any]
+    ) -> dict[int, orjson.Fragment]:
+        """The same by id; what is gone meanwhile has none."""
         found: dict[int, orjson.Fragment] = {}
         missing = []
         for id, version in ((key["id"], key["version"]) for key in keys):
@@ -36,7 +43,7 @@ class Fragments:
         for row in await read(missing) if missing else ():
             found[row["id"]] = orjson.Fragment(orjson.dumps(shown(row)))
             self._keep(row["id"], row["version"], found[row["id"]])
-        return [found[key["id"]] for key in keys if key["id"] in found]
+        return found
 
     def _keep(self, id: int, version: str, fragment: orjson.Fragment) -> None:
         self._kept.pop(id, None)
