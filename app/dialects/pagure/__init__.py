@@ -2,7 +2,18 @@
 
 from aiohttp import web
 
-from app.dialects.pagure import auth, code, errors, instance, issues, projects
+from app.dialects.pagure import (
+    auth,
+    code,
+    errors,
+    groups,
+    instance,
+    issues,
+    projects,
+    settings,
+    sharing,
+    tags,
+)
 from app.dialects.pagure.urls import arranged
 from app.fragments import Fragments
 from app.idempotency import speaking
@@ -14,5 +25,6 @@ def application() -> web.Application:
     """The dialect as a sub-application: errors outside, authentication inside each route."""
     app = web.Application(middlewares=[speaking(errors.answer, auth.identified)])
     app[projects.FRAGMENTS] = Fragments()
-    arranged([*instance.routes, *projects.routes, *code.routes, *issues.routes]).mount(app)
+    nouns = (instance, projects, settings, sharing, groups, code, issues, tags)
+    arranged(route for noun in nouns for route in noun.routes).mount(app)
     return app
