@@ -197,6 +197,8 @@ create table projects (
     blocked        text[]      not null default '{}', -- usernames that may not post here
     milestones     jsonb       not null default '{}',
     priorities     jsonb       not null default '{}',
+    milestones_keys text[]     not null default '{}', -- their names, in the order in which they are shown
+    default_priority text,                           -- the name of a priority
     close_status   text[]      not null default '{}',
     custom_keys    jsonb       not null default '[]', -- [name, type, options?, notify?] each
     last_number    int         not null default 0,   -- of issues and pull requests, which share one counter
@@ -283,6 +285,8 @@ create index issues_by_dependency on issues using gin (depends);
 create unique index one_issue_per_uid on issues (uid);
 create index issues_by_status on issues (project_id, status, number);
 create index issues_by_tag on issues using gin (tags);
+create index issues_of_an_author on issues (author, created_at);
+create index issues_of_an_assignee on issues (assignee, created_at) where assignee is not null;
 
 create table issue_comments (
     comment_id      bigint      primary key,

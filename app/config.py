@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     pool_size: int = Field(10, description="Database connections of one process.")
     pagure_namespaces: list[str] = Field([], description="Namespaces in which every user may create projects, as JSON.")
     new_projects: bool = Field(True, description="Whether projects may be created at all.")
+    new_groups: bool = Field(True, description="Whether everybody may create groups; administrators always may.")
     private_projects: bool = Field(True, description="Whether projects may be private.")
     default_branch: str = Field("main", description="HEAD of a new repository.")
     max_push_bytes: int = Field(2 << 30, description="Largest body of one push, in bytes.")

@@ -35,7 +35,7 @@ async def page(db: Database, actor: Actor, after: int, limit: int, wanted: feed.
     return FeedPage(rows, looked, head)
 
 
-def shown(row: Mapping[str, Any]) -> dict[str, Any]:
+def shown(row: Mapping[str, Any], actor: Actor) -> dict[str, Any]:
     project = {"id": row["project_id"], "path": row["path"]} if row["project_id"] is not None else None
     return {
         "seq": row["seq"],
@@ -45,8 +45,15 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
         "actor": row["actor"],
         "project": project,
         "subject": row["stream"],
-        "data": row["data"],
+        "data": row["data"] if actor.admin else _public(row["type"], row["data"]),
         "command": str(row["command_id"]),
         "cause": row["cause_id"] and str(row["cause_id"]),
         "request": row["request"],
     }
+
+
+def _public(type: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Where a project's hooks go may be as good as a password, so it is not told to everybody."""
+    if type != "project.configured" or "web_hooks" not in data["settings"]:
+        return data
+    return {**data, "settings": {**data["settings"], "web_hooks": None}}

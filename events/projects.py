@@ -141,6 +141,18 @@ class AccessRevoked(Event, type="access.revoked", decides=True):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AccessRefreshed(Event, type="access.refreshed"):
+    """Somebody asked that grants be looked at anew; the task this makes has ended already."""
+
+    project_id: int
+    path: str
+
+    @property
+    def stream(self) -> str:
+        return f"access-{self.project_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class WatchChanged(Event, type="watch.changed"):
     """What somebody wants to hear of; both None means that their access decides again."""
 

@@ -25,10 +25,32 @@ projects = table(
     column("modified_at", DateTime(timezone=True)),
 )
 
+access = table(
+    "access",
+    column("project_id", BigInteger),
+    column("party", Text),
+    column("name", Text),
+    column("level", Text),
+)
+
+groups = table(
+    "groups",
+    column("group_name", Text),
+    column("display_name", Text),
+    column("description", Text),
+    column("group_type", Text),
+    column("creator", Text),
+)
+
+group_members = table("group_members", column("group_name", Text), column("username", Text))
+
 issues = table(
     "issues",
     column("project_id", BigInteger),
     column("number", Integer),
+    column("uid", Text),
+    column("title", Text),
+    column("content", Text),
     column("status", Text),
     column("close_status", Text),
     column("author", Text),
@@ -37,7 +59,9 @@ issues = table(
     column("tags", ARRAY(Text)),
     column("milestone", Text),
     column("priority", Integer),
+    column("created_at", DateTime(timezone=True)),
     column("updated_at", DateTime(timezone=True)),
+    column("closed_at", DateTime(timezone=True)),
 )
 
 pull_requests = table(

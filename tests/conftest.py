@@ -131,6 +131,12 @@ class Client:
     async def pagure(self, path: str) -> tuple[int, Any]:
         return await self.get("/api/0" + path)
 
+    async def limited(self, **token: Any) -> "Client":
+        """The same person with another token."""
+        status, issued = await self.json("POST", f"/v1/users/{self.name}/tokens", {"description": "test", **token})
+        assert status == 201, issued
+        return Client(self.forge, issued["token"], self.name)
+
     def git_url(self, path: str) -> str:
         host = self.forge.url.removeprefix("http://")
         who = f"{self.name}:{self.token}@" if self.token else ""

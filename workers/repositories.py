@@ -1,11 +1,11 @@
-"""Making repositories: new ones and forks."""
+"""Making repositories, new ones and forks, and removing them."""
 
 import asyncio
 
 from app.git import store
 from app.queries import users
 from events.event import Fact
-from events.projects import ProjectCreated, ProjectDiscarded, ProjectForked
+from events.projects import ProjectCreated, ProjectDeleted, ProjectDiscarded, ProjectForked
 from events.record import Next
 from events.repositories import RepositoryCreated
 from events.tasks import TaskFailed
@@ -55,6 +55,17 @@ async def fork_repository(hands: Hands, cause: Fact) -> list[Next]:
         head=fork.default_branch,
     )
     return [_created(fork.project_id, fork.path, fork.default_branch, made)]
+
+
+def leave_behind(cause: Fact, reason: str) -> list[Next]:
+    """The project is gone whatever becomes of its files; the log of the worker says where they are."""
+    return []
+
+
+@on(ProjectDeleted, queue=GIT, surrender=leave_behind)
+async def remove_repository(hands: Hands, cause: Fact) -> list[Next]:
+    await asyncio.to_thread(store.remove, hands.settings.repositories, cause.data["project_id"])
+    return []
 
 
 def _created(project_id: int, path: str, head: str, made: list[store.Ref]) -> Next:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from fnmatch import fnmatchcase
 from typing import Any
 from uuid import UUID
 
@@ -77,7 +78,8 @@ ACTIONS: dict[str, Level | None] = {
     "triage-pull-requests": Level.TICKET,
     "merge-pull-request": Level.WRITE,
     "flag-commit": Level.READ,
-    "read-user-activity": None,
+    "refresh-access": Level.READ,
+    "manage-project-tokens": Level.ADMIN,
     "list-groups": None,
     "create-group": None,
     "manage-members": None,
@@ -94,6 +96,9 @@ ACLS = frozenset({
     "update_watch_status",
 })  # fmt: skip
 
+# What a project's own administrators may put into a token for it.
+PROJECT_ACLS = ACLS - {"internal_access", "generate_acls_project"}
+
 
 def level(actor: Actor, project: Mapping[str, Any]) -> Level:
     """What the actor holds on the project: the strongest grant wins, their own or a group's.
@@ -109,16 +114,37 @@ def level(actor: Actor, project: Mapping[str, Any]) -> Level:
 
 def granted(actor: Actor, project: Mapping[str, Any]) -> Level:
     """The strongest grant that names the actor or one of their groups; not what they have as owner or administrator."""
+    return max((GRANTS[grant["level"]] for grant in _held(actor, project)), default=Level.NONE)
+
+
+def _held(actor: Actor, project: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     if actor.anonymous:
-        return Level.NONE
+        return []
     access = project["access"]
     held = [access["user"].get(actor.username), *(access["group"].get(group) for group in actor.groups)]
-    return max((GRANTS[grant["level"]] for grant in held if grant), default=Level.NONE)
+    return [grant for grant in held if grant]
+
+
+def require_appointed(actor: Actor, project: Mapping[str, Any]) -> None:
+    """Who is kept out is for those to say who run the project, not for the forge's administrators."""
+    if actor.username != project["owner"] and granted(actor, project) < Level.ADMIN:
+        raise Forbidden("block-users")
 
 
 def blocked(actor: Actor, project: Mapping[str, Any]) -> bool:
     """Whether the project takes nothing from them any more, owners and administrators included."""
     return actor.username in project["blocked"]
+
+
+def may_write(actor: Actor, project: Mapping[str, Any], branch: str) -> bool:
+    """Whether the actor may write to this branch: a collaborator may where one of their globs matches."""
+    if level(actor, project) >= Level.WRITE:
+        return True
+    return any(
+        fnmatchcase(branch, glob.strip())
+        for grant in _held(actor, project)
+        for glob in (grant["branches"] or "").split(",")
+    )
 
 
 def may(actor: Actor, action: str, project: Mapping[str, Any]) -> bool:
@@ -160,6 +186,12 @@ def require_admin(actor: Actor) -> None:
 def require_whole(actor: Actor) -> None:
     """A token that is limited to some actions or one project cannot hand out more than it has."""
     if actor.anonymous or actor.acls is not None or actor.token_project is not None:
+        raise Forbidden("token")
+
+
+def require_acl(actor: Actor, acl: str, project_id: int | None = None) -> None:
+    """Refuse a token that is made for other things, or for another project."""
+    if not (actor.acls is None or acl in actor.acls) or actor.token_project not in (None, project_id):
         raise Forbidden("token")
 
 

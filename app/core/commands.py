@@ -77,6 +77,10 @@ class Outcome:
         assert row is not None  # noqa: S101 - asked only of events whose projection returns one
         return row
 
+    def project(self, seen: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The project as it is now, with what the one seen before had beside its row."""
+        return {**seen, **self.row} if self.recorded else seen
+
 
 C = TypeVar("C", bound=Command)
 Handler = Callable[[Deciding, Any], Awaitable[list[Next]]]

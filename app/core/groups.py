@@ -33,7 +33,7 @@ async def create_group(deciding: Deciding, wish: CreateGroup) -> list[Next]:
         )
     if wish.group_type not in TYPES:
         raise Invalid("type", "Not a valid choice")
-    if await groups.find(deciding.db, wish.group_name) or await users.find(deciding.db, wish.group_name):
+    if await groups.taken(deciding.db, wish.group_name):
         raise Conflict("group", "This name is taken.")
     return [
         Next(
@@ -60,7 +60,7 @@ async def add_member(deciding: Deciding, wish: AddMember) -> list[Next]:
     if group is None:
         raise NotFound("group")
     if await users.find(deciding.db, wish.username) is None:
-        raise Invalid("member", f"No user `{wish.username}` found")
+        raise NotFound("member", f"No user `{wish.username}` found")
     actor = deciding.actor
     if not (actor.admin or actor.username in (*group["members"], group["creator"])):
         raise Forbidden("manage-members", "You are not allowed to add user to this group")
@@ -81,12 +81,12 @@ async def remove_member(deciding: Deciding, wish: RemoveMember) -> list[Next]:
     if group is None:
         raise NotFound("group")
     if await users.find(deciding.db, wish.username) is None:
-        raise Invalid("member", f"No user `{wish.username}` found")
+        raise NotFound("member", f"No user `{wish.username}` found")
     actor = deciding.actor
     if not (actor.admin or actor.username in group["members"]):
         raise Forbidden("manage-members", "You are not allowed to remove user from this group")
     if wish.username == group["creator"]:
         raise Invalid("member", "The creator of a group cannot be removed")
     if wish.username not in group["members"]:
-        raise Invalid("member", f"User `{wish.username}` could not be found in the group `{group['group_name']}`")
+        raise NotFound("member", f"User `{wish.username}` could not be found in the group `{group['group_name']}`")
     return [Next(MemberRemoved(group_name=group["group_name"], username=wish.username), None)]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.core import paths
-from app.core.access import require
+from app.core.access import require, require_appointed
 from app.core.commands import Command, Deciding, handles
 from app.core.settings import SETTINGS
 from app.errors import Conflict, Forbidden, Invalid, NotFound
@@ -15,7 +15,6 @@ from events.projects import (
     ProjectDeleted,
     ProjectForked,
     ProjectTransferred,
-    TrackerConfigured,
     UsersBlocked,
 )
 from events.record import Next
@@ -164,7 +163,7 @@ class BlockUsers(Command):
 @handles(BlockUsers)
 async def block_users(deciding: Deciding, wish: BlockUsers) -> list[Next]:
     project = await deciding.project(wish.project_id)
-    require(deciding.actor, "manage-access", project)
+    require_appointed(deciding.actor, project)
     wanted = sorted(set(wish.usernames))
     unknown = await users.unknown(deciding.db, wanted)
     if unknown:
@@ -172,24 +171,6 @@ async def block_users(deciding: Deciding, wish: BlockUsers) -> list[Next]:
     if wanted == project["blocked"]:
         return []
     return [Next(UsersBlocked(project_id=wish.project_id, usernames=wanted), None)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConfigureTracker(Command):
-    """Set the tracker's words: milestones, priorities, close statuses, custom keys. What is not named stays."""
-
-    project_id: int
-    changed: dict[str, Any]
-
-
-@handles(ConfigureTracker)
-async def configure_tracker(deciding: Deciding, wish: ConfigureTracker) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    require(deciding.actor, "configure-project", project)
-    changed = {name: value for name, value in wish.changed.items() if project[name] != value}
-    if not changed:
-        return []
-    return [Next(TrackerConfigured(project_id=wish.project_id, changed=changed), None)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,4 +182,7 @@ class DeleteProject(Command):
 async def delete_project(deciding: Deciding, wish: DeleteProject) -> list[Next]:
     project = await deciding.project(wish.project_id)
     require(deciding.actor, "delete-project", project)
+    if project["head"] is None:
+        # Its worker would put a repository in place after another one had looked there in vain.
+        raise Conflict("repository", "The repository is still being made; try again.")
     return [Next(ProjectDeleted(project_id=wish.project_id, path=project["path"]), None)]

@@ -6,7 +6,7 @@ from app.core.access import GRANTS, require
 from app.core.commands import Command, Deciding, handles
 from app.errors import Forbidden, Invalid, NotFound
 from app.queries import groups, users
-from events.projects import AccessGranted, AccessRevoked, WatchChanged
+from events.projects import AccessGranted, AccessRefreshed, AccessRevoked, WatchChanged
 from events.record import Next
 
 
@@ -62,6 +62,22 @@ async def _require_known(deciding: Deciding, party: str, name: str) -> None:
     known = await (users.find(deciding.db, name) if party == "user" else groups.find(deciding.db, name))
     if known is None:
         raise NotFound(party, name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefreshAccess(Command):
+    """Have everything that knows of grants look at them again. Nothing here remembers any, so it is done at once."""
+
+    project_id: int
+
+
+@handles(RefreshAccess)
+async def refresh_access(deciding: Deciding, wish: RefreshAccess) -> list[Next]:
+    project = await deciding.project(wish.project_id)
+    require(deciding.actor, "refresh-access", project)
+    if deciding.actor.anonymous:
+        raise Forbidden("refresh-access")
+    return [Next(AccessRefreshed(project_id=wish.project_id, path=project["path"]), None)]
 
 
 @dataclass(frozen=True, kw_only=True)

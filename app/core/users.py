@@ -3,11 +3,11 @@
 import re
 from dataclasses import dataclass
 
-from app.core.access import ACLS, require_admin, require_self
+from app.core.access import ACLS, PROJECT_ACLS, require, require_admin, require_self
 from app.core.commands import Command, Deciding, handles
 from app.core.paths import PAGES
 from app.errors import Conflict, Invalid, NotFound
-from app.queries import users
+from app.queries import projects, users
 from events.record import Next
 from events.users import TokenIssued, TokenRevoked, UserCreated
 
@@ -76,6 +76,40 @@ async def issue_token(deciding: Deciding, token: IssueToken) -> list[Next]:
             )
         )
     ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IssueProjectToken(Command):
+    """A token for one project, which speaks for whoever asks for it.
+
+    Unlike other tokens it may be asked for with a limited one: whoever may hand out access to the project with it can
+    hand out this too.
+    """
+
+    project_id: int
+    token_id: str
+    prefix: str
+    description: str
+    acls: list[str]
+    expires_at: str
+
+
+@handles(IssueProjectToken)
+async def issue_project_token(deciding: Deciding, wish: IssueProjectToken) -> list[Next]:
+    project = await projects.by_id(deciding.db, wish.project_id)
+    require(deciding.actor, "manage-project-tokens", project)
+    if not wish.acls or not PROJECT_ACLS.issuperset(wish.acls):
+        raise Invalid("acls", "Not a valid choice")
+    issued = TokenIssued(
+        token_id=wish.token_id,
+        username=deciding.actor.username,
+        prefix=wish.prefix,
+        description=wish.description,
+        acls=wish.acls,
+        token_project=wish.project_id,
+        expires_at=wish.expires_at,
+    )
+    return [Next(issued)]
 
 
 @dataclass(frozen=True, kw_only=True)

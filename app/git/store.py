@@ -58,6 +58,14 @@ def fork(root: Path, parent_id: int, project_id: int, *, cause: uuid.UUID, head:
     return refs(place)
 
 
+def remove(root: Path, project_id: int) -> None:
+    """Out of its place first, so that nobody finds half of it. Doing it again finds it done."""
+    place = directory(root, project_id)
+    with suppress(FileNotFoundError):
+        place.rename(_new_bench(place))
+    _clear_benches(place)
+
+
 def refs(place: Path) -> list[Ref]:
     """Every ref with its object and the commit it peels to; refs to no commit are shown as their object.
 

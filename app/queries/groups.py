@@ -1,6 +1,11 @@
 """What may be asked about groups, and about who watches what."""
 
+from sqlalchemy import func, or_, select
+
 from app.database import Database, Row
+from app.queries.paging import Listing, Page, paginate
+from app.queries.projects import like
+from events.tables import groups
 
 MEMBERS = """
     array(select username from group_members where group_members.group_name = groups.group_name order by username)
@@ -8,8 +13,44 @@ MEMBERS = """
 
 
 async def find(db: Database, group_name: str) -> Row | None:
-    """The group with its members' names."""
-    return await db.fetchrow(f"select groups.*, {MEMBERS} as members from groups where group_name = $1", group_name)
+    """The group with its members' names, and who made it."""
+    return await db.fetchrow(
+        f"""
+        select groups.*, {MEMBERS} as members, users.fullname as creator_fullname, users.email as creator_email
+        from   groups left join users on users.username = groups.creator
+        where  group_name = $1
+        """,
+        group_name,
+    )
+
+
+async def taken(db: Database, name: str) -> bool:
+    """Whether a group or a user is called so, in any case: both are namespaces."""
+    found: bool = await db.fetchval(
+        """
+        select exists (select 1 from groups where lower(group_name) = lower($1))
+            or exists (select 1 from users where lower(username) = lower($1))
+        """,
+        name,
+    )
+    return found
+
+
+async def search(db: Database, pattern: str, page: Page) -> Listing:
+    """Groups whose name or display name begins like the pattern, in any case; `*` stands for anything."""
+    column, wanted = groups.c, like(pattern.lower() + "*")
+    found = or_(func.lower(column.group_name).like(wanted), func.lower(column.display_name).like(wanted))
+    query = select(column.group_name, column.description).where(found)
+    count = select(func.count()).select_from(groups).where(found)
+    return await paginate(db, query.order_by(column.group_type, column.group_name), count, page)
+
+
+async def members(db: Database, group_names: list[str]) -> dict[str, list[str]]:
+    """The members of each of these groups."""
+    rows = await db.fetch(
+        f"select group_name, {MEMBERS} as members from groups where group_name = any ($1)", group_names
+    )
+    return {row["group_name"]: row["members"] for row in rows}
 
 
 async def watching(db: Database, project_id: int, username: str) -> tuple[bool | None, bool | None]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, Select, Text, and_, cast, func, literal, literal_column, or_, select, text
+from sqlalchemy import ARRAY, Select, Text, and_, cast, func, literal, literal_column, or_, select, text, true
 
 from app.database import Database, Row
 from app.errors import NotFound
@@ -196,9 +196,12 @@ def _tags(wanted: IssueFilter) -> list[Any]:
     return found
 
 
-def narrowed(query: Select[Any], project_id: int, wanted: IssueFilter) -> Select[Any]:
+def narrowed(query: Select[Any], project_id: int | None, wanted: IssueFilter) -> Select[Any]:
+    """Without a project, of all projects."""
     column = issues.c
-    conditions = [column.project_id == project_id, *_people(wanted), *_tags(wanted)]
+    conditions = [*_people(wanted), *_tags(wanted)]
+    if project_id is not None:
+        conditions.append(column.project_id == project_id)
     if wanted.status:
         conditions.append(column.status == wanted.status)
     if wanted.not_status:
@@ -214,7 +217,7 @@ def narrowed(query: Select[Any], project_id: int, wanted: IssueFilter) -> Select
         conditions.append(column.updated_at >= wanted.since)
     if wanted.number_like:
         conditions.append(cast(column.number, Text).contains(wanted.number_like, autoescape=True))
-    return query.where(and_(*conditions))
+    return query.where(and_(true(), *conditions))
 
 
 COLUMNS: list[Any] = [literal_column("issues.*"), text(BLOCKS), text(THREAD)]

@@ -3,12 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ARRAY, Select, Text, func, literal, select, text
+from sqlalchemy import ARRAY, ColumnElement, Select, Text, func, literal, or_, select, text
 
 from app.database import Database, Row
 from app.errors import NotFound
 from app.queries.paging import Listing, Page, paginate
-from events.tables import projects
+from app.queries.visibility import PUBLIC
+from events.tables import access, group_members, groups, projects
 
 # A fork shows its parent, and that its own: the whole line comes with the row.
 LINE = """
@@ -73,7 +74,10 @@ async def all_ids(db: Database) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectFilter:
-    """What a listing is narrowed to. `owner` with a leading ! means anybody else."""
+    """What a listing is narrowed to. `owner` with a leading ! means anybody else.
+
+    `username` is whoever owns the project or may write to it, themselves or through a group of users.
+    """
 
     topics: list[str] = field(default_factory=list)
     pattern: str | None = None
@@ -81,6 +85,8 @@ class ProjectFilter:
     owner: str | None = None
     namespace: str | None = None
     fork: bool | None = None
+    group: str | None = None
+    levels: list[str] | None = None  # what the group holds; None: anything
 
     @property
     def everything(self) -> bool:
@@ -93,9 +99,29 @@ def like(pattern: str) -> str:
     return escaped.replace("*", "%")
 
 
-def narrowed(query: Select[Any], wanted: ProjectFilter) -> Select[Any]:
+def _belonging_to(username: str) -> Any:
+    """The ids of what somebody owns or may write to, found from each side by an index of its own."""
+    mine = select(projects.c.project_id).where(projects.c.owner == username)
+    theirs = access.c.level != "ticket"
+    named = select(access.c.project_id).where(access.c.party == "user", access.c.name == username, theirs)
+    member = select(group_members.c.group_name).where(group_members.c.username == username)
+    known = select(groups.c.group_name).where(
+        groups.c.group_type == "user", or_(groups.c.creator == username, groups.c.group_name.in_(member))
+    )
+    through = select(access.c.project_id).where(access.c.party == "group", access.c.name.in_(known), theirs)
+    return mine.union(named, through)
+
+
+def _held_by(group: str, levels: list[str] | None) -> Select[Any]:
+    query = select(access.c.project_id).where(access.c.party == "group", access.c.name == group)
+    if levels is not None:
+        query = query.where(access.c.level == func.any(literal(levels, ARRAY(Text))))
+    return query
+
+
+def narrowed(query: Select[Any], wanted: ProjectFilter, seen: ColumnElement[Any] = PUBLIC) -> Select[Any]:
     column = projects.c
-    query = query.where(column.private.is_(False))
+    query = query.where(seen)
     if wanted.topics:
         query = query.where(column.topics.bool_op("&&")(literal(wanted.topics, ARRAY(Text))))
     if wanted.pattern:
@@ -104,7 +130,9 @@ def narrowed(query: Select[Any], wanted: ProjectFilter) -> Select[Any]:
         else:
             query = query.where(column.name == wanted.pattern, func.lower(column.name) == wanted.pattern.lower())
     if wanted.username:
-        query = query.where(column.owner == wanted.username)
+        query = query.where(column.project_id.in_(_belonging_to(wanted.username)))
+    if wanted.group:
+        query = query.where(column.project_id.in_(_held_by(wanted.group, wanted.levels)))
     if wanted.owner:
         is_owner = column.owner == wanted.owner.removeprefix("!")
         query = query.where(~is_owner if wanted.owner.startswith("!") else is_owner)
@@ -127,14 +155,16 @@ EVERYTHING = f"""
 """
 
 
-async def search(db: Database, wanted: ProjectFilter, page: Page, columns: str = KEYS) -> Listing:
-    """Public projects by name, as ids and versions. The unfiltered count is kept, so it is never counted."""
+async def search(
+    db: Database, wanted: ProjectFilter, page: Page, columns: str = KEYS, seen: ColumnElement[Any] = PUBLIC
+) -> Listing:
+    """Projects that may be seen by name, as ids and versions. The count of all public ones is kept, never counted."""
     if wanted.everything:
         rows = await db.fetch(EVERYTHING.format(columns=columns), page.size, page.offset)
         return Listing(rows, rows[0]["total"] if rows else await db.fetchval(TOTAL) or 0, page)
-    query = narrowed(select(text(columns)).select_from(projects), wanted)
+    query = narrowed(select(text(columns)).select_from(projects), wanted, seen)
     query = query.order_by(func.lower(projects.c.name), projects.c.project_id)
-    return await paginate(db, query, narrowed(select(func.count()).select_from(projects), wanted), page)
+    return await paginate(db, query, narrowed(select(func.count()).select_from(projects), wanted, seen), page)
 
 
 async def by_ids(db: Database, ids: list[int]) -> list[Row]:

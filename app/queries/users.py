@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from app.database import Database, Row
+from app.queries.projects import like
 
 
 async def find(db: Database, username: str) -> Row | None:
@@ -11,17 +12,8 @@ async def find(db: Database, username: str) -> Row | None:
 
 async def named(db: Database, name: str) -> str | None:
     """The username of somebody given by username or e-mail address."""
-    found: str | None = await db.fetchval(
-        """
-        select   username
-        from     users
-        where    username = $1 or lower(email) = lower($1)
-        order by username = $1 desc
-        limit    1
-        """,
-        name,
-    )
-    return found
+    found = await listed(db, name)
+    return found["username"] if found else None
 
 
 async def taken(db: Database, username: str, email: str) -> str | None:
@@ -31,6 +23,10 @@ async def taken(db: Database, username: str, email: str) -> str | None:
         select   case when lower(username) = lower($1) then 'username' else 'email' end
         from     users
         where    lower(username) = lower($1) or lower(email) = lower($2)
+        union all
+        select   'username'
+        from     groups
+        where    lower(group_name) = lower($1)
         order by 1 desc
         limit    1
         """,
@@ -38,6 +34,43 @@ async def taken(db: Database, username: str, email: str) -> str | None:
         email,
     )
     return found
+
+
+async def listed(db: Database, name: str) -> Row | None:
+    """Somebody by username or e-mail address."""
+    return await db.fetchrow(
+        """
+        select   *
+        from     users
+        where    username = $1 or lower(email) = lower($1)
+        order by username = $1 desc
+        limit    1
+        """,
+        name,
+    )
+
+
+async def matching(db: Database, pattern: str) -> list[Row]:
+    """Everybody whose username begins like the pattern, in which `*` stands for anything."""
+    return await db.fetch(
+        """
+        select   username, fullname, email
+        from     users
+        where    username like $1
+        order by username collate "C"
+        """,
+        like(pattern + "*"),
+    )
+
+
+async def emails(db: Database, usernames: list[str]) -> dict[str, str]:
+    rows = await db.fetch("select username, email from users where username = any ($1)", usernames)
+    return {row["username"]: row["email"] for row in rows}
+
+
+async def groups_of(db: Database, username: str) -> list[str]:
+    rows = await db.fetch("select group_name from group_members where username = $1", username)
+    return [row["group_name"] for row in rows]
 
 
 async def everybody(db: Database, limit: int = 1000) -> list[Row]:
@@ -60,6 +93,20 @@ async def tokens(db: Database, username: str, after: UUID, limit: int) -> list[R
         username,
         after,
         limit,
+    )
+
+
+async def tokens_for(db: Database, username: str, project_id: int) -> list[Row]:
+    """Somebody's tokens for one project, the oldest first."""
+    return await db.fetch(
+        """
+        select   token_id, description, coalesce(expires_at <= now(), false) as expired
+        from     tokens
+        where    username = $1 and project_id = $2 and revoked_at is null
+        order by created_at, token_id
+        """,
+        username,
+        project_id,
     )
 
 

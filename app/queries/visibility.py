@@ -2,16 +2,50 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, true
+from sqlalchemy import ARRAY, ColumnElement, Text, and_, func, literal, or_, select, true
 
-from events.tables import issues
+from app.core.access import Actor
+from events.tables import access, issues, projects
+
+PUBLIC: ColumnElement[Any] = projects.c.private.is_(False)
+WRITERS = ["commit", "admin"]
 
 
 def visible_issues(username: str, *, everything: bool) -> ColumnElement[Any]:
-    """Issues somebody may see: public ones, and private ones they wrote or are assigned to."""
+    """Issues of a project that somebody may see: public ones, and private ones they wrote or are assigned to."""
     if everything:
         return true()
     public = issues.c.private.is_(False)
     if not username:
         return public
     return or_(public, issues.c.author == username, issues.c.assignee == username)
+
+
+def granted_to(actor: Actor, *levels: str) -> ColumnElement[Any]:
+    """Whether the project names the actor or one of their groups, at one of these levels if any are given."""
+    theirs = or_(
+        and_(access.c.party == "user", access.c.name == actor.username),
+        and_(access.c.party == "group", access.c.name == func.any(literal(sorted(actor.groups), ARRAY(Text)))),
+    )
+    query = select(access.c.project_id).where(access.c.project_id == projects.c.project_id, theirs)
+    if levels:
+        query = query.where(access.c.level == func.any(literal(list(levels), ARRAY(Text))))
+    return query.exists()
+
+
+def readable_projects(actor: Actor) -> ColumnElement[Any]:
+    if actor.admin:
+        return true()
+    if actor.anonymous:
+        return PUBLIC
+    return or_(PUBLIC, projects.c.owner == actor.username, granted_to(actor))
+
+
+def readable_issues(actor: Actor) -> ColumnElement[Any]:
+    """Issues of any project, joined with it."""
+    if actor.admin:
+        return true()
+    seen = visible_issues(actor.username, everything=False)
+    if not actor.anonymous:
+        seen = or_(seen, projects.c.owner == actor.username, granted_to(actor, *WRITERS))
+    return and_(readable_projects(actor), seen)

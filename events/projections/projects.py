@@ -92,6 +92,11 @@ on(TrackerConfigured)(
     changed("""milestones = coalesce(event.data #> '{changed,milestones}', projects.milestones),
            priorities = coalesce(event.data #> '{changed,priorities}', projects.priorities),
            custom_keys = coalesce(event.data #> '{changed,custom_keys}', projects.custom_keys),
+           default_priority = case when event.data -> 'changed' ? 'default_priority'
+               then event.data #>> '{changed,default_priority}' else projects.default_priority end,
+           milestones_keys = case when event.data -> 'changed' ? 'milestones_keys'
+               then array(select jsonb_array_elements_text(event.data #> '{changed,milestones_keys}'))
+               else projects.milestones_keys end,
            close_status = case when event.data -> 'changed' ? 'close_status'
                then array(select jsonb_array_elements_text(event.data #> '{changed,close_status}'))
                else projects.close_status end""")

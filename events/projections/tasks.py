@@ -1,7 +1,7 @@
 """Tasks: where the work behind a command stands."""
 
 from events.projections import on
-from events.projects import ProjectCreated, ProjectForked
+from events.projects import AccessRefreshed, ProjectCreated, ProjectForked
 from events.pull_requests import MergeRequested, PullRequestMerged, PullRequestRebased, RebaseRequested
 from events.repositories import RepositoryCreated
 from events.tasks import TaskFailed, TaskStarted
@@ -24,6 +24,13 @@ on(ProjectForked)(queued("fork-project"))
 
 on(MergeRequested)(queued("merge-pull-request", ITS_PROJECT))
 on(RebaseRequested)(queued("rebase-pull-request", ITS_PROJECT))
+on(AccessRefreshed)("""
+    insert into tasks (task_id, kind, status, percent, actor, project_id, result, position, created_at, started_at,
+                       ended_at)
+    select event.command_id, 'refresh-access', 'succeeded', 100, event.actor, event.project_id,
+           event.data ->> 'path', event.position, event.at, event.at, event.at
+    from   event
+""")
 
 on(TaskStarted)("""
     update tasks

@@ -6,8 +6,9 @@ from typing import Any
 from app.core import commands
 from app.core.access import Actor
 from app.core.commands import Command, Outcome
-from app.core.projects import ConfigureProject, ConfigureTracker
+from app.core.projects import ConfigureProject
 from app.core.sharing import GrantAccess
+from app.core.tracker import ConfigureTracker
 from tests.conftest import Client, Forge
 
 CUSTOM_KEYS = [

@@ -39,7 +39,7 @@ async def list_events(request: web.Request) -> web.Response:
         if found.rows or not await _more(tail, found, deadline):
             break
         actor = await identified(request)  # the token may have been revoked meanwhile
-    return reply({"events": [feed.shown(row) for row in found.rows], "next": looked, "head": found.head})
+    return reply({"events": [feed.shown(row, actor) for row in found.rows], "next": looked, "head": found.head})
 
 
 async def _more(tail: Tail, found: feed.FeedPage, deadline: float) -> bool:

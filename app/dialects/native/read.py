@@ -18,11 +18,7 @@ LONGEST = 20  # digits, leading zeros included
 
 async def body(request: web.Request, fields: Mapping[str, type], required: tuple[str, ...]) -> dict[str, Any]:
     """The JSON object of the request, every field of its type; null is absent. There are no query parameters."""
-    query(request)
-    try:
-        found = await json_object(request)
-    except (ValueError, web.RequestPayloadError):
-        raise Problem(400, "bad-request", "The body is not a JSON object.") from None
+    found = await whole(request)
     errors = [(pointer(name), "There is no such field.") for name in found if name not in fields]
     values = {name: value for name, value in found.items() if value is not None and name in fields}
     for name, value in values.items():
@@ -36,6 +32,15 @@ async def body(request: web.Request, fields: Mapping[str, type], required: tuple
     if errors:
         raise unprocessable(*errors)
     return values
+
+
+async def whole(request: web.Request) -> dict[str, Any]:
+    """The JSON object of the request, whatever is in it. There are no query parameters."""
+    query(request)
+    try:
+        return await json_object(request)
+    except (ValueError, web.RequestPayloadError):
+        raise Problem(400, "bad-request", "The body is not a JSON object.") from None
 
 
 def pointer(name: str) -> str:

@@ -7,6 +7,7 @@ from app.dialects.pagure import (
     code,
     errors,
     flags,
+    groups,
     instance,
     issue_history,
     issue_metadata,
@@ -14,6 +15,9 @@ from app.dialects.pagure import (
     merges,
     projects,
     pull_requests,
+    settings,
+    sharing,
+    tags,
 )
 from app.dialects.pagure.urls import arranged
 from app.fragments import Fragments
@@ -26,16 +30,9 @@ def application() -> web.Application:
     """The dialect as a sub-application: errors outside, authentication inside each route."""
     app = web.Application(middlewares=[speaking(errors.answer, auth.identified)])
     app[projects.FRAGMENTS] = Fragments()
-    routes = [
-        *instance.routes,
-        *projects.routes,
-        *code.routes,
-        *issues.routes,
-        *issue_metadata.routes,
-        *issue_history.routes,
-        *pull_requests.routes,
-        *merges.routes,
-        *flags.routes,
-    ]
-    arranged(routes).mount(app)
+    nouns = (
+        instance, projects, settings, sharing, groups, code, issues, issue_metadata, issue_history, tags,
+        pull_requests, merges, flags,
+    )  # fmt: skip
+    arranged(route for noun in nouns for route in noun.routes).mount(app)
     return app

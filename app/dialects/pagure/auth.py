@@ -69,3 +69,9 @@ def bound(actor: Actor, project: Mapping[str, Any]) -> None:
     """A token made for one project is good for that project alone."""
     if actor.token_project not in (None, project["project_id"]):
         raise bad_token()
+
+
+def made_for(actor: Actor, project: Mapping[str, Any]) -> None:
+    """Some things take a token that was made for this very project."""
+    if actor.token_project != project["project_id"]:
+        raise bad_token()

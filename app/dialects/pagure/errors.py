@@ -64,6 +64,13 @@ WORDS: dict[tuple[type[Refused], str], tuple[int, str]] = {
     (NotFound, "project"): (404, "ENOPROJECT"),
     (NotFound, "issue"): (404, "ENOISSUE"),
     (NotFound, "comment"): (404, "ENOCOMMENT"),
+    (NotFound, "user"): (404, "ENOUSER"),
+    (NotFound, "group"): (404, "ENOGROUP"),
+    (NotFound, "tag"): (404, "ENOTAG"),
+    (Forbidden, "configure-project"): (401, "EMODIFYPROJECTNOTALLOWED"),
+    (Forbidden, "manage-access"): (401, "EMODIFYPROJECTNOTALLOWED"),
+    (Forbidden, "transfer-project"): (401, "ENOTMAINADMIN"),
+    (Conflict, "tag"): (400, "EDBERROR"),
     (Forbidden, "read-issue"): (403, "EISSUENOTALLOWED"),
     (Forbidden, "edit-issue"): (403, "EISSUENOTALLOWED"),
     (Invalid, "absence of custom fields"): (400, "EINVALIDREQ"),
@@ -71,9 +78,6 @@ WORDS: dict[tuple[type[Refused], str], tuple[int, str]] = {
     (Invalid, "custom link field"): (400, "EINVALIDISSUEFIELD_LINK"),
     (NotFound, "pull request"): (404, "ENOREQ"),
     (NotFound, "commit"): (404, "ENOCOMMIT"),
-    (NotFound, "user"): (404, "ENOUSER"),
-    (NotFound, "group"): (404, "ENOGROUP"),
-    (NotFound, "tag"): (404, "ENOTAG"),
     (Forbidden, "close-pull-request"): (403, "ENOPRCLOSE"),
     (Forbidden, "rebase-pull-request"): (403, "EREBASENOTALLOWED"),
     (Forbidden, "tend-pull-request"): (403, "EPRNOTALLOWED"),
@@ -99,11 +103,21 @@ SENTENCES: dict[tuple[type[Refused], str], str] = {
     (Invalid, "assignee"): "{}",
     (Invalid, "dependencies"): "{}",
     (Invalid, "status"): "{}",
+    (Invalid, "users"): "{}",
 }
 
 STATUSES = {(Conflict, "idempotency key"): 409, (Invalid, "idempotency key"): 422, (Conflict, "command"): 409}
 
 FIELDS = {"content": "issue_content", "issue status": "status"}
+
+
+# What stands beside a fixed sentence as a text, or as a list of one.
+BESIDE: dict[tuple[type[Refused], str], tuple[str, type]] = {
+    (Invalid, "access"): ("EINVALIDREQ", str),
+    (Invalid, "member"): ("EDBERROR", list),
+    (NotFound, "member"): ("EDBERROR", list),
+    (Forbidden, "manage-members"): ("EDBERROR", list),
+}
 
 
 class Said(Exception):
@@ -132,6 +146,9 @@ def in_pagures_words(refused: Refused) -> Said:
         return Said(*WORDS[key])
     if key in SENTENCES:
         return Said(STATUSES.get(key, 400), "ENOCODE", message=SENTENCES[key].format(refused.detail))
+    if key in BESIDE:
+        code, kind = BESIDE[key]
+        return Said(400, code, errors=[refused.detail] if kind is list else refused.detail)
     match refused:
         case NotFound():
             return Said(404, "ENOCODE", message="Not found")

@@ -1,6 +1,7 @@
 """How Pagure reads input: query, values, form and data; its booleans, pages and word lists."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
@@ -15,6 +16,7 @@ from app.web import UNREADABLE
 REQUIRED = "This field is required."
 NOT_A_CHOICE = "Not a valid choice"
 INVALID = "Invalid input."
+TOO_LONG = "Field cannot be longer than 255 characters."
 MOST_FIELDS = 1000
 TRUE_FLAGS = ("1", "true", "t", "y")
 FALSE_FIELDS = ("", "0", "false", "False")
@@ -49,6 +51,21 @@ class Form:
         """A trimmed text, or None for nothing."""
         return (self.first(name) or "").strip() or None
 
+    def all(self, name: str) -> list[str]:
+        """Every value of a field that is repeated: trimmed, without blanks and doubles."""
+        return list(dict.fromkeys(value.strip() for value in self.fields.get(name, []) if value.strip()))
+
+    def choice(self, name: str, choices: Collection[str]) -> str | None:
+        """One of these, or None for nothing."""
+        value = self.optional(name)
+        if value is not None and value not in choices:
+            self.complain(name, NOT_A_CHOICE)
+        return value
+
+    def flag(self, name: str) -> bool:
+        """True in plain words only."""
+        return (self.first(name) or "").strip().lower() in TRUE_FLAGS
+
     def boolean(self, name: str) -> bool:
         """Pagure's form boolean: whatever is not plainly false is true."""
         value = self.first(name)
@@ -79,7 +96,12 @@ def storable(text: str) -> bool:
     return UNSTORABLE.search(text) is None
 
 
-async def form(request: web.Request) -> Form:
+async def data(request: web.Request) -> Form:
+    """As `form`, but what was sent as JSON and is none is taken for nothing."""
+    return await form(request, lenient=True)
+
+
+async def form(request: web.Request, *, lenient: bool = False) -> Form:
     """The body of a POST, as a form or as a JSON object; the query string does not count."""
     try:
         match request.content_type:
@@ -89,6 +111,10 @@ async def form(request: web.Request) -> Form:
                 pairs = [(name, value) for name, value in (await request.post()).items() if isinstance(value, str)]
             case _:
                 pairs = _pairs(await request.read())
+    except orjson.JSONDecodeError:
+        if not lenient:
+            raise invalid() from None
+        pairs = []
     except UNREADABLE:
         raise invalid() from None
     fields: dict[str, list[str]] = {}
@@ -145,12 +171,21 @@ class Query:
 
     def page(self) -> Page:
         number = self._integer("page", 1)
-        size = self._integer("per_page", 20)
         if number < 1:
             raise invalid()
+        return Page(number, self.size())
+
+    def size(self) -> int:
+        size = self._integer("per_page", 20)
         if not 1 <= size <= 100:
             raise Said(400, "EINVALIDPERPAGEVALUE")
-        return Page(number, size)
+        return size
+
+    def page_of(self, name: str, size: int) -> Page:
+        """A page that is the first one unless it says otherwise in plain digits."""
+        value = (self.values.get(name) or "").strip()
+        number = int(value) if re.fullmatch(r"[0-9]{1,15}", value, re.ASCII) else 1
+        return Page(max(1, number), size)
 
     def _integer(self, name: str, default: int) -> int:
         value = (self.values.get(name) or "").strip()

@@ -13,7 +13,7 @@ from app.dialects.pagure import auth, forms, render
 from app.dialects.pagure.errors import Said, invalid
 from app.dialects.pagure.urls import PagureRoutes, named_project
 from app.fragments import Fragments
-from app.queries import projects
+from app.queries import groups, projects
 from app.queries.projects import ProjectFilter
 from app.queries.tasks import FINAL
 from app.web import DATABASE, SETTINGS, execute, finished, reply
@@ -48,7 +48,8 @@ async def new_project(request: web.Request) -> web.Response:
     # The length comes first: the expression takes time that grows with its square.
     if avatar and (len(avatar) > LONGEST_EMAIL or not EMAIL.match(avatar)):
         form.complain("avatar_email", "avatar_email must be an email")
-    if namespace and namespace not in settings.pagure_namespaces and not (private and namespace == actor.username):
+    allowed = {*settings.pagure_namespaces, *actor.groups, *((actor.username,) if private else ())}
+    if namespace and namespace not in allowed:
         form.complain("namespace", forms.NOT_A_CHOICE)
     mirrored = form.url("mirrored_from")
     form.check()
@@ -109,7 +110,8 @@ async def view_project(request: web.Request) -> web.Response:
     _, project = await named_project(request, auth.lenient)
     shown = render.project(render.base(request), project)
     if forms.Query(request).flag("expand_group"):
-        shown["group_details"] = {}
+        names = sorted(project["access"]["group"])
+        shown["group_details"] = await groups.members(request.config_dict[DATABASE], names)
     return reply(shown)
 
 

@@ -1,7 +1,7 @@
 """Rows as Pagure shows them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web
 from yarl import URL
 
+from app.core.access import GRANTS
 from app.core.settings import setting
 from app.queries.paging import Listing
 from app.web import SETTINGS
@@ -31,32 +32,48 @@ def user(base: str, name: str, fullname: str | None) -> dict[str, Any]:
     return {"name": name, "fullname": fullname or name, "url_path": path, "full_url": f"{base}/{path}"}
 
 
+def addressed(shown: dict[str, Any], email: str | None) -> dict[str, Any]:
+    """A user with their e-mail address, for those whom it concerns."""
+    return {**shown, "default_email": email, "emails": [email] if email else []}
+
+
 def fullname(project: Row) -> str:
     """Pagure's full name, in which forks live under `forks/`."""
     path: str = project["path"]
     return "forks/" + path.removeprefix("fork/") if project["forker"] else path
 
 
-def project(base: str, row: Row) -> dict[str, Any]:
-    line: list[Row] = row["line"] or []
+def project(base: str, row: Row, emails: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The project, with the line of projects that it was forked from as far as these are still there.
+
+    `emails` are the addresses of the owners, for the form that shows them.
+    """
     shown: dict[str, Any] | None = None
-    for ancestor in reversed(line):
-        shown = _project(base, ancestor, shown)
-    return _project(base, row, shown)
+    for each in reversed([row, *line(row)]):
+        shown = _project(base, each, shown)
+        if emails is not None:
+            shown["user"] = addressed(shown["user"], emails.get(each["owner"]))
+    assert shown is not None  # noqa: S101 - there is the project itself
+    return shown
+
+
+def line(row: Row) -> Iterator[Row]:
+    """The parent, its parent and so on."""
+    parent: int | None = row["parent_id"]
+    for ancestor in row["line"] or []:
+        if ancestor["project_id"] != parent:
+            break
+        yield ancestor
+        parent = ancestor["parent_id"]
 
 
 def _project(base: str, row: Row, parent: dict[str, Any] | None) -> dict[str, Any]:
+    access = row["access"]
     return {
-        "access_groups": {"admin": [], "collaborator": [], "commit": [], "ticket": []},
-        "access_users": {
-            "admin": [],
-            "collaborator": [],
-            "commit": [],
-            "owner": [row["owner"]],
-            "ticket": [],
-        },
-        "close_status": [],
-        "custom_keys": [],
+        "access_groups": holders(access["group"]),
+        "access_users": {"owner": [row["owner"]], **holders(access["user"])},
+        "close_status": row["close_status"],
+        "custom_keys": [key[:2] for key in row["custom_keys"]],
         "date_created": stamp(row["created_at"]),
         "date_modified": stamp(row["modified_at"]),
         "description": row["description"],
@@ -72,6 +89,11 @@ def _project(base: str, row: Row, parent: dict[str, Any] | None) -> dict[str, An
         "url_path": row["path"],
         "user": user(base, row["owner"], row["owner_fullname"]),
     }
+
+
+def holders(grants: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Who holds which level; everybody has one grant at most, so nobody is under two."""
+    return {level: sorted(name for name, grant in grants.items() if grant["level"] == level) for level in GRANTS}
 
 
 def short_project(row: Row) -> dict[str, Any]:
@@ -199,25 +221,25 @@ def avatar(email: str | None, size: int) -> str | None:
     return f"https://seccdn.libravatar.org/avatar/{digest}?s={size}&d=retro"
 
 
-def pagination(request: web.Request, found: Listing) -> dict[str, Any]:
-    """Links to the neighbouring pages, with the query arguments of this one."""
+def pagination(request: web.Request, found: Listing, key: str = "page") -> dict[str, Any]:
+    """Links to the neighbouring pages, with the query arguments of this one; `key` is what counts the pages."""
     page, pages = found.page, found.pages
     public = request.config_dict[SETTINGS].public_url
     origin = URL(f"{public or f'{request.scheme}://{request.host}'}{request.rel_url.raw_path}", encoded=True)
     kept = [
         (name, value)
         for name, value in request.query.items()
-        if name not in ("page", "per_page", "endpoint") and not name.startswith("_")
+        if name not in (key, "per_page", "endpoint") and not name.startswith("_")
     ]
 
     def link(number: int) -> str:
-        return str(origin.with_query([("per_page", str(page.size)), *kept, ("page", str(number))]))
+        return str(origin.with_query([("per_page", str(page.size)), *kept, (key, str(number))]))
 
     return {
         "first": link(1),
         "last": link(pages),
         "next": link(page.number + 1) if page.number < pages else None,
-        "page": page.number,
+        key: page.number,
         "pages": pages,
         "per_page": page.size,
         "prev": link(page.number - 1) if page.number > 1 else None,

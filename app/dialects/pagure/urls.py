@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable
 from aiohttp import web
 
 from app.core import credentials, paths
-from app.core.access import Actor, require
+from app.core.access import Actor, blocked, require
 from app.database import Row
 from app.dialects.pagure import auth
+from app.dialects.pagure.errors import Said
 from app.errors import NotFound
 from app.web import DATABASE, Handler, Route, Routes
 
@@ -51,7 +52,10 @@ def segment(request: web.Request, name: str) -> str | None:
 
 
 async def named_project(request: web.Request, admit: auth.Admission) -> tuple[Actor, Row]:
-    """Who asks, if the endpoint admits them, and the project that the path names, if they may see it."""
+    """Who asks, if the endpoint admits them, and the project that the path names, if they may see it.
+
+    Whoever the project has blocked posts nothing below its address, whatever else they may do.
+    """
     repo = segment(request, "repo")
     assert repo is not None  # noqa: S101 - every form has one
     address = paths.address(repo, segment(request, "namespace"), segment(request, "username"))
@@ -60,6 +64,8 @@ async def named_project(request: web.Request, admit: auth.Admission) -> tuple[Ac
     if project is None:
         raise NotFound("project")
     require(actor, "read-project", project)
+    if request.method == "POST" and blocked(actor, project):
+        raise Said(403, "EUBLOCKED")
     return actor, project
 
 

@@ -1,0 +1,113 @@
+"""Pagure's endpoints about groups."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+
+from app.core.access import Actor
+from app.core.groups import AddMember, RemoveMember
+from app.database import Row
+from app.dialects.pagure import auth, forms, render
+from app.dialects.pagure.projects import FRAGMENTS
+from app.dialects.pagure.urls import PagureRoutes
+from app.errors import NotFound
+from app.queries import groups, projects
+from app.queries.projects import ProjectFilter
+from app.queries.visibility import readable_projects
+from app.web import DATABASE, execute, reply
+
+routes = PagureRoutes()
+
+# A level asked for, and what includes it.
+LEVELS = {"admin": ["admin"], "commit": ["admin", "commit"], "ticket": ["admin", "commit", "ticket"]}
+
+
+def shown(base: str, row: Mapping[str, Any], *, email: bool) -> dict[str, Any]:
+    creator = render.user(base, row["creator"], row["creator_fullname"])
+    return {
+        "creator": render.addressed(creator, row["creator_email"]) if email else creator,
+        "date_created": render.stamp(row["created_at"]),
+        "description": row["description"],
+        "display_name": row["display_name"],
+        "full_url": f"{base}/group/{row['group_name']}",
+        "group_type": row["group_type"],
+        "members": row["members"],
+        "name": row["group_name"],
+    }
+
+
+def _name(request: web.Request) -> str:
+    name = request.match_info["group"]
+    if not name.isprintable():
+        raise NotFound("group")
+    return name
+
+
+async def _group(request: web.Request) -> Row:
+    found = await groups.find(request.config_dict[DATABASE], _name(request))
+    if found is None:
+        raise NotFound("group")
+    return found
+
+
+@routes.add("GET", "/groups", "list-groups")
+@routes.add("GET", "/groups/", "list-groups")
+async def list_groups(request: web.Request) -> web.Response:
+    query = forms.Query(request)
+    found = await groups.search(request.config_dict[DATABASE], query.text("pattern") or "", query.page())
+    extended = query.flag("extended")
+    listed = [
+        {"description": row["description"], "name": row["group_name"]} if extended else row["group_name"]
+        for row in found.rows
+    ]
+    return reply(
+        {"groups": listed, "pagination": render.pagination(request, found), "total_groups": found.total},
+    )
+
+
+@routes.add("GET", "/group/{group}", "list-groups")
+async def view_group(request: web.Request) -> web.Response:
+    actor = await auth.caller(request, auth.optional)
+    query = forms.Query(request)
+    group = await _group(request)
+    answer = shown(render.base(request), group, email=not actor.anonymous)
+    if (query.text("projects") or "").lower() in ("1", "true"):
+        answer |= await _projects(request, actor, group["group_name"], query)
+    return reply(answer)
+
+
+async def _projects(request: web.Request, actor: Actor, name: str, query: forms.Query) -> dict[str, Any]:
+    """What the group has access to, as far as the caller may read it."""
+    acl, db, base = query.text("acl"), request.config_dict[DATABASE], render.base(request)
+    wanted = ProjectFilter(group=name, levels=LEVELS.get(acl, [acl]) if acl else None)
+    found = await projects.search(db, wanted, query.page(), seen=readable_projects(actor))
+    listed = await request.app[FRAGMENTS].of(
+        found.rows, partial(projects.by_ids, db), lambda row: render.project(base, row)
+    )
+    return {
+        "pagination": render.pagination(request, found),
+        "projects": listed,
+        "total_projects": found.total,
+    }
+
+
+@routes.add("POST", "/group/{group}/add", "manage-members")
+async def add_member(request: web.Request) -> web.Response:
+    return await _changed(request, AddMember)
+
+
+@routes.add("POST", "/group/{group}/remove", "manage-members")
+async def remove_member(request: web.Request) -> web.Response:
+    return await _changed(request, RemoveMember)
+
+
+async def _changed(request: web.Request, command: type[AddMember | RemoveMember]) -> web.Response:
+    actor = await auth.caller(request, auth.required("group_modify"))
+    await _group(request)
+    form = await forms.form(request)
+    user = form.required("user").strip()
+    form.check()
+    await execute(request, actor, command(group_name=_name(request), username=user))
+    return reply(shown(render.base(request), await _group(request), email=True))

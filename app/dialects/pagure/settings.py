@@ -1,0 +1,197 @@
+"""Pagure's endpoints about a project's settings, its owner, its tokens and its end."""
+
+import re
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from aiohttp import web
+
+from app.core import credentials
+from app.core.access import PROJECT_ACLS, may, require
+from app.core.projects import ConfigureProject, DeleteProject, TransferProject
+from app.core.settings import SETTINGS as DEFAULTS
+from app.core.sharing import RefreshAccess
+from app.core.users import IssueProjectToken
+from app.dialects.pagure import auth, forms, render
+from app.dialects.pagure.errors import Said, invalid
+from app.dialects.pagure.urls import PagureRoutes, named_project
+from app.errors import NotFound
+from app.queries import users
+from app.web import DATABASE, SETTINGS, execute, reply
+
+routes = PagureRoutes()
+
+# Pagure's names for the switches of a project, and ours.
+NAMES = {
+    "Enforce_signed-off_commits_in_pull-request": "enforce_signed_off_commits",
+    "Minimum_score_to_merge_pull-request": "minimum_score_to_merge",
+    "Only_assignee_can_merge_pull-request": "only_assignee_can_merge",
+    "Web-hooks": "web_hooks",
+    "always_merge": "always_merge",
+    "disable_non_fast-forward_merges": "non_fast_forward_merges",
+    "fedmsg_notifications": "fedmsg_notifications",
+    "issue_tracker": "issue_tracker",
+    "issue_tracker_read_only": "issue_tracker_read_only",
+    "issues_default_to_private": "issues_default_to_private",
+    "mqtt_notifications": "mqtt_notifications",
+    "notify_on_commit_flag": "notify_on_commit_flag",
+    "notify_on_pull-request_flag": "notify_on_pull_request_flag",
+    "open_metadata_access_to_all": "open_metadata_access_to_all",
+    "project_documentation": "project_documentation",
+    "pull_request_access_only": "pull_request_access_only",
+    "pull_requests": "pull_requests",
+    "stomp_notifications": "stomp_notifications",
+}
+NEGATED = {"disable_non_fast-forward_merges"}
+TRUE_OPTIONS = ("true", "1", "y")
+SCORE = re.compile(r"[+-]?[0-9]{1,9}\Z", re.ASCII)
+NO_SCORE = "Please enter a numeric value for the 'minimum score to merge pull request' field."
+
+LIFETIME, LONGEST_LIFETIME = timedelta(days=180), timedelta(days=730)
+TOO_LONG = "API tokens can only be created up to 2 years"
+
+
+def options(project: Mapping[str, Any], *, hooks: bool) -> dict[str, Any]:
+    """Every switch in Pagure's words; where the hooks go is shown to administrators."""
+    now = {**DEFAULTS, **project["settings"]}
+    if not hooks:
+        now["web_hooks"] = None
+    return {name: not now[ours] if name in NEGATED else now[ours] for name, ours in NAMES.items()}
+
+
+def option(name: str, text: str) -> bool | int | str | None:
+    """What a setting becomes when it is given this text."""
+    match DEFAULTS[NAMES[name]]:
+        case bool():
+            return (text.strip().lower() in TRUE_OPTIONS) != (name in NEGATED)
+        case int() as default:
+            if text.strip() and not SCORE.match(text.strip()):
+                raise Said(400, "ENOCODE", message=NO_SCORE)
+            return int(text.strip() or "0") or default
+        case _:
+            return None if text.strip() in forms.FALSE_FIELDS else text
+
+
+@routes.project("GET", "/options", "read-project")
+async def view_options(request: web.Request) -> web.Response:
+    actor, project = await named_project(request, auth.required("modify_project"))
+    auth.bound(actor, project)
+    shown = options(project, hooks=may(actor, "configure-project", project))
+    return reply({"settings": shown, "status": "ok"})
+
+
+@routes.project("POST", "/options/update", "configure-project")
+async def update_options(request: web.Request) -> web.Response:
+    actor, project = await named_project(request, auth.required("modify_project"))
+    auth.bound(actor, project)
+    form = await forms.data(request)
+    given = {NAMES[name]: option(name, values[0]) for name, values in form.fields.items() if name in NAMES}
+    command = ConfigureProject(project_id=project["project_id"], settings=given)
+    changed = (await execute(request, actor, command, seen=project)).recorded
+    said = f"Edited successfully settings of repo: {render.fullname(project)}" if changed else "No settings to change"
+    return reply({"message": said, "status": "ok"})
+
+
+@routes.add("PATCH", "/{repo}", "transfer-project")
+@routes.add("PATCH", "/{namespace}/{repo}", "transfer-project")
+async def modify_project(request: web.Request) -> web.Response:
+    actor, project = await named_project(request, auth.required("modify_project"))
+    auth.bound(actor, project)
+    require(actor, "configure-project", project)
+    form = await forms.data(request)
+    if not form.fields or not form.fields.keys() <= {"main_admin", "retain_access"}:
+        raise invalid()
+    shown: Mapping[str, Any] = project
+    owner = form.optional("main_admin")
+    if owner:
+        retain = (form.first("retain_access") or "").strip().lower() in ("true", "1")
+        command = TransferProject(project_id=project["project_id"], owner=owner, retain=retain)
+        try:
+            given = await execute(request, actor, command, seen=project)
+        except NotFound as missing:
+            raise (Said(400, "ENOUSER") if missing.subject == "user" else missing) from None
+        shown = given.project(project)
+    owners = [each["owner"] for each in (shown, *render.line(shown))]
+    emails = await users.emails(request.config_dict[DATABASE], owners)
+    return reply(render.project(render.base(request), shown, emails))
+
+
+@routes.project("POST", "/git/generateacls", "refresh-access")
+async def generate_acls(request: web.Request) -> web.Response:
+    """Access is looked up whenever it is asked for, so the task has ended before it is answered."""
+    actor, project = await named_project(request, auth.required("generate_acls_project"))
+    auth.bound(actor, project)
+    waits = (await forms.data(request)).flag("wait")
+    task = (await execute(request, actor, RefreshAccess(project_id=project["project_id"]), seen=project)).command_id
+    if waits:
+        return reply({"message": "Project ACLs generated"})
+    location = {"Location": f"{request.config_dict[SETTINGS].url}/v1/tasks/{task}"}
+    return reply({"message": "Project ACL generation queued", "taskid": str(task)}, headers=location)
+
+
+@routes.project("POST", "/delete", "delete-project")
+async def delete_project(request: web.Request) -> web.Response:
+    actor, project = await named_project(request, auth.required("modify_project"))
+    auth.made_for(actor, project)
+    await execute(request, actor, DeleteProject(project_id=project["project_id"]), seen=project)
+    return reply({"message": "Project deleted", "project": render.project(render.base(request), project)})
+
+
+@routes.project("POST", "/token/new", "manage-project-tokens")
+async def new_token(request: web.Request) -> web.Response:
+    actor, project = await named_project(request, auth.required("modify_project"))
+    auth.bound(actor, project)
+    require(actor, "manage-project-tokens", project)
+    form = await forms.form(request)
+    acls, description = form.all("acls"), form.optional("description")
+    if not acls:
+        form.complain("acls", forms.REQUIRED)
+    if not PROJECT_ACLS.issuperset(acls):
+        form.complain("acls", forms.NOT_A_CHOICE)
+    expires = _expiry(form)
+    form.check()
+    token, token_id = credentials.new_token(), str(uuid.uuid4())
+    command = IssueProjectToken(
+        project_id=project["project_id"],
+        token_id=token_id,
+        prefix=credentials.prefix(token),
+        description=description or "",
+        acls=acls,
+        expires_at=expires.isoformat(),
+    )
+    async with credentials.keeping(request.config_dict[DATABASE], token_id, token):
+        await execute(request, actor, command)
+    shown = {"description": description, "id": token}
+    return reply({"token": shown}, headers={"Cache-Control": "no-store"})
+
+
+def _expiry(form: forms.Form) -> datetime:
+    """The beginning of the day on which the token is good no longer."""
+    today = datetime.now(UTC).date()
+    text, last = form.optional("expiration_date"), today + LIFETIME
+    if text:
+        try:
+            last = date.fromisoformat(text)
+        except ValueError:
+            form.complain("expiration_date", forms.INVALID)
+        if last <= today:
+            form.complain("expiration_date", forms.INVALID)
+        if last - today > LONGEST_LIFETIME:
+            raise Said(400, "ENOCODE", message=TOO_LONG)
+    return datetime(last.year, last.month, last.day, tzinfo=UTC)
+
+
+@routes.project("GET", "/connector", "manage-project-tokens")
+async def connector(request: web.Request) -> web.Response:
+    """A token is named by its id: its secret is kept nowhere."""
+    actor, project = await named_project(request, auth.required("modify_project"))
+    auth.bound(actor, project)
+    require(actor, "manage-project-tokens", project)
+    found = await users.tokens_for(request.config_dict[DATABASE], actor.username, project["project_id"])
+    shown = [
+        {"description": row["description"] or None, "expired": row["expired"], "id": str(row["token_id"])}
+        for row in found
+    ]
+    return reply({"connector": {"api_tokens": shown}, "status": "ok"})
