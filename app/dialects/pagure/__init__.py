@@ -13,6 +13,7 @@ from app.dialects.pagure import (
     settings,
     sharing,
     tags,
+    users,
 )
 from app.dialects.pagure.urls import arranged
 from app.fragments import Fragments
@@ -25,6 +26,6 @@ def application() -> web.Application:
     """The dialect as a sub-application: errors outside, authentication inside each route."""
     app = web.Application(middlewares=[speaking(errors.answer, auth.identified)])
     app[projects.FRAGMENTS] = Fragments()
-    nouns = (instance, projects, settings, sharing, groups, code, issues, tags)
+    nouns = (instance, projects, settings, sharing, users, groups, code, issues, tags)
     arranged(route for noun in nouns for route in noun.routes).mount(app)
     return app
