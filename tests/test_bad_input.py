@@ -130,6 +130,57 @@ async def test_whatever_a_project_is_called_it_is_refused_or_kept_as_it_is(forge
     await for_all(check, 120, fields=varied(fields), as_json=st.booleans())
 
 
+FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "nethack/git/modifyacls": {
+        "user_type": st.sampled_from(["user", "group"]), "name": st.just("admin"), "acl": st.just("commit"),
+    },
+    "nethack/options/update": {"always_merge": nasty, "Web-hooks": nasty, "color": nasty},
+    "nethack/watchers/update": {"watcher": st.just("alice"), "status": st.just("1")},
+    "nethack/git/generateacls": {"wait": nasty},
+    "nethack/token/new": {"acls": st.just("commit"), "expiration_date": nasty, "description": nasty},
+    "nethack/tags/new": {"tag": sane, "tag_color": nasty, "tag_description": nasty},
+    "group/hackers/add": {"user": st.just("admin")},
+    "group/hackers/remove": {"user": st.just("admin")},
+}  # fmt: skip
+
+
+async def test_whatever_is_asked_of_a_project_or_group_is_refused_or_done(stranger: Stranger) -> None:
+    await stranger.json("/v1/groups", {"name": "hackers"})
+
+    async def check(path: str, fields: dict[str, str], as_json: bool) -> None:
+        answer = await (stranger.json if as_json else stranger.form)(f"/api/0/{path}", fields)
+        assert answer.status == 200 or answer.json["error_code"], path
+        for shown in ("nethack", "nethack/options", "nethack/tags", "nethack/watchers", "nethack/connector"):
+            assert (await stranger("GET", f"/api/0/{shown}")).status == 200
+
+    for path, fields in FIELDS.items():
+        await for_all(check, 30, path=st.just(path), fields=varied(fields), as_json=st.booleans())
+
+
+async def test_whatever_a_tracker_is_told_is_refused_or_kept(stranger: Stranger) -> None:
+    async def check(fields: dict[str, Any]) -> None:
+        answer = await stranger.json("/v1/projects/nethack/tracker", fields, "PATCH")
+        assert answer.status in (200, 400, 404, 422)
+        assert (await stranger("GET", "/api/0/nethack")).status == 200
+
+    texts = st.lists(nasty, max_size=2)
+    fields = {
+        "milestones": st.dictionaries(nasty, st.fixed_dictionaries({"date": nasty}), max_size=2),
+        "milestones_keys": texts, "close_status": texts, "default_priority": nasty,
+        "priorities": st.dictionaries(st.just("1"), nasty), "tags": st.dictionaries(nasty, st.just({}), max_size=2),
+        "custom_keys": st.lists(st.tuples(nasty, st.just("text")), max_size=2),
+    }  # fmt: skip
+    await for_all(check, 100, fields=varied(fields, structures))
+
+
+@pytest.mark.parametrize("place", ["user/{}", "user/{}/issues", "group/{}", "nethack/tag/{}", "users?pattern={}"])
+async def test_whatever_a_user_group_or_tag_is_called_in_an_address(stranger: Stranger, place: str) -> None:
+    async def check(name: str) -> None:
+        assert (await stranger("GET", "/api/0/" + place.format(name))).status in (200, 400, 404)
+
+    await for_all(check, 60, name=segments)
+
+
 async def test_whatever_an_issue_says_it_is_refused_or_kept_as_it_is(stranger: Stranger) -> None:
     async def check(fields: dict[str, str], remark: str, as_json: bool) -> None:
         post = stranger.json if as_json else stranger.form

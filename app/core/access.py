@@ -80,6 +80,7 @@ ACTIONS: dict[str, Level | None] = {
     "flag-commit": Level.READ,
     "refresh-access": Level.READ,
     "manage-project-tokens": Level.ADMIN,
+    "read-user-activity": None,
     "list-groups": None,
     "create-group": None,
     "manage-members": None,

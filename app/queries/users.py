@@ -63,11 +63,6 @@ async def matching(db: Database, pattern: str) -> list[Row]:
     )
 
 
-async def emails(db: Database, usernames: list[str]) -> dict[str, str]:
-    rows = await db.fetch("select username, email from users where username = any ($1)", usernames)
-    return {row["username"]: row["email"] for row in rows}
-
-
 async def groups_of(db: Database, username: str) -> list[str]:
     rows = await db.fetch("select group_name from group_members where username = $1", username)
     return [row["group_name"] for row in rows]

@@ -177,6 +177,44 @@ async def test_of_two_rebuilds_at_once_one_is_refused(forge: Forge, nethack: Cli
     assert await rows(forge) == before
 
 
+async def test_a_rebuild_knows_who_may_do_what(forge: Forge, nethack: Client) -> None:
+    for name in ("bob", "carol"):
+        await forge.user(name)
+    await nethack.json("POST", "/v1/groups", {"name": "hackers"})
+    for method in ("PUT", "DELETE", "PUT"):
+        await nethack.json(method, "/v1/groups/hackers/members/bob")
+    for party, name, acl in (
+        ("user", "bob", "ticket"), ("user", "bob", "admin"), ("group", "hackers", "commit"),
+        ("user", "carol", "commit"), ("user", "carol", ""),
+    ):  # fmt: skip
+        assert (await nethack.post("/nethack/git/modifyacls", user_type=party, name=name, acl=acl))[0] == 200
+    for status in ("3", "-1", "2"):
+        assert (await nethack.post("/nethack/watchers/update", watcher="alice", status=status))[0] == 200
+    assert (await nethack.post("/nethack/options/update", always_merge="1"))[0] == 200
+    words = {"milestones": {"v1": {}}, "milestones_keys": ["v1"], "default_priority": "x", "tags": {"pet": {}, "b": {}}}
+    assert (await nethack.json("PATCH", "/v1/projects/nethack/tracker", words))[0] == 200
+    assert (await nethack.post("/nethack/new_issue", title="t", issue_content="c", tag="pet"))[0] == 200
+    assert (await nethack.post("/nethack/git/generateacls"))[0] == 200
+    bound = await nethack.limited(project="nethack")
+    assert (await bound.request("DELETE", "/api/0/nethack/tag/pet"))[0] == 200
+    assert (await bound.post("/nethack/blockuser", username="carol"))[0] == 200
+    assert (await nethack.post("/nethack/token/new", acls="commit"))[0] == 200
+    assert (await nethack.post("/fork", repo="nethack"))[0] == 200
+    bound = await nethack.limited(project="fork/alice/nethack")
+    assert (await bound.post("/fork/alice/nethack/delete"))[0] == 200
+    wish = {"main_admin": "bob", "retain_access": True}
+    assert (await nethack.json("PATCH", "/api/0/nethack", wish))[0] == 200
+    await forge.numbered()
+    async with asyncio.timeout(10):
+        while await forge.db.fetchval("select count(*) from work where done_at is null"):
+            await asyncio.sleep(0.02)
+    await forge.numbered()
+    before = await rows(forge)
+    assert all(before[table] for table in ("access", "groups", "group_members", "watches", "issue_tags", "tasks"))
+    await rebuild.rebuild(forge.db)
+    assert await rows(forge) == before
+
+
 async def test_old_events_are_read_and_replayed_in_todays_fields(
     forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

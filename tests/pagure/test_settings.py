@@ -185,20 +185,6 @@ async def test_what_patch_refuses(forge: Forge, nethack: Client) -> None:
     assert (await carol.json("PATCH", "/api/0/fork/alice/nethack", {"main_admin": "bob"}))[0] == 405
 
 
-async def test_a_parents_owner_is_shown_with_their_address_too(forge: Forge, alice: Client) -> None:
-    await everywhere(alice)
-    bob = await forge.user("bob")
-    status, _ = await bob.post("/fork", repo="nethack", namespace="rpms", username="alice")
-    assert status == 200
-    owners = "select owner from projects where path = 'fork/bob/rpms/nethack'"
-    assert await forge.db.fetchval(owners) == "bob"
-    line = (await bob.pagure("/fork/bob/rpms/nethack"))[1]
-    assert [line["parent"]["fullname"], line["parent"]["parent"]["fullname"]] == [
-        "forks/alice/rpms/nethack",
-        "rpms/nethack",
-    ]
-
-
 # ---------------------------------------------------------------- tasks
 
 

@@ -18,6 +18,7 @@ from app.dialects.pagure import (
     settings,
     sharing,
     tags,
+    users,
 )
 from app.dialects.pagure.urls import arranged
 from app.fragments import Fragments
@@ -31,7 +32,7 @@ def application() -> web.Application:
     app = web.Application(middlewares=[speaking(errors.answer, auth.identified)])
     app[projects.FRAGMENTS] = Fragments()
     nouns = (
-        instance, projects, settings, sharing, groups, code, issues, issue_metadata, issue_history, tags,
+        instance, projects, settings, sharing, users, groups, code, issues, issue_metadata, issue_history, tags,
         pull_requests, merges, flags,
     )  # fmt: skip
     arranged(route for noun in nouns for route in noun.routes).mount(app)

@@ -43,21 +43,15 @@ def fullname(project: Row) -> str:
     return "forks/" + path.removeprefix("fork/") if project["forker"] else path
 
 
-def project(base: str, row: Row, emails: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The project, with the line of projects that it was forked from as far as these are still there.
-
-    `emails` are the addresses of the owners, for the form that shows them.
-    """
+def project(base: str, row: Row) -> dict[str, Any]:
+    """The project, with the line of projects that it was forked from as far as these are still there."""
     shown: dict[str, Any] | None = None
-    for each in reversed([row, *line(row)]):
-        shown = _project(base, each, shown)
-        if emails is not None:
-            shown["user"] = addressed(shown["user"], emails.get(each["owner"]))
-    assert shown is not None  # noqa: S101 - there is the project itself
-    return shown
+    for ancestor in reversed(list(_line(row))):
+        shown = _project(base, ancestor, shown)
+    return _project(base, row, shown)
 
 
-def line(row: Row) -> Iterator[Row]:
+def _line(row: Row) -> Iterator[Row]:
     """The parent, its parent and so on."""
     parent: int | None = row["parent_id"]
     for ancestor in row["line"] or []:

@@ -113,9 +113,9 @@ async def modify_project(request: web.Request) -> web.Response:
         except NotFound as missing:
             raise (Said(400, "ENOUSER") if missing.subject == "user" else missing) from None
         shown = given.project(project)
-    owners = [each["owner"] for each in (shown, *render.line(shown))]
-    emails = await users.emails(request.config_dict[DATABASE], owners)
-    return reply(render.project(render.base(request), shown, emails))
+    now = await users.find(request.config_dict[DATABASE], shown["owner"])
+    answer = render.project(render.base(request), shown)
+    return reply({**answer, "user": render.addressed(answer["user"], now["email"] if now else None)})
 
 
 @routes.project("POST", "/git/generateacls", "refresh-access")

@@ -1,0 +1,43 @@
+"""What listings of issues are narrowed by, as Pagure writes it in a query string."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from app.dialects.pagure.errors import Said
+
+Span = tuple[datetime | None, datetime | None]
+
+
+def status(value: str | None) -> dict[str, Any]:
+    """Open unless said otherwise; a word that is no status is the reason of a closing."""
+    match (value or "Open").lower():
+        case "all":
+            return {"status": None}
+        case "closed":
+            return {"status": None, "not_status": "Open"}
+        case "open":
+            return {"status": "Open"}
+        case _:
+            return {"status": None, "close_status": value}
+
+
+def moment(value: str | None) -> datetime | None:
+    """Seconds since the epoch, or the beginning of a day."""
+    if not value:
+        return None
+    if re.fullmatch(r"[0-9]+", value, re.ASCII):
+        try:
+            return datetime.fromtimestamp(int(value), UTC)
+        except (ValueError, OverflowError, OSError):  # as int does with thousands of digits
+            raise Said(400, "ETIMESTAMP") from None
+    try:
+        return datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise Said(400, "EDATETIME") from None
+
+
+def span(value: str | None) -> Span:
+    """`A..B`, either of which may be left out; a single moment is the beginning."""
+    start, _, end = (value or "").partition("..")
+    return moment(start), moment(end)
