@@ -1,5 +1,6 @@
 """The settings, read once from `POLYFORGE_*` variables."""
 
+from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
@@ -43,7 +44,7 @@ class Settings(BaseSettings):
         "info", description="The least grave lines that are logged: debug, info, warning, error or critical."
     )
 
-    @property
+    @cached_property
     def url(self) -> str:
         """The public base URL, without a slash at its end."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")

@@ -156,9 +156,10 @@ def may(actor: Actor, action: str, project: Mapping[str, Any]) -> bool:
 
 def require(actor: Actor, action: str, project: Mapping[str, Any]) -> None:
     """Refuse what the actor may not do; what they may not even see is not found."""
-    if not may(actor, "read-project", project):
+    held, needed = level(actor, project), ACTIONS[action]
+    if held < Level.READ:
         raise NotFound("project")
-    if not may(actor, action, project):
+    if needed is None or held < needed:
         raise Forbidden(action)
 
 

@@ -87,7 +87,10 @@ def _project(base: str, row: Row, parent: dict[str, Any] | None) -> dict[str, An
 
 def holders(grants: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     """Who holds which level; everybody has one grant at most, so nobody is under two."""
-    return {level: sorted(name for name, grant in grants.items() if grant["level"] == level) for level in GRANTS}
+    held: dict[str, list[str]] = {level: [] for level in GRANTS}
+    for name, grant in sorted(grants.items()):
+        held[grant["level"]].append(name)
+    return held
 
 
 def short_project(row: Row) -> dict[str, Any]:
@@ -226,8 +229,10 @@ def pagination(request: web.Request, found: Listing, key: str = "page") -> dict[
         if name not in (key, "per_page", "endpoint") and not name.startswith("_")
     ]
 
+    begin = str(origin.with_query([("per_page", str(page.size)), *kept]))
+
     def link(number: int) -> str:
-        return str(origin.with_query([("per_page", str(page.size)), *kept, (key, str(number))]))
+        return f"{begin}&{key}={number}"
 
     return {
         "first": link(1),
