@@ -14,6 +14,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 SEARCH_PATH = "live, public"
 DIALECT = dialect.dialect()  # type: ignore[no-untyped-call]
+DEADLOCKS = 3  # that a statement may lose before it gives up
 CONNECT = 5.0  # seconds for a connection to come about
 # What asyncpg says of a connection that is not there any more; the last one when the news came between two statements.
 GONE = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -54,22 +55,32 @@ class Database:
         return Loan(self)
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Row]:
-        async with Loan(self) as connection:
-            rows: list[Row] = await connection.fetch(sql, *arguments)
-            return rows
+        rows: list[Row] = await self._run("fetch", sql, *arguments)
+        return rows
 
     async def fetchrow(self, sql: str, *arguments: Any) -> Row | None:
-        async with Loan(self) as connection:
-            return await connection.fetchrow(sql, *arguments)
+        return await self._run("fetchrow", sql, *arguments)
 
     async def fetchval(self, sql: str, *arguments: Any) -> Any:
-        async with Loan(self) as connection:
-            return await connection.fetchval(sql, *arguments)
+        return await self._run("fetchval", sql, *arguments)
 
     async def execute(self, sql: str, *arguments: Any) -> str:
+        tag: str = await self._run("execute", sql, *arguments)
+        return tag
+
+    async def _run(self, method: str, sql: str, *arguments: Any) -> Any:
+        """One statement is one transaction, so one that lost a deadlock has done nothing and may be sent again.
+
+        A rebuild that swaps the read tables locks all of them, and may meet a query that has one and wants another.
+        """
+        for _ in range(DEADLOCKS):
+            try:
+                async with Loan(self) as connection:
+                    return await getattr(connection, method)(sql, *arguments)
+            except asyncpg.DeadlockDetectedError:
+                continue
         async with Loan(self) as connection:
-            tag: str = await connection.execute(sql, *arguments)
-            return tag
+            return await getattr(connection, method)(sql, *arguments)
 
     async def select(self, statement: ClauseElement) -> list[Row]:
         """The rows of a Core expression, compiled once per shape."""

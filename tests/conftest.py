@@ -78,7 +78,7 @@ async def database_url(services: tuple[str, str]) -> AsyncIterator[str]:
     """A fresh database with the schema and nothing else."""
     url, name = services[0], f"forge_{next(_numbers)}"
     admin = await asyncpg.connect(url)
-    await admin.execute(f"create database {name} template template_forge")
+    await admin.execute(f"create database {name} template template_forge strategy file_copy")
     yield url.rpartition("/")[0] + f"/{name}"
     await admin.execute(f"drop database {name} with (force)")
     await admin.close()

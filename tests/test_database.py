@@ -59,6 +59,22 @@ async def test_a_connection_that_was_cut_is_replaced(database_url: str) -> None:
             assert await asyncio.wait_for(db.fetchval("select pg_backend_pid()"), 5) != pid
 
 
+async def test_a_statement_that_lost_a_deadlock_is_sent_again(database_url: str) -> None:
+    patient = {"deadlock_timeout": "20s", "search_path": "live, public"}
+    other = await asyncpg.connect(database_url, server_settings=patient)
+    async with database(database_url, 1) as db:
+        await db.execute("set deadlock_timeout = '1s'")
+        async with other.transaction():
+            await other.execute("lock table users in access exclusive mode")
+            reading = asyncio.create_task(
+                db.fetchval("select (select count(*) from tasks) + (select count(*) from users)")
+            )
+            await asyncio.sleep(0.3)  # it has one table and waits for the other
+            await asyncio.wait_for(other.execute("lock table tasks in access exclusive mode"), 10)
+        assert await asyncio.wait_for(reading, 10) == 0
+    await other.close()
+
+
 async def test_a_refused_statement_costs_no_connection(database_url: str) -> None:
     async with database(database_url, 1) as db:
         for _ in range(3):
