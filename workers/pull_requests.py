@@ -25,7 +25,7 @@ from events.pull_requests import (
 from events.record import Next
 from events.repositories import RefUpdated
 from events.tasks import TaskFailed
-from workers.reactions import GIT, GiveUp, Hands, on
+from workers.reactions import FOLLOW, GIT, GiveUp, Hands, on
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
@@ -97,7 +97,7 @@ async def begin(hands: Hands, project_id: int, number: int) -> Work:
     return Work(hands, found, target, source)
 
 
-@on(PullRequestOpened, queue=GIT, surrender=nothing_to_say, tracked=False)
+@on(PullRequestOpened, queue=FOLLOW, surrender=nothing_to_say, tracked=False)
 async def keep_pull_request(hands: Hands, cause: Fact) -> list[Next]:
     """Its commits stay in the target, and how it could be merged is known."""
     work = await begin(hands, cause.data["project_id"], cause.data["number"])
@@ -116,7 +116,7 @@ def _updated(found: Row, changed: dict[str, Any], note: str | None = None, comme
     return Next(event, None)
 
 
-@on(RefUpdated, queue=GIT, surrender=nothing_to_say, tracked=False)
+@on(RefUpdated, queue=FOLLOW, surrender=nothing_to_say, tracked=False)
 async def follow_branch(hands: Hands, cause: Fact) -> list[Next]:
     """What was pushed to a branch is part of every open pull request from it."""
     ref: str = cause.data["ref"]

@@ -8,7 +8,9 @@ from app.database import Database
 from events.event import Event, Fact
 from events.record import Next
 
-GIT = "git"
+GIT = "git"  # what somebody waits for, however long it takes
+FOLLOW = "follow"  # what follows by itself and is soon done: it never stands behind a fork
+QUEUES = (GIT, FOLLOW)
 
 
 class GiveUp(Exception):

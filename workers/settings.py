@@ -12,9 +12,9 @@ import workers.repositories  # noqa: F401 - register their reactions
 from app.logs import log
 from workers import queue
 from workers.perform import perform
-from workers.reactions import GIT, Hands
+from workers.reactions import FOLLOW, GIT, QUEUES, Hands
 
-CONCURRENCY = {GIT: 4}
+CONCURRENCY = {GIT: 4, FOLLOW: 2}
 AWAY = 0.5  # seconds between looks for a queue that does not answer
 POLL = 0.02  # seconds; arq looks for work by polling
 
@@ -23,7 +23,7 @@ async def _perform(context: dict[str, Any], position: int, reaction: str) -> Non
     await perform(context["hands"], position, reaction)
 
 
-def worker(hands: Hands, redis: ArqRedis, name: str = GIT) -> Worker:
+def worker(hands: Hands, redis: ArqRedis, name: str) -> Worker:
     """A worker of one queue. Retries, results and schedules are ours (workers/perform.py), so arq's are off."""
     return Worker(
         functions=[
@@ -42,8 +42,13 @@ def worker(hands: Hands, redis: ArqRedis, name: str = GIT) -> Worker:
     )
 
 
-async def work(hands: Hands, redis: ArqRedis, name: str = GIT) -> None:
-    """Work until cancelled; what has been begun is finished first. A queue that is away is waited for."""
+async def work(hands: Hands, redis: ArqRedis) -> None:
+    """Work through every queue until cancelled; what has been begun is finished first."""
+    await asyncio.gather(*(_attend(hands, redis, name) for name in QUEUES))
+
+
+async def _attend(hands: Hands, redis: ArqRedis, name: str) -> None:
+    """One queue. While it is away it is waited for."""
     while True:
         running = worker(hands, redis, name)
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import uuid
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -11,10 +12,11 @@ from app.config import Settings
 from app.git import store
 from events.event import Fact
 from events.record import Next
-from tests.conftest import Client, Forge
+from tests.conftest import Client, Forge, commit, git
 from workers import perform as performing
 from workers import queue
-from workers.reactions import REACTIONS, Hands
+from workers.reactions import GIT, REACTIONS, Hands
+from workers.settings import CONCURRENCY
 
 
 async def test_a_flushed_queue_loses_no_work(forge: Forge, alice: Client, settings: Settings) -> None:
@@ -137,3 +139,45 @@ async def test_a_job_carries_ids_only(forge: Forge, settings: Settings) -> None:
     [key] = [key async for key in redis.scan_iter("arq:job:*")]
     assert queue.deserialize(await redis.get(key))["a"] == [1, "create-repository"]
     await redis.aclose()
+
+
+async def test_what_is_soon_done_does_not_stand_behind_long_forks(
+    forge: Forge, nethack: Client, tmp_path: Path
+) -> None:
+    """Every place for long work is taken, and a pull request is looked at all the same."""
+    long, done = REACTIONS["fork-repository"], asyncio.Event()
+    original = long.work
+
+    async def waits(hands: Hands, cause: Fact) -> list[Next]:
+        await done.wait()
+        return await original(hands, cause)
+
+    object.__setattr__(long, "work", waits)
+    try:
+        forks = []
+        for n in range(CONCURRENCY[GIT]):
+            bob = await forge.user(f"bob{n}")
+            forks.append((await bob.post("/fork", repo="nethack", wait="0"))[1]["taskid"])
+        for task in forks:
+            await _until(nethack, task, "running")
+        await git("clone", "-q", nethack.git_url("nethack"), str(tmp_path / "nethack"))
+        await git("checkout", "-qb", "topic", cwd=tmp_path / "nethack")
+        await commit(tmp_path / "nethack")
+        await git("push", "-q", "origin", "topic", cwd=tmp_path / "nethack")
+        form = {"title": "Add a file", "branch_to": "main", "branch_from": "topic"}
+        assert (await nethack.post("/nethack/pull-request/new", **form))[0] == 200
+        followed = "select 1 from work where reaction = 'keep-pull-request' and done_at is not null"
+        async with asyncio.timeout(10):
+            while await forge.db.fetchval(followed) is None:
+                await asyncio.sleep(0.02)
+    finally:
+        done.set()
+        object.__setattr__(long, "work", original)
+    for task in forks:
+        await _until(nethack, task, "succeeded")
+
+
+async def _until(client: Client, task: str, status: str) -> None:
+    async with asyncio.timeout(10):
+        while (await client.get(f"/v1/tasks/{task}"))[1]["status"] != status:
+            await asyncio.sleep(0.02)
