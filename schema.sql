@@ -105,6 +105,15 @@ create table token_secrets (
     token_id uuid  not null unique
 );
 
+-- What a project signs or logs in with elsewhere, and therefore has to be known in full: never in an event, a log line
+-- or a listing. 'hook_token' is the key of its webhooks' signatures.
+create table project_secrets (
+    project_id bigint not null,
+    name       text   not null,
+    secret     text   not null,
+    primary key (project_id, name)
+);
+
 -- The first answer to a request that carried an Idempotency-Key, kept for a day.
 create table idempotency_keys (
     principal  text        not null,
@@ -122,7 +131,7 @@ create index idempotency_keys_by_age on idempotency_keys (at);
 
 -- Which schema this is; `polyforge migrate` brings an older one here.
 create table schema_version (version int not null);
-insert into schema_version values (2);
+insert into schema_version values (3);
 
 -- Project ids are handed out before the event that uses them is written; gaps do no harm.
 create sequence project_ids;
