@@ -288,6 +288,7 @@ create table issues (
     closed_by_fullname text,
     custom_fields   jsonb       not null default '{}', -- name → value, only those that have one
     depends         int[]       not null default '{}', -- numbers of the issues it waits for
+    related_prs     jsonb       not null default '[]', -- {id, title} of pull requests about it, the newest first
     primary key (project_id, number)
 );
 create index issues_by_dependency on issues using gin (depends);
@@ -350,6 +351,8 @@ create table pull_requests (
     merge_status       text        not null default 'unknown'
                        check (merge_status in ('unknown', 'NO_CHANGE', 'FFORWARD', 'CONFLICTS', 'MERGE')),
     allow_rebase       boolean     not null,
+    issues             int[]       not null default '{}', -- that the description is about
+    commit_issues      int[]       not null default '{}', -- that the commits are about
     tags               text[]      not null default '{}',
     score              jsonb       not null default '{}', -- username → their latest vote, 1 or -1
     comments           int         not null default 0,

@@ -1,6 +1,6 @@
 """What can happen to a pull request, and to the commits that it brings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from events.event import Event
@@ -8,7 +8,9 @@ from events.event import Event
 
 @dataclass(frozen=True, kw_only=True)
 class PullRequestOpened(Event, type="pull-request.opened", takes_number=True):
-    """`project_id` is the target; `commit_start` and `commit_stop` are the oldest and the newest commit it brings."""
+    """`project_id` is the target; `commit_start` and `commit_stop` are the oldest and the newest commit it brings;
+    `issues` are the numbers of those that its description is about.
+    """
 
     project_id: int
     number: int = 0
@@ -22,6 +24,7 @@ class PullRequestOpened(Event, type="pull-request.opened", takes_number=True):
     commit_start: str | None
     commit_stop: str | None
     allow_rebase: bool
+    issues: list[int] = field(default_factory=list)
 
     @property
     def stream(self) -> str:
@@ -51,7 +54,8 @@ class PullRequestCommented(Event, type="pull-request.commented"):
 @dataclass(frozen=True, kw_only=True)
 class PullRequestUpdated(Event, type="pull-request.updated"):
     """`changed` holds what is different now: title, initial_comment, assignee, status (closed or open again), tags,
-    commit_start, commit_stop, merge_status. With a `comment_id`, `note` is a comment that the forge writes in the
+    commit_start, commit_stop, merge_status, issues and commit_issues (the numbers of those that the description and
+    the commits are about). With a `comment_id`, `note` is a comment that the forge writes in the
     actor's name.
     """
 

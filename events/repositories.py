@@ -32,3 +32,18 @@ class RefUpdated(Event, type="ref.updated"):
     @property
     def stream(self) -> str:
         return f"ref-{self.project_id}/{self.ref}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitsLanded(Event, type="commits.landed"):
+    """Commits came to a project's default branch, the newest first: each is `[commit, username]`, the username of
+    whoever has the author's e-mail address, or null. Of many thousands only the newest are told.
+    """
+
+    project_id: int
+    ref: str
+    commits: list[list[str | None]]
+
+    @property
+    def stream(self) -> str:
+        return f"project-{self.project_id}/commits"

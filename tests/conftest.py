@@ -146,9 +146,12 @@ class Client:
 class Forge:
     """The API, a relay and a worker, in this process."""
 
-    def __init__(self, settings: Settings, db: Database, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, settings: Settings, db: Database, session: aiohttp.ClientSession, worker: asyncio.Task[None]
+    ) -> None:
         self.settings = settings
         self.db = db
+        self.worker = worker
         self.session = session
         self.url = settings.url
         self.admin = Client(self, ADMIN_TOKEN, "admin")
@@ -188,7 +191,7 @@ async def forge(settings: Settings) -> AsyncIterator[Forge]:
         jobs = [asyncio.create_task(Relay(db, redis).run()), asyncio.create_task(work(hands, redis))]
         stack.push_async_callback(_end, jobs)
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        yield Forge(settings, db, session)
+        yield Forge(settings, db, session, jobs[1])
 
 
 async def _end(jobs: list[asyncio.Task[None]]) -> None:

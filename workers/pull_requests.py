@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from app.core.access import Actor
+from app.core.mentions import linked
 from app.core.pull_requests import over
 from app.core.settings import setting
 from app.errors import NotFound
 from app.git import commits, merge, pulls, rebase, refs, store
 from app.git.errors import Conflict, Missing, NeedsRebase, NotSignedOff
-from app.queries import projects, pull_requests, users
+from app.queries import issues, projects, pull_requests, users
 from app.transports.push import record_refs
 from events.event import Fact
 from events.pull_requests import (
@@ -25,21 +28,18 @@ from events.pull_requests import (
 from events.record import Next
 from events.repositories import RefUpdated
 from events.tasks import TaskFailed
-from workers.reactions import FOLLOW, GIT, GiveUp, Hands, on
+from workers.reactions import FOLLOW, GIT, GiveUp, Hands, nothing_to_say, on
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
 UNSIGNED = "This repo enforces that all commits are signed off by their author. "
+MOST = 1000  # commits whose messages are read
 SHOWN_COMMITS = 100  # in the comment that tells of new ones
 
 
 def refuse(cause: Fact, reason: str) -> list[Next]:
     task = str(cause.command_id)
     return [Next(TaskFailed(task_id=task, project_id=cause.data["project_id"], reason=reason))]
-
-
-def nothing_to_say(cause: Fact, reason: str) -> list[Next]:
-    return []
 
 
 async def aside(work: Callable[..., T], *arguments: Any, **options: Any) -> T:
@@ -77,6 +77,16 @@ class Work:
         db, root = self.hands.db, self.hands.settings.repositories
         await record_refs(db, root, project_id, actor, request=request, only=frozenset(names))
 
+    async def about(self, head: str) -> list[int]:
+        """The issues that its commits mention, those of commits included that it has lost since."""
+        found, target = self.found, self.target
+        ours = (await pull_requests.heads(self.hands.db, found["project_id"])).get(found["branch"])
+        home = f"{self.hands.settings.url}/{target['path']}"
+        said = await aside(lambda: [one.message for one in islice(commits.between(self.place, head, ours), MOST)])
+        numbers = {number for message in said for number in linked(message, home)}
+        known = await issues.existing(self.hands.db, found["project_id"], sorted(numbers))
+        return sorted({*known, *found["commit_issues"]})
+
     async def outlook(self, head: str) -> merge.Outlook:
         signed = setting(self.target, "enforce_signed_off_commits")
         return await aside(merge.outlook, self.place, self.found["branch"], head, signed_off=signed)
@@ -102,11 +112,12 @@ async def keep_pull_request(hands: Hands, cause: Fact) -> list[Next]:
     """Its commits stay in the target, and how it could be merged is known."""
     work = await begin(hands, cause.data["project_id"], cause.data["number"])
     head = await work.bring()
-    try:
-        status = (await work.outlook(head)).status
-    except (Missing, NotSignedOff):
-        return []
-    return [_updated(work.found, {"merge_status": str(status)})]
+    changed: dict[str, Any] = {}
+    if about := await work.about(head):
+        changed["commit_issues"] = about
+    with suppress(Missing, NotSignedOff):
+        changed["merge_status"] = str((await work.outlook(head)).status)
+    return [_updated(work.found, changed)] if changed else []
 
 
 def _updated(found: Row, changed: dict[str, Any], note: str | None = None, comment_id: int | None = None) -> Next:
@@ -142,7 +153,8 @@ async def _followed(work: Work) -> list[Next]:
         return []
     note = await _note(work, start, stop, ours)
     comment_id = await pull_requests.next_comment_id(work.hands.db) if note else None
-    return [_updated(found, {"commit_start": start, "commit_stop": stop}, note, comment_id)]
+    changed = {"commit_start": start, "commit_stop": stop, "commit_issues": await work.about(head)}
+    return [_updated(found, changed, note, comment_id)]
 
 
 async def _note(work: Work, start: str | None, stop: str | None, ours: str | None) -> str | None:

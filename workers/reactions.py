@@ -59,3 +59,8 @@ def on(*happened: type[Event], queue: str, surrender: Surrender, tracked: bool =
         return work
 
     return register
+
+
+def nothing_to_say(cause: Fact, reason: str) -> list[Next]:
+    """Nobody waits for the work, so nobody is told that it could not be done."""
+    return []

@@ -12,6 +12,7 @@ from contextlib import suppress
 from arq.connections import ArqRedis
 from redis.exceptions import RedisError
 
+import workers.commits
 import workers.pull_requests
 import workers.repositories  # noqa: F401 - register their reactions
 from app import idempotency

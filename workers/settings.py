@@ -7,6 +7,7 @@ from arq.connections import ArqRedis
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
+import workers.commits
 import workers.pull_requests
 import workers.repositories  # noqa: F401 - register their reactions
 from app.logs import log
@@ -44,7 +45,9 @@ def worker(hands: Hands, redis: ArqRedis, name: str) -> Worker:
 
 async def work(hands: Hands, redis: ArqRedis) -> None:
     """Work through every queue until cancelled; what has been begun is finished first."""
-    await asyncio.gather(*(_attend(hands, redis, name) for name in QUEUES))
+    async with asyncio.TaskGroup() as queues:  # which, unlike gather, ends only when all of them have
+        for name in QUEUES:
+            queues.create_task(_attend(hands, redis, name))
 
 
 async def _attend(hands: Hands, redis: ArqRedis, name: str) -> None:

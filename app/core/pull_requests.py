@@ -2,14 +2,14 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.core.access import Actor, Level, level, may, require
 from app.core.commands import Command, Deciding, handles
 from app.core.settings import setting
 from app.errors import Disabled, Forbidden, Invalid, NotFound
-from app.queries import projects, pull_requests, refs, users
+from app.queries import issues, projects, pull_requests, refs, users
 from events.pull_requests import (
     CommitFlagged,
     MergeRequested,
@@ -36,7 +36,9 @@ def family(project: Row) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenPullRequest(Command):
-    """`project_id` is the target. What it brings has been looked up on disk already."""
+    """`project_id` is the target. What it brings has been looked up on disk already; `about` are the issues that the
+    description mentions (app/core/mentions.py).
+    """
 
     project_id: int
     title: str
@@ -44,6 +46,7 @@ class OpenPullRequest(Command):
     branch_from: str
     repo_from: int
     initial_comment: str | None = None
+    about: list[int] = field(default_factory=list)
     allow_rebase: bool = False
     commit_start: str | None = None
     commit_stop: str | None = None
@@ -75,6 +78,7 @@ async def open_pull_request(deciding: Deciding, wish: OpenPullRequest) -> list[N
                 commit_start=wish.commit_start,
                 commit_stop=wish.commit_stop,
                 allow_rebase=wish.allow_rebase,
+                issues=await issues.existing(deciding.db, wish.project_id, wish.about),
             )
         )
     ]
@@ -166,6 +170,7 @@ class EditPullRequest(Command):
     number: int
     title: str
     initial_comment: str | None
+    about: list[int] = field(default_factory=list)
 
 
 @handles(EditPullRequest)
@@ -173,7 +178,8 @@ async def edit_pull_request(deciding: Deciding, wish: EditPullRequest) -> list[N
     project, found = await _found(deciding, wish.project_id, wish.number)
     if deciding.actor.anonymous or not _may_tend(deciding.actor, project, found, "author", "assignee"):
         raise Forbidden("tend-pull-request")
-    wanted = {"title": wish.title, "initial_comment": wish.initial_comment}
+    about = await issues.existing(deciding.db, wish.project_id, wish.about)
+    wanted = {"title": wish.title, "initial_comment": wish.initial_comment, "issues": about}
     return await _updated(deciding, found, {name: value for name, value in wanted.items() if found[name] != value})
 
 

@@ -49,6 +49,18 @@ async def _one(db: Database, project_id: int, key: int | str, columns: str) -> R
     return found
 
 
+async def existing(db: Database, project_id: int, numbers: list[int]) -> list[int]:
+    """Those of the numbers that belong to issues."""
+    if not numbers:
+        return []
+    found: list[int] = await db.fetchval(
+        "select array(select number from issues where project_id = $1 and number = any ($2) order by number)",
+        project_id,
+        numbers,
+    )
+    return found
+
+
 async def for_comment(db: Database, project_id: int, number: int) -> tuple[Row, int]:
     """The issue that is to be commented on, and a fresh comment id."""
     found = await db.fetchrow(

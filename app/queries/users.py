@@ -50,6 +50,15 @@ async def listed(db: Database, name: str) -> Row | None:
     )
 
 
+async def by_emails(db: Database, emails: list[str]) -> dict[str, str]:
+    """Who has which of these addresses, which are told apart in small letters."""
+    rows = await db.fetch(
+        "select lower(email) as email, username from users where lower(email) = any ($1)",
+        [email.lower() for email in emails],
+    )
+    return {row["email"]: row["username"] for row in rows}
+
+
 async def matching(db: Database, pattern: str) -> list[Row]:
     """Everybody whose username begins like the pattern, in which `*` stands for anything."""
     return await db.fetch(

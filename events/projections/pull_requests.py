@@ -18,13 +18,22 @@ THIS = "pull_requests.project_id = event.project_id and pull_requests.number = (
 
 on(PullRequestOpened)(f"""
     insert into pull_requests (project_id, number, uid, title, initial_comment, branch, branch_from, repo_from,
-                               author, author_fullname, commit_start, commit_stop, allow_rebase, version,
-                               created_at, updated_on, last_updated)
+                               author, author_fullname, commit_start, commit_stop, allow_rebase, issues,
+                               version, created_at, updated_on, last_updated)
     select it.project_id, it.number, it.uid, it.title, it.initial_comment, it.branch, it.branch_from, it.repo_from,
            it.author, coalesce({fullname("it.author")}, it.author), it.commit_start, it.commit_stop, it.allow_rebase,
-           event.version, event.at, event.at, event.at
+           coalesce(it.issues, '{{}}'), event.version, event.at, event.at, event.at
     from   event, jsonb_populate_record(null::pull_requests, event.data) as it
     returning *
+""")
+
+on(PullRequestOpened)("""
+    update issues
+    set    related_prs = jsonb_build_array(
+               jsonb_build_object('id', event.data -> 'number', 'title', event.data -> 'title')) || issues.related_prs
+    from   event
+    where  issues.project_id = event.project_id
+    and    issues.number in (select value::int from jsonb_array_elements_text(event.data -> 'issues'))
 """)
 
 on(PullRequestOpened)("""
@@ -60,6 +69,13 @@ def changed(field: str) -> str:
                else pull_requests.{field} end"""
 
 
+def numbers(field: str) -> str:
+    """What a list of numbers is after the update."""
+    return f"""case when event.data -> 'changed' ? '{field}'
+               then array(select jsonb_array_elements_text(event.data #> '{{changed,{field}}}'))::int[]
+               else pull_requests.{field} end"""
+
+
 CLOSING = "event.data #>> '{changed,status}' = 'Closed'"
 
 on(PullRequestUpdated)(f"""
@@ -72,6 +88,8 @@ on(PullRequestUpdated)(f"""
            {changed("status")},
            {changed("commit_start")},
            {changed("commit_stop")},
+           issues = {numbers("issues")},
+           commit_issues = {numbers("commit_issues")},
            merge_status = coalesce(event.data #>> '{{changed,merge_status}}', case
                when event.data -> 'changed' ? 'commit_stop' then 'unknown' else pull_requests.merge_status end),
            closed_at = case when {CLOSING} then event.at else pull_requests.closed_at end,
@@ -85,6 +103,26 @@ on(PullRequestUpdated)(f"""
     from   event
     where  {THIS}
     returning pull_requests.*
+""")
+
+# The issues that it is or was about show it under its present title, the newest pull request first.
+on(PullRequestUpdated)(f"""
+    update issues
+    set    related_prs = coalesce((
+               select jsonb_agg(shown order by (shown ->> 'id')::int desc)
+               from   (select shown
+                       from   jsonb_array_elements(issues.related_prs) as shown
+                       where  (shown ->> 'id')::int <> now.number
+                       union all
+                       select jsonb_build_object('id', now.number, 'title', now.title)
+                       where  issues.number = any (now.linked)) as those), '[]')
+    from   (select event.project_id, pull_requests.number,
+                   coalesce(event.data #>> '{{changed,title}}', pull_requests.title) as title,
+                   pull_requests.issues || pull_requests.commit_issues as before,
+                   {numbers("issues")} || {numbers("commit_issues")} as linked
+            from   event, pull_requests
+            where  {THIS} and event.data -> 'changed' ?| array['title', 'issues', 'commit_issues']) as now
+    where  issues.project_id = now.project_id and issues.number = any (now.before || now.linked)
 """)
 
 on(PullRequestUpdated, PullRequestMerged)(f"""

@@ -177,6 +177,31 @@ async def test_what_is_soon_done_does_not_stand_behind_long_forks(
         await _until(nethack, task, "succeeded")
 
 
+async def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(forge: Forge, alice: Client) -> None:
+    """In whichever queue: the others having nothing to do does not end it."""
+    creating, begun, done = REACTIONS["create-repository"], asyncio.Event(), asyncio.Event()
+    original = creating.work
+
+    async def waits(hands: Hands, cause: Fact) -> list[Next]:
+        begun.set()
+        await done.wait()
+        return await original(hands, cause)
+
+    object.__setattr__(creating, "work", waits)
+    try:
+        await alice.post("/new", name="nethack", description="d", wait="0")
+        await begun.wait()
+        forge.worker.cancel()
+        ended, _ = await asyncio.wait([forge.worker], timeout=0.5)
+        assert not ended
+        done.set()
+        await asyncio.wait([forge.worker])
+    finally:
+        done.set()
+        object.__setattr__(creating, "work", original)
+    assert await forge.db.fetchval("select count(*) from events where type = 'repository.created'") == 1
+
+
 async def _until(client: Client, task: str, status: str) -> None:
     async with asyncio.timeout(10):
         while (await client.get(f"/v1/tasks/{task}"))[1]["status"] != status:

@@ -10,6 +10,7 @@ from aiohttp import web
 from app.core import paths
 from app.core.access import Actor, require
 from app.core.commands import Command
+from app.core.mentions import linked
 from app.core.pull_requests import MergePullRequest, OpenPullRequest, RebasePullRequest, require_pull_requests
 from app.core.settings import setting
 from app.dialects.pagure import auth, forms, render
@@ -45,6 +46,7 @@ async def new_pull_request(request: web.Request) -> web.Response:
         branch_from=branch_from,
         repo_from=source["project_id"],
         initial_comment=form.optional("initial_comment"),
+        about=linked(form.first("initial_comment"), render.home(request, target)),
         allow_rebase=form.boolean("allow_rebase"),
         commit_start=span.start if span else None,
         commit_stop=span.stop if span else None,

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from app.core.access import Actor, may
+from app.core.mentions import linked
 from app.core.pull_requests import (
     AssignPullRequest,
     ClosePullRequest,
@@ -135,7 +136,10 @@ async def update(request: web.Request) -> web.Response:
     title, comment = form.required("title").strip(), (form.first("initial_comment") or "").strip()
     await _exists(request, project, key)
     form.check()
-    wish = EditPullRequest(project_id=project["project_id"], number=key, title=title, initial_comment=comment)
+    about = linked(comment, render.home(request, project))
+    wish = EditPullRequest(
+        project_id=project["project_id"], number=key, title=title, initial_comment=comment, about=about
+    )
     await execute(request, actor, wish, seen=project)
     found = await pull_requests.find(request.config_dict[DATABASE], project["project_id"], key)
     return reply(render.pull_request(render.base(request), project, found))

@@ -122,7 +122,7 @@ def issue(base: str, project: Row, row: Row, thread: list[Row] | None) -> dict[s
         "milestone": row["milestone"],
         "priority": row["priority"],
         "private": row["private"],
-        "related_prs": [],
+        "related_prs": row["related_prs"],
         "status": row["status"],
         "tags": row["tags"],
         "title": row["title"],
@@ -247,3 +247,8 @@ def pagination(request: web.Request, found: Listing, key: str = "page") -> dict[
 
 def base(request: web.Request) -> str:
     return request.config_dict[SETTINGS].url
+
+
+def home(request: web.Request, project: Row) -> str:
+    """Where a project is in the web."""
+    return f"{base(request)}/{project['path']}"

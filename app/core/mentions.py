@@ -1,0 +1,55 @@
+"""What texts say of issues and pull requests of their project: `Fixes #3`, `relates to https://…/issue/4`."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+LARGEST = 2**31 - 1
+ISSUE, PULL_REQUEST = "issue", "pull-request"
+# Of each word the last mention in a line counts.
+WORDS = ("fix(?:e[sd])?", "merge[sd]?", "close[sd]?", "resolve[sd]?", "relate[sd]?(?:[^\\S\n]+to)?")
+RELATES = WORDS[-1]
+
+
+@dataclass(frozen=True)
+class Mention:
+    """`kind` is what the text says that the number belongs to; None after a bare `#`."""
+
+    number: int
+    kind: str | None
+    fixes: bool
+
+
+def mentions(text: str, home: str) -> Iterator[Mention]:
+    """The mentions in the text, line by line. `home` is the address of its project in the web; what lies elsewhere is
+    not mentioned: nobody closes an issue of one project by writing to another.
+
+    Source: pull-request contract 7.
+    """
+    for line in text.splitlines():
+        for word, pattern in _patterns(home):
+            found = None
+            for found in pattern.finditer(line):  # noqa: B007 - the last one is kept
+                pass
+            if found is None:
+                continue
+            number = int(found["bare"] or found["number"])
+            if 0 < number <= LARGEST:
+                yield Mention(number, found["kind"], fixes=word != RELATES)
+
+
+@lru_cache(64)
+def _patterns(home: str) -> list[tuple[str, re.Pattern[str]]]:
+    return [(word, re.compile(_pattern(word, home), re.IGNORECASE)) for word in WORDS]
+
+
+def _pattern(word: str, home: str) -> str:
+    kinds = ISSUE if word == RELATES else f"{ISSUE}|{PULL_REQUEST}"
+    here = rf"{re.escape(home)}/(?P<kind>{kinds})/(?P<number>[0-9]{{1,10}})"
+    return rf"(?:^|(?<=\s)){word}[^\S\n]*(?::[^\S\n]*)?(?:\#(?P<bare>[0-9]{{1,10}})|{here})(?![0-9])"
+
+
+def linked(text: str | None, home: str) -> list[int]:
+    """The numbers of the issues that a description or a message is about, whatever it says of them."""
+    return sorted({each.number for each in mentions(text or "", home) if each.kind != PULL_REQUEST})
