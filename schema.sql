@@ -202,6 +202,7 @@ create table projects (
     private        boolean     not null,
     topics         text[]      not null default '{}',
     settings       jsonb       not null default '{}', -- what differs from the defaults
+    plugins        jsonb       not null default '{}', -- name → {fields, secrets: names of those kept apart}
     access         jsonb       not null default '{"user": {}, "group": {}}', -- name → {level, branches}
     blocked        text[]      not null default '{}', -- usernames that may not post here
     milestones     jsonb       not null default '{}',

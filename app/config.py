@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     )
     pool_size: int = Field(10, description="Database connections of one process.")
     pagure_namespaces: list[str] = Field([], description="Namespaces in which every user may create projects, as JSON.")
+    pagure_disabled_plugins: list[str] = Field(
+        [], description="Plugins that no project may install or remove, by Pagure's names, as JSON."
+    )
     new_projects: bool = Field(True, description="Whether projects may be created at all.")
     new_groups: bool = Field(True, description="Whether everybody may create groups; administrators always may.")
     private_projects: bool = Field(True, description="Whether projects may be private.")

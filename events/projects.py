@@ -167,6 +167,30 @@ class WatchChanged(Event, type="watch.changed"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PluginInstalled(Event, type="plugin.installed", decides=True):
+    """The project has the plugin with these fields. `secrets` names the fields whose value is not for the log."""
+
+    project_id: int
+    plugin: str
+    fields: dict[str, Any]
+    secrets: list[str]
+
+    @property
+    def stream(self) -> str:
+        return f"project-{self.project_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginRemoved(Event, type="plugin.removed", decides=True):
+    project_id: int
+    plugin: str
+
+    @property
+    def stream(self) -> str:
+        return f"project-{self.project_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrackerConfigured(Event, type="tracker.configured", decides=True):
     """What has changed of the tracker's words; a key that is absent stays."""
 

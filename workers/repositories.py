@@ -2,6 +2,7 @@
 
 import asyncio
 
+from app.core import project_secrets
 from app.git import store
 from app.queries import users
 from events.event import Fact
@@ -9,7 +10,7 @@ from events.projects import ProjectCreated, ProjectDeleted, ProjectDiscarded, Pr
 from events.record import Next
 from events.repositories import RepositoryCreated
 from events.tasks import TaskFailed
-from workers.reactions import GIT, Hands, on
+from workers.reactions import FOLLOW, GIT, Hands, on
 
 
 def take_back(cause: Fact, reason: str) -> list[Next]:
@@ -65,6 +66,12 @@ def leave_behind(cause: Fact, reason: str) -> list[Next]:
 @on(ProjectDeleted, queue=GIT, surrender=leave_behind)
 async def remove_repository(hands: Hands, cause: Fact) -> list[Next]:
     await asyncio.to_thread(store.remove, hands.settings.repositories, cause.data["project_id"])
+    return []
+
+
+@on(ProjectDeleted, ProjectDiscarded, queue=FOLLOW, surrender=leave_behind, tracked=False)
+async def forget_secrets(hands: Hands, cause: Fact) -> list[Next]:
+    await project_secrets.forget(hands.db, cause.data["project_id"])
     return []
 
 

@@ -80,6 +80,7 @@ ACTIONS: dict[str, Level | None] = {
     "flag-commit": Level.READ,
     "refresh-access": Level.READ,
     "manage-project-tokens": Level.ADMIN,
+    "read-hook-token": None,
     "read-user-activity": None,
     "list-groups": None,
     "create-group": None,
@@ -130,6 +131,12 @@ def require_appointed(actor: Actor, project: Mapping[str, Any]) -> None:
     """Who is kept out is for those to say who run the project, not for the forge's administrators."""
     if actor.username != project["owner"] and granted(actor, project) < Level.ADMIN:
         raise Forbidden("block-users")
+
+
+def require_named(actor: Actor, project: Mapping[str, Any]) -> None:
+    """Some things are for the owner and those who hold something themselves, not through a group or the forge."""
+    if actor.username != project["owner"] and actor.username not in project["access"]["user"]:
+        raise Forbidden("read-hook-token")
 
 
 def blocked(actor: Actor, project: Mapping[str, Any]) -> bool:

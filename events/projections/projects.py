@@ -6,6 +6,8 @@ from events.projections.issues import fullname
 from events.projects import (
     AccessGranted,
     AccessRevoked,
+    PluginInstalled,
+    PluginRemoved,
     ProjectConfigured,
     ProjectCreated,
     ProjectDeleted,
@@ -88,6 +90,11 @@ on(ProjectTransferred)(
                else '{{}}'
            end""")
 )
+on(PluginInstalled)(
+    changed("""plugins = projects.plugins || jsonb_build_object(event.data ->> 'plugin', jsonb_build_object(
+               'fields', event.data -> 'fields', 'secrets', event.data -> 'secrets'))""")
+)
+on(PluginRemoved)(changed("plugins = projects.plugins - (event.data ->> 'plugin')"))
 on(TrackerConfigured)(
     changed("""milestones = coalesce(event.data #> '{changed,milestones}', projects.milestones),
            priorities = coalesce(event.data #> '{changed,priorities}', projects.priorities),

@@ -13,6 +13,7 @@ from app.dialects.pagure import (
     issue_metadata,
     issues,
     merges,
+    plugins,
     projects,
     pull_requests,
     settings,
@@ -33,7 +34,7 @@ def application() -> web.Application:
     app[projects.FRAGMENTS] = Fragments()
     nouns = (
         instance, projects, settings, sharing, users, groups, code, issues, issue_metadata, issue_history, tags,
-        pull_requests, merges, flags,
+        pull_requests, merges, flags, plugins,
     )  # fmt: skip
     arranged(route for noun in nouns for route in noun.routes).mount(app)
     return app

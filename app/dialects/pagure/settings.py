@@ -8,8 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
-from app.core import credentials
-from app.core.access import PROJECT_ACLS, may, require
+from app.core import credentials, project_secrets
+from app.core.access import PROJECT_ACLS, may, require, require_named
 from app.core.projects import ConfigureProject, DeleteProject, TransferProject
 from app.core.settings import SETTINGS as DEFAULTS
 from app.core.sharing import RefreshAccess
@@ -49,6 +49,7 @@ TRUE_OPTIONS = ("true", "1", "y")
 SCORE = re.compile(r"[+-]?[0-9]{1,9}\Z", re.ASCII)
 NO_SCORE = "Please enter a numeric value for the 'minimum score to merge pull request' field."
 
+SECRET = {"Cache-Control": "no-store"}
 LIFETIME, LONGEST_LIFETIME = timedelta(days=180), timedelta(days=730)
 TOO_LONG = "API tokens can only be created up to 2 years"
 
@@ -164,7 +165,7 @@ async def new_token(request: web.Request) -> web.Response:
     async with credentials.keeping(request.config_dict[DATABASE], token_id, token):
         await execute(request, actor, command)
     shown = {"description": description, "id": token}
-    return reply({"token": shown}, headers={"Cache-Control": "no-store"})
+    return reply({"token": shown}, headers=SECRET)
 
 
 def _expiry(form: forms.Form) -> datetime:
@@ -185,13 +186,25 @@ def _expiry(form: forms.Form) -> datetime:
 
 @routes.project("GET", "/connector", "manage-project-tokens")
 async def connector(request: web.Request) -> web.Response:
-    """A token is named by its id: its secret is kept nowhere."""
+    """A token is named by its id, which says nothing of its secret: that is kept nowhere."""
     actor, project = await named_project(request, auth.required("modify_project"))
     auth.bound(actor, project)
     require(actor, "manage-project-tokens", project)
-    found = await users.tokens_for(request.config_dict[DATABASE], actor.username, project["project_id"])
-    shown = [
+    db, key = request.config_dict[DATABASE], project["project_id"]
+    found = await users.tokens_for(db, actor.username, key)
+    tokens = [
         {"description": row["description"] or None, "expired": row["expired"], "id": str(row["token_id"])}
         for row in found
     ]
-    return reply({"connector": {"api_tokens": shown}, "status": "ok"})
+    hook_token = await project_secrets.hook_token(db, key)
+    shown = {"api_tokens": tokens, "hook_token": hook_token}
+    return reply({"connector": shown, "status": "ok"}, headers=SECRET)
+
+
+@routes.project("GET", "/webhook/token", "read-hook-token")
+async def webhook_token(request: web.Request) -> web.Response:
+    actor, project = await named_project(request, auth.required())
+    auth.bound(actor, project)
+    require_named(actor, project)
+    hook_token = await project_secrets.hook_token(request.config_dict[DATABASE], project["project_id"])
+    return reply({"webhook": {"token": hook_token}, "status": "ok"}, headers=SECRET)

@@ -1,0 +1,122 @@
+"""The plugins that a project may have, and what people may ask of them.
+
+What a push has to satisfy because of them stands in push_policy.py; the others are kept for the parts that serve them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from app.core.access import require
+from app.core.commands import Command, Deciding, handles
+from app.errors import Disabled, Invalid, NotFound
+from events.projects import PluginInstalled, PluginRemoved
+from events.record import Next
+
+LONGEST = 4096  # characters of a text
+
+
+class Kind(Enum):
+    TEXT = "text"
+    REQUIRED = "required"  # a text that has to be there
+    FLAG = "flag"
+    SECRET = "secret"  # noqa: S105 - kept by project_secrets.py, never in an event
+    TOLD = "told"  # what the forge would write, and nobody else
+
+
+TEXT, REQUIRED, FLAG, SECRET, TOLD = Kind
+
+BLOCK_UNSIGNED = "block-unsigned"
+BLOCK_NON_FAST_FORWARD = "block-non-fast-forward"
+BLOCK_NEW_BRANCHES = "block-new-branches"
+CI = "ci"
+
+# Source: project contract 12.19.
+PLUGINS: dict[str, dict[str, Kind]] = {
+    BLOCK_UNSIGNED: {},
+    BLOCK_NON_FAST_FORWARD: {"branches": TEXT},
+    BLOCK_NEW_BRANCHES: {},
+    CI: {"ci_type": TEXT, "ci_url": TEXT, "ci_job": TEXT, "active_commit": FLAG, "active_pr": FLAG},
+    "commit-references": {},
+    "fedmsg": {},
+    "irc": {
+        "server": TEXT, "port": TEXT, "room": TEXT, "nick": TEXT, "nick_pass": SECRET, "join": FLAG, "ssl": FLAG,
+    },
+    "mail": {"mail_to": REQUIRED},
+    "mirroring": {"target": TEXT, "public_key": TOLD, "last_log": TOLD},
+    "pull-request-repository": {},
+    "read-the-docs": {"api_url": TEXT, "api_token": SECRET, "branches": TEXT},
+    "ticket-repository": {},
+}  # fmt: skip
+
+
+def installed(project: Mapping[str, Any], plugin: str) -> Mapping[str, Any] | None:
+    """The fields of a plugin that the project has; None if it does not have it."""
+    found = project["plugins"].get(plugin)
+    return found["fields"] if found else None
+
+
+def secrets(plugin: str) -> list[str]:
+    """Those of its fields that are secrets."""
+    return [name for name, kind in PLUGINS[plugin].items() if kind is SECRET]
+
+
+def secret_name(plugin: str, name: str) -> str:
+    """What a secret field is called among the secrets of its project."""
+    return f"{plugin}.{name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstallPlugin(Command):
+    """Give the project a plugin, or other fields to the one it has. `secrets` names the secret fields with a value."""
+
+    project_id: int
+    plugin: str
+    fields: dict[str, str | bool | None] = field(default_factory=dict)
+    secrets: list[str] = field(default_factory=list)
+
+
+@handles(InstallPlugin)
+async def install_plugin(deciding: Deciding, wish: InstallPlugin) -> list[Next]:
+    project = await deciding.project(wish.project_id)
+    require_allowed(project, wish.plugin, wish.fields)
+    require(deciding.actor, "configure-project", project)
+    if project["plugins"].get(wish.plugin) == {"fields": wish.fields, "secrets": wish.secrets}:
+        return []
+    event = PluginInstalled(project_id=wish.project_id, plugin=wish.plugin, fields=wish.fields, secrets=wish.secrets)
+    return [Next(event, None)]
+
+
+def require_allowed(project: Mapping[str, Any], plugin: str, values: Mapping[str, str | bool | None]) -> None:
+    """Refuse plugins that the project cannot have, and values that their fields cannot have."""
+    require_known(project, plugin)
+    for name, kind in PLUGINS[plugin].items():
+        value = values.get(name)
+        if kind is REQUIRED and not value:
+            raise Invalid(name, "This field is required.")
+        if isinstance(value, str) and len(value) > LONGEST:
+            raise Invalid(name, f"Field cannot be longer than {LONGEST} characters.")
+
+
+def require_known(project: Mapping[str, Any], plugin: str) -> None:
+    if plugin not in PLUGINS:
+        raise NotFound("plugin")
+    if plugin == CI and project["private"]:
+        raise Disabled("plugin")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemovePlugin(Command):
+    project_id: int
+    plugin: str
+
+
+@handles(RemovePlugin)
+async def remove_plugin(deciding: Deciding, wish: RemovePlugin) -> list[Next]:
+    project = await deciding.project(wish.project_id)
+    require_known(project, wish.plugin)
+    require(deciding.actor, "configure-project", project)
+    if wish.plugin not in project["plugins"]:
+        raise NotFound("installed plugin")
+    return [Next(PluginRemoved(project_id=wish.project_id, plugin=wish.plugin), None)]

@@ -1,0 +1,62 @@
+"""What a project signs or logs in with elsewhere. It has to be known in full, so it stands in a table of its own.
+
+No event, log line or listing holds any of it, and it goes with its project (workers/repositories.py).
+"""
+
+import secrets
+import string
+from collections.abc import Mapping, Sequence
+
+from app.database import Database
+from app.errors import NotFound
+
+HOOK_TOKEN = "hook_token"  # noqa: S105 - the name of a secret
+HOOK_TOKEN_LENGTH = 40
+HOOK_TOKEN_ALPHABET = string.ascii_uppercase + string.digits
+
+READ = "select secret from project_secrets where project_id = $1 and name = $2"
+# The lock on the project's row keeps a deletion from coming between: nothing is kept of what is gone.
+MAKE = """
+    insert into project_secrets (project_id, name, secret)
+    select   project_id, $2, $3
+    from     projects
+    where    project_id = $1
+    for key share
+    on conflict do nothing
+"""
+KEEP = """
+    insert into project_secrets (project_id, name, secret)
+    select   project_id, it.name, it.secret
+    from     projects, unnest($2::text[], $3::text[]) as it (name, secret)
+    where    project_id = $1
+    for key share of projects
+    on conflict (project_id, name) do update set secret = excluded.secret
+"""
+
+
+async def hook_token(db: Database, project_id: int) -> str:
+    """The key of the signatures of a project's web hooks, made when it is first asked for."""
+    found: str | None = await db.fetchval(READ, project_id, HOOK_TOKEN)
+    if found is None:
+        made = "".join(secrets.choice(HOOK_TOKEN_ALPHABET) for _ in range(HOOK_TOKEN_LENGTH))
+        await db.execute(MAKE, project_id, HOOK_TOKEN, made)
+        # Somebody else's, if they were first.
+        found = await db.fetchval(READ, project_id, HOOK_TOKEN)
+    if found is None:
+        raise NotFound("project")
+    return found
+
+
+async def keep(db: Database, project_id: int, known: Mapping[str, str]) -> None:
+    """Remember secrets by their names, in the place of what they were."""
+    if known:
+        await db.execute(KEEP, project_id, list(known), list(known.values()))
+
+
+async def forget(db: Database, project_id: int, names: Sequence[str] | None = None) -> None:
+    """Forget the secrets of these names, or all that a project has."""
+    await db.execute(
+        "delete from project_secrets where project_id = $1 and ($2::text[] is null or name = any ($2))",
+        project_id,
+        None if names is None else list(names),
+    )

@@ -1,0 +1,231 @@
+"""The plugins of a project: which there are, which it has."""
+
+from typing import Any
+
+import pytest
+
+from app.config import Settings
+from events.projections.rebuild import rebuild
+from tests.conftest import Client, Forge
+from tests.pagure.test_hook_token import gone
+from tests.pagure.test_sharing import ADDRESSES, BLOCKED, NO_PROJECT, NOT_ALLOWED, everywhere, grant
+
+# Source: project contract 12.19.
+PLUGINS: list[dict[str, list[str]]] = [
+    {"Block Un-Signed commits": []},
+    {"Block non fast-forward pushes": ["branches"]},
+    {"Fedmsg": []},
+    {"IRC": ["server", "port", "room", "nick", "nick_pass", "join", "ssl"]},
+    {"Mail": ["mail_to"]},
+    {"Mirroring": ["target", "public_key", "last_log"]},
+    {"Pagure": []},
+    {"Pagure CI": ["ci_type", "ci_url", "ci_job", "active_commit", "active_pr"]},
+    {"Pagure requests": []},
+    {"Pagure tickets": []},
+    {"Prevent creating new branches by git push": []},
+    {"Read the Doc": ["api_url", "api_token", "branches"]},
+]
+NOBODY_HAS = {"plugins": [], "total_plugins": 0}
+NO_PLUGIN = {"error": "No such plugin", "error_code": "ENOPLUGIN"}
+DISABLED = {"error": "Plugin disabled", "error_code": "EPLUGINDISABLED"}
+NOT_INSTALLED = {"error": "Project doesn't have this plugin installed", "error_code": "EPLUGINNOTINSTALLED"}
+UNCHANGEABLE = {"error": "This plugin cannot be changed", "error_code": "EPLUGINCHANGENOTALLOWED"}
+
+
+async def has(client: Client, path: str = "/nethack") -> list[dict[str, Any]]:
+    status, body = await client.pagure(f"{path}/settings/plugins")
+    assert (status, body.keys(), body["total_plugins"]) == (200, {"plugins", "total_plugins"}, len(body["plugins"]))
+    listed: list[dict[str, Any]] = body["plugins"]
+    return listed
+
+
+async def installed(client: Client, name: str, path: str = "/nethack", **form: str) -> dict[str, Any]:
+    status, body = await client.post(f"{path}/settings/{name}/install", **form)
+    assert (status, body.keys(), body.get("message")) == (200, {"message", "plugin"}, f"Hook '{name}' activated")
+    fields: dict[str, Any] = body["plugin"]
+    return fields
+
+
+async def removed(client: Client, name: str, path: str = "/nethack") -> dict[str, Any]:
+    status, body = await client.post(f"{path}/settings/{name}/remove")
+    assert (status, body.keys(), body.get("message")) == (200, {"message", "plugin"}, f"Hook '{name}' deactivated")
+    fields: dict[str, Any] = body["plugin"]
+    return fields
+
+
+async def test_everybody_sees_which_plugins_there_are(forge: Forge) -> None:
+    assert await forge.nobody.pagure("/_plugins") == (200, {"plugins": PLUGINS, "total_plugins": 12})
+
+
+@pytest.mark.parametrize("path", ADDRESSES)
+async def test_a_plugin_is_installed_shown_and_removed(alice: Client, path: str) -> None:
+    await everywhere(alice)
+    nobody = alice.forge.nobody
+    assert await nobody.pagure(f"{path}/settings/plugins") == (200, NOBODY_HAS)
+    mail = {"mail_to": "hackers@example.org"}
+    assert await installed(alice, "Mail", path, **mail) == mail
+    assert await has(nobody, path) == [{"Mail": mail}]
+    assert await removed(alice, "Mail", path) == mail
+    assert await nobody.pagure(f"{path}/settings/plugins") == (200, NOBODY_HAS)
+    assert await alice.post(f"{path}/settings/Mail/remove") == (400, NOT_INSTALLED)
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: next(iter(plugin)))
+async def test_every_plugin_can_be_had_and_shows_its_fields(nethack: Client, plugin: dict[str, list[str]]) -> None:
+    [(name, fields)] = plugin.items()
+    form = {"mail_to": "a@example.org"} if name == "Mail" else {}
+    shown = await installed(nethack, name, **form)
+    assert shown.keys() == set(fields)
+    assert await has(nethack) == [{name: shown}]
+    assert await removed(nethack, name) == shown
+
+
+async def test_texts_are_texts_flags_are_flags_and_what_is_not_sent_is_empty(nethack: Client) -> None:
+    shown = await installed(nethack, "IRC", server=" irc.example.org ", port="6697", room="#nethack", ssl="1", join="0")
+    assert shown == {
+        "join": False, "nick": None, "nick_pass": None, "port": "6697", "room": "#nethack",
+        "server": "irc.example.org", "ssl": True,
+    }  # fmt: skip
+    path = "/api/0/nethack/settings/IRC/install"
+    status, body = await nethack.json("POST", path, {"port": 6667, "join": True})
+    assert (status, body["plugin"]["port"], body["plugin"]["join"]) == (200, "6667", True)
+    assert (body["plugin"]["server"], body["plugin"]["ssl"]) == (None, False)
+    assert await has(nethack) == [{"IRC": body["plugin"]}]
+
+
+async def test_what_the_forge_would_write_is_not_taken_from_clients(nethack: Client) -> None:
+    shown = await installed(nethack, "Mirroring", target="git@example.org:x", public_key="mine", last_log="fine")
+    assert shown == {"last_log": None, "public_key": None, "target": "git@example.org:x"}
+
+
+async def test_a_plugin_that_is_installed_again_as_it_is_changes_nothing(forge: Forge, nethack: Client) -> None:
+    for _ in range(2):
+        await installed(nethack, "Block non fast-forward pushes", branches="main")
+    count = "select count(*) from events where type like 'plugin.%'"
+    assert await forge.db.fetchval(count) == 1
+    await installed(nethack, "Block non fast-forward pushes", branches="main, next")
+    assert await forge.db.fetchval(count) == 2
+
+
+# ---------------------------------------------------------------- secrets
+
+
+@pytest.mark.parametrize(("name", "field"), [("IRC", "nick_pass"), ("Read the Doc", "api_token")])
+async def test_a_secret_is_kept_apart_and_shown_to_nobody(forge: Forge, nethack: Client, name: str, field: str) -> None:
+    shown = await installed(nethack, name, **{field: "opensesame"})
+    assert shown[field] == "********"
+    assert (await has(nethack)) == (await has(forge.nobody)) == [{name: shown}]
+    assert [row["secret"] for row in await forge.db.fetch("select secret from project_secrets")] == ["opensesame"]
+    for table in ("events", "commands", "projects", "idempotency_keys"):
+        assert not await forge.db.fetchval(f"select count(*) from {table} where {table}::text like '%opensesame%'")
+    assert await removed(nethack, name) == shown
+    await gone(forge)
+
+
+async def test_the_mask_sent_back_keeps_the_secret_and_nothing_sent_drops_it(forge: Forge, nethack: Client) -> None:
+    secret = "select secret from project_secrets"
+    assert (await installed(nethack, "IRC", nick_pass="********"))["nick_pass"] is None
+    assert await forge.db.fetchval(secret) is None
+    await installed(nethack, "IRC", nick_pass="opensesame")
+    shown = await installed(nethack, "IRC", nick_pass="********", server="irc.example.org")
+    assert (shown["nick_pass"], shown["server"]) == ("********", "irc.example.org")
+    assert await forge.db.fetchval(secret) == "opensesame"
+    await installed(nethack, "IRC", nick_pass="changed")
+    assert await forge.db.fetchval(secret) == "changed"
+    assert (await installed(nethack, "IRC", server="irc.example.org"))["nick_pass"] is None
+    assert await forge.db.fetchval(secret) is None
+
+
+async def test_a_refused_install_leaves_the_secret_as_it_was(forge: Forge, nethack: Client) -> None:
+    bob = await forge.user("bob")
+    await installed(nethack, "IRC", nick_pass="opensesame")
+    path = "/nethack/settings/IRC/install"
+    assert await bob.post(path, nick_pass="mine") == (401, NOT_ALLOWED)
+    assert (await nethack.post(path, nick_pass="other", server="x" * 5000))[0] == 400
+    assert await forge.db.fetchval("select secret from project_secrets") == "opensesame"
+
+
+# ---------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("verb", ["install", "remove"])
+async def test_plugins_that_there_are_not_or_that_nobody_changes(nethack: Client, verb: str) -> None:
+    assert await nethack.post(f"/nethack/settings/Mailman/{verb}") == (404, NO_PLUGIN)
+    assert await nethack.post(f"/nethack/settings/mail/{verb}") == (404, NO_PLUGIN)
+    assert await nethack.post(f"/nethack/settings/default/{verb}") == (403, UNCHANGEABLE)
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "errors"),
+    [
+        ("Mail", {}, {"mail_to": ["This field is required."]}),
+        ("Mail", {"mail_to": "  "}, {"mail_to": ["This field is required."]}),
+        ("IRC", {"nick_pass": "x" * 4097}, {"nick_pass": ["Field cannot be longer than 4096 characters."]}),
+        ("Block non fast-forward pushes", {"branches": "x" * 4097},
+         {"branches": ["Field cannot be longer than 4096 characters."]}),
+    ],
+)  # fmt: skip
+async def test_fields_that_are_wrong_are_named(
+    forge: Forge, nethack: Client, name: str, form: dict[str, str], errors: dict[str, list[str]]
+) -> None:
+    status, body = await nethack.post(f"/nethack/settings/{name}/install", **form)
+    assert (status, body["error_code"], body["errors"]) == (400, "EINVALIDREQ", errors)
+    assert await has(nethack) == []
+    assert await forge.db.fetchval("select count(*) from project_secrets") == 0
+
+
+@pytest.mark.parametrize("verb", ["install", "remove"])
+async def test_plugins_are_for_those_who_run_the_project(forge: Forge, nethack: Client, verb: str) -> None:
+    bob, carol = [await forge.user(name) for name in ("bob", "carol")]
+    await grant(nethack, "bob", "commit")
+    await grant(nethack, "carol", "admin")
+    path = f"/nethack/settings/Fedmsg/{verb}"
+    await installed(nethack, "Fedmsg")
+    assert await bob.post(path) == (401, NOT_ALLOWED)
+    status, body = await forge.nobody.post(path)
+    assert (status, body["error_code"], body["errors"]) == (401, "EINVALIDTOK", "Invalid token")
+    status, body = await (await nethack.limited(acls=["commit"])).post(path)
+    assert (status, body["errors"]) == (401, "Missing ACLs: modify_project")
+    await nethack.post("/new", name="other", description="d")
+    status, body = await (await nethack.limited(project="other")).post(path)
+    assert (status, body["error_code"], "errors" in body) == (401, "EINVALIDTOK", False)
+    assert await has(nethack) == [{"Fedmsg": {}}]
+    assert (await carol.post(path))[0] == 200
+    assert (await (await nethack.limited(project="nethack")).post("/nethack/blockuser", username="carol"))[0] == 200
+    assert await carol.post(path) == (403, BLOCKED)
+
+
+async def test_a_private_projects_plugins_are_not_found_by_strangers(forge: Forge, alice: Client) -> None:
+    await alice.post("/new", name="secret", description="d", private="1")
+    await installed(alice, "Mail", "/alice/secret", mail_to="a@example.org")
+    bob = await forge.user("bob")
+    for stranger in (bob, forge.nobody):
+        assert await stranger.pagure("/alice/secret/settings/plugins") == (404, NO_PROJECT)
+    assert await bob.post("/alice/secret/settings/Mail/remove") == (404, NO_PROJECT)
+    assert await has(alice, "/alice/secret") == [{"Mail": {"mail_to": "a@example.org"}}]
+    status, body = await Client(forge, "x" * 40).pagure("/nethack/settings/plugins")
+    assert (status, body["errors"]) == (401, "Invalid token")
+    for verb in ("install", "remove"):
+        assert await alice.post(f"/alice/secret/settings/Pagure CI/{verb}") == (404, DISABLED)
+
+
+class TestWherePluginsAreDisabled:
+    @pytest.fixture
+    async def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"pagure_disabled_plugins": ["IRC", "Pagure tickets"]})
+
+    async def test_they_are_not_listed_and_not_changed(self, nethack: Client) -> None:
+        left = [plugin for plugin in PLUGINS if not plugin.keys() & {"IRC", "Pagure tickets"}]
+        assert await nethack.pagure("/_plugins") == (200, {"plugins": left, "total_plugins": 10})
+        for verb in ("install", "remove"):
+            assert await nethack.post(f"/nethack/settings/IRC/{verb}") == (404, DISABLED)
+
+
+async def test_a_rebuild_tells_of_the_same_plugins(forge: Forge, nethack: Client) -> None:
+    await installed(nethack, "IRC", server="irc.example.org", nick_pass="opensesame")
+    await installed(nethack, "Mail", mail_to="a@example.org")
+    await removed(nethack, "Mail")
+    before = await has(nethack)
+    await forge.numbered()
+    await rebuild(forge.db)
+    assert await has(nethack) == before
