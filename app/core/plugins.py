@@ -31,6 +31,7 @@ BLOCK_UNSIGNED = "block-unsigned"
 BLOCK_NON_FAST_FORWARD = "block-non-fast-forward"
 BLOCK_NEW_BRANCHES = "block-new-branches"
 CI = "ci"
+COMMIT_REFERENCES = "commit-references"
 
 # Source: project contract 12.19.
 PLUGINS: dict[str, dict[str, Kind]] = {
@@ -38,7 +39,7 @@ PLUGINS: dict[str, dict[str, Kind]] = {
     BLOCK_NON_FAST_FORWARD: {"branches": TEXT},
     BLOCK_NEW_BRANCHES: {},
     CI: {"ci_type": TEXT, "ci_url": TEXT, "ci_job": TEXT, "active_commit": FLAG, "active_pr": FLAG},
-    "commit-references": {},
+    COMMIT_REFERENCES: {},
     "fedmsg": {},
     "irc": {
         "server": TEXT, "port": TEXT, "room": TEXT, "nick": TEXT, "nick_pass": SECRET, "join": FLAG, "ssl": FLAG,

@@ -157,3 +157,19 @@ async def search(db: Database, project_id: int, wanted: PullRequestFilter, page:
     query = query.order_by(pull_requests.c.number.desc())
     count = narrowed(select(func.count()).select_from(pull_requests), project_id, wanted)
     return await paginate(db, query, count, page)
+
+
+async def being_merged(db: Database, project_id: int, number: int) -> bool:
+    """Whether a worker has still to merge it, or is at it."""
+    is_so: bool = await db.fetchval(
+        """
+        select exists (
+            select 1
+            from   work join events using (position)
+            where  work.done_at is null and work.reaction = 'merge-pull-request'
+            and    events.project_id = $1 and (events.data ->> 'number')::int = $2)
+        """,
+        project_id,
+        number,
+    )
+    return is_so

@@ -1,14 +1,23 @@
 """What descriptions and commits say of issues: links, and commits that land."""
 
 import asyncio
+import dataclasses
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.core import commands
+from app.core.access import Actor
+from app.core.issue_metadata import AddDependency
 from app.core.mentions import Mention, linked, mentions
+from events.event import Fact
+from events.record import Next
 from tests.conftest import Client, Forge, commit, git
+from workers.reactions import REACTIONS, Hands
 
+HEEDED = "select 1 from work where reaction = 'heed-commits' and done_at is not null"
 HOME = "https://forge.example/fork/bob/nethack"
 
 
@@ -140,3 +149,97 @@ async def test_what_lands_on_the_default_branch_is_told_with_whose_it_is(
     [told] = await landed(forge)
     assert told["ref"] == "refs/heads/main"
     assert told["commits"] == [[new, None], [old, "alice"]]
+
+
+@pytest.fixture
+async def heeding(nethack: Client, work: Path) -> Path:
+    """The same, and nethack heeds what commits say."""
+    status, body = await nethack.post("/nethack/settings/Pagure/install")
+    assert status == 200, body
+    return work
+
+
+async def said(work: Path, message: str) -> str:
+    """A commit that says this, on the default branch; its id."""
+    await git("commit", "-q", "--allow-empty", "-m", message, cwd=work)
+    await git("push", "-q", "origin", "HEAD:main", cwd=work)
+    return (await git("rev-parse", "HEAD", cwd=work)).strip()
+
+
+async def issue(client: Client, number: int, *, comments: int) -> Any:
+    """The issue, once it has so many comments."""
+    async with asyncio.timeout(15):
+        while True:
+            _, found = await client.pagure(f"/nethack/issue/{number}")
+            if len(found["comments"]) >= comments:
+                return found
+            await asyncio.sleep(0.05)
+
+
+async def test_a_commit_on_the_default_branch_closes_what_it_fixes(
+    forge: Forge, nethack: Client, heeding: Path
+) -> None:
+    made = await said(heeding, "Better\n\nFixes #1\nrelates to #2")
+    home = f"[{made[:8]}]({forge.url}/nethack/c/{made[:8]})"
+    fixed = await issue(nethack, 1, comments=1)
+    assert (fixed["status"], fixed["close_status"], fixed["closed_by"]["name"]) == ("Closed", "Fixed", "alice")
+    assert [each["comment"] for each in fixed["comments"]] == [f" Commit {home} fixes this issue"]
+    assert fixed["comments"][0]["user"]["name"] == "alice"
+    remarked = await issue(nethack, 2, comments=1)
+    assert remarked["status"] == "Open"
+    assert [each["comment"] for each in remarked["comments"]] == [f" Commit {home} relates to this ticket"]
+
+
+async def test_commits_elsewhere_and_in_projects_that_do_not_want_it_close_nothing(
+    forge: Forge, nethack: Client, heeding: Path
+) -> None:
+    await git("commit", "-q", "--allow-empty", "-m", "Fixes #1", cwd=heeding)
+    await git("push", "-q", "origin", "HEAD:elsewhere", cwd=heeding)
+    assert (await nethack.post("/nethack/settings/Pagure/remove"))[0] == 200
+    await said(heeding, "Fixes #2")
+    await landed(forge)
+    assert (await nethack.post("/nethack/settings/Pagure/install"))[0] == 200
+    await said(heeding, "Fixes #3")
+    assert (await issue(nethack, 3, comments=1))["status"] == "Closed"
+    assert [(await issue(nethack, n, comments=0))["status"] for n in (1, 2)] == ["Open", "Open"]
+
+
+async def test_an_issue_that_waits_for_another_is_only_remarked_upon(nethack: Client, heeding: Path) -> None:
+    project = (await nethack.pagure("/nethack"))[1]["id"]
+    wish = AddDependency(project_id=project, number=1, depends_on=2)
+    await commands.execute(nethack.forge.db, Actor("alice"), wish, command_id=uuid.uuid4())
+    await said(heeding, "Fixes #1")
+    assert (await issue(nethack, 1, comments=2))["status"] == "Open"
+
+
+async def test_a_commit_can_say_that_a_pull_request_is_done(nethack: Client, heeding: Path) -> None:
+    number = await opened(nethack)
+    await git("checkout", "-q", "-B", "main", "origin/main", cwd=heeding)
+    made = await said(heeding, f"The same in other words\n\nMerges #{number}")
+    async with asyncio.timeout(15):
+        while (found := (await nethack.pagure(f"/nethack/pull-request/{number}"))[1])["status"] != "Merged":
+            await asyncio.sleep(0.05)
+    assert found["comments"][-1]["comment"].startswith(f" Commit [{made[:8]}](")
+    assert found["comments"][-1]["comment"].endswith("fixes this pull-request")
+
+
+async def test_the_merge_of_a_pull_request_does_not_say_so_twice(
+    forge: Forge, nethack: Client, heeding: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its message begins with `Merge #4`, and is read before the worker has told that it is done."""
+    merging = REACTIONS["merge-pull-request"]
+
+    async def lingers(hands: Hands, cause: Fact) -> list[Next]:
+        answers = await merging.work(hands, cause)
+        async with asyncio.timeout(15):
+            while not await forge.db.fetchval(HEEDED):
+                await asyncio.sleep(0.02)
+        return answers
+
+    monkeypatch.setitem(REACTIONS, merging.name, dataclasses.replace(merging, work=lingers))
+    assert (await nethack.post("/nethack/options/update", always_merge="true"))[0] == 200
+    number = await opened(nethack, initial_comment="Fixes #1")
+    assert (await nethack.post(f"/nethack/pull-request/{number}/merge"))[0] == 200
+    found = (await nethack.pagure(f"/nethack/pull-request/{number}"))[1]
+    assert [each["comment"] for each in found["comments"]] == ["Pull-Request has been merged by alice"]
+    assert (await issue(nethack, 1, comments=0))["status"] == "Open"
