@@ -1,14 +1,18 @@
-"""The log for outsiders: what they may see of it, page by page."""
+"""The log for outsiders: what they may see of it, page by page, and the proof that it was all of it."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
+
 from app.core.access import Actor
 from app.database import Database, Row
 from app.queries import feed
+from app.queries.feed import FeedFilter, Reader
 
-SPAN = 10_000  # numbers that one page looks at: whoever wants few of many events gets `next` meanwhile
+SPAN = 10_000  # numbers that one statement looks at: whoever wants few of many events gets `next` meanwhile
 
 
 @dataclass(frozen=True)
@@ -17,22 +21,35 @@ class FeedPage:
 
     rows: list[Row]
     next: int
-    head: int
 
 
-async def page(db: Database, actor: Actor, after: int, limit: int, wanted: feed.FeedFilter) -> FeedPage:
-    head = await feed.head(db)
-    upto = min(head, after + SPAN)
+def reader(actor: Actor) -> Reader:
+    return Reader(username=actor.username, groups=sorted(actor.groups), everything=actor.admin)
+
+
+async def page(db: Database, actor: Actor, after: int, head: int, limit: int, wanted: FeedFilter) -> FeedPage:
+    """What the actor may see of the next numbers up to `head`."""
+    upto = max(min(head, after + SPAN), after)
     if actor.token_project is not None:
         # A token that is bound to a project shows that project's story.
         if wanted.project_id not in (None, actor.token_project):
-            return FeedPage([], max(upto, after), head)
+            return FeedPage([], upto)
         wanted = replace(wanted, project_id=actor.token_project)
-    rows = await feed.read(
-        db, after, upto, limit, wanted, username=actor.username, groups=sorted(actor.groups), everything=actor.admin
-    )
-    looked = rows[-1]["seq"] if len(rows) == limit else max(upto, after)
-    return FeedPage(rows, looked, head)
+    rows = await feed.read(db, after, upto, limit, wanted, reader(actor))
+    return FeedPage(rows, rows[-1]["seq"] if len(rows) == limit else upto)
+
+
+async def digest(db: Database, actor: Actor, first: int, last: int) -> tuple[int, str]:
+    """How many of these numbers the actor may see, and the SHA-256 in hex over the ids of those events, in order, each
+    followed by a newline.
+    """
+    count, sum = 0, hashlib.sha256()
+    wanted = FeedFilter(project_id=actor.token_project)
+    for after in range(first - 1, last, SPAN):
+        rows = await feed.ids(db, after, min(after + SPAN, last), wanted, reader(actor))
+        count += len(rows)
+        sum.update(b"".join(b"%s\n" % str(row["id"]).encode() for row in rows))
+    return count, sum.hexdigest()
 
 
 def shown(row: Mapping[str, Any], actor: Actor) -> dict[str, Any]:
@@ -57,3 +74,24 @@ def _public(type: str, data: dict[str, Any]) -> dict[str, Any]:
     if type != "project.configured" or "web_hooks" not in data["settings"]:
         return data
     return {**data, "settings": {**data["settings"], "web_hooks": None}}
+
+
+def cloudevent(event: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The same event in the structured form of CloudEvents 1.0.2; `source` is the forge's address."""
+    attributes = {
+        "specversion": "1.0",
+        "id": event["id"],
+        "source": source,
+        "type": event["type"],
+        "subject": event["subject"],
+        "time": event["at"],
+        "datacontenttype": "application/json",
+        # An extension of theirs, a text that sorts as the numbers do.
+        "sequence": f"{event['seq']:020}",
+    }
+    return {**attributes, "data": event}
+
+
+def server_sent(event: Mapping[str, Any]) -> bytes:
+    """The same event as a message of a stream of server-sent events."""
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event["seq"], event["type"].encode(), orjson.dumps(event))

@@ -59,9 +59,22 @@ def spoken(handler: Handler) -> Handler:
 
 
 class Connection(web.RequestHandler):
-    """A client's connection. What it sends may not be HTTP at all."""
+    """A client's connection. What it sends may not be HTTP at all.
 
-    __slots__ = ()
+    While `waiting`, its request only waits for something to happen, and ends when the client hangs up.
+    """
+
+    __slots__ = ("waiting",)
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.waiting = False
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        handling = self._task_handler
+        super().connection_lost(exc)
+        if self.waiting and handling is not None:
+            handling.cancel()
 
     def handle_error(
         self,

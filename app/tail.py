@@ -1,7 +1,8 @@
 """One tail of the log per process: whoever waits for an event waits here, holding no connection and no thread."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from uuid import UUID
 
@@ -12,11 +13,13 @@ from app.database import TROUBLE, Database
 from app.logs import log
 from app.metrics import WAITERS
 from events import log as record_log
+from events.log import Passed
 
 HEAD = "polyforge:head"
 RING = "polyforge:ring"
 PACE = 0.005  # seconds between two rings; those in between are one
 POLL = 1.0  # seconds until a look without having been woken; bounds what a lost hint costs
+REMEMBERED = 4096  # events that went by last; whoever has been away for longer asks the log
 
 
 class Tail:
@@ -27,6 +30,7 @@ class Tail:
         self.redis = redis
         self.head = 0
         self._commands: dict[UUID, set[asyncio.Event]] = {}
+        self._recent: deque[Passed] = deque(maxlen=REMEMBERED)
         self._moved = asyncio.Event()
         self._woken = asyncio.Event()
         self._ring = asyncio.Event()
@@ -59,18 +63,35 @@ class Tail:
             if not waiters:
                 del self._commands[command_id]
 
-    async def past(self, seq: int, seconds: float) -> bool:
-        """Wait until the log has gone past this number; False when the time is up first."""
+    async def past(self, seq: int, seconds: float, wanted: Callable[[Passed], bool]) -> tuple[bool, int]:
+        """Wait until something wanted may have gone past this number; False when the time is up first.
+
+        Also says up to where nothing wanted is: events that are not wanted wake nobody, and cost no statement.
+        """
         WAITERS.inc()
         try:
             async with asyncio.timeout(seconds):
-                while self.head <= seq and not self.closing:
+                while not self.closing:
+                    found, seq = self._look(seq, wanted)
+                    if found:
+                        return True, seq
                     await self._moved.wait()
         except TimeoutError:
-            return False
+            pass
         finally:
             WAITERS.dec()
-        return self.head > seq
+        return False, seq
+
+    def _look(self, seq: int, wanted: Callable[[Passed], bool]) -> tuple[bool, int]:
+        if self.head <= seq:
+            return False, seq
+        if self.head - seq > len(self._recent):
+            return True, seq
+        for n in range(len(self._recent) - (self.head - seq), len(self._recent)):
+            passed = self._recent[n]
+            if wanted(passed):
+                return True, passed.seq - 1
+        return False, self.head
 
     async def _follow(self) -> None:
         while True:
@@ -84,17 +105,18 @@ class Tail:
             self._woken.clear()
 
     async def _advance(self) -> None:
-        while passed := await self._commands_after_head():
-            self.head = passed[-1][0]
-            for _, command_id in passed:
-                for waiter in self._commands.get(command_id, ()):
+        while passed := await self._passed():
+            self._recent += passed
+            self.head = passed[-1].seq
+            for each in passed:
+                for waiter in self._commands.get(each.command_id, ()):
                     waiter.set()
             moved, self._moved = self._moved, asyncio.Event()
             moved.set()
 
-    async def _commands_after_head(self) -> list[tuple[int, UUID]]:
+    async def _passed(self) -> list[Passed]:
         async with self.db.acquire() as connection:
-            return await record_log.commands_after(connection, self.head)
+            return await record_log.passed_after(connection, self.head)
 
     async def _listen(self) -> None:
         while True:

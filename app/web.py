@@ -6,7 +6,8 @@ import secrets
 import time
 import uuid
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -46,6 +47,7 @@ UNREADABLE = (
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 VISIBLE = re.compile(r"[!-~]{1,128}\Z")
+HUNG_UP = 499  # in the log: the client went away before it was answered
 MAX_BODY = 4 << 20  # bytes; git routes stream and have a limit of their own
 
 
@@ -137,6 +139,17 @@ async def _hears(news: asyncio.Event, deadline: float | None) -> bool:
     return True
 
 
+@contextmanager
+def while_connected(request: web.Request) -> Iterator[None]:
+    """A block that only waits: it is cancelled when its client hangs up."""
+    connection: Any = request.protocol
+    connection.waiting = True
+    try:
+        yield
+    finally:
+        connection.waiting = False
+
+
 def request_id(request: web.BaseRequest) -> str:
     """The client's own, if it is one that may stand in a log; else a new one."""
     given = request.headers.get("X-Request-Id", "")
@@ -160,6 +173,9 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response
     except web.HTTPException as refused:
         status = refused.status
+        raise
+    except asyncio.CancelledError:
+        status = HUNG_UP
         raise
     finally:
         seconds = time.perf_counter() - started

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -173,6 +173,16 @@ class Numbered:
     type: str
 
 
+class Passed(NamedTuple):
+    """An event that has been numbered, without what it says."""
+
+    seq: int
+    type: str
+    project_id: int | None
+    actor: str
+    command_id: UUID
+
+
 @dataclass(frozen=True)
 class Numbering:
     """What one look for settled events came to."""
@@ -220,11 +230,11 @@ async def read(db: Connection, after: int, limit: int = 500) -> list[Fact]:
     return [fact(row) for row in rows]
 
 
-async def commands_after(db: Connection, after: int, limit: int = 1000) -> list[tuple[int, UUID]]:
-    """Which commands the next numbers belong to: all that a waiter needs to know."""
+async def passed_after(db: Connection, after: int, limit: int = 1000) -> list[Passed]:
+    """What the next numbers were given to: as much as whoever waits has to know."""
     rows = await db.fetch(
         """
-        select   numbers.seq, events.command_id
+        select   numbers.seq, events.type, events.project_id, events.actor, events.command_id
         from     numbers join events using (position)
         where    numbers.seq > $1
         order by numbers.seq
@@ -233,7 +243,7 @@ async def commands_after(db: Connection, after: int, limit: int = 1000) -> list[
         after,
         limit,
     )
-    return [(row["seq"], row["command_id"]) for row in rows]
+    return [Passed(*row) for row in rows]
 
 
 async def at_position(db: Connection, position: int) -> Fact | None:

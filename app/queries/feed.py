@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 
 from app.database import Database, Row
+from events.log import Passed
 from events.upcasts import today
 
 # The SQL twin of core/access.py for events: a project's events follow the project, a private issue's
 # its own rule, and what belongs to no project is between its user and the administrators.
-READ = """
-    select   numbers.seq, events.id, events.type, events.at, events.actor, events.project_id, events.stream,
-             {data} as data, events.command_id, events.request, caused.id as cause_id,
-             coalesce(projects.path, events.data ->> 'path') as path
+SEEN = """
     from     numbers
     join     events using (position)
     left join events caused on caused.position = events.cause
@@ -38,6 +36,12 @@ READ = """
     order by numbers.seq
     limit    $8
 """
+READ = """
+    select   numbers.seq, events.id, events.type, events.at, events.actor, events.project_id, events.stream,
+             {data} as data, events.command_id, events.request, caused.id as cause_id,
+             coalesce(projects.path, events.data ->> 'path') as path
+""" + SEEN.replace("{", "{{").replace("}", "}}")
+IDS = f"select numbers.seq, events.id {SEEN}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,25 +52,54 @@ class FeedFilter:
     project_id: int | None = None
     actor: str | None = None
 
+    def takes(self, passed: Passed) -> bool:
+        """The twin of the statement's last conditions."""
+        family = f"{passed.type.partition('.')[0]}.*"
+        return (
+            (self.types is None or passed.type in self.types or family in self.types)
+            and self.project_id in (None, passed.project_id)
+            and self.actor in (None, passed.actor)
+        )
 
-async def head(db: Database) -> int:
-    """The number of the newest event; 0 when there is none."""
-    newest: int = await db.fetchval("select coalesce(max(seq), 0) from numbers")
-    return newest
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """Whose feed it is: what they may see is all there is for them."""
+
+    username: str
+    groups: list[str]
+    everything: bool
 
 
-async def read(
-    db: Database,
-    after: int,
-    head: int,
-    limit: int,
-    wanted: FeedFilter,
-    *,
-    username: str,
-    groups: list[str],
-    everything: bool,
+async def bounds(db: Database) -> tuple[int, int]:
+    """The oldest and the newest number there is; 1 and 0 when there is none."""
+    row = await db.fetchrow("select coalesce(min(seq), 1) as oldest, coalesce(max(seq), 0) as newest from numbers")
+    assert row is not None  # noqa: S101 - an aggregate has one row
+    return row["oldest"], row["newest"]
+
+
+async def read(db: Database, after: int, upto: int, limit: int, wanted: FeedFilter, reader: Reader) -> list[Row]:
+    """The events that the reader may see of those numbered above `after` and up to `upto`."""
+    return await _ask(db, READ.format(data=today()), after, upto, limit, wanted, reader)
+
+
+async def ids(db: Database, after: int, upto: int, wanted: FeedFilter, reader: Reader) -> list[Row]:
+    """Their numbers and ids alone, all of them."""
+    return await _ask(db, IDS, after, upto, None, wanted, reader)
+
+
+async def _ask(
+    db: Database, sql: str, after: int, upto: int, limit: int | None, wanted: FeedFilter, reader: Reader
 ) -> list[Row]:
-    read = READ.format(data=today())
     return await db.fetch(
-        read, after, head, everything, username, wanted.types, wanted.project_id, wanted.actor, limit, groups
+        sql,
+        after,
+        upto,
+        reader.everything,
+        reader.username,
+        wanted.types,
+        wanted.project_id,
+        wanted.actor,
+        limit,
+        reader.groups,
     )

@@ -1,48 +1,108 @@
-"""The event feed: list and long poll."""
+"""The event feed: as pages, as a long poll, as a stream, one by one, and its digest."""
 
 import time
+from dataclasses import dataclass
 
 from aiohttp import web
 
 from app import feed
 from app.core import paths
-from app.core.access import require
+from app.core.access import Actor, require
 from app.dialects.native import read
-from app.dialects.native.problems import identified
+from app.dialects.native.problems import Problem, identified
+from app.dialects.native.streams import STREAM, heeding, stream
+from app.errors import NotFound
 from app.queries import projects
-from app.queries.feed import FeedFilter, head
-from app.tail import Tail
-from app.web import DATABASE, TAIL, Routes, reply
+from app.queries.feed import FeedFilter, bounds
+from app.web import DATABASE, SETTINGS, TAIL, Routes, reply, while_connected
 
 routes = Routes()
+CLOUDEVENT = "application/cloudevents+json"
+LARGEST = 2**62
+DIGEST_SPAN = 1_000_000  # numbers that one digest may be about
 
 
-@routes.add("GET", "/events", "read-events")
-async def list_events(request: web.Request) -> web.Response:
-    actor = await identified(request)
-    values = read.query(request, "after", "limit", "wait", "types", "project", "actor")
-    db, tail = request.config_dict[DATABASE], request.config_dict[TAIL]
-    limit = read.integer(values, "limit", 100, 1, 1000)
-    deadline = time.monotonic() + read.integer(values, "wait", 0, 0, 55)
-    after = await head(db) if values.get("after") == "now" else read.integer(values, "after", 0, 0, 2**62)
+@dataclass(frozen=True)
+class Asked:
+    """Which events, and after which number."""
+
+    wanted: FeedFilter
+    after: int
+    head: int
+
+
+async def _asked(request: web.Request, actor: Actor, values: dict[str, str]) -> Asked:
+    db = request.config_dict[DATABASE]
+    oldest, head = await bounds(db)
+    after = head if values.get("after") == "now" else read.integer(values, "after", oldest - 1, 0, LARGEST)
+    if after < oldest - 1:
+        raise Problem(410, "gone", f"The oldest event that is kept is {oldest}.")
     project_id = None
     if "project" in values:
         project = await projects.by_address(db, paths.address_of(values["project"]))
         require(actor, "read-project", project)
         project_id = project["project_id"]
     types = [name for name in values.get("types", "").split(",") if name] or None
-    wanted = FeedFilter(types=types, project_id=project_id, actor=values.get("actor"))
-    looked = after
-    while True:
-        found = await feed.page(db, actor, looked, limit, wanted)
-        looked = found.next
-        if found.rows or not await _more(tail, found, deadline):
-            break
-        actor = await identified(request)  # the token may have been revoked meanwhile
-    return reply({"events": [feed.shown(row, actor) for row in found.rows], "next": looked, "head": found.head})
+    return Asked(FeedFilter(types=types, project_id=project_id, actor=values.get("actor")), after, head)
 
 
-async def _more(tail: Tail, found: feed.FeedPage, deadline: float) -> bool:
-    """Wait for something to look at; False when the time is up first."""
-    left = deadline - time.monotonic()
-    return left > 0 if found.next < found.head else await tail.past(found.next, left)
+@routes.add("GET", "/events", "read-events")
+async def list_events(request: web.Request) -> web.StreamResponse:
+    actor = await identified(request)
+    if STREAM in request.headers.get("Accept", ""):
+        return await _stream(request, actor)
+    values = read.query(request, "after", "limit", "wait", "types", "project", "actor")
+    limit = read.integer(values, "limit", 100, 1, 1000)
+    deadline = time.monotonic() + read.integer(values, "wait", 0, 0, 55)
+    asked = await _asked(request, actor, values)
+    db, tail = request.config_dict[DATABASE], request.config_dict[TAIL]
+    looked, head = asked.after, asked.head
+    with while_connected(request):
+        while True:
+            found = await feed.page(db, actor, looked, head, limit, asked.wanted)
+            looked = found.next
+            if found.rows or time.monotonic() >= deadline:
+                break
+            if looked >= head:
+                come, looked = await tail.past(looked, deadline - time.monotonic(), heeding(asked.wanted))
+                head = max(head, tail.head)
+                if not come:
+                    break
+                actor = await identified(request)  # the token may have been revoked meanwhile
+    return reply({"events": [feed.shown(row, actor) for row in found.rows], "next": looked, "head": max(head, looked)})
+
+
+async def _stream(request: web.Request, actor: Actor) -> web.StreamResponse:
+    values = read.query(request, "after", "types", "project", "actor")
+    if last := request.headers.get("Last-Event-ID"):
+        values["after"] = last  # a client that comes back knows better than its address
+    asked = await _asked(request, actor, values)
+    return await stream(request, asked.wanted, asked.after)
+
+
+@routes.add("GET", "/events/digest", "read-events")
+async def digest(request: web.Request) -> web.Response:
+    actor = await identified(request)
+    values = read.query(request, "from", "to")
+    oldest, head = await bounds(request.config_dict[DATABASE])
+    first = read.integer(values, "from", oldest, oldest, max(head, oldest))
+    last = read.integer(values, "to", head, first, min(max(head, first), first + DIGEST_SPAN - 1))
+    count, sha256 = await feed.digest(request.config_dict[DATABASE], actor, first, min(last, head))
+    return reply({"from": first, "to": last, "count": count, "sha256": sha256})
+
+
+@routes.add("GET", "/events/{seq:[0-9]+}", "read-events")
+async def one(request: web.Request) -> web.Response:
+    actor = await identified(request)
+    read.query(request)
+    text = request.match_info["seq"]
+    seq = int(text) if len(text) <= read.LONGEST else LARGEST
+    if not 0 < seq < LARGEST:
+        raise NotFound("event")
+    found = await feed.page(request.config_dict[DATABASE], actor, seq - 1, seq, 1, FeedFilter())
+    if not found.rows:
+        raise NotFound("event")
+    event = feed.shown(found.rows[0], actor)
+    if CLOUDEVENT in request.headers.get("Accept", ""):
+        return reply(feed.cloudevent(event, request.config_dict[SETTINGS].url), media=CLOUDEVENT)
+    return reply(event)

@@ -11,7 +11,7 @@ from app.dialects.native import read
 from app.dialects.native.problems import identified
 from app.errors import NotFound
 from app.queries import tasks
-from app.web import DATABASE, Routes, finished, reply
+from app.web import DATABASE, Routes, finished, reply, while_connected
 
 routes = Routes()
 LONGEST_WAIT = 55
@@ -61,7 +61,8 @@ async def read_task(request: web.Request) -> web.Response:
     if preferred is not None:
         headers["Preference-Applied"] = f"wait={preferred}"
     if wait and task["status"] not in tasks.FINAL:
-        task = await finished(request, task_id, wait, after=after)
+        with while_connected(request):
+            task = await finished(request, task_id, wait, after=after)
         # The token may have been revoked, or the project closed to them, while they waited.
         if not may_see(await identified(request), task):
             raise NotFound("task")

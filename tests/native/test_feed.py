@@ -1,0 +1,292 @@
+"""The event feed: pages, long polls and streams tell the same story, to those who may hear it."""
+
+import asyncio
+import contextlib
+import hashlib
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from app.dialects.native import streams
+from app.metrics import WAITERS
+from tests.conftest import Client, Forge
+
+
+class Listener:
+    """A reader of a stream."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self.answer = answer
+
+    async def message(self) -> dict[str, str] | None:
+        """The next message, comments included; None when the stream has ended."""
+        fields: dict[str, str] = {}
+        while line := (await self.answer.content.readline()).decode():
+            if line == "\n" and fields:
+                return fields
+            name, _, value = line.rstrip("\n").partition(":")
+            fields[name] = value.removeprefix(" ")
+        return None
+
+    async def event(self) -> Any:
+        """The next event."""
+        while (said := await self.message()) is not None:
+            if "data" in said and said["event"] != "bookmark":
+                event = orjson.loads(said["data"])
+                assert (said["id"], said["event"]) == (str(event["seq"]), event["type"])
+                return event
+        return None
+
+
+@asynccontextmanager
+async def listening(client: Client, query: str = "", **headers: str) -> AsyncIterator[Listener]:
+    headers["Accept"] = "text/event-stream"
+    if client.token:
+        headers["Authorization"] = f"Bearer {client.token}"
+    async with client.forge.session.get(f"{client.forge.url}/v1/events{query}", headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+        assert answer.content_type == "text/event-stream"
+        assert answer.headers["X-Accel-Buffering"] == "no"
+        assert answer.headers["Cache-Control"] == "no-store"
+        yield Listener(answer)
+
+
+async def open_issue(client: Client, title: str = "t") -> None:
+    assert (await client.post("/nethack/new_issue", title=title, issue_content="c"))[0] == 200
+
+
+async def test_a_stream_tells_what_was_and_what_comes(forge: Forge, nethack: Client) -> None:
+    await forge.numbered()
+    _, page = await forge.nobody.get("/v1/events?project=nethack")
+    async with listening(forge.nobody, "?project=nethack") as reader, asyncio.timeout(20):
+        assert await reader.message() == {"retry": "2000"}
+        assert [await reader.event() for _ in page["events"]] == page["events"]
+        await open_issue(nethack)
+        assert (await reader.event())["type"] == "issue.opened"
+
+
+async def test_a_reader_who_comes_back_goes_on_where_they_were(forge: Forge, nethack: Client) -> None:
+    for n in range(4):
+        await open_issue(nethack, f"Issue {n}")
+    await forge.numbered()
+    async with listening(forge.nobody, "?types=issue.*") as reader, asyncio.timeout(20):
+        first = await reader.event()
+    last_event_id = {"Last-Event-ID": str(first["seq"])}
+    async with listening(forge.nobody, "?types=issue.*&after=0", **last_event_id) as reader, asyncio.timeout(20):
+        rest = [await reader.event() for _ in range(3)]
+    assert [event["data"]["title"] for event in [first, *rest]] == [f"Issue {n}" for n in range(4)]
+
+
+async def test_a_stream_from_now_on_leaves_out_what_was(forge: Forge, nethack: Client) -> None:
+    await forge.numbered()
+    async with listening(forge.nobody, "?after=now") as reader, asyncio.timeout(20):
+        assert await reader.message() == {"retry": "2000"}
+        await open_issue(nethack)
+        assert (await reader.event())["type"] == "issue.opened"
+
+
+async def test_silence_is_filled_and_what_was_hidden_is_passed_over(
+    forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "HEARTBEAT", 0.5)
+    head = await forge.numbered()
+    async with listening(forge.nobody, "?after=now") as reader, asyncio.timeout(20):
+        assert await reader.message() == {"retry": "2000"}
+        assert await reader.message() == {"": ""}
+        await nethack.post("/nethack/new_issue", title="t", issue_content="c", private="1")
+        while (said := await reader.message()) == {"": ""}:
+            pass
+    assert said == {"id": str(head + 1), "event": "bookmark", "data": f'{{"next":{head + 1}}}'}
+
+
+async def test_a_stream_ends_with_its_token(forge: Forge, alice: Client) -> None:
+    _, issued = await alice.json("POST", "/v1/users/alice/tokens", {"description": "laptop"})
+    laptop = Client(forge, issued["token"], "alice")
+    async with listening(laptop, "?after=now&types=issue.*") as reader, asyncio.timeout(10):
+        assert await reader.message() == {"retry": "2000"}
+        assert (await alice.json("DELETE", f"/v1/tokens/{issued['id']}"))[0] == 204
+        assert await reader.message() is None
+
+
+async def test_a_poll_ends_with_its_token(forge: Forge, alice: Client) -> None:
+    _, issued = await alice.json("POST", "/v1/users/alice/tokens", {"description": "laptop"})
+    laptop = Client(forge, issued["token"], "alice")
+    poll = asyncio.create_task(laptop.get("/v1/events?after=now&types=issue.*&wait=50"))
+    await waiters(1)
+    assert (await alice.json("DELETE", f"/v1/tokens/{issued['id']}"))[0] == 204
+    async with asyncio.timeout(10):
+        assert (await poll)[0] == 401
+
+
+async def waiters(count: int) -> None:
+    """Wait until so many wait."""
+    async with asyncio.timeout(10):
+        while WAITERS._value.get() != count:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+async def test_a_client_that_hangs_up_is_waited_for_no_longer(forge: Forge, alice: Client, accept: str) -> None:
+    url = f"{forge.url}/v1/events?after=now" + ("&wait=50" if accept == "application/json" else "")
+    async with aiohttp.ClientSession() as session:
+        call = asyncio.create_task(session.get(url, headers={"Accept": accept}))
+        await waiters(1)
+        if accept == "text/event-stream":
+            (await call).close()
+        call.cancel()
+    await waiters(0)
+
+
+async def test_a_client_that_hangs_up_on_a_task_is_waited_for_no_longer(forge: Forge, alice: Client) -> None:
+    forge.worker.cancel()
+    _, queued = await alice.post("/new", name="nethack", description="d", wait="0")
+    async with aiohttp.ClientSession(headers={"Authorization": f"token {alice.token}"}) as session:
+        call = asyncio.create_task(session.get(f"{forge.url}/v1/tasks/{queued['taskid']}?wait=50"))
+        await waiters(1)
+        call.cancel()
+    await waiters(0)
+
+
+async def test_a_reader_who_does_not_read_is_cut_off(
+    forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "SLOW", 0.5)
+    for _ in range(12):
+        status, _ = await nethack.post("/nethack/new_issue", title="t", issue_content="x" * 1_000_000)
+        assert status == 200
+    await forge.numbered()
+    host, port = forge.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    writer.write(b"GET /v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+    await asyncio.sleep(2)
+    taken = 0
+    with contextlib.suppress(ConnectionResetError):
+        async with asyncio.timeout(20):
+            while chunk := await reader.read(1 << 16):
+                taken += len(chunk)
+    writer.close()
+    assert 0 < taken < 12_000_000
+
+
+async def test_what_nobody_wants_costs_those_who_wait_no_statement(
+    forge: Forge, nethack: Client, statements: list[str]
+) -> None:
+    head = await forge.numbered()
+    poll = asyncio.create_task(forge.nobody.get("/v1/events?after=now&types=project.created&wait=2"))
+    await waiters(1)
+    statements.clear()
+    for _ in range(3):
+        await open_issue(nethack)
+    _, page = await poll
+    assert (page["events"], page["next"], page["head"]) == ([], head + 3, head + 3)
+    assert not [sql for sql in statements if "caused" in sql]
+
+
+async def test_the_digest_proves_that_nothing_is_missing(forge: Forge, nethack: Client) -> None:
+    await open_issue(nethack)
+    await nethack.post("/nethack/new_issue", title="t", issue_content="c", private="1")
+    head = await forge.numbered()
+    for reader in (forge.nobody, nethack, forge.admin):
+        _, page = await reader.get("/v1/events?limit=1000")
+        ids = "".join(f"{event['id']}\n" for event in page["events"])
+        wanted = {
+            "from": 1,
+            "to": head,
+            "count": len(page["events"]),
+            "sha256": hashlib.sha256(ids.encode()).hexdigest(),
+        }
+        assert await reader.get(f"/v1/events/digest?from=1&to={head}") == (200, wanted)
+        assert await reader.get("/v1/events/digest") == (200, wanted)
+    _, some = await forge.admin.get(f"/v1/events/digest?from={head}&to={head}")
+    assert some["count"] == 1
+
+
+@pytest.mark.parametrize("query", ["from=0", "from=2&to=1", "to=99999", "from=99999", "from=x", "color=1"])
+async def test_a_digest_of_what_is_not_there_is_refused(forge: Forge, nethack: Client, query: str) -> None:
+    assert (await forge.nobody.get(f"/v1/events/digest?{query}"))[0] == 422
+
+
+async def test_an_event_can_be_had_by_its_number(forge: Forge, nethack: Client) -> None:
+    await nethack.post("/nethack/new_issue", title="t", issue_content="c", private="1")
+    head = await forge.numbered()
+    _, page = await nethack.get("/v1/events")
+    for event in page["events"]:
+        assert await nethack.get(f"/v1/events/{event['seq']}") == (200, event)
+    assert page["events"][-1]["seq"] == head
+    assert (await forge.nobody.get(f"/v1/events/{head}"))[0] == 404
+    for seq in ("0", str(head + 1), "9" * 30):
+        assert (await forge.admin.get(f"/v1/events/{seq}"))[0] == 404
+
+
+async def test_an_event_can_be_had_as_a_cloudevent(forge: Forge, nethack: Client) -> None:
+    _, page = await nethack.get("/v1/events?project=nethack&limit=1")
+    [event] = page["events"]
+    accept = {"Accept": "application/cloudevents+json"}
+    status, said = await nethack.get(f"/v1/events/{event['seq']}", headers=accept)
+    assert (status, nethack.headers["Content-Type"]) == (200, "application/cloudevents+json; charset=utf-8")
+    assert said == {
+        "specversion": "1.0",
+        "id": event["id"],
+        "source": forge.url,
+        "type": "project.created",
+        "subject": event["subject"],
+        "time": event["at"],
+        "datacontenttype": "application/json",
+        "sequence": f"{event['seq']:020}",
+        "data": event,
+    }
+
+
+async def test_numbers_that_are_no_longer_kept_are_gone(forge: Forge, nethack: Client) -> None:
+    head = await forge.numbered()
+    await forge.db.execute("delete from numbers where seq <= 2")
+    status, problem = await forge.nobody.get("/v1/events?after=1")
+    assert (status, problem["type"]) == (410, "/problems/gone")
+    assert problem["title"] == "The oldest event that is kept is 3."
+    assert (await forge.nobody.get("/v1/events?after=2"))[1]["next"] == head
+    assert (await forge.nobody.get("/v1/events"))[1]["next"] == head
+
+
+async def paged(reader: Client, after: int, last: int, query: str) -> list[int]:
+    """The numbers of all events up to `last`, page by page."""
+    seen = []
+    while after < last:
+        _, page = await reader.get(f"/v1/events?after={after}&{query}")
+        seen += [event["seq"] for event in page["events"]]
+        after = page["next"]
+    return seen
+
+
+async def streamed(reader: Client, after: int, last: int) -> list[int]:
+    """The same from streams that break again and again."""
+    seen = [after]
+    while seen[-1] < last:
+        async with listening(reader, **{"Last-Event-ID": str(seen[-1])}) as stream:
+            for _ in range(min(random.randint(1, 30), last - seen[-1])):
+                seen.append((await stream.event())["seq"])
+    return seen[1:]
+
+
+async def test_pages_polls_and_streams_tell_the_same_while_many_write(forge: Forge, nethack: Client) -> None:
+    head = await forge.numbered()
+    last = head + 16 * 12
+
+    async def write() -> None:
+        for _ in range(12):
+            await open_issue(nethack)
+
+    async with asyncio.timeout(60):
+        *_, one, other, third = await asyncio.gather(
+            *(write() for _ in range(16)),
+            paged(forge.admin, head, last, "limit=7"),
+            paged(forge.admin, head, last, "limit=1000&wait=20"),
+            streamed(forge.admin, head, last),
+        )
+    assert one == other == third == list(range(head + 1, last + 1))
+    _, digest = await forge.admin.get(f"/v1/events/digest?from={head + 1}&to={last}")
+    assert digest["count"] == len(third)
