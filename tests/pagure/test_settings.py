@@ -198,6 +198,21 @@ async def test_a_project_is_not_given_to_somebody_who_has_its_like_below_their_n
     assert (await alice.pagure(path))[1]["user"]["name"] == ("Bob" if status == 200 else "alice")
 
 
+async def test_every_change_of_a_project_is_the_day_it_was_modified(forge: Forge, nethack: Client) -> None:
+    await forge.user("bob")
+    for method, path, form in (
+        ("POST", "/options/update", {"always_merge": "1"}),
+        ("POST", "/git/modifyacls", {"user_type": "user", "name": "bob", "acl": "admin"}),
+        ("PATCH", "", {"main_admin": "bob", "retain_access": "1"}),
+    ):
+        await forge.db.execute("update projects set modified_at = '2001-01-01'")
+        before = (await nethack.pagure("/nethack"))[1]
+        assert (await nethack.request(method, f"/api/0/nethack{path}", data=form))[0] == 200
+        after = (await nethack.pagure("/nethack"))[1]
+        assert int(after["date_modified"]) > int(before["date_modified"]) == 978307200, path
+        assert after["date_created"] == before["date_created"]
+
+
 # ---------------------------------------------------------------- tasks
 
 
