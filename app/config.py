@@ -35,6 +35,11 @@ class Settings(BaseSettings):
     new_projects: bool = Field(True, description="Whether projects may be created at all.")
     new_groups: bool = Field(True, description="Whether everybody may create groups; administrators always may.")
     private_projects: bool = Field(True, description="Whether projects may be private.")
+    user_namespaces: bool = Field(
+        False, description="Whether a project for which no namespace is given lies below its owner's name."
+    )
+    delete_projects: bool = Field(True, description="Whether projects that are no forks may be deleted.")
+    delete_forks: bool = Field(True, description="Whether forks may be deleted.")
     default_branch: str = Field("main", description="HEAD of a new repository.")
     max_push_bytes: int = Field(2 << 30, description="Largest body of one push, in bytes.")
     git_deadline: float = Field(3600.0, description="Seconds after which a git process is ended.")

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import fields
 from pathlib import Path
@@ -14,12 +13,12 @@ from app.config import Settings
 from app.core.access import ACTIONS
 from app.core.commands import HANDLERS
 from app.database import DIALECT, Database, database
-from app.dialects.pagure.urls import FORMS
 from app.server import application
-from app.web import Route, Routes
+from app.web import Route
 from events import tables
 from events.event import TYPES, Event
 from events.projections import PROJECTIONS, folding
+from tests.routes import calls, route_tables
 
 PAGE = (Path(__file__).parent.parent / "docs" / "events.md").read_text()
 WRITES = re.compile(r"(?:insert into|update|delete from)\s+(?!set\b)(\w+)")
@@ -82,11 +81,6 @@ def test_the_page_tells_every_field_of_an_event_and_no_other(event: type[Event])
     assert json.loads(example[1]).keys() == set(names)
 
 
-def route_tables() -> list[Routes]:
-    modules = [module for name, module in sys.modules.items() if name.startswith("app.")]
-    return [value for module in modules for value in vars(module).values() if isinstance(value, Routes)]
-
-
 def test_every_route_stands_under_an_action_and_every_action_is_used(settings: Settings) -> None:
     declared: list[Route] = [route for table in route_tables() for route in table]
     under = {route.handler: route.action for route in declared}
@@ -96,23 +90,7 @@ def test_every_route_stands_under_an_action_and_every_action_is_used(settings: S
     assert ACTIONS.keys() <= set(under.values()) | {command.kind for command in HANDLERS}
 
 
-PREFIXES = {"app.dialects.pagure": "/api/0", "app.dialects.native": "/v1"}
-
-
-def calls() -> list[str]:
-    """Every call there is, as a line of the page; Pagure's four addresses of a project are one, `{P}`."""
-    lines = set()
-    for route in (route for table in route_tables() for route in table):
-        prefix = PREFIXES.get(route.handler.__module__.rpartition(".")[0], "")
-        path = re.sub(r":(\[0-9\]|\.)\+", "", route.path)
-        for form in reversed(FORMS) if prefix == "/api/0" else ():
-            if path.startswith(form):
-                path = "/{P}" + path.removeprefix(form)
-        lines.add(f"| `{route.method}` | `{prefix}{path}` | {route.action} |")
-    return sorted(lines)
-
-
 def test_the_page_of_calls_lists_each_of_them() -> None:
     page = (Path(__file__).parent.parent / "docs" / "api.md").read_text()
     listed = [line for line in page.splitlines() if re.match(r"\| `[A-Z]+` \|", line)]
-    assert sorted(listed) == calls()
+    assert sorted(listed) == sorted({call.line for call in calls()})

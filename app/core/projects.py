@@ -143,6 +143,10 @@ async def transfer_project(deciding: Deciding, wish: TransferProject) -> list[Ne
         raise NotFound("user", wish.owner)
     if owner == project["owner"]:
         return []
+    root = project["namespace"] is None and project["forker"] is None
+    if root and await projects.find(deciding.db, paths.address(project["name"], owner)):
+        # As with a new project: this one would answer to `<owner>/<name>` too.
+        raise Conflict("address", paths.path(project["name"], owner))
     retained = wish.retain and deciding.actor.username == project["owner"]
     return [
         Next(

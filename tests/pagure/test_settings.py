@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from app.config import Settings
 from app.git import store
 from tests.conftest import Client, Forge
-from tests.pagure.test_sharing import ADDRESSES, NOT_ALLOWED, NOT_HIGH_ENOUGH, everywhere, grant
+from tests.pagure.test_sharing import ADDRESSES, NO_PROJECT, NOT_ALLOWED, NOT_HIGH_ENOUGH, everywhere, grant
 
 DEFAULTS = {
     "Enforce_signed-off_commits_in_pull-request": False,
@@ -185,6 +186,33 @@ async def test_what_patch_refuses(forge: Forge, nethack: Client) -> None:
     assert (await carol.json("PATCH", "/api/0/fork/alice/nethack", {"main_admin": "bob"}))[0] == 405
 
 
+@pytest.mark.parametrize(("path", "status"), [("/nethack", 400), ("/rpms/nethack", 200)])
+async def test_a_project_is_not_given_to_somebody_who_has_its_like_below_their_name(
+    forge: Forge, alice: Client, path: str, status: int
+) -> None:
+    await everywhere(alice)
+    bob = await forge.user("Bob")
+    assert (await bob.post("/new", name="NetHack", description="d", private="1"))[0] == 200
+    answer, body = await alice.json("PATCH", f"/api/0{path}", {"main_admin": "Bob"})
+    assert (answer, body.get("error_code")) == (status, "EDBERROR" if status == 400 else None)
+    assert (await alice.pagure(path))[1]["user"]["name"] == ("Bob" if status == 200 else "alice")
+
+
+async def test_every_change_of_a_project_is_the_day_it_was_modified(forge: Forge, nethack: Client) -> None:
+    await forge.user("bob")
+    for method, path, form in (
+        ("POST", "/options/update", {"always_merge": "1"}),
+        ("POST", "/git/modifyacls", {"user_type": "user", "name": "bob", "acl": "admin"}),
+        ("PATCH", "", {"main_admin": "bob", "retain_access": "1"}),
+    ):
+        await forge.db.execute("update projects set modified_at = '2001-01-01'")
+        before = (await nethack.pagure("/nethack"))[1]
+        assert (await nethack.request(method, f"/api/0/nethack{path}", data=form))[0] == 200
+        after = (await nethack.pagure("/nethack"))[1]
+        assert int(after["date_modified"]) > int(before["date_modified"]) == 978307200, path
+        assert after["date_created"] == before["date_created"]
+
+
 # ---------------------------------------------------------------- tasks
 
 
@@ -268,6 +296,27 @@ async def test_a_project_whose_repository_is_being_made_is_not_deleted(forge: Fo
     assert (await nethack.pagure("/nethack"))[0] == 200
 
 
+class TestWhereNothingIsDeleted:
+    @pytest.fixture(params=["projects", "forks"])
+    def kept(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    @pytest.fixture
+    def settings(self, settings: Settings, kept: str) -> Settings:
+        return settings.model_copy(update={f"delete_{kept}": False})
+
+    async def test_projects_and_forks_are_kept_apart(self, forge: Forge, nethack: Client, kept: str) -> None:
+        assert (await nethack.post("/fork", repo="nethack"))[0] == 200
+        bob = await forge.user("bob")
+        for path, kind in (("fork/alice/nethack", "forks"), ("nethack", "projects")):
+            assert (await nethack.post(f"/{path}/delete"))[0] == 401
+            bound = await bob.limited(project=path)
+            refused = (404, NO_PROJECT) if kind == kept else (401, NOT_HIGH_ENOUGH)
+            assert await bound.post(f"/{path}/delete") == refused
+            bound = await nethack.limited(project=path)
+            assert (await bound.post(f"/{path}/delete"))[0] == (404 if kind == kept else 200)
+
+
 # ---------------------------------------------------------------- tokens
 
 
@@ -305,6 +354,8 @@ async def test_a_project_token_is_good_for_its_project_and_its_purposes(alice: C
         ({"acls": "everything"}, {"acls": ["Not a valid choice"]}),
         ({"acls": "commit", "expiration_date": "tomorrow"}, {"expiration_date": ["Invalid input."]}),
         ({"acls": "commit", "expiration_date": "2001-01-01"}, {"expiration_date": ["Invalid input."]}),
+        ({"acls": "commit", "expiration_date": "20990101"}, {"expiration_date": ["Invalid input."]}),
+        ({"acls": "x", "expiration_date": "2999-01-01"}, {"acls": ["Not a valid choice"]}),
     ],
 )
 async def test_tokens_that_are_not_made(nethack: Client, form: dict[str, str], errors: object) -> None:

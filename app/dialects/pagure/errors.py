@@ -74,6 +74,7 @@ WORDS: dict[tuple[type[Refused], str], tuple[int, str]] = {
     (Forbidden, "manage-access"): (401, "EMODIFYPROJECTNOTALLOWED"),
     (Forbidden, "transfer-project"): (401, "ENOTMAINADMIN"),
     (Conflict, "tag"): (400, "EDBERROR"),
+    (Conflict, "address"): (400, "EDBERROR"),
     (Forbidden, "read-issue"): (403, "EISSUENOTALLOWED"),
     (Forbidden, "edit-issue"): (403, "EISSUENOTALLOWED"),
     (Invalid, "absence of custom fields"): (400, "EINVALIDREQ"),

@@ -132,7 +132,10 @@ def _urlencoded(body: bytes, charset: str) -> list[tuple[str, str]]:
 
 
 def _pairs(body: bytes) -> list[tuple[str, str]]:
-    """A JSON object as form fields: a list is a repeated key, null is absent, numbers and booleans are their text."""
+    """A JSON object as form fields: a list is a repeated key, numbers and booleans are their text.
+
+    null is absent, but for `wait`, which it declines.
+    """
     if not body.strip():
         return []
     found = orjson.loads(body)
@@ -142,6 +145,7 @@ def _pairs(body: bytes) -> list[tuple[str, str]]:
     for name, value in found.items():
         for each in value if isinstance(value, list) else [value]:
             if each is None:
+                pairs += [(name, "")] if name == "wait" else []
                 continue
             if isinstance(each, dict | list):
                 raise ValueError("a field holds no structure")

@@ -12,6 +12,7 @@ from app.core.projects import CreateProject, ForkProject
 from app.dialects.pagure import auth, forms, render
 from app.dialects.pagure.errors import Said, invalid
 from app.dialects.pagure.urls import PagureRoutes, named_project
+from app.errors import NotFound
 from app.fragments import Fragments
 from app.queries import groups, projects
 from app.queries.projects import ProjectFilter
@@ -48,17 +49,18 @@ async def new_project(request: web.Request) -> web.Response:
     # The length comes first: the expression takes time that grows with its square.
     if avatar and (len(avatar) > LONGEST_EMAIL or not EMAIL.match(avatar)):
         form.complain("avatar_email", "avatar_email must be an email")
-    allowed = {*settings.pagure_namespaces, *actor.groups, *((actor.username,) if private else ())}
+    own = (actor.username,) if private or settings.user_namespaces else ()
+    allowed = {*settings.pagure_namespaces, *actor.groups, *own}
     if namespace and namespace not in allowed:
         form.complain("namespace", forms.NOT_A_CHOICE)
     mirrored = form.url("mirrored_from")
     form.check()
     if mirrored:
         raise Said(400, "EMIRRORINGDISABLED")
-    if private:
+    if private and not settings.private_projects:
+        raise Said(400, "ENOCODE", message=NAMESPACE_REFUSED)
+    if private or (settings.user_namespaces and not namespace):
         namespace = actor.username
-        if not settings.private_projects:
-            raise Said(400, "ENOCODE", message=NAMESPACE_REFUSED)
     branch = form.optional("default_branch") or settings.default_branch
     if not paths.branch_name(branch):
         raise invalid({"default_branch": [forms.INVALID]})
@@ -97,7 +99,10 @@ async def fork(request: web.Request) -> web.Response:
     form = await forms.form(request)
     repo = form.required("repo")
     form.check()
-    address = paths.address(repo, form.optional("namespace"), form.optional("username"))
+    namespace, forker = form.optional("namespace"), form.optional("username")
+    if any("/" in part for part in (repo, namespace or "", forker or "")):
+        raise NotFound("project")
+    address = paths.address(repo.strip(), namespace, forker)
     parent = await projects.by_address(request.config_dict[DATABASE], address)
     task = (await execute(request, actor, ForkProject(parent_id=parent["project_id"]))).command_id
     name = render.fullname(parent)

@@ -3,7 +3,7 @@
 import re
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
@@ -136,6 +136,9 @@ async def generate_acls(request: web.Request) -> web.Response:
 async def delete_project(request: web.Request) -> web.Response:
     actor, project = await named_project(request, auth.required("modify_project"))
     auth.made_for(actor, project)
+    settings = request.config_dict[SETTINGS]
+    if not (settings.delete_forks if project["forker"] else settings.delete_projects):
+        raise NotFound("project")
     await execute(request, actor, DeleteProject(project_id=project["project_id"]), seen=project)
     return reply({"message": "Project deleted", "project": render.project(render.base(request), project)})
 
@@ -174,11 +177,12 @@ def _expiry(form: forms.Form) -> datetime:
     text, last = form.optional("expiration_date"), today + LIFETIME
     if text:
         try:
-            last = date.fromisoformat(text)
+            last = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
         except ValueError:
             form.complain("expiration_date", forms.INVALID)
         if last <= today:
             form.complain("expiration_date", forms.INVALID)
+        form.check()
         if last - today > LONGEST_LIFETIME:
             raise Said(400, "ENOCODE", message=TOO_LONG)
     return datetime(last.year, last.month, last.day, tzinfo=UTC)

@@ -1,0 +1,234 @@
+"""What a new project and a new fork are made of, and which are not made."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import FormData
+
+from app.config import Settings
+from tests.conftest import Client, Forge, git
+
+QUEUED = {"message": "Project creation queued"}
+NO_NAMESPACE = (
+    "The namespace of your project must be in the list of allowed namespaces set by the admins of this pagure "
+    "instance, or the name of a group of which you are a member."
+)
+
+
+@pytest.mark.parametrize("path", ["/new", "/new/"])
+@pytest.mark.parametrize("encoding", ["form", "multipart", "JSON"])
+async def test_every_field_is_taken_in_every_encoding(alice: Client, path: str, encoding: str, tmp_path: Path) -> None:
+    fields: dict[str, Any] = {
+        "name": "x+y.z", "description": "A game", "namespace": " rpms ", "url": "https://example.org/x",
+        "avatar_email": "a@b.c", "create_readme": "True", "private": "False", "mirrored_from": "",
+        "default_branch": "trunk", "ignore_existing_repos": "1", "repospanner_region": "east", "unknown": "x",
+        "wait": "True",
+    }  # fmt: skip
+    if encoding == "JSON":
+        natives = {"create_readme": True, "private": False, "mirrored_from": None, "wait": True, "unknown": 1}
+        answer = await alice.json("POST", f"/api/0{path}", {**fields, **natives})
+    elif encoding == "multipart":
+        parts = FormData(list(fields.items()), default_to_multipart=True)
+        answer = await alice.request("POST", f"/api/0{path}", data=parts)
+    else:
+        answer = await alice.post(path, **fields)
+    assert answer == (200, QUEUED)
+    shown = (await alice.forge.nobody.pagure("/rpms/x+y.z"))[1]
+    assert (shown["fullname"], shown["description"], shown["namespace"]) == ("rpms/x+y.z", "A game", "rpms")
+    work = tmp_path / "work"
+    await git("clone", "-q", alice.git_url("rpms/x+y.z"), str(work))
+    assert (work / "README.md").read_text().rstrip("\n") == "# x+y.z\n\nA game"
+    said = await git("log", "--format=%an <%ae> %s", cwd=work)
+    assert said == "alice <alice@example.org> Added the README\n"
+    assert (await git("branch", "--show-current", cwd=work)) == "trunk\n"
+
+
+async def test_a_project_without_a_readme_is_empty(alice: Client) -> None:
+    for name, given in (("one", "false"), ("two", "0"), ("three", ""), ("four", "False")):
+        assert await alice.post("/new", name=name, description="d", create_readme=given, private=given) == (200, QUEUED)
+        assert (await alice.pagure(f"/{name}/git/branches"))[1] == {
+            "branches": [], "default": None, "total_branches": 0,
+        }  # fmt: skip
+        assert (await alice.pagure(f"/{name}/git/branches?with_commits=1"))[1]["default"] == {}
+        assert (await alice.pagure(f"/{name}/git/tags?with_commits=1"))[1] == {"tags": {}, "total_tags": 0}
+
+
+async def test_every_spelling_of_no_does_not_wait(alice: Client) -> None:
+    for number, wait in enumerate(("False", "0", "f", "n", "No", "", False, 0, None)):
+        wish = {"name": f"p{number}", "description": "d", "wait": wait}
+        status, body = await alice.json("POST", "/api/0/new", wish)
+        assert (status, body.keys(), body["message"]) == (200, {"message", "taskid"}, "Project creation queued"), wait
+        assert (await alice.pagure(f"/p{number}"))[0] == 200
+    for number, wish in enumerate(({}, {"wait": "yes"}, {"wait": 1}, {"wait": True})):
+        assert await alice.json("POST", "/api/0/new", {"name": f"q{number}", "description": "d", **wish}) == (
+            200,
+            QUEUED,
+        )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("name", " ", "This field is required."), ("name", "a b", "Invalid input."),
+        ("description", " ", "This field is required."),
+        ("url", "gopher://example.org", "Invalid input."), ("url", "https://nowhere", "Invalid input."),
+        ("url", "example.org", "Invalid input."), ("mirrored_from", "file:///etc", "Invalid input."),
+        ("avatar_email", "a@b", "avatar_email must be an email"),
+        ("avatar_email", "nobody", "avatar_email must be an email"),
+        ("namespace", "alice", "Not a valid choice"), ("namespace", "RPMS", "Not a valid choice"),
+        ("default_branch", "a..b", "Invalid input."),
+    ],
+)  # fmt: skip
+async def test_fields_that_are_refused_by_name(alice: Client, field: str, value: str, said: str) -> None:
+    fields = {"name": "x", "description": "d", field: value}
+    assert await alice.post("/new", **fields) == (
+        400,
+        {
+            "error": "Invalid or incomplete input submitted",
+            "error_code": "EINVALIDREQ",
+            "errors": {field: [said]},
+        },
+    )
+    assert (await alice.pagure("/projects"))[1]["total_projects"] == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost", "HTTPS://user:pass@10.0.0.1:8080/x?y#z", "git://example.org/x.git",
+        "ftp://[::1]:21/", "https://a-b.example.museum",
+    ],
+)  # fmt: skip
+async def test_addresses_that_are_taken(alice: Client, url: str) -> None:
+    assert await alice.post("/new", name="x", description="d", url=url) == (200, QUEUED)
+
+
+async def test_mirrors_are_refused_after_the_form(alice: Client) -> None:
+    mirror = {"mirrored_from": "https://example.org/x.git"}
+    assert (await alice.post("/new", name="x", **mirror))[1]["errors"] == {"description": ["This field is required."]}
+    assert await alice.post("/new", name="projects", description="d", **mirror) == (
+        400,
+        {"error": "Mirroring external project has been disabled in this instance", "error_code": "EMIRRORINGDISABLED"},
+    )
+
+
+RESERVED = """
+    static pv releases new api settings search fork logout login user users groups projects ssh_info issues
+    pull-requests commits tree forks admin c wait dashboard API New
+"""
+
+
+async def test_paths_with_another_meaning_are_kept_free(forge: Forge, alice: Client) -> None:
+    said = 'No project "{}" are allowed to be created due to potential conflicts in URLs with pagure itself'
+    for name in RESERVED.split():
+        assert await alice.post("/new", name=name, description="d") == (
+            400,
+            {"error": said.format(name), "error_code": "ENOCODE"},
+        )
+    assert await alice.post("/new", name="static", description="d", namespace="rpms") == (200, QUEUED)
+    for namespace in ("docs", "tickets", "requests"):
+        someone = await forge.user(namespace)
+        status, body = await someone.post("/new", name="x", description="d", private="1")
+        assert (status, body["error"]) == (400, said.format(f"{namespace}/x"))
+
+
+async def test_a_private_project_lies_below_its_owners_name(forge: Forge, alice: Client) -> None:
+    for given in ("", "rpms"):
+        name = f"secret-{given}"
+        assert await alice.post("/new", name=name, description="d", private="1", namespace=given) == (200, QUEUED)
+        status, shown = await alice.pagure(f"/alice/{name}")
+        assert (status, shown["namespace"], shown["fullname"]) == (200, "alice", f"alice/{name}")
+    assert await alice.post("/new", name="secret-", description="d", private="1") == (
+        400,
+        {"error": 'It is not possible to create the repo "alice/secret-"', "error_code": "ENOCODE"},
+    )
+
+
+class TestWhereNobodyMakesProjects:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"new_projects": False})
+
+    async def test_it_is_said_before_the_form_is_read(self, forge: Forge, alice: Client) -> None:
+        assert await alice.post("/new") == (
+            404,
+            {"error": "Creating project have been disabled for this instance", "error_code": "ENEWPROJECTDISABLED"},
+        )
+        assert (await forge.nobody.post("/new"))[0] == 401
+
+
+class TestWhereNothingIsPrivate:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"private_projects": False})
+
+    async def test_a_private_project_has_no_namespace_to_lie_in(self, alice: Client) -> None:
+        refused = (400, {"error": NO_NAMESPACE, "error_code": "ENOCODE"})
+        assert await alice.post("/new", name="x", description="d", private="1") == refused
+        assert await alice.post("/new", name="x", description="d", private="0") == (200, QUEUED)
+
+
+class TestWhereEverybodyHasANamespace:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"user_namespaces": True})
+
+    async def test_a_project_lies_below_its_owners_name_unless_it_says_otherwise(
+        self, forge: Forge, alice: Client
+    ) -> None:
+        bob = await forge.user("bob")
+        assert await alice.post("/new", name="one", description="d") == (200, QUEUED)
+        assert await alice.post("/new", name="two", description="d", namespace="alice") == (200, QUEUED)
+        assert await alice.post("/new", name="three", description="d", namespace="rpms") == (200, QUEUED)
+        _, found = await forge.nobody.pagure("/projects?short=1")
+        assert [each["fullname"] for each in found["projects"]] == ["alice/one", "rpms/three", "alice/two"]
+        status, body = await bob.post("/new", name="x", description="d", namespace="alice")
+        assert (status, body["errors"]) == (400, {"namespace": ["Not a valid choice"]})
+
+
+# ---------------------------------------------------------------- forks
+
+
+@pytest.mark.parametrize("path", ["/fork", "/fork/"])
+async def test_a_fork_is_answered_in_the_words_that_clients_look_for(forge: Forge, alice: Client, path: str) -> None:
+    assert await alice.post("/new", name="bash", description="A shell", namespace="rpms", create_readme="1") == (
+        200,
+        QUEUED,
+    )
+    bob, carol = await forge.user("bob"), await forge.user("carol")
+    wish = {"repo": "BASH", "namespace": " rpms ", "wait": True}
+    assert await bob.json("POST", f"/api/0{path}", wish) == (
+        200,
+        {"message": 'Repo "rpms/bash" cloned to "bob/rpms/bash"'},
+    )
+    assert await bob.json("POST", f"/api/0{path}", wish) == (
+        400,
+        {"error": 'Repo "forks/bob/bash" already exists', "error_code": "ENOCODE"},
+    )
+    status, queued = await carol.json("POST", f"/api/0{path}", {**wish, "username": "bob", "wait": None})
+    assert (status, queued.keys(), queued["message"]) == (200, {"message", "taskid"}, "Project forking queued")
+    assert (await carol.get(f"/v1/tasks/{queued['taskid']}?wait=20"))[1]["status"] == "succeeded"
+    shown = (await carol.pagure("/fork/carol/rpms/bash"))[1]
+    assert (shown["name"], shown["namespace"], shown["description"]) == ("bash", "rpms", "A shell")
+    assert (shown["parent"]["url_path"], shown["parent"]["parent"]["url_path"]) == ("fork/bob/rpms/bash", "rpms/bash")
+    assert (shown["tags"], shown["close_status"], shown["access_users"]["owner"]) == ([], [], ["carol"])
+
+
+async def test_what_cannot_be_forked(forge: Forge, nethack: Client) -> None:
+    assert (await nethack.post("/new", name="secret", description="d", private="1"))[0] == 200
+    bob = await forge.user("bob")
+    assert (await bob.post("/fork"))[1] == {
+        "error": "Invalid or incomplete input submitted",
+        "error_code": "EINVALIDREQ",
+        "errors": {"repo": ["This field is required."]},
+    }
+    for wish in (
+        {"repo": "ghost"}, {"repo": "nethack", "namespace": "rpms"}, {"repo": "nethack", "username": "alice"},
+        {"repo": "secret", "namespace": "alice"}, {"repo": "alice/secret"},
+    ):  # fmt: skip
+        assert await bob.post("/fork", **wish) == (404, {"error": "Project not found", "error_code": "ENOPROJECT"})
+    one = await bob.limited(acls=["create_project"])
+    assert (await one.post("/fork", repo="nethack"))[1]["errors"] == "Missing ACLs: fork_project"
+    assert (await nethack.post("/new", name="x", description="d", namespace="rpms"))[0] == 200
+    assert (await bob.post("/fork", repo="rpms/x"))[0] == 404
