@@ -1,8 +1,9 @@
-"""The routes of the code, as the pages of docs write them."""
+"""The routes of the code, as the pages of docs write them; `python -m tests.routes` writes docs/api.md."""
 
 import re
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from app.dialects.pagure.urls import FORMS
 from app.web import Route, Routes
@@ -40,3 +41,24 @@ def call(route: Route) -> Call:
 
 def calls() -> list[Call]:
     return [call(route) for table in route_tables() for route in table]
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "api.md"
+ROWS = re.compile(r"(?:^\| `[A-Z]+` \|.*\n)+", re.MULTILINE)
+
+
+def page_of_calls() -> str:
+    """docs/api.md with the tables that it should have: Pagure's calls, native ones, and those of neither."""
+    prefixes = iter(["/api/0", "/v1", ""])
+
+    def rows(_: re.Match[str]) -> str:
+        prefix = next(prefixes)
+        return "".join(f"{line}\n" for line in sorted({call.line for call in calls() if call.prefix == prefix}))
+
+    return ROWS.sub(rows, PAGE.read_text())
+
+
+if __name__ == "__main__":
+    import app.server  # noqa: F401 - brings all routes
+
+    PAGE.write_text(page_of_calls())
