@@ -290,9 +290,11 @@ create table issues (
     custom_fields   jsonb       not null default '{}', -- name → value, only those that have one
     depends         int[]       not null default '{}', -- numbers of the issues it waits for
     related_prs     jsonb       not null default '[]', -- {id, title} of pull requests about it, the newest first
+    boards          jsonb       not null default '{}', -- the boards it is on: name → {status, rank}
     primary key (project_id, number)
 );
 create index issues_by_dependency on issues using gin (depends);
+create index issues_on_boards on issues (project_id) where boards <> '{}';
 create unique index one_issue_per_uid on issues (uid);
 create index issues_by_status on issues (project_id, status, number);
 create index issues_by_tag on issues using gin (tags);
@@ -326,6 +328,16 @@ create table issue_tags (
     color       text   not null default 'DeepSkyBlue',
     description text   not null default '',
     primary key (project_id, tag)
+);
+
+-- events/projections/boards.py
+create table boards (
+    project_id bigint  not null,
+    board      text    not null,
+    active     boolean not null,
+    tag        text    not null,                     -- what an issue is tagged with when it is put there
+    statuses   jsonb   not null default '[]',        -- by rank: {name, rank, default, bg_color, close, close_status}
+    primary key (project_id, board)
 );
 
 -- events/projections/pull_requests.py

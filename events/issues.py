@@ -41,7 +41,8 @@ class IssueCommented(Event, type="issue.commented"):
 @dataclass(frozen=True, kw_only=True)
 class IssueUpdated(Event, type="issue.updated"):
     """`changed` holds what is different now: title, content, status, close_status, assignee, milestone, tags, depends
-    (the whole list) or custom_fields (name to value, null for those that were taken away).
+    (the whole list), custom_fields (name to value, null for those that were taken away) or boards (name to status and
+    rank there).
 
     `details` say it in sentences. With a `comment_id` they are a comment too, which the forge writes in the actor's
     name.
@@ -87,7 +88,7 @@ class TagDefined(Event, type="tag.defined"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagDeleted(Event, type="tag.deleted"):
+class TagDeleted(Event, type="tag.deleted", decides=True):
     """Also taken from every issue that had it."""
 
     project_id: int

@@ -173,6 +173,35 @@ async def test_whatever_a_tracker_is_told_is_refused_or_kept(stranger: Stranger)
     await for_all(check, 100, fields=varied(fields, structures))
 
 
+async def test_whatever_a_board_is_told_is_refused_or_kept(stranger: Stranger) -> None:
+    await stranger.json("/api/0/nethack/tags/new", {"tag": "dev", "tag_color": "red"})
+    await stranger.json("/api/0/nethack/new_issue", {"title": "t", "issue_content": "c"})
+    await stranger.json("/api/0/nethack/boards", {"dev": {"tag": "dev"}})
+    status = {
+        "rank": st.integers(), "default": st.just(True), "bg_color": nasty, "close": st.booleans(),
+        "close_status": nasty,
+    }  # fmt: skip
+    bodies = {
+        "": st.dictionaries(nasty, varied({"tag": st.just("dev"), "active": nasty}, structures), max_size=2)
+        .map(lambda boards: {**boards, "dev": {"tag": "dev"}}),
+        "/delete": st.fixed_dictionaries({"name": st.lists(nasty, max_size=2)}),
+        "/dev/status": st.dictionaries(nasty | st.just("Done"), varied(status, structures), max_size=2),
+        "/dev/add_issue": st.dictionaries(
+            nasty | st.just("1"), varied({"status": nasty, "rank": st.integers()}, structures), max_size=2
+        ),
+    }  # fmt: skip
+
+    async def check(path: str, body: Any) -> None:
+        answer = await stranger.json(f"/api/0/nethack/boards{path}", body)
+        assert answer.status == 200 or answer.json["error_code"] in ("EINVALIDREQ", "ENOCODE")
+        listed = (await stranger("GET", "/api/0/nethack/boards")).json["boards"]
+        assert all(sum(status["default"] for status in board["status"]) <= 1 for board in listed)
+        assert (await stranger("GET", "/api/0/nethack/issue/1")).status == 200
+
+    for path, body in bodies.items():
+        await for_all(check, 60, path=st.just(path), body=body | structures)
+
+
 @pytest.mark.parametrize("place", ["user/{}", "user/{}/issues", "group/{}", "nethack/tag/{}", "users?pattern={}"])
 async def test_whatever_a_user_group_or_tag_is_called_in_an_address(stranger: Stranger, place: str) -> None:
     async def check(name: str) -> None:

@@ -67,6 +67,7 @@ ACTIONS: dict[str, Level | None] = {
     "push": Level.WRITE,
     "triage-issues": Level.TICKET,
     "manage-tags": Level.WRITE,
+    "manage-boards": Level.WRITE,
     "configure-project": Level.ADMIN,
     "manage-access": Level.ADMIN,
     "transfer-project": Level.OWNER,

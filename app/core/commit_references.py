@@ -55,7 +55,8 @@ async def _heed_issue(deciding: Deciding, wish: HeedCommit) -> list[Next]:
         author=deciding.actor.username,
     )
     happened = [Next(said, issue["version"] + 1)]
-    if wish.fixes and issue["status"] == "Open" and not await issues.open_dependencies(deciding.db, issue):
+    waits = await issues.open_among(deciding.db, wish.project_id, issue["depends"])
+    if wish.fixes and issue["status"] == "Open" and not waits:
         changed = {"status": "Closed", "close_status": FIXED}
         closed = IssueUpdated(
             project_id=wish.project_id, number=wish.number, changed=changed, details=[], comment_id=None

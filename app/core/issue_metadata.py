@@ -9,6 +9,7 @@ from app.core.addresses import URL
 from app.core.commands import Command, Deciding, handles
 from app.core.issues import issue_to_write, require_visible, updated
 from app.core.settings import setting
+from app.database import Database
 from app.errors import Forbidden, Invalid
 from app.queries import issues, users
 from events.record import Next
@@ -51,18 +52,33 @@ async def change_issue_status(deciding: Deciding, wish: ChangeIssueStatus) -> li
     if wish.close_status and wish.close_status not in project["close_status"]:
         raise Invalid("close_status", "Not a valid choice")
     reason = (wish.close_status or None) if wish.status == "Closed" else None
-    if wish.status == "Closed" != issue["status"] and await issues.open_dependencies(deciding.db, issue):
-        raise Invalid("dependencies", "You cannot close a ticket that has ticket depending that are still open.")
+    changed, details = restated(issue, wish.status, reason)
+    await require_closable(deciding.db, [(issue, changed)])
+    return await updated(deciding, issue, changed, details)
+
+
+def restated(issue: Mapping[str, Any], status: str, reason: str | None) -> tuple[dict[str, Any], list[str]]:
+    """What another status, or the reason for being closed, changes about an issue, and how to say it."""
     changed: dict[str, Any] = {}
     details = []
-    if wish.status != issue["status"]:
-        changed["status"] = wish.status
-        details.append(f"Issue status updated to: {wish.status} (was: {issue['status']})")
+    if status != issue["status"]:
+        changed["status"] = status
+        details.append(f"Issue status updated to: {status} (was: {issue['status']})")
     if reason != issue["close_status"]:
         changed["close_status"] = reason
-        if wish.status == "Closed":
+        if status == "Closed":
             details.append(f"Issue close_status updated to: {reason}{_was(issue['close_status'])}")
-    return await updated(deciding, issue, changed, details)
+    return changed, details
+
+
+async def require_closable(db: Database, changes: list[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
+    """What waits for an open issue is not closed, these changes included: issues, each with what changes about it."""
+    now = {issue["number"]: changed["status"] for issue, changed in changes if "status" in changed}
+    closing = [issue for issue, changed in changes if changed.get("status") == "Closed"]
+    awaited = {number for issue in closing for number in issue["depends"]}
+    open_now = await issues.open_among(db, closing[0]["project_id"], sorted(awaited)) if closing else set()
+    if any(now.get(number, "Open" if number in open_now else "Closed") == "Open" for number in awaited):
+        raise Invalid("dependencies", "You cannot close a ticket that has ticket depending that are still open.")
 
 
 def _was(before: str | None) -> str:

@@ -48,12 +48,22 @@ async def issue_to_write(
 
 
 async def updated(
-    deciding: Deciding, issue: Mapping[str, Any], changed: dict[str, Any], details: list[str], *, after: int = 0
+    deciding: Deciding,
+    issue: Mapping[str, Any],
+    changed: dict[str, Any],
+    details: list[str],
+    *,
+    after: int = 0,
+    comment_id: int | None = None,
 ) -> list[Next]:
-    """The change as an event, `after` so many others of the same wish, with the comment that tells of it."""
+    """The change as an event, `after` so many others of the same wish, with the comment that tells of it.
+
+    The comment gets a fresh id, unless it has been given one.
+    """
     if not changed:
         return []
-    comment_id = await issues.next_comment_id(deciding.db) if details else None
+    if details and comment_id is None:
+        comment_id = await issues.next_comment_id(deciding.db)
     event = IssueUpdated(
         project_id=issue["project_id"], number=issue["number"], changed=changed, details=details, comment_id=comment_id
     )

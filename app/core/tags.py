@@ -6,7 +6,7 @@ from app.core.access import require
 from app.core.commands import Command, Deciding, handles
 from app.core.issues import LONGEST_TAG
 from app.errors import Conflict, Invalid, NotFound
-from app.queries import issues
+from app.queries import boards, issues
 from events.issues import TagDefined, TagDeleted
 from events.record import Next
 
@@ -45,4 +45,6 @@ async def delete_tag(deciding: Deciding, wish: DeleteTag) -> list[Next]:
     require(deciding.actor, "manage-tags", project)
     if not await issues.tag(deciding.db, wish.project_id, wish.tag):
         raise NotFound("tag")
+    if used := await boards.with_tag(deciding.db, wish.project_id, wish.tag):
+        raise Conflict("tag in use", f"This is the tag of a board: {', '.join(used)}")
     return [Next(TagDeleted(project_id=wish.project_id, tag=wish.tag), None)]

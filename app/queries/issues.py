@@ -9,6 +9,7 @@ from sqlalchemy import ARRAY, Select, Text, and_, cast, func, literal, literal_c
 
 from app.database import Database, Row
 from app.errors import NotFound
+from app.queries.boards import PLACES
 from app.queries.paging import Listing, Page, paginate
 from app.queries.visibility import visible_issues
 from events.tables import issues
@@ -38,7 +39,7 @@ async def find(db: Database, project_id: int, key: int | str) -> Row:
 
 async def shown(db: Database, project_id: int, key: int | str, *, thread: bool = True) -> Row:
     """An issue of the project by number or uid, with what waits for it and its comments."""
-    return await _one(db, project_id, key, f"issues.*, {BLOCKS}, {THREAD if thread else 'null as thread'}")
+    return await _one(db, project_id, key, f"issues.*, {BLOCKS}, {PLACES}, {THREAD if thread else 'null as thread'}")
 
 
 async def _one(db: Database, project_id: int, key: int | str, columns: str) -> Row:
@@ -78,16 +79,33 @@ async def next_comment_id(db: Database) -> int:
     return fresh
 
 
-async def open_dependencies(db: Database, issue: Mapping[str, Any]) -> bool:
-    """Whether the issue waits for one that is open."""
-    if not issue["depends"]:
-        return False
-    waits: bool = await db.fetchval(
-        "select exists (select 1 from issues where project_id = $1 and number = any ($2) and status = 'Open')",
-        issue["project_id"],
-        issue["depends"],
+async def next_comment_ids(db: Database, count: int) -> list[int]:
+    """So many fresh ids, rising."""
+    if not count:
+        return []
+    rows = await db.fetch("select nextval('comment_ids') as fresh from generate_series(1, $1::int)", count)
+    return [row["fresh"] for row in rows]
+
+
+async def named(db: Database, project_id: int, keys: list[int | str]) -> dict[int | str, Row]:
+    """The project's issues that these numbers and uids name, by both."""
+    rows = await db.fetch(
+        "select * from issues where project_id = $1 and (number = any ($2) or uid = any ($3))",
+        project_id,
+        [key for key in keys if isinstance(key, int)],
+        [key for key in keys if isinstance(key, str)],
     )
-    return waits
+    return {key: row for row in rows for key in (row["number"], row["uid"])}
+
+
+async def open_among(db: Database, project_id: int, numbers: list[int]) -> set[int]:
+    """Those of these issues that are open."""
+    if not numbers:
+        return set()
+    rows = await db.fetch(
+        "select number from issues where project_id = $1 and number = any ($2) and status = 'Open'", project_id, numbers
+    )
+    return {row["number"] for row in rows}
 
 
 async def waits_for(db: Database, issue: Mapping[str, Any], number: int) -> bool:
@@ -232,7 +250,7 @@ def narrowed(query: Select[Any], project_id: int | None, wanted: IssueFilter) ->
     return query.where(and_(true(), *conditions))
 
 
-COLUMNS: list[Any] = [literal_column("issues.*"), text(BLOCKS), text(THREAD)]
+COLUMNS: list[Any] = [literal_column("issues.*"), text(BLOCKS), text(PLACES), text(THREAD)]
 
 
 async def search(

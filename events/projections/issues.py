@@ -71,6 +71,7 @@ on(IssueUpdated)(f"""
            {listed("depends", "int")},
            custom_fields = jsonb_strip_nulls(
                issues.custom_fields || coalesce(event.data #> '{{changed,custom_fields}}', '{{}}')),
+           boards = issues.boards || coalesce(event.data #> '{{changed,boards}}', '{{}}'),
            closed_at = case when {CLOSING} then event.at else issues.closed_at end,
            closed_by = case when {CLOSING} then event.actor else issues.closed_by end,
            closed_by_fullname = case when {CLOSING}
@@ -86,9 +87,13 @@ on(IssueUpdated)(f"""
     insert into issue_comments (comment_id, project_id, number, comment, author, author_fullname, notification,
                                 created_at)
     select (event.data ->> 'comment_id')::bigint, event.project_id, (event.data ->> 'number')::int,
-           '**Metadata Update from @' || event.actor || '**:' || (
+           case when event.data -> 'changed' ? 'boards' then (
+               select string_agg(detail, E'\\n' order by n)
+               from   jsonb_array_elements_text(event.data -> 'details') with ordinality as said (detail, n))
+           else '**Metadata Update from @' || event.actor || '**:' || (
                select string_agg(E'\\n- ' || detail, '' order by detail collate "C")
-               from   jsonb_array_elements_text(event.data -> 'details') as detail),
+               from   jsonb_array_elements_text(event.data -> 'details') as detail)
+           end,
            event.actor, coalesce({fullname("event.actor")}, event.actor), true, event.at
     from   event
     where  event.data ->> 'comment_id' is not null
@@ -128,4 +133,11 @@ on(TagDeleted)("""
     set    tags = array_remove(issues.tags, event.data ->> 'tag')
     from   event
     where  issues.project_id = event.project_id and issues.tags && array[event.data ->> 'tag']
+""")
+
+on(TagDeleted)("""
+    update projects
+    set    revision = event.position
+    from   event
+    where  projects.project_id = event.project_id
 """)

@@ -152,7 +152,7 @@ on(WatchChanged)("""
     and    event.data ->> 'issues' is null
 """)
 
-for table in ("access", "watches", "refs", "issues", "issue_comments", "issue_tags", "issue_subscriptions"):
+for table in ("access", "watches", "refs", "issues", "issue_comments", "issue_tags", "issue_subscriptions", "boards"):
     on(ProjectDeleted)(f"""
         delete from {table}
         using  event

@@ -4,6 +4,7 @@ from aiohttp import web
 
 from app.dialects.pagure import (
     auth,
+    boards,
     code,
     errors,
     flags,
@@ -33,7 +34,7 @@ def application() -> web.Application:
     app = web.Application(middlewares=[speaking(errors.answer, auth.identified)])
     app[projects.FRAGMENTS] = Fragments()
     nouns = (
-        instance, projects, settings, sharing, users, groups, code, issues, issue_metadata, issue_history, tags,
+        instance, projects, settings, sharing, users, groups, code, issues, issue_metadata, issue_history, tags, boards,
         pull_requests, merges, flags, plugins,
     )  # fmt: skip
     arranged(route for noun in nouns for route in noun.routes).mount(app)

@@ -108,9 +108,17 @@ SENTENCES: dict[tuple[type[Refused], str], str] = {
     (Invalid, "dependencies"): "{}",
     (Invalid, "status"): "{}",
     (Invalid, "users"): "{}",
+    (Invalid, "tag of a board"): "{}",
+    (Invalid, "ticket"): "{}",
+    (Invalid, "status on a board"): "{}",
 }
 
-STATUSES = {(Conflict, "idempotency key"): 409, (Invalid, "idempotency key"): 422, (Conflict, "command"): 409}
+STATUSES: dict[tuple[type[Refused], str], int] = {
+    (Conflict, "idempotency key"): 409,
+    (Invalid, "idempotency key"): 422,
+    (Conflict, "command"): 409,
+    (NotFound, "board"): 404,
+}
 
 FIELDS = {"content": "issue_content", "issue status": "status"}
 
@@ -118,6 +126,10 @@ FIELDS = {"content": "issue_content", "issue status": "status"}
 # What stands beside a fixed sentence as a text, or as a list of one.
 BESIDE: dict[tuple[type[Refused], str], tuple[str, type]] = {
     (Invalid, "access"): ("EINVALIDREQ", str),
+    (NotFound, "board"): ("EINVALIDREQ", str),
+    (Invalid, "boards"): ("EINVALIDREQ", str),
+    (Invalid, "statuses"): ("EINVALIDREQ", str),
+    (Invalid, "places"): ("EINVALIDREQ", str),
     (Invalid, "member"): ("EDBERROR", list),
     (NotFound, "member"): ("EDBERROR", list),
     (Forbidden, "manage-members"): ("EDBERROR", list),
@@ -152,7 +164,7 @@ def in_pagures_words(refused: Refused) -> Said:
         return Said(STATUSES.get(key, 400), "ENOCODE", message=SENTENCES[key].format(refused.detail))
     if key in BESIDE:
         code, kind = BESIDE[key]
-        return Said(400, code, errors=[refused.detail] if kind is list else refused.detail)
+        return Said(STATUSES.get(key, 400), code, errors=[refused.detail] if kind is list else refused.detail)
     match refused:
         case NotFound():
             return Said(404, "ENOCODE", message="Not found")

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from aiohttp import web
@@ -105,7 +106,9 @@ def short_project(row: Row) -> dict[str, Any]:
 def issue(base: str, project: Row, row: Row, thread: list[Row] | None) -> dict[str, Any]:
     assignee = row["assignee"]
     closer = row["closed_by"]
+    places = row.get("places")
     return {
+        **({"boards": [place(base, project, each) for each in places]} if places else {}),
         "assignee": user(base, assignee, row["assignee_fullname"]) if assignee else None,
         "blocks": [str(number) for number in row.get("blocks") or ()],
         "close_status": row["close_status"],
@@ -128,6 +131,30 @@ def issue(base: str, project: Row, row: Row, thread: list[Row] | None) -> dict[s
         "title": row["title"],
         "user": user(base, row["author"], row["author_fullname"]),
     }
+
+
+def tag(row: Row) -> dict[str, Any]:
+    return {"tag": row["tag"], "tag_color": row["color"], "tag_description": row["description"]}
+
+
+def board(base: str, project: Row, row: Row) -> dict[str, Any]:
+    return {
+        "active": row["active"],
+        "full_url": f"{base}/{project['path']}/boards/{quote(row['board'], safe='')}",
+        "name": row["board"],
+        "status": [board_status(status) for status in row["statuses"]],
+        "tag": tag(row),
+    }
+
+
+def board_status(row: Row) -> dict[str, Any]:
+    return {name: row[name] for name in ("bg_color", "close", "close_status", "default", "name")}
+
+
+def place(base: str, project: Row, row: Row) -> dict[str, Any]:
+    """Where an issue stands on a board."""
+    [status] = [each for each in row["board"]["statuses"] if each["name"] == row["status"]]
+    return {"board": board(base, project, row["board"]), "rank": row["rank"], "status": board_status(status)}
 
 
 def custom_fields(project: Row, issue: Row) -> list[dict[str, Any]]:

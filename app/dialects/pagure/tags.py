@@ -1,14 +1,12 @@
 """Pagure's endpoints about the tags of a tracker."""
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from aiohttp import web
 
 from app.core.issues import LONGEST_TAG
 from app.core.tags import DefineTag, DeleteTag
-from app.dialects.pagure import auth, forms
+from app.dialects.pagure import auth, forms, render
 from app.dialects.pagure.urls import PagureRoutes, named_project
 from app.errors import NotFound
 from app.queries import issues, tags
@@ -17,10 +15,6 @@ from app.web import DATABASE, execute, reply
 routes = PagureRoutes()
 
 TAG = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9\-_ .:]+\Z")
-
-
-def shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {"tag": row["tag"], "tag_color": row["color"], "tag_description": row["description"]}
 
 
 @routes.project("GET", "/tags", "read-issues")
@@ -38,7 +32,7 @@ async def view_tag(request: web.Request) -> web.Response:
     found = await issues.tag(request.config_dict[DATABASE], project["project_id"], _named(request))
     if found is None:
         raise NotFound("tag")
-    return reply(shown(found))
+    return reply(render.tag(found))
 
 
 @routes.project("POST", "/tags/new", "manage-tags")
@@ -55,7 +49,7 @@ async def new_tag(request: web.Request) -> web.Response:
     description = form.optional("tag_description") or ""
     command = DefineTag(project_id=project["project_id"], tag=tag, color=color, description=description)
     defined = await execute(request, actor, command, seen=project)
-    return reply({"message": "Tag created", "tag": shown(defined.row)})
+    return reply({"message": "Tag created", "tag": render.tag(defined.row)})
 
 
 @routes.project("DELETE", "/tag/{tag}", "manage-tags")

@@ -1,0 +1,213 @@
+"""What people may ask of a tracker's boards, and what it does to an issue to be put somewhere on one."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.core.access import require
+from app.core.commands import Command, Deciding, handles
+from app.core.issue_metadata import require_closable, restated
+from app.core.issues import require_tracker, updated
+from app.errors import Invalid
+from app.queries import boards, issues, tags
+from events.boards import BoardDefined, BoardDeleted, BoardStatusesSet
+from events.record import Next
+
+MOST_BOARDS = 30  # of a tracker; an issue shows all those that it is on, with all of their statuses
+MOST_STATUSES = 30  # of a board
+MOST_PLACES = 200  # to be changed at once
+LONGEST = 255  # characters of a name, a color or a reason
+LARGEST = 2**31 - 1
+STATUS = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9\-_ .:]+\Z")
+COLOR = re.compile(r"#?[a-zA-Z0-9][a-zA-Z0-9(),.% \-]*\Z")
+
+REQUIRED = "This field is required"
+INVALID = "Invalid input."
+TOO_LONG = f"Field cannot be longer than {LONGEST} characters."
+
+
+async def _managed(deciding: Deciding, project_id: int) -> None:
+    project = await deciding.project(project_id)
+    require(deciding.actor, "manage-boards", project)
+    require_tracker(project, writing=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetBoards(Command):
+    """These are the tracker's boards from now on, and no others: names with `active` and `tag`."""
+
+    project_id: int
+    boards: dict[str, dict[str, Any]]
+
+
+@handles(SetBoards)
+async def set_boards(deciding: Deciding, wish: SetBoards) -> list[Next]:
+    await _managed(deciding, wish.project_id)
+    if len(wish.boards) > MOST_BOARDS:
+        raise Invalid("boards", f"A tracker has {MOST_BOARDS} boards at most.")
+    for name in wish.boards:
+        _check_name(name)
+    wanted = sorted({look["tag"] for look in wish.boards.values()})
+    known = await tags.looks(deciding.db, wish.project_id, wanted)
+    for tag in wanted:
+        if tag not in known:
+            raise Invalid("tag of a board", f"No tag found with the name {tag}")
+    now = {row["board"]: row for row in await boards.of(deciding.db, wish.project_id)}
+    gone = [BoardDeleted(project_id=wish.project_id, board=name) for name in now if name not in wish.boards]
+    defined = [
+        BoardDefined(project_id=wish.project_id, board=name, **look)
+        for name, look in wish.boards.items()
+        if name not in now or any(now[name][key] != value for key, value in look.items())
+    ]
+    return [Next(event, None) for event in (*gone, *defined)]
+
+
+def _check_name(name: str) -> None:
+    """A board is a segment of addresses."""
+    if not name.strip():
+        raise Invalid("name", REQUIRED)
+    if len(name) > LONGEST:
+        raise Invalid("name", TOO_LONG)
+    if not name.isprintable() or name != name.strip() or "/" in name or name in (".", ".."):
+        raise Invalid("name", INVALID)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteBoards(Command):
+    """Those that are not there are gone already."""
+
+    project_id: int
+    boards: list[str]
+
+
+@handles(DeleteBoards)
+async def delete_boards(deciding: Deciding, wish: DeleteBoards) -> list[Next]:
+    await _managed(deciding, wish.project_id)
+    now = await boards.of(deciding.db, wish.project_id)
+    gone = [row["board"] for row in now if row["board"] in wish.boards]
+    return [Next(BoardDeleted(project_id=wish.project_id, board=name), None) for name in gone]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetBoardStatuses(Command):
+    """These are the board's statuses from now on, and no others.
+
+    Each has name, rank, default, bg_color, close and close_status. The last one is the board's own word: it need not
+    be among the project's.
+    """
+
+    project_id: int
+    board: str
+    statuses: list[dict[str, Any]]
+
+
+@handles(SetBoardStatuses)
+async def set_board_statuses(deciding: Deciding, wish: SetBoardStatuses) -> list[Next]:
+    await _managed(deciding, wish.project_id)
+    board = await boards.find(deciding.db, wish.project_id, wish.board)
+    if len(wish.statuses) > MOST_STATUSES:
+        raise Invalid("statuses", f"A board has {MOST_STATUSES} statuses at most.")
+    for status in wish.statuses:
+        _check_status(status)
+    if sum(status["default"] for status in wish.statuses) != 1:
+        raise Invalid("statuses", "There must be one and only one default.")
+    statuses = sorted(wish.statuses, key=lambda status: (status["rank"], status["name"]))
+    if statuses == board["statuses"]:
+        return []
+    return [Next(BoardStatusesSet(project_id=wish.project_id, board=wish.board, statuses=statuses), None)]
+
+
+def _check_status(status: Mapping[str, Any]) -> None:
+    if not status["name"]:
+        raise Invalid("name", REQUIRED)
+    if not STATUS.match(status["name"]):
+        raise Invalid("name", "Invalid status name provided, it should match: ^[a-zA-Z0-9][a-zA-Z0-9-_ .:]+$.")
+    for field in ("name", "bg_color", "close_status"):
+        if len(status[field] or "") > LONGEST:
+            raise Invalid(field, TOO_LONG)
+    _check_rank(status["rank"])
+    if status["bg_color"] and not COLOR.match(status["bg_color"]):
+        raise Invalid("bg_color", INVALID)
+    if not (status["close_status"] or "").isprintable():
+        raise Invalid("close_status", INVALID)
+
+
+def _check_rank(rank: int) -> None:
+    if not -LARGEST <= rank <= LARGEST:
+        raise Invalid("rank", INVALID)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where an issue, known by number or uid, is to stand. A status that the board does not have is its default."""
+
+    issue: int | str
+    status: str | None
+    rank: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceIssues(Command):
+    """Put issues on a board, or elsewhere on it: all of them or none."""
+
+    project_id: int
+    board: str
+    places: list[Place]
+
+
+@handles(PlaceIssues)
+async def place_issues(deciding: Deciding, wish: PlaceIssues) -> list[Next]:
+    """Who may manage boards may see private issues too."""
+    await _managed(deciding, wish.project_id)
+    board = await boards.find(deciding.db, wish.project_id, wish.board)
+    if len(wish.places) > MOST_PLACES:
+        raise Invalid("places", f"Up to {MOST_PLACES} issues can be placed at once.")
+    found = await issues.named(deciding.db, wish.project_id, [place.issue for place in wish.places])
+    changes = []
+    for place in wish.places:
+        _check_rank(place.rank)
+        issue = found.get(place.issue)
+        if issue is None:
+            raise Invalid("ticket", "No ticket found with this identifier")
+        changed, details = _placed(board, issue, place)
+        if changed:
+            changes.append((issue, changed, details))
+    await require_closable(deciding.db, [(issue, changed) for issue, changed, _ in changes])
+    fresh = iter(await issues.next_comment_ids(deciding.db, sum(1 for *_, details in changes if details)))
+    return [
+        each
+        for issue, changed, details in changes
+        for each in await updated(deciding, issue, changed, details, comment_id=next(fresh) if details else None)
+    ]
+
+
+def _placed(board: Mapping[str, Any], issue: Mapping[str, Any], place: Place) -> tuple[dict[str, Any], list[str]]:
+    """What changes, and how to say it. Coming from elsewhere an issue is closed or opened; a new rank is silent."""
+    status = _status(board, place.status)
+    before, after = issue["boards"].get(board["board"]), {"rank": place.rank, "status": status["name"]}
+    if before == after:
+        return {}, []
+    changed: dict[str, Any] = {"boards": {board["board"]: after}}
+    details = []
+    if before is None and board["tag"] not in issue["tags"]:
+        changed["tags"] = sorted([*issue["tags"], board["tag"]])
+        details.append(f"Issue tagged with: {board['tag']}")
+    if before is None or before["status"] != status["name"]:
+        reason = (status["close_status"] or None) if status["close"] else None
+        restatement, said = restated(issue, "Closed" if status["close"] else "Open", reason)
+        changed |= restatement
+        details += said
+    return changed, details
+
+
+def _status(board: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
+    default = None
+    for status in board["statuses"]:
+        if status["name"] == name:
+            return status  # type: ignore[no-any-return]
+        if status["default"]:
+            default = status
+    if default is None:
+        raise Invalid("status on a board", "No status provided or default status found")
+    return default  # type: ignore[no-any-return]

@@ -1,0 +1,40 @@
+"""What may be asked about the boards of a tracker, and about where issues stand on them."""
+
+from app.database import Database, Row
+from app.errors import NotFound
+
+# A board has a tag that is there: neither can be deleted without the other being asked.
+WHOLE = """
+    select boards.*, issue_tags.color, issue_tags.description
+    from   boards join issue_tags using (project_id, tag)
+"""
+# Where an issue stands on boards, and the boards themselves.
+PLACES = """
+    case when issues.boards <> '{}' then
+        (select jsonb_agg(issues.boards -> each.board || jsonb_build_object('board',
+                              to_jsonb(each) || jsonb_build_object('color', color, 'description', description))
+                          order by each.board collate "C")
+         from   boards as each join issue_tags using (project_id, tag)
+         where  each.project_id = issues.project_id and issues.boards ? each.board)
+    end as places
+"""
+
+
+async def of(db: Database, project_id: int) -> list[Row]:
+    """The project's boards by name."""
+    return await db.fetch(f'{WHOLE} where project_id = $1 order by board collate "C"', project_id)
+
+
+async def find(db: Database, project_id: int, board: str) -> Row:
+    found = await db.fetchrow(f"{WHOLE} where project_id = $1 and board = $2", project_id, board)
+    if found is None:
+        raise NotFound("board", "Board not found")
+    return found
+
+
+async def with_tag(db: Database, project_id: int, tag: str) -> list[str]:
+    """The names of the boards whose tag this is."""
+    rows = await db.fetch(
+        'select board from boards where project_id = $1 and tag = $2 order by board collate "C"', project_id, tag
+    )
+    return [row["board"] for row in rows]
