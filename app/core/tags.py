@@ -10,6 +10,8 @@ from app.queries import boards, issues
 from events.issues import TagDefined, TagDeleted
 from events.record import Next
 
+LONGEST_LOOK = 255  # characters of a color or a description, which issues show with every board they are on
+
 
 @dataclass(frozen=True, kw_only=True)
 class DefineTag(Command):
@@ -27,6 +29,9 @@ async def define_tag(deciding: Deciding, wish: DefineTag) -> list[Next]:
     require(deciding.actor, "manage-tags", project)
     if len(wish.tag) > LONGEST_TAG:
         raise Invalid("tag", f"Field cannot be longer than {LONGEST_TAG} characters.")
+    for subject, text in (("tag color", wish.color), ("tag description", wish.description)):
+        if len(text) > LONGEST_LOOK:
+            raise Invalid(subject, f"Field cannot be longer than {LONGEST_LOOK} characters.")
     if await issues.tag(deciding.db, wish.project_id, wish.tag):
         raise Conflict("tag", "This tag is there already.")
     event = TagDefined(project_id=wish.project_id, tag=wish.tag, color=wish.color, description=wish.description)

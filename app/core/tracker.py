@@ -6,6 +6,7 @@ from typing import Any
 from app.core.access import require
 from app.core.commands import Command, Deciding, handles
 from app.core.issues import LONGEST_TAG
+from app.core.tags import LONGEST_LOOK
 from app.errors import Invalid
 from app.queries import issues, tags
 from events.issues import IssueUpdated, TagDefined
@@ -40,6 +41,8 @@ async def configure_tracker(deciding: Deciding, wish: ConfigureTracker) -> list[
 async def _tags(deciding: Deciding, wish: ConfigureTracker) -> list[Next]:
     if any(not name.strip() or len(name) > LONGEST_TAG for name in wish.tags):
         raise Invalid("tags", f"A tag has 1 to {LONGEST_TAG} characters.")
+    if any(len(text) > LONGEST_LOOK for look in wish.tags.values() for text in look.values()):
+        raise Invalid("tags", f"A tag's color and its description have {LONGEST_LOOK} characters at most.")
     now = await tags.looks(deciding.db, wish.project_id, list(wish.tags)) if wish.tags else {}
     return [
         Next(TagDefined(project_id=wish.project_id, tag=name, **look), None)

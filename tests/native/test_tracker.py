@@ -68,7 +68,7 @@ async def test_issues_are_made_to_wait_for_others(nethack: Client) -> None:
         ("custom_keys", [["a", ["text"]]]), ("custom_keys", [["a", "text", None, "yes"]]), ("custom_keys", [[]]),
         ("dependencies", [[1]]), ("dependencies", [[1, True]]), ("dependencies", [[0, 1]]),
         ("dependencies", [[1, 2**40]]), ("tags", ["pet"]), ("tags", {"pet": {"size": "big"}}), ("tags", {"": {}}),
-        ("tags", {"x" * 256: {}}), ("color", "red"), ("a/b", 1),
+        ("tags", {"x" * 256: {}}), ("tags", {"pet": {"color": "x" * 256}}), ("color", "red"), ("a/b", 1),
     ],
 )  # fmt: skip
 async def test_what_is_wrong_is_pointed_at(nethack: Client, field: str, value: object) -> None:

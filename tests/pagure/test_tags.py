@@ -61,6 +61,11 @@ async def test_tags_are_found_by_how_they_begin(nethack: Client, pattern: str, n
         ({"tag": "-ab", "tag_color": "red"}, {"tag": ["Invalid input."]}),
         ({"tag": "a" * 256, "tag_color": "red"}, {"tag": ["Field cannot be longer than 255 characters."]}),
         ({"tag": "pet"}, {"tag_color": ["This field is required."]}),
+        ({"tag": "pet", "tag_color": "a" * 256}, {"tag_color": ["Field cannot be longer than 255 characters."]}),
+        (
+            {"tag": "pet", "tag_color": "red", "tag_description": "a" * 256},
+            {"tag_description": ["Field cannot be longer than 255 characters."]},
+        ),
     ],
 )
 async def test_tags_that_are_not_made(nethack: Client, form: dict[str, str], errors: object) -> None:

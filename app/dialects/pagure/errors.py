@@ -120,7 +120,12 @@ STATUSES: dict[tuple[type[Refused], str], int] = {
     (NotFound, "board"): 404,
 }
 
-FIELDS = {"content": "issue_content", "issue status": "status"}
+FIELDS = {
+    "content": "issue_content",
+    "issue status": "status",
+    "tag color": "tag_color",
+    "tag description": "tag_description",
+}
 
 
 # What stands beside a fixed sentence as a text, or as a list of one.
