@@ -7,13 +7,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from app.core import push_policy
 from app.core.access import Actor
 from app.core.mentions import linked
 from app.core.pull_requests import over
+from app.core.push_policy import ZEROS, Change
 from app.core.settings import setting
 from app.errors import NotFound
 from app.git import commits, merge, pulls, rebase, refs, store
-from app.git.errors import Conflict, Missing, NeedsRebase, NotSignedOff
+from app.git.errors import Conflict, Missing, NeedsRebase, NotForward, NotSignedOff
+from app.git.receive import Fault, Verdict
 from app.queries import issues, projects, pull_requests, users
 from app.transports.push import record_refs
 from events.event import Fact
@@ -34,6 +37,7 @@ Row = Mapping[str, Any]
 T = TypeVar("T")
 UNSIGNED = "This repo enforces that all commits are signed off by their author. "
 MOST = 1000  # commits whose messages are read
+DECLINED = "Remote hook declined the push: "
 SHOWN_COMMITS = 100  # in the comment that tells of new ones
 
 
@@ -199,8 +203,10 @@ async def merge_pull_request(hands: Hands, cause: Fact) -> list[Next]:
 
 async def _merge(work: Work, cause: Fact, look: merge.Outlook) -> str:
     target, found = work.target, work.found
+    if look.status is not merge.Status.CONFLICTS:
+        await _ask_plugins(work, look)
     signer = await _signer(work.hands, cause)
-    signed = setting(target, "enforce_signed_off_commits")
+    signed = setting(target, "enforce_signed_off_commits") or push_policy.demands(target).signed
     message = merge.merge_message(found["number"], found["title"], signer if signed else None)
     try:
         return await aside(
@@ -216,6 +222,22 @@ async def _merge(work: Work, cause: Fact, look: merge.Outlook) -> str:
         raise GiveUp("Merge conflicts!") from None
     except NeedsRebase:
         raise GiveUp("The pull-request must be rebased before merging") from None
+
+
+async def _ask_plugins(work: Work, look: merge.Outlook) -> None:
+    """A merge is for those who may, whatever they may push; what a push has to satisfy besides, it has to as well."""
+    change = Change(refs.branch(work.found["branch"]), look.ours or ZEROS, look.theirs)
+    if reason := push_policy.declined(work.target, change):
+        raise GiveUp(DECLINED + reason)
+    if push_policy.demands(work.target).signed:
+        try:
+            await aside(commits.require_sign_off, work.place, look.theirs, look.ours)
+        except NotSignedOff as unsigned:
+            raise _declined(Fault.UNSIGNED, unsigned.subject) from None
+
+
+def _declined(fault: Fault, commit: str = "") -> GiveUp:
+    return GiveUp(DECLINED + push_policy.sentence(Verdict(fault, commit)))
 
 
 async def _signer(hands: Hands, cause: Fact) -> merge.Signer:
@@ -245,7 +267,19 @@ async def rebase_pull_request(hands: Hands, cause: Fact) -> list[Next]:
         raise GiveUp("Did not manage to rebase this pull-request")
     try:
         signer = merge.Signer(cause.actor, (await _signer(hands, cause)).email, int(cause.at.timestamp()))
-        done = await aside(rebase.rebase, work.source_place, found["branch_from"], work.place, found["branch"], signer)
+        done = await aside(
+            rebase.rebase,
+            work.source_place,
+            found["branch_from"],
+            work.place,
+            found["branch"],
+            signer,
+            push_policy.demands(work.source),
+        )
+    except NotForward:
+        raise _declined(Fault.NOT_FORWARD) from None
+    except NotSignedOff as unsigned:
+        raise _declined(Fault.UNSIGNED, unsigned.subject) from None
     except (Conflict, Missing):
         raise GiveUp("Did not manage to rebase this pull-request") from None
     ref = refs.branch(found["branch_from"])

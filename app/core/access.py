@@ -64,7 +64,7 @@ ACTIONS: dict[str, Level | None] = {
     "open-issue": Level.READ,
     "comment-on-issue": Level.READ,
     "read-code": Level.READ,
-    "push": Level.WRITE,
+    "push": Level.COLLABORATE,
     "triage-issues": Level.TICKET,
     "manage-tags": Level.WRITE,
     "manage-boards": Level.WRITE,
@@ -147,9 +147,10 @@ def blocked(actor: Actor, project: Mapping[str, Any]) -> bool:
 
 def may_write(actor: Actor, project: Mapping[str, Any], branch: str) -> bool:
     """Whether the actor may write to this branch: a collaborator may where one of their globs matches."""
-    if level(actor, project) >= Level.WRITE:
+    held = level(actor, project)
+    if held >= Level.WRITE:
         return True
-    return any(
+    return held >= Level.COLLABORATE and any(
         fnmatchcase(branch, glob.strip())
         for grant in _held(actor, project)
         for glob in (grant["branches"] or "").split(",")

@@ -10,6 +10,7 @@ GitError
 ├── AlreadyThere       a ref of this name exists
 ├── BadName            git would not take it as the name of a ref
 ├── LostRace           the ref has been moved by somebody else since it was looked at
+├── NotForward         the ref would lose commits that it leads to
 ├── NotSignedOff
 ├── NothingToMerge
 ├── NeedsRebase        a merge commit would be needed, and the project wants none
@@ -54,6 +55,9 @@ class BadName(GitError): ...
 
 
 class LostRace(GitError): ...
+
+
+class NotForward(GitError): ...
 
 
 class NotSignedOff(GitError): ...

@@ -77,8 +77,12 @@ async def serve(
     advertise: bool,
     protocol: str = "",
     config: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """upload-pack or receive-pack over pipes; its whole process group ends with the block."""
+    """upload-pack or receive-pack over pipes; its whole process group ends with the block.
+
+    `variables` are for the hooks.
+    """
     assert service in SERVICES  # noqa: S101 - routes name the service, clients never do
     arguments = [
         service,
@@ -91,7 +95,7 @@ async def serve(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=environment(config, **({"GIT_PROTOCOL": protocol} if protocol else {})),
+        env=environment(config, **({"GIT_PROTOCOL": protocol} if protocol else {}), **(variables or {})),
         start_new_session=True,
         limit=1 << 18,
     )

@@ -6,10 +6,11 @@ from pathlib import Path
 import pygit2
 
 from app.git import commits, merge, pulls, refs
-from app.git.errors import Conflict, NoCommit, TooLarge
+from app.git.errors import Conflict, NoCommit, NotForward, TooLarge
 from app.git.merge import Signer
 from app.git.objects import EMPTY_TREE, opened
 from app.git.process import records, stream
+from app.git.receive import NOTHING, Demands
 
 COMMITS_LIMIT = 5_000  # that one rebase makes anew
 
@@ -23,7 +24,9 @@ class Rebased:
     onto: str
 
 
-def rebase(source: Path, branch: str, target: Path, onto: str, committer: Signer) -> Rebased:
+def rebase(
+    source: Path, branch: str, target: Path, onto: str, committer: Signer, demands: Demands = NOTHING
+) -> Rebased:
     """Put the commits of `branch` in `source` on top of the branch `onto` of `target`, and move the branch there.
 
     Authors, their times and the messages stay; the committer is the caller. Merge commits are left out, as are commits
@@ -31,15 +34,25 @@ def rebase(source: Path, branch: str, target: Path, onto: str, committer: Signer
     from the start is kept. All this is what `git rebase` does.
 
     Raises NoBranch for either branch, Conflict with the commit and its paths, TooLarge above COMMITS_LIMIT commits, and
-    LostRace if the branch moves meanwhile or the other is rewritten. Then nothing has changed.
+    LostRace if the branch moves meanwhile or the other is rewritten; and what `demands` of the source's project do not
+    have, NotForward or NotSignedOff. Then nothing has changed.
     Source: pull-request contract 5.3.
     """
     old = refs.branch_head(source, branch)
     base = refs.branch_head(target, onto) if source == target else pulls.fetch(source, target, onto)
     new = replay(source, old, base, committer)
     if new != old:
+        _require(source, branch, demands, Rebased(old, new, base))
         refs.move(source, refs.branch(branch), new, old)
     return Rebased(old, new, base)
+
+
+def _require(place: Path, branch: str, demands: Demands, done: Rebased) -> None:
+    meant = refs.meant(place, refs.branch(branch)).removeprefix(refs.HEADS)
+    if demands.only_forward(meant) and not commits.contains(place, done.new, done.old):
+        raise NotForward(branch)
+    if demands.signed:
+        commits.require_sign_off(place, done.new, done.onto)
 
 
 def replay(place: Path, head: str, base: str, committer: Signer) -> str:

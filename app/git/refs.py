@@ -12,6 +12,7 @@ from app.git.process import run
 from app.git.text import plain, shown
 
 HEADS, TAGS, PULLS = VISIBLE
+ALIASES_DEEP = 5  # as git follows them
 PATIENT = {"core.filesRefLockTimeout": "2000"}  # milliseconds that another writer may hold the ref's lock
 
 
@@ -33,6 +34,20 @@ def visible(name: str) -> bool:
 def writable(name: str) -> bool:
     """Whether users may move this ref."""
     return name.startswith((HEADS, TAGS))
+
+
+def meant(place: Path, ref: str) -> str:
+    """The whole name of the ref that this one stands for, there or not: its own, unless it is an alias."""
+    repository = opened(place)
+    for _ in range(ALIASES_DEEP):
+        try:
+            found = repository.lookup_reference(ref)
+        except (KeyError, ValueError):
+            break
+        if found.type != pygit2.enums.ReferenceType.SYMBOLIC:
+            break
+        ref = str(found.target)
+    return ref
 
 
 def target(place: Path, ref: str) -> str | None:

@@ -5,20 +5,23 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from app.core import credentials, paths
+from app.core import credentials, paths, push_policy
 from app.core.access import Actor, may, token_allows
 from app.core.credentials import BadToken
 from app.database import UNAVAILABLE, unavailable
 from app.errors import NotFound, Refused
-from app.git import store
+from app.git import receive, store
 from app.git.process import serve
 from app.logs import log
 from app.queries import projects
+from app.transports import report
+from app.transports.judgement import Judgement, judge
 from app.transports.pktline import Commands, Unreadable, read_commands
 from app.transports.push import open_push, record_refs
 from app.web import DATABASE, DIALECT, REQUEST_ID, SETTINGS, TAIL, Handler, Routes
@@ -141,12 +144,20 @@ async def exchange(request: web.Request) -> web.StreamResponse:
     async with asyncio.timeout(settings.git_deadline):
         if service != WRITING:
             return await _fetch(request, project, headers)
-        db = request.config_dict[DATABASE]
         commands = await _commands(request)
+        place = store.directory(settings.repositories, project["project_id"])
+        judged = await judge(actor, project, place, commands)
+        if judged.demands and not receive.ready():
+            log.error("hooks cannot be executed", folder=str(receive.HOOKS))
+            return plain(500, "The forge cannot look at this push; its administrators can see why.")
+        if judged.reasons and not judged.commands.asked:
+            await _discard(request)
+            return web.Response(body=report.refused(commands, judged.reasons), headers=headers)
+        db = request.config_dict[DATABASE]
         async with open_push(db, project["project_id"], actor, settings.lease):
-            said = await _push(request, project, commands.sent)
+            said = await _push(request, place, judged)
             # The client hears of success only when the log knows of it. Other refs are for those who move them to tell.
-            named = frozenset(ref.decode(errors="surrogateescape") for ref in commands.refs)
+            named = frozenset(ref.decode(errors="surrogateescape") for ref in judged.commands.refs)
             await record_refs(
                 db, settings.repositories, project["project_id"], actor, request=request[REQUEST_ID], only=named
             )
@@ -181,18 +192,48 @@ async def _commands(request: web.Request) -> Commands:
     return commands
 
 
-async def _push(request: web.Request, project: Mapping[str, Any], commands: bytes) -> bytes:
-    """receive-pack's whole answer, which is short: progress and a line per ref."""
-    settings = request.config_dict[SETTINGS]
-    place = store.directory(settings.repositories, project["project_id"])
-    config = {"receive.maxInputSize": str(settings.max_push_bytes), "receive.hideRefs": "refs/pull"}
-    async with serve("receive-pack", place, advertise=False, protocol=protocol(request), config=config) as git:
+async def _push(request: web.Request, place: Path, judged: Judgement) -> bytes:
+    """receive-pack's whole answer, which is short: progress, and a line per ref, also for those kept from it."""
+    if not judged.demands:
+        return report.amended(judged.commands, await _receive(request, place, judged.commands), judged.reasons)
+    with ExitStack() as stack:
+        judging = receive.judging(judged.demands, atomic=judged.atomic)
+        hooks = await asyncio.to_thread(stack.enter_context, judging)
+        said = await _receive(request, place, judged.commands, hooks.config, hooks.variables)
+        verdicts = await asyncio.to_thread(hooks.verdicts)
+    reasons = {ref: push_policy.sentence(verdict) for ref, verdict in verdicts.items()}
+    if reasons and judged.atomic:
+        reasons = {ref: reasons.get(ref, push_policy.TOGETHER) for ref in judged.commands.refs}
+    return report.amended(judged.commands, said, {**reasons, **judged.reasons})
+
+
+async def _receive(
+    request: web.Request,
+    place: Path,
+    commands: Commands,
+    hooks: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> bytes:
+    limit = str(request.config_dict[SETTINGS].max_push_bytes)
+    config = {"receive.maxInputSize": limit, "receive.hideRefs": "refs/pull", **(hooks or {})}
+    async with serve(
+        "receive-pack", place, advertise=False, protocol=protocol(request), config=config, variables=variables
+    ) as git:
         assert git.stdout is not None and git.stderr is not None  # noqa: S101, PT018
-        feeding = asyncio.create_task(_feed(request, git, commands))
+        feeding = asyncio.create_task(_feed(request, git, commands.sent))
         said, _, _ = await asyncio.gather(git.stdout.read(), _drain(git.stderr), feeding)
         if await git.wait():
             log.warning("receive-pack ended badly", code=git.returncode)
         return said
+
+
+async def _discard(request: web.Request) -> None:
+    """The pack of a push of which nothing is taken: git's client hears of it when it has sent all."""
+    limit, taken = request.config_dict[SETTINGS].max_push_bytes, 0
+    async for chunk in request.content.iter_chunked(CHUNK):
+        taken += len(chunk)
+        if taken > limit:
+            raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=taken)
 
 
 async def _feed(request: web.Request, git: asyncio.subprocess.Process, begun: bytes = b"") -> None:

@@ -124,7 +124,9 @@ async def test_a_fork_is_independent_of_its_parent(forge: Forge, nethack: Client
 async def test_clients_cannot_push_below_refs_pull(nethack: Client, tmp_path: Path) -> None:
     work = tmp_path / "work"
     await git("clone", "-q", nethack.git_url("nethack"), str(work))
-    assert "hidden ref" in await git("push", "origin", "HEAD:refs/pull/1/head", cwd=work, fails=True)
+    assert "(This ref is the forge's own.)" in await git(
+        "push", "origin", "HEAD:refs/pull/1/head", cwd=work, fails=True
+    )
 
 
 async def test_a_repository_with_many_refs_is_fetched_with_a_compressed_request(

@@ -104,6 +104,7 @@ SENTENCES: dict[tuple[type[Refused], str], str] = {
         Conflict,
         "reserved path",
     ): 'No project "{}" are allowed to be created due to potential conflicts in URLs with pagure itself',
+    (Forbidden, "ref"): "Remote hook declined the push: {}",
     (Invalid, "assignee"): "{}",
     (Invalid, "dependencies"): "{}",
     (Invalid, "status"): "{}",
