@@ -197,7 +197,9 @@ async def test_commits_elsewhere_and_in_projects_that_do_not_want_it_close_nothi
     await git("push", "-q", "origin", "HEAD:elsewhere", cwd=heeding)
     assert (await nethack.post("/nethack/settings/Pagure/remove"))[0] == 200
     await said(heeding, "Fixes #2")
-    await landed(forge)
+    async with asyncio.timeout(15):
+        while not await forge.db.fetchval(HEEDED):
+            await asyncio.sleep(0.02)
     assert (await nethack.post("/nethack/settings/Pagure/install"))[0] == 200
     await said(heeding, "Fixes #3")
     assert (await issue(nethack, 3, comments=1))["status"] == "Closed"
