@@ -1,4 +1,4 @@
-"""What listings of issues are narrowed by, as Pagure writes it in a query string."""
+"""What listings of issues and pull requests are narrowed by, as Pagure writes it in a query string."""
 
 import re
 from datetime import UTC, datetime
@@ -20,6 +20,13 @@ def status(value: str | None) -> dict[str, Any]:
             return {"status": "Open"}
         case _:
             return {"status": None, "close_status": value}
+
+
+def assignee(value: str | None) -> dict[str, Any]:
+    """Anybody, nobody, or somebody by name."""
+    if value and value.lower() in ("1", "true", "0", "false"):
+        return {"assigned": value.lower() in ("1", "true")}
+    return {"assignee": value}
 
 
 def moment(value: str | None) -> datetime | None:

@@ -1,15 +1,13 @@
 """Pagure's issue endpoints."""
 
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
 from app.core.access import Level, level
 from app.core.issues import CommentOnIssue, OpenIssue, require_visible
-from app.dialects.pagure import forms, render
+from app.dialects.pagure import filters, forms, render
 from app.dialects.pagure.errors import Said
 from app.dialects.pagure.trackers import check, issue_number, number_or_uid, signed, to_read, to_write
 from app.dialects.pagure.urls import PagureRoutes, number
@@ -69,14 +67,14 @@ async def list_issues(request: web.Request) -> web.Response:
 
 def _wanted(query: forms.Query, project: Mapping[str, Any]) -> IssueFilter:
     return IssueFilter(
-        **_status(query.text("status")),
-        **_assignee(query.text("assignee")),
+        **filters.status(query.text("status")),
+        **filters.assignee(query.text("assignee")),
         tags=[tag.strip() for tag in query.all("tags") if tag.strip()],
         author=query.text("author"),
         milestones=[name for name in query.all("milestones") if name],
         no_stones=query.flag("no_stones"),
         priority=_priority(query.text("priority"), project),
-        since=_since(query.text("since")),
+        since=filters.moment(query.text("since")),
         number_like=query.text("query_id"),
         ascending=query.text("order") == "asc",
     )
@@ -98,25 +96,6 @@ def _args(query: forms.Query) -> dict[str, Any]:
     }
 
 
-def _status(value: str | None) -> dict[str, Any]:
-    """Open unless said otherwise; a word that is no status is the reason of a closing."""
-    match (value or "Open").lower():
-        case "all":
-            return {"status": None}
-        case "closed":
-            return {"status": None, "not_status": "Open"}
-        case "open":
-            return {"status": "Open"}
-        case _:
-            return {"status": None, "close_status": value}
-
-
-def _assignee(value: str | None) -> dict[str, Any]:
-    if value and value.lower() in ("1", "true", "0", "false"):
-        return {"assigned": value.lower() in ("1", "true")}
-    return {"assignee": value}
-
-
 def _priority(value: str | None, project: Mapping[str, Any]) -> int | None:
     """A key of the project's priorities, or a label in any case."""
     if value is None:
@@ -125,20 +104,6 @@ def _priority(value: str | None, project: Mapping[str, Any]) -> int | None:
         if value == key or value.lower() == str(label).lower():
             return int(key)
     raise Said(400, "EINVALIDPRIORITY")
-
-
-def _since(value: str | None) -> datetime | None:
-    if value is None:
-        return None
-    if re.fullmatch(r"[0-9]+", value, re.ASCII):
-        try:
-            return datetime.fromtimestamp(int(value), UTC)
-        except (ValueError, OverflowError, OSError):  # as int does with thousands of digits
-            raise Said(400, "ETIMESTAMP") from None
-    try:
-        return datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
-        raise Said(400, "EDATETIME") from None
 
 
 @routes.project("GET", "/issue/{issue}", "read-issues")

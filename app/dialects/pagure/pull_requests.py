@@ -17,7 +17,7 @@ from app.core.pull_requests import (
     SubscribeToPullRequest,
     require_pull_requests,
 )
-from app.dialects.pagure import auth, forms, render
+from app.dialects.pagure import auth, filters, forms, render
 from app.dialects.pagure.errors import Said
 from app.dialects.pagure.urls import PagureRoutes, named_project, number
 from app.errors import NotFound
@@ -54,7 +54,10 @@ async def list_pull_requests(request: web.Request) -> web.Response:
     page = query.page()
     tags = [tag.strip() for tag in query.all("tags") if tag.strip()]
     wanted = PullRequestFilter(
-        **_status(query.text("status")), **_assignee(query.text("assignee")), author=query.text("author"), tags=tags
+        **_status(query.text("status")),
+        **filters.assignee(query.text("assignee")),
+        author=query.text("author"),
+        tags=tags,
     )
     found = await pull_requests.search(request.config_dict[DATABASE], project["project_id"], wanted, page)
     base = render.base(request)
@@ -83,12 +86,6 @@ def _status(value: str | None) -> dict[str, Any]:
             return {"status": None, "not_status": "Open"}
         case given:
             return {"status": STATUSES.get(given, "none of them")}
-
-
-def _assignee(value: str | None) -> dict[str, Any]:
-    if value and value.lower() in ("1", "true", "0", "false"):
-        return {"assigned": value.lower() in ("1", "true")}
-    return {"assignee": value}
 
 
 @routes.project("GET", "/pull-request/{request:[0-9]+}", "read-pull-requests")
