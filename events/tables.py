@@ -72,4 +72,7 @@ pull_requests = table(
     column("author", Text),
     column("assignee", Text),
     column("tags", ARRAY(Text)),
+    column("created_at", DateTime(timezone=True)),
+    column("last_updated", DateTime(timezone=True)),
+    column("closed_at", DateTime(timezone=True)),
 )

@@ -8,7 +8,7 @@ from sqlalchemy import ARRAY, ColumnElement, Select, Text, func, literal, or_, s
 from app.database import Database, Row
 from app.errors import NotFound
 from app.queries.paging import Listing, Page, paginate
-from app.queries.visibility import PUBLIC
+from app.queries.visibility import PUBLIC, WRITERS
 from events.tables import access, group_members, groups, projects
 
 # A fork shows its parent, and that its own: the whole line comes with the row.
@@ -99,10 +99,10 @@ def like(pattern: str) -> str:
     return escaped.replace("*", "%")
 
 
-def _belonging_to(username: str) -> Any:
-    """The ids of what somebody owns or may write to, found from each side by an index of its own."""
+def belonging_to(username: str, levels: list[str]) -> Any:
+    """The ids of what somebody owns or holds at one of these levels, found from each side by an index of its own."""
     mine = select(projects.c.project_id).where(projects.c.owner == username)
-    theirs = access.c.level != "ticket"
+    theirs = access.c.level == func.any(literal(levels, ARRAY(Text)))
     named = select(access.c.project_id).where(access.c.party == "user", access.c.name == username, theirs)
     member = select(group_members.c.group_name).where(group_members.c.username == username)
     known = select(groups.c.group_name).where(
@@ -130,7 +130,7 @@ def narrowed(query: Select[Any], wanted: ProjectFilter, seen: ColumnElement[Any]
         else:
             query = query.where(column.name == wanted.pattern, func.lower(column.name) == wanted.pattern.lower())
     if wanted.username:
-        query = query.where(column.project_id.in_(_belonging_to(wanted.username)))
+        query = query.where(column.project_id.in_(belonging_to(wanted.username, ["collaborator", *WRITERS])))
     if wanted.group:
         query = query.where(column.project_id.in_(_held_by(wanted.group, wanted.levels)))
     if wanted.owner:

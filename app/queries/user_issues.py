@@ -1,7 +1,6 @@
 """What may be asked about somebody's issues in all projects."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select, text
@@ -12,10 +11,9 @@ from app.queries.boards import PLACES
 from app.queries.issues import THREAD, IssueFilter, narrowed
 from app.queries.paging import Listing, Page, paginate
 from app.queries.projects import VERSION
+from app.queries.spans import Span, within
 from app.queries.visibility import readable_issues
 from events.tables import issues, projects
-
-Span = tuple[datetime | None, datetime | None]
 
 # What a listing may be ordered by, in the words of its clients.
 ORDERS: dict[str, ColumnElement[Any]] = {
@@ -58,17 +56,13 @@ class Wanted:
 
 
 def _within(wanted: Wanted) -> ColumnElement[Any]:
-    conditions = []
-    for column, (start, end) in (
-        (issues.c.created_at, wanted.created),
-        (issues.c.updated_at, wanted.updated),
-        (issues.c.closed_at, wanted.closed),
-    ):
-        if start is not None:
-            conditions.append(column >= start)
-        if end is not None:
-            conditions.append(column <= end)
-    return and_(issues.c.project_id == projects.c.project_id, *conditions)
+    column = issues.c
+    return and_(
+        column.project_id == projects.c.project_id,
+        *within(column.created_at, wanted.created),
+        *within(column.updated_at, wanted.updated),
+        *within(column.closed_at, wanted.closed),
+    )
 
 
 def _ordered(query: Select[Any], wanted: Wanted) -> Select[Any]:

@@ -20,6 +20,7 @@ from app.dialects.pagure import (
     settings,
     sharing,
     tags,
+    user_requests,
     users,
 )
 from app.dialects.pagure.urls import arranged
@@ -35,7 +36,7 @@ def application() -> web.Application:
     app[projects.FRAGMENTS] = Fragments()
     nouns = (
         instance, projects, settings, sharing, users, groups, code, issues, issue_metadata, issue_history, tags, boards,
-        pull_requests, merges, flags, plugins,
+        pull_requests, merges, flags, plugins, user_requests,
     )  # fmt: skip
     arranged(route for noun in nouns for route in noun.routes).mount(app)
     return app

@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.dialects.pagure.errors import Said
-
-Span = tuple[datetime | None, datetime | None]
+from app.queries.spans import Span
 
 
 def status(value: str | None) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""Pagure's endpoints about somebody's pull requests in all projects."""
+
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+
+from app.database import Row
+from app.dialects.pagure import auth, filters, forms, render
+from app.dialects.pagure.projects import FRAGMENTS
+from app.dialects.pagure.urls import PagureRoutes
+from app.queries import projects, user_requests
+from app.queries.paging import Listing
+from app.queries.user_requests import Wanted
+from app.web import DATABASE, reply
+
+routes = PagureRoutes()
+
+
+@routes.add("GET", "/user/{username}/requests/filed", "read-user-activity")
+async def list_filed(request: web.Request) -> web.Response:
+    return await _listed(request, "author")
+
+
+@routes.add("GET", "/user/{username}/requests/actionable", "read-user-activity")
+async def list_actionable(request: web.Request) -> web.Response:
+    return await _listed(request, "actionable_by")
+
+
+async def _listed(request: web.Request, role: str) -> web.Response:
+    """The pull requests that somebody has to do with in this role."""
+    actor = await auth.caller(request, auth.lenient)
+    query, name = forms.Query(request), request.match_info["username"]
+    page, status = query.page(), query.text("status") or "open"
+    wanted = Wanted(
+        **{role: name},
+        status=None if status.lower() == "all" else status.capitalize(),
+        created=filters.span(query.text("created")),
+        updated=filters.span(query.text("updated")),
+        closed=filters.span(query.text("closed")),
+    )
+    found = Listing([], 0, page)
+    if forms.storable(name):
+        found = await user_requests.search(request.config_dict[DATABASE], wanted, page, actor)
+    return reply(
+        {
+            "args": {
+                "closed": query.text("closed"),
+                "created": query.text("created"),
+                "page": page.number,
+                "status": status,
+                "updated": query.text("updated"),
+                "username": name,
+            },
+            "pagination": render.pagination(request, found),
+            "requests": await _shown(request, found.rows),
+            "total_requests": len(found.rows),
+        }
+    )
+
+
+async def _shown(request: web.Request, rows: list[Row]) -> list[dict[str, Any]]:
+    """The pull requests with their targets and sources, which are looked up together."""
+    db, base = request.config_dict[DATABASE], render.base(request)
+    keys = {key["id"]: key for row in rows for key in (row, row["source"]) if key}
+    found = await request.app[FRAGMENTS].by_id(
+        list(keys.values()), partial(projects.by_ids, db), lambda row: render.project(base, row)
+    )
+    return [
+        {
+            **render.bare_pull_request(base, row["target"], row),
+            "project": found[row["id"]],
+            "repo_from": found.get(row["source"]["id"]) if row["source"] else None,
+        }
+        for row in rows
+        if row["id"] in found
+    ]

@@ -1,0 +1,71 @@
+"""What may be asked about somebody's pull requests in all projects: those they opened, those they can act on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, false, func, literal_column, select, text
+
+from app.core.access import Actor
+from app.database import Database
+from app.queries.paging import Listing, Page, paginate
+from app.queries.projects import VERSION, belonging_to
+from app.queries.pull_requests import THREAD
+from app.queries.spans import Span, within
+from app.queries.visibility import WRITERS, readable_projects
+from events.tables import projects, pull_requests
+
+# A pull request, what its own fields take of its target, and the ids and versions of both projects it shows.
+COLUMNS: list[Any] = [
+    literal_column("pull_requests.*"),
+    text(THREAD),
+    text("jsonb_build_object('path', projects.path, 'settings', projects.settings) as target"),
+    text("projects.project_id as id"),
+    text(VERSION),
+    text(f"""(select jsonb_build_object('id', projects.project_id, 'version', source.version)
+              from   projects, lateral (select {VERSION}) as source
+              where  projects.project_id = pull_requests.repo_from) as source"""),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Whose pull requests, and which. `status` None means any."""
+
+    author: str | None = None
+    actionable_by: str | None = None
+    status: str | None = "Open"
+    created: Span = (None, None)
+    updated: Span = (None, None)
+    closed: Span = (None, None)
+
+
+def _theirs(wanted: Wanted) -> ColumnElement[Any]:
+    """What they opened, or what others opened against projects that they may write to."""
+    column = pull_requests.c
+    if wanted.author is not None:
+        return column.author == wanted.author
+    if wanted.actionable_by is None:
+        return false()
+    mine = belonging_to(wanted.actionable_by, WRITERS)
+    return and_(column.author != wanted.actionable_by, column.project_id.in_(mine))
+
+
+def _narrowed(query: Select[Any], wanted: Wanted, actor: Actor) -> Select[Any]:
+    column = pull_requests.c
+    query = query.select_from(pull_requests.join(projects, column.project_id == projects.c.project_id))
+    conditions = [
+        *within(column.created_at, wanted.created),
+        *within(column.last_updated, wanted.updated),
+        *within(column.closed_at, wanted.closed),
+    ]
+    if wanted.status:
+        conditions.append(column.status == wanted.status)
+    return query.where(_theirs(wanted), readable_projects(actor), *conditions)
+
+
+async def search(db: Database, wanted: Wanted, page: Page, actor: Actor) -> Listing:
+    """A page of the pull requests in projects that the actor may read, each with its comments, newest first."""
+    column = pull_requests.c
+    query = _narrowed(select(*COLUMNS), wanted, actor)
+    query = query.order_by(column.created_at.desc(), column.project_id.desc(), column.number.desc())
+    return await paginate(db, query, _narrowed(select(func.count()), wanted, actor), page)
