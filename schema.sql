@@ -422,6 +422,24 @@ create table commit_flags (
     primary key (project_id, commit, uid)
 );
 
+-- events/projections/activity.py
+create table activity (
+    project_id  bigint      not null,
+    activity_id bigint      not null,                -- the event's position, 65536 apart
+    username    text        not null,
+    type        text        not null
+                check (type in ('created', 'commented', 'closed', 'reopened', 'merged', 'committed')),
+    subject     text        not null check (subject in ('project', 'issue', 'pull request', 'commit')),
+    number      int,                                 -- of an issue or a pull request
+    commit      text,
+    at          timestamptz not null,
+    primary key (project_id, activity_id),
+    constraint numbered_in_the_tracker check ((subject in ('issue', 'pull request')) = (number is not null)),
+    constraint commits_have_an_id      check ((subject = 'commit') = (commit is not null))
+);
+-- A user's days: counted over a year, and told one by one.
+create index activity_of_a_user on activity (username, at);
+
 -- events/projections/tasks.py
 create table tasks (
     task_id    uuid        primary key,              -- the command's id

@@ -20,6 +20,7 @@ from app.dialects.pagure import (
     settings,
     sharing,
     tags,
+    user_activity,
     user_requests,
     users,
 )
@@ -36,7 +37,7 @@ def application() -> web.Application:
     app[projects.FRAGMENTS] = Fragments()
     nouns = (
         instance, projects, settings, sharing, users, groups, code, issues, issue_metadata, issue_history, tags, boards,
-        pull_requests, merges, flags, plugins, user_requests,
+        pull_requests, merges, flags, plugins, user_requests, user_activity,
     )  # fmt: skip
     arranged(route for noun in nouns for route in noun.routes).mount(app)
     return app

@@ -36,19 +36,21 @@ async def list_users(request: web.Request) -> web.Response:
     return reply({"mention": mention, "total_users": len(found), "users": [row["username"] for row in found]})
 
 
-def _name(request: web.Request) -> str:
+async def named_user(request: web.Request) -> Row:
+    """Somebody whom the path names by username or e-mail address."""
     name = request.match_info["username"]
-    if not name.isprintable() or not forms.storable(name):
+    found = None
+    if name.isprintable() and forms.storable(name):
+        found = await users.listed(request.config_dict[DATABASE], name)
+    if found is None:
         raise NotFound("user")
-    return name
+    return found
 
 
 @routes.add("GET", "/user/{username}", "read-user")
 async def view_user(request: web.Request) -> web.Response:
     db, base, query = request.config_dict[DATABASE], render.base(request), forms.Query(request)
-    user = await users.listed(db, _name(request))
-    if user is None:
-        raise NotFound("user")
+    user = await named_user(request)
     size = query.size()
     theirs = ProjectFilter(username=user["username"], fork=False)
     repos = await projects.search(db, theirs, query.page_of("repopage", size))

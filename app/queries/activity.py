@@ -1,0 +1,55 @@
+"""What may be asked about what people did in public."""
+
+from datetime import datetime
+
+from app.database import Database, Row
+
+MOST = 5_000  # of one day
+
+
+async def counted(db: Database, username: str, moments: list[datetime]) -> dict[int, int]:
+    """How much somebody did between each of these moments, by its place in the list, and the next; nothing is left out.
+
+    The index alone answers. A count kept for each day would have to be kept for every time zone, and would make all
+    that somebody does at once wait for one row.
+    """
+    rows = await db.fetch(
+        """
+        select   width_bucket(at, $2::timestamptz[]) - 1 as place, count(*) as total
+        from     activity
+        where    username = $1 and at >= $3 and at < $4
+        group by place
+        order by place
+        """,
+        username,
+        moments,
+        moments[0],
+        moments[-1],
+    )
+    return {row["place"]: row["total"] for row in rows}
+
+
+async def between(db: Database, username: str, start: datetime, end: datetime) -> list[Row]:
+    """What somebody did from `start` until before `end`, the oldest first, with the project and the title it is about.
+
+    A day is told whole up to MOST.
+    """
+    return await db.fetch(
+        """
+        select    activity.*, projects.path, projects.forker, coalesce(issues.title, pull_requests.title) as title
+        from      activity
+        join      projects using (project_id)
+        left join issues        on activity.subject = 'issue'
+                               and issues.project_id = activity.project_id and issues.number = activity.number
+        left join pull_requests on activity.subject = 'pull request'
+                               and pull_requests.project_id = activity.project_id
+                               and pull_requests.number = activity.number
+        where     activity.username = $1 and activity.at >= $2 and activity.at < $3
+        order by  activity_id
+        limit     $4
+        """,
+        username,
+        start,
+        end,
+        MOST,
+    )
