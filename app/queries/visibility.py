@@ -33,19 +33,25 @@ def granted_to(actor: Actor, *levels: str) -> ColumnElement[Any]:
     return query.exists()
 
 
-def readable_projects(actor: Actor) -> ColumnElement[Any]:
-    if actor.admin:
+def _reached(actor: Actor) -> ColumnElement[Any]:
+    """The projects in which the actor is more than anybody: with a token for one of them, that one alone."""
+    if actor.token_project is None:
         return true()
+    return projects.c.project_id == actor.token_project
+
+
+def readable_projects(actor: Actor) -> ColumnElement[Any]:
     if actor.anonymous:
         return PUBLIC
-    return or_(PUBLIC, projects.c.owner == actor.username, granted_to(actor))
+    theirs = true() if actor.admin else or_(projects.c.owner == actor.username, granted_to(actor))
+    return or_(PUBLIC, and_(_reached(actor), theirs))
 
 
 def readable_issues(actor: Actor) -> ColumnElement[Any]:
     """Issues of any project, joined with it."""
-    if actor.admin:
-        return true()
-    seen = visible_issues(actor.username, everything=False)
-    if not actor.anonymous:
-        seen = or_(seen, projects.c.owner == actor.username, granted_to(actor, *WRITERS))
-    return and_(readable_projects(actor), seen)
+    public = issues.c.private.is_(False)
+    if actor.anonymous:
+        return and_(PUBLIC, public)
+    own = visible_issues(actor.username, everything=False)
+    writes = true() if actor.admin else or_(projects.c.owner == actor.username, granted_to(actor, *WRITERS))
+    return and_(readable_projects(actor), or_(public, and_(_reached(actor), or_(own, writes))))

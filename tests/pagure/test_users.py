@@ -247,6 +247,21 @@ async def test_what_may_not_be_read_is_in_nobodys_list(forge: Forge, nethack: Cl
         assert (await reader.pagure("/user/alice/issues"))[1]["total_issues_created"] == hidden, reader.name
 
 
+async def test_a_token_for_one_project_shows_what_is_private_in_that_one_alone(forge: Forge, nethack: Client) -> None:
+    await nethack.post("/new", name="secret", description="d", private="1")
+    await group(nethack, "hackers")
+    await grant(nethack, "hackers", "commit", "group", path="/alice/secret")
+    await forge.admin.post("/nethack/new_issue", title="private", issue_content="c", private="1", assignee="alice")
+    await nethack.post("/alice/secret/new_issue", title="hidden", issue_content="c")
+    for owner in (nethack, forge.admin):
+        here, there = await owner.limited(project="nethack"), await owner.limited(project="alice/secret")
+        for reader, private, hidden in ((owner, 1, 1), (here, 1, 0), (there, 0, 1)):
+            assert (await reader.pagure("/user/alice/issues"))[1]["total_issues_assigned"] == private
+            assert (await reader.pagure("/user/alice/issues"))[1]["total_issues_created"] == hidden
+            assert (await reader.pagure("/group/hackers?projects=1"))[1]["total_projects"] == hidden
+            assert (await reader.pagure("/alice/secret"))[0] == (200 if hidden else 404)
+
+
 async def test_a_users_issues_take_as_many_statements_however_many_there_are(
     forge: Forge, nethack: Client, statements: list[str]
 ) -> None:
