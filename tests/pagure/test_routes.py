@@ -57,10 +57,7 @@ DOCUMENTED = """
 """
 
 # Of those, what is not served yet; a line goes when its endpoint comes.
-COMING = {
-    "POST /{P}/git/branch", "GET /user/{username}/activity/stats", "GET /user/{username}/activity/{date}",
-    "GET /user/{username}/requests/filed", "GET /user/{username}/requests/actionable",
-}  # fmt: skip
+COMING = {"POST /{P}/git/branch"}
 
 
 def ours() -> list[Call]:
