@@ -84,7 +84,7 @@ create table work (
 create index open_work on work (due_at) where done_at is null;
 
 -- Pushes that git may have finished and the log does not know of yet. Whoever dies in between leaves a row
--- behind, and its refs are looked at again when the lease has run out (app/transports/push.py).
+-- behind, and its refs are looked at again when the lease has run out (app/core/pushes.py).
 create table open_pushes (
     push_id     uuid        primary key,
     project_id  bigint      not null,
@@ -214,7 +214,8 @@ create table projects (
     last_number    int         not null default 0,   -- of issues and pull requests, which share one counter
     revision       bigint      not null,             -- the last event that changed what may be decided here
     head           text,                             -- 'main'; null until the repository exists
-    default_branch text        not null,
+    head_version   int         not null default 0,   -- of the stream 'ref-<project>/HEAD'
+    default_branch text        not null,             -- what HEAD was to be when the repository was made
     storage        text        not null default 'default',
     created_at     timestamptz not null,
     modified_at    timestamptz not null,

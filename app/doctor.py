@@ -100,11 +100,11 @@ async def _agreement(db: Database, settings: Settings) -> str | None:
             differ.append(f"{project_id} (no directory)")
             continue
         try:
-            there = {ref: target for ref, target, _ in await asyncio.to_thread(store.refs, place)}
+            state = await asyncio.to_thread(store.look, place)
         except store.BROKEN as broken:
             differ.append(f"{project_id} (unreadable: {type(broken).__name__})")
             continue
-        if there != known:
+        if {"HEAD": state.head, **{ref: target for ref, target, _ in state.refs}} != known:
             differ.append(str(project_id))
     if not differ:
         return None

@@ -9,11 +9,13 @@ from redis.asyncio import Redis
 
 from app import health
 from app.config import Settings
+from app.core.pushes import keep_finishing
 from app.database import database
 from app.dialects import native, pagure
+from app.dialects.pagure import pages
+from app.dialects.pagure.urls import arranged
 from app.tail import following
 from app.transports import smart_http
-from app.transports.push import keep_finishing
 from app.web import DATABASE, MAX_BODY, SETTINGS, TAIL, observe
 
 
@@ -25,6 +27,7 @@ def application(settings: Settings) -> web.Application:
     app.on_shutdown.append(answer_those_who_wait)
     app.add_subapp(pagure.PREFIX, pagure.application())
     app.add_subapp(native.PREFIX, native.application())
+    arranged(pages.routes).mount(app)
     health.routes.mount(app)
     smart_http.routes.mount(app)
     return app

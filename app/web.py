@@ -20,6 +20,7 @@ from app.config import Settings
 from app.core import commands
 from app.core.access import ACTIONS, Actor
 from app.core.commands import Command, Outcome
+from app.core.pushes import Writer
 from app.database import Database, Row
 from app.errors import NotFound
 from app.logs import REQUEST, log
@@ -110,6 +111,20 @@ async def execute(
     )
     request.config_dict[TAIL].ring()
     return outcome
+
+
+def writer(request: web.Request, actor: Actor, project: Mapping[str, Any]) -> Writer:
+    """The actor about to move refs of the project in the name of this request."""
+    settings = request.config_dict[SETTINGS]
+    return Writer(
+        db=request.config_dict[DATABASE],
+        root=settings.repositories,
+        actor=actor,
+        project=project,
+        lease=settings.lease,
+        request=request[REQUEST_ID],
+        ring=request.config_dict[TAIL].ring,
+    )
 
 
 async def finished(

@@ -47,3 +47,16 @@ class CommitsLanded(Event, type="commits.landed"):
     @property
     def stream(self) -> str:
         return f"project-{self.project_id}/commits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadMoved(Event, type="head.moved"):
+    """Another branch is the default one; both are names without `refs/heads/`."""
+
+    project_id: int
+    old: str
+    new: str
+
+    @property
+    def stream(self) -> str:
+        return f"ref-{self.project_id}/HEAD"

@@ -8,7 +8,7 @@ from pathlib import Path
 from app.dialects.pagure.urls import FORMS
 from app.web import Route, Routes
 
-PREFIXES = {"app.dialects.pagure": "/api/0", "app.dialects.native": "/v1"}
+PREFIXES = {"app.dialects.pagure.pages": "", "app.dialects.pagure": "/api/0", "app.dialects.native": "/v1"}
 
 
 def route_tables() -> list[Routes]:
@@ -31,9 +31,10 @@ class Call:
 
 
 def call(route: Route) -> Call:
-    prefix = PREFIXES.get(route.handler.__module__.rpartition(".")[0], "")
-    path = re.sub(r":(\[0-9\]|\.)\+", "", route.path)
-    for form in reversed(FORMS) if prefix == "/api/0" else ():
+    module = route.handler.__module__
+    prefix = PREFIXES.get(module, PREFIXES.get(module.rpartition(".")[0], ""))
+    path = re.sub(r":[^{}]+}", "}", route.path)
+    for form in reversed(FORMS) if "pagure" in module else ():
         if path.startswith(form):
             path = "/{P}" + path.removeprefix(form)
     return Call(route, prefix, path)

@@ -12,13 +12,13 @@ from app.core.access import Actor
 from app.core.mentions import linked
 from app.core.pull_requests import over
 from app.core.push_policy import ZEROS, Change
+from app.core.pushes import record_refs
 from app.core.settings import setting
 from app.errors import NotFound
 from app.git import commits, merge, pulls, rebase, refs, store
 from app.git.errors import Conflict, Missing, NeedsRebase, NotForward, NotSignedOff
 from app.git.receive import Fault, Verdict
 from app.queries import issues, projects, pull_requests, users
-from app.transports.push import record_refs
 from events.event import Fact
 from events.pull_requests import (
     MergeRequested,

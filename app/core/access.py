@@ -65,6 +65,7 @@ ACTIONS: dict[str, Level | None] = {
     "comment-on-issue": Level.READ,
     "read-code": Level.READ,
     "push": Level.COLLABORATE,
+    "manage-refs": Level.WRITE,
     "triage-issues": Level.TICKET,
     "manage-tags": Level.WRITE,
     "manage-boards": Level.WRITE,

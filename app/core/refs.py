@@ -1,15 +1,20 @@
-"""What a push has done to the refs, as the log is told of it."""
+"""What has been done to the refs, as the log is told of it."""
 
 from dataclasses import dataclass
 
 from app.core.commands import Command, Deciding, handles
 from events.record import Next
-from events.repositories import RefUpdated
+from events.repositories import HeadMoved, RefUpdated
+
+HEAD = "HEAD"
 
 
 @dataclass(frozen=True)
 class Move:
-    """A ref that leads elsewhere now. `commit` is `new`, peeled; `version` the next one of the ref's stream."""
+    """A ref that leads elsewhere now. `commit` is `new`, peeled; `version` the next one of the ref's stream.
+
+    HEAD leads to the name of a branch and has no commit.
+    """
 
     ref: str
     old: str
@@ -28,10 +33,10 @@ class RecordRefs(Command, decided=True):
 
 @handles(RecordRefs)
 async def record_refs(deciding: Deciding, wish: RecordRefs) -> list[Next]:
-    return [
-        Next(
-            RefUpdated(project_id=wish.project_id, ref=move.ref, old=move.old, new=move.new, commit=move.commit),
-            move.version,
-        )
-        for move in wish.moves
-    ]
+    return [Next(_told(wish.project_id, move), move.version) for move in wish.moves]
+
+
+def _told(project_id: int, move: Move) -> RefUpdated | HeadMoved:
+    if move.ref == HEAD:
+        return HeadMoved(project_id=project_id, old=move.old, new=move.new)
+    return RefUpdated(project_id=project_id, ref=move.ref, old=move.old, new=move.new, commit=move.commit)

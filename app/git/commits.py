@@ -120,6 +120,15 @@ def require_sign_off(place: Path, source: str, target: str | None, *, borrow: Pa
             raise NotSignedOff(commit_id)
 
 
+def require_new_sign_off(place: Path, start: str) -> None:
+    """Raise NotSignedOff, as above, with a commit that leads to this one and that no branch or tag has yet."""
+    repository = opened(place)
+    pieces = stream(place, "rev-list", _known(place, start, None), "--not", "--branches", "--tags")
+    for line in records(pieces):
+        if SIGN_OFF not in repository[line.decode()].peel(pygit2.Commit).raw_message.lower():
+            raise NotSignedOff(line.decode())
+
+
 def contains(place: Path, head: str, commit: str) -> bool:
     """Whether `commit` is `head` or one of the commits before it. Raises NoCommit."""
     for one in (head, commit):

@@ -1,5 +1,6 @@
 """Refs: branches, tags and aliases made and moved, none of them behind anybody's back."""
 
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,10 +10,12 @@ from app.git import commits
 from app.git.errors import AlreadyThere, BadName, GitFailed, LostRace, NoBranch
 from app.git.objects import NOWHERE, VISIBLE, opened
 from app.git.process import run
+from app.git.store import ALIAS_DEPTH
 from app.git.text import plain, shown
 
 HEADS, TAGS, PULLS = VISIBLE
 ALIASES_DEEP = 5  # as git follows them
+PAUSES = [0.01 * n for n in range(1, 20)]  # seconds; two in all
 PATIENT = {"core.filesRefLockTimeout": "2000"}  # milliseconds that another writer may hold the ref's lock
 
 
@@ -105,6 +108,16 @@ def create_branch(place: Path, name: str, *, from_branch: str | None = None, fro
     With neither source it starts from `master`, or else from HEAD's branch. Raises NoBranch or NoCommit for the source,
     AlreadyThere, BadName. Source: project contract 7.12.
     """
+    start = start_of(place, name, from_branch=from_branch, from_commit=from_commit)
+    try:
+        move(place, branch(name), start, None)
+    except LostRace:
+        raise AlreadyThere(name) from None
+    return start
+
+
+def start_of(place: Path, name: str, *, from_branch: str | None = None, from_commit: str | None = None) -> str:
+    """Where `create_branch` would let the branch lead; raises as that does."""
     whole = _new_name(HEADS, name)
     if from_commit is not None:
         start = commits.resolve(place, from_commit)
@@ -114,10 +127,6 @@ def create_branch(place: Path, name: str, *, from_branch: str | None = None, fro
         start = target(place, HEADS + "master") or _head(place)
     if _taken(place, whole):
         raise AlreadyThere(name)
-    try:
-        move(place, whole, start, None)
-    except LostRace:
-        raise AlreadyThere(name) from None
     return start
 
 
@@ -155,9 +164,19 @@ def create_tag(
 
 
 def set_head(place: Path, name: str) -> None:
-    """Make a branch the default one; NoBranch. Source: project contract 12.3."""
+    """Make a branch the default one; NoBranch, and LostRace when others do so all the time.
+
+    Source: project contract 12.3.
+    """
     branch_head(place, name)
-    opened(place).set_head(branch(name))
+    for pause in PAUSES:
+        try:
+            opened(place).set_head(branch(name))
+        except pygit2.GitError:  # another writer holds HEAD's lock
+            time.sleep(pause)
+        else:
+            return
+    raise LostRace("HEAD")
 
 
 def aliases(place: Path) -> dict[str, str]:
@@ -175,9 +194,12 @@ def aliases(place: Path) -> dict[str, str]:
 def create_alias(place: Path, name: str, existing: str) -> None:
     """Let the branch name `name` stand for the branch `existing`; NoBranch, AlreadyThere, BadName.
 
+    BadName also where it would take more steps from an alias to its branch than git follows.
     Source: project contract 12.5.
     """
     branch_head(place, existing)
+    if _steps({**aliases(place), _new_name(HEADS, name): branch(existing)}) > ALIAS_DEPTH:
+        raise BadName(name)
     try:
         opened(place).create_reference_symbolic(_new_name(HEADS, name), branch(existing), False)
     except pygit2.AlreadyExistsError:
@@ -192,18 +214,37 @@ def drop_alias(place: Path, one: str, other: str) -> bool:
     Where HEAD was the alias, it becomes the branch that was meant. NoBranch if `other`, where Pagure looks for the
     alias, does not exist at all. Source: project contract 12.6.
     """
+    alias = alias_between(place, one, other)
+    if alias is None:
+        return False
+    repository = opened(place)
+    if repository.lookup_reference("HEAD").target == alias:
+        repository.set_head(HEADS + (one if alias == HEADS + other else other))
+    with suppress(KeyError):
+        repository.lookup_reference(alias).delete()
+    return True
+
+
+def alias_between(place: Path, one: str, other: str) -> str | None:
+    """The whole name of the alias that `drop_alias` would remove; raises as that does."""
     known = aliases(place)
     for alias, meant in ((other, one), (one, other)):
         if known.get(HEADS + alias) == HEADS + meant:
-            repository = opened(place)
-            if repository.lookup_reference("HEAD").target == HEADS + alias:
-                repository.set_head(HEADS + meant)
-            with suppress(KeyError):
-                repository.lookup_reference(HEADS + alias).delete()
-            return True
+            return HEADS + alias
     if not _taken(place, HEADS + other):
         raise NoBranch(other)
-    return False
+    return None
+
+
+def _steps(links: dict[str, str]) -> int:
+    """How many aliases it takes at most until a branch is reached."""
+    longest = 0
+    for name in links:
+        steps = 0
+        while name in links and steps <= ALIAS_DEPTH:
+            name, steps = links[name], steps + 1
+        longest = max(longest, steps)
+    return longest
 
 
 def _taken(place: Path, ref: str) -> bool:

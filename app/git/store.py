@@ -7,7 +7,9 @@ can lead outside. It is made beside its place and moved there whole, so a direct
 import os
 import shutil
 import uuid
+from collections.abc import Set
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pygit2
@@ -18,6 +20,7 @@ Ref = tuple[str, str, str]  # name, object, commit
 
 OWNER_ONLY = 0o700
 BROKEN = (pygit2.GitError, KeyError, ValueError, OSError)  # what reading a damaged repository ends in
+ALIAS_DEPTH = 3  # aliases of aliases: git follows one step more, which HEAD may take
 CAUSE = "polyforge-cause"  # a file in the repository that names the event it was made for
 
 
@@ -67,29 +70,50 @@ def remove(root: Path, project_id: int) -> None:
 
 
 def refs(place: Path) -> list[Ref]:
-    """Every ref with its object and the commit it peels to; refs to no commit are shown as their object.
+    """Every ref with its object and the commit it peels to; refs to no commit are shown as their object."""
+    return look(place).refs
 
-    An alias whose branch is gone leads nowhere, so it is no ref until the branch is back.
+
+@dataclass(frozen=True)
+class State:
+    """Where everything leads: the refs as `refs` tells them, what each alias stands for, and the branch that HEAD
+    names, there or not yet.
     """
+
+    refs: list[Ref]
+    aliases: dict[str, str]
+    head: str
+
+    def together(self, names: Set[str]) -> set[str]:
+        """These refs, those they are aliases of, and all aliases of any of these: whatever moves with them."""
+        ends = {self._end(name) for name in names}
+        return {*names, *ends, *(alias for alias in self.aliases if self._end(alias) in ends)}
+
+    def _end(self, name: str) -> str:
+        for _ in range(ALIAS_DEPTH):
+            name = self.aliases.get(name, name)
+        return name
+
+
+def look(place: Path) -> State:
+    """All refs at once. An alias whose branch is gone leads nowhere, so it is no ref until the branch is back."""
     repository = pygit2.Repository(str(place))
-    found = []
+    found, aliases = [], {}
     for name in repository.references:
+        reference = repository.references[name]
+        if reference.type == pygit2.enums.ReferenceType.SYMBOLIC:
+            aliases[name] = str(reference.target)
         try:
-            target = repository.references[name].resolve().target
-        except KeyError:
+            target = reference.resolve().target
+        except (KeyError, pygit2.GitError):
             continue
         try:
             commit = str(repository[target].peel(pygit2.Commit).id)
         except (pygit2.GitError, KeyError, ValueError):
             commit = str(target)
         found.append((name, str(target), commit))
-    return sorted(found)
-
-
-def head(place: Path) -> str:
-    """The branch that HEAD names, there or not yet."""
-    target = pygit2.Repository(str(place)).lookup_reference("HEAD").target
-    return str(target).removeprefix("refs/heads/")
+    default = str(repository.lookup_reference("HEAD").target).removeprefix("refs/heads/")
+    return State(sorted(found), aliases, default)
 
 
 class _Workshop:

@@ -13,6 +13,7 @@ from app.git.objects import VISIBLE, candidates, kind, opened, reachable
 from app.git.process import run, stream
 from app.git.text import shown, stored
 
+REF_PARTS = 50  # of an address that are tried as the name of a branch
 ENTRIES_LIMIT = 100_000  # entries that one listing names
 FILE_LIMIT = {"core.bigFileThreshold": "16m"}  # above this git reads a file in pieces as well
 KINDS = {FileMode.TREE: "folder", FileMode.LINK: "link", FileMode.COMMIT: "submodule"}
@@ -63,6 +64,26 @@ def look(place: Path, identifier: str | None = None, path: str | None = None) ->
     return File(shown(b"/".join(parts)) if parts else None, str(found), size)
 
 
+def parted(place: Path, address: str) -> tuple[str, str | None]:
+    """The identifier and the path in `<identifier>/f/<path>`, either of which may hold `/f/` itself.
+
+    The shortest beginning that is a branch or a tag is the identifier, or else what comes before the first `/f/`.
+    """
+    parts = address.split("/f/")
+    heads = ("/f/".join(parts[:n]) for n in range(1, min(len(parts), REF_PARTS) + 1))
+    identifier = next((head for head in heads if _named(place, head)), parts[0])
+    return identifier, address[len(identifier) :].removeprefix("/f/") or None
+
+
+def commit_at(place: Path, identifier: str) -> str | None:
+    """The id of the commit that an identifier names, through tags; None if it names something else.
+
+    Raises as `look` does.
+    """
+    here = _untagged(opened(place), _start(place, identifier))
+    return str(here) if kind(opened(place), str(here)) == ObjectType.COMMIT else None
+
+
 def read(place: Path, file: File) -> Iterator[bytes]:
     """The bytes of a file that `look` has found, in pieces. Source: project contract 12.20."""
     return stream(place, "cat-file", "blob", file.id, config=FILE_LIMIT)
@@ -70,18 +91,22 @@ def read(place: Path, file: File) -> Iterator[bytes]:
 
 def _start(place: Path, identifier: str | None) -> str:
     """The object that an identifier names: a branch first, then a tag, then an id."""
-    names = ["HEAD"] if identifier in (None, "HEAD") else []
-    if identifier and "\0" not in identifier:
-        names += [f"{refs.HEADS}{identifier}", f"{refs.TAGS}{identifier}"]
-    for name in names:
-        if found := refs.target(place, name):
-            return found
+    if found := _named(place, identifier):
+        return found
     if not run(place, "for-each-ref", "--count=1", "--format=x", *VISIBLE):
         raise EmptyRepository(identifier or "HEAD")
     known = [one for one in candidates(place, identifier or "") if reachable(place, one)]
     if len(known) != 1:
         raise NoPath(identifier or "HEAD")
     return known[0]
+
+
+def _named(place: Path, identifier: str | None) -> str | None:
+    """What the branch or the tag of this name leads to, if there is one."""
+    names = ["HEAD"] if identifier in (None, "HEAD") else []
+    if identifier and "\0" not in identifier:
+        names += [f"{refs.HEADS}{identifier}", f"{refs.TAGS}{identifier}"]
+    return next((found for name in names if (found := refs.target(place, name))), None)
 
 
 def _parts(path: str | None) -> list[bytes]:
@@ -109,12 +134,18 @@ def _descend(repository: pygit2.Repository, start: str, parts: list[bytes]) -> p
 
 def _peeled(repository: pygit2.Repository, start: str) -> pygit2.Oid:
     """The tree or blob behind a commit or a tag."""
+    here = _untagged(repository, start)
+    return repository[here].peel(pygit2.Tree).id if kind(repository, str(here)) == ObjectType.COMMIT else here
+
+
+def _untagged(repository: pygit2.Repository, start: str) -> pygit2.Oid:
+    """What is behind a tag, and the tags that it may stand for."""
     here = pygit2.Oid(hex=start)
     while kind(repository, str(here)) == ObjectType.TAG:
         tag = repository[here]
         assert isinstance(tag, pygit2.Tag)  # noqa: S101 - for the type checker
         here = tag.target
-    return repository[here].peel(pygit2.Tree).id if kind(repository, str(here)) == ObjectType.COMMIT else here
+    return here
 
 
 def _entry(repository: pygit2.Repository, here: pygit2.Oid, name: bytes) -> pygit2.Object | None:

@@ -26,6 +26,13 @@ async def branches(db: Database, project_id: int) -> dict[str, str]:
 
 
 async def known(db: Database, project_id: int) -> dict[str, tuple[str, int]]:
-    """Every ref ever seen: where it points and the version of its stream."""
-    rows = await db.fetch("select ref, object, version from refs where project_id = $1", project_id)
+    """Every ref ever seen: where it points and the version of its stream; `HEAD` with the branch that it names."""
+    rows = await db.fetch(
+        """
+        select ref, object, version from refs where project_id = $1
+        union all
+        select 'HEAD', head, head_version from projects where project_id = $1 and head is not null
+        """,
+        project_id,
+    )
     return {row["ref"]: (row["object"], row["version"]) for row in rows}

@@ -14,6 +14,7 @@ from aiohttp import web
 from app.core import credentials, paths, push_policy
 from app.core.access import Actor, may, token_allows
 from app.core.credentials import BadToken
+from app.core.pushes import moving
 from app.database import UNAVAILABLE, unavailable
 from app.errors import NotFound, Refused
 from app.git import receive, store
@@ -23,8 +24,7 @@ from app.queries import projects
 from app.transports import report
 from app.transports.judgement import Judgement, judge
 from app.transports.pktline import Commands, Unreadable, read_commands
-from app.transports.push import open_push, record_refs
-from app.web import DATABASE, DIALECT, REQUEST_ID, SETTINGS, TAIL, Handler, Routes
+from app.web import DATABASE, DIALECT, SETTINGS, Handler, Routes, writer
 
 ANSWERING = web.RequestKey("answering", bool)  # too late for another status
 
@@ -153,15 +153,10 @@ async def exchange(request: web.Request) -> web.StreamResponse:
         if judged.reasons and not judged.commands.asked:
             await _discard(request)
             return web.Response(body=report.refused(commands, judged.reasons), headers=headers)
-        db = request.config_dict[DATABASE]
-        async with open_push(db, project["project_id"], actor, settings.lease):
+        named = frozenset(ref.decode(errors="surrogateescape") for ref in judged.commands.refs)
+        # The client hears of success only when the log knows of it.
+        async with moving(writer(request, actor, project), named):
             said = await _push(request, place, judged)
-            # The client hears of success only when the log knows of it. Other refs are for those who move them to tell.
-            named = frozenset(ref.decode(errors="surrogateescape") for ref in judged.commands.refs)
-            await record_refs(
-                db, settings.repositories, project["project_id"], actor, request=request[REQUEST_ID], only=named
-            )
-        request.config_dict[TAIL].ring()
         return web.Response(body=said, headers=headers)
 
 
@@ -305,6 +300,7 @@ def _guarded(handler: Handler) -> Handler:
 
 
 for suffix in (".git", ""):
-    routes.add("GET", f"/{{path:.+}}{suffix}/info/refs", "read-code")(_guarded(advertise))
+    # A file `info/refs` in a repository has an address of its own.
+    routes.add("GET", f"/{{path:(?!.+/raw/.+/f/).+}}{suffix}/info/refs", "read-code")(_guarded(advertise))
     routes.add("POST", f"/{{path:.+}}{suffix}/git-upload-pack", "read-code")(_guarded(exchange))
     routes.add("POST", f"/{{path:.+}}{suffix}/git-receive-pack", "push")(_guarded(exchange))

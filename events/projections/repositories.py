@@ -1,11 +1,19 @@
 """Refs, so that listing branches and tags touches no disk."""
 
 from events.projections import on
-from events.repositories import RefUpdated, RepositoryCreated
+from events.repositories import HeadMoved, RefUpdated, RepositoryCreated
 
 on(RepositoryCreated)("""
     update projects
     set    head = event.data ->> 'head'
+    from   event
+    where  projects.project_id = event.project_id
+    returning projects.*
+""")
+
+on(HeadMoved)("""
+    update projects
+    set    head = event.data ->> 'new', head_version = event.version
     from   event
     where  projects.project_id = event.project_id
     returning projects.*

@@ -11,10 +11,10 @@ import pytest
 
 from app.config import Settings
 from app.core import commands
+from app.core import pushes as pushing
 from app.core.access import Actor
 from app.core.sharing import GrantAccess
 from app.git import store
-from app.transports import push as pushing
 from tests.conftest import Client, Forge, commit, git
 
 

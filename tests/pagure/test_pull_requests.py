@@ -57,6 +57,13 @@ async def until(client: Client, number: int, name: str, value: Any) -> Any:
             await asyncio.sleep(0.05)
 
 
+async def idle(forge: Forge) -> None:
+    """Wait until nothing is left to be done."""
+    async with asyncio.timeout(15):
+        while await forge.numbered() and await forge.db.fetchval("select count(*) from work where done_at is null"):
+            await asyncio.sleep(0.02)
+
+
 async def configure(forge: Forge, client: Client, **settings: Any) -> None:
     project = (await client.pagure("/nethack"))[1]["id"]
     wish = ConfigureProject(project_id=project, settings=settings)

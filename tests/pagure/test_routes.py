@@ -56,9 +56,6 @@ DOCUMENTED = """
     GET /-/error_codes
 """
 
-# Of those, what is not served yet; a line goes when its endpoint comes.
-COMING = {"POST /{P}/git/branch"}
-
 
 def ours() -> list[Call]:
     """Pagure's routes, one of each, ordered by path."""
@@ -80,8 +77,8 @@ def of_projects() -> list[Call]:
 def test_every_documented_endpoint_is_served() -> None:
     documented = set(re.findall(r"[A-Z]+ /\S+", DOCUMENTED))
     served = {f"{call.route.method} {call.path}" for call in ours()}
-    assert documented > COMING
-    assert documented - served == COMING
+    assert len(documented) > 50
+    assert documented <= served
 
 
 def test_every_endpoint_of_a_project_has_its_four_addresses() -> None:
@@ -208,7 +205,9 @@ async def test_a_slash_at_the_end_is_taken_where_pagure_takes_it_and_nowhere_els
             continue
         for method in methods:
             status, body = await nethack.request(method, addressed(path) + "/")
-            assert (status, body["error_code"]) in ((404, "ENOCODE"), (404, "ENOPROJECT")), (method, path)
+            # With the slash it is an address of another call, about a project `git`.
+            wrong = (405, "ENOCODE") if (method, path) == ("POST", "/{P}/git/tags") else (404, "ENOCODE")
+            assert (status, body["error_code"]) in (wrong, (404, "ENOPROJECT")), (method, path)
 
 
 async def test_a_word_of_the_api_beats_a_name_of_a_project(forge: Forge, nethack: Client) -> None:

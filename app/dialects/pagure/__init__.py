@@ -5,6 +5,7 @@ from aiohttp import web
 from app.dialects.pagure import (
     auth,
     boards,
+    branches,
     code,
     errors,
     flags,
@@ -20,6 +21,7 @@ from app.dialects.pagure import (
     settings,
     sharing,
     tags,
+    trees,
     user_activity,
     user_requests,
     users,
@@ -36,8 +38,8 @@ def application() -> web.Application:
     app = web.Application(middlewares=[speaking(errors.answer, auth.identified)])
     app[projects.FRAGMENTS] = Fragments()
     nouns = (
-        instance, projects, settings, sharing, users, groups, code, issues, issue_metadata, issue_history, tags, boards,
-        pull_requests, merges, flags, plugins, user_requests, user_activity,
+        instance, projects, settings, sharing, users, groups, code, branches, trees, issues, issue_metadata,
+        issue_history, tags, boards, pull_requests, merges, flags, plugins, user_requests, user_activity,
     )  # fmt: skip
     arranged(route for noun in nouns for route in noun.routes).mount(app)
     return app

@@ -1,5 +1,6 @@
 """Pagure's endpoints about a repository: clone addresses, branches, tags."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -37,20 +38,26 @@ async def git_urls(request: web.Request) -> web.Response:
 @routes.project("GET", "/git/branches", "read-code")
 async def branches(request: web.Request) -> web.Response:
     project = await with_repository(request)
-    found = await refs.under(request.config_dict[DATABASE], project["project_id"], "refs/heads/")
-    commits = {row["name"]: row["commit"] for row in found}
-    head = project["head"]
-    if forms.Query(request).flag("with_commits"):
-        default: Any = {head: commits[head]} if head in commits else {}
-        return reply({"branches": commits, "default": default, "total_branches": len(commits)})
+    return reply(await branches_of(request, project, forms.Query(request).flag("with_commits") or False))
+
+
+async def branches_of(request: web.Request, project: Mapping[str, Any], with_commits: bool) -> dict[str, Any]:
+    commits, head = await refs.branches(request.config_dict[DATABASE], project["project_id"]), project["head"]
+    default: Any
+    if with_commits:
+        default = {head: commits[head]} if head in commits else {}
+        return {"branches": commits, "default": default, "total_branches": len(commits)}
     default = head if head in commits else None
-    return reply({"branches": list(commits), "default": default, "total_branches": len(commits)})
+    return {"branches": list(commits), "default": default, "total_branches": len(commits)}
 
 
 @routes.project("GET", "/git/tags", "read-code")
 async def tags(request: web.Request) -> web.Response:
     project = await with_repository(request)
+    return reply(await tags_of(request, project, forms.Query(request).flag("with_commits") or False))
+
+
+async def tags_of(request: web.Request, project: Mapping[str, Any], with_commits: bool) -> dict[str, Any]:
     found = await refs.under(request.config_dict[DATABASE], project["project_id"], "refs/tags/")
     commits = {row["name"]: row["commit"] for row in found}
-    wanted = forms.Query(request).flag("with_commits")
-    return reply({"tags": commits if wanted else list(commits), "total_tags": len(commits)})
+    return {"tags": commits if with_commits else list(commits), "total_tags": len(commits)}

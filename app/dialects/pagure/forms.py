@@ -19,6 +19,7 @@ INVALID = "Invalid input."
 TOO_LONG = "Field cannot be longer than 255 characters."
 MOST_FIELDS = 1000
 TRUE_FLAGS = ("1", "true", "t", "y")
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 FALSE_FIELDS = ("", "0", "false", "False")
 DECLINED = ("", "0", "false", "f", "n", "no")
 FARTHEST = 10**18  # a page beyond it is as empty, and JSON's integers end soon after
@@ -96,12 +97,22 @@ def storable(text: str) -> bool:
     return UNSTORABLE.search(text) is None
 
 
-async def data(request: web.Request) -> Form:
-    """As `form`, but what was sent as JSON and is none is taken for nothing."""
-    return await form(request, lenient=True)
+async def data(request: web.Request, texts: Collection[str] = ()) -> Form:
+    """As `form`, but what was sent as JSON and is none is taken for nothing; `texts` are fields that are texts in
+    JSON too.
+    """
+    return await form(request, lenient=True, texts=texts)
 
 
-async def form(request: web.Request, *, lenient: bool = False) -> Form:
+async def values(request: web.Request) -> Form:
+    """The query string and then the body if that is a form, so the query wins."""
+    written = request.content_type in FORMS
+    body = (await form(request)).fields if written else {}
+    query = {name: request.query.getall(name) for name in Query(request).values}
+    return Form({**body, **query})
+
+
+async def form(request: web.Request, *, lenient: bool = False, texts: Collection[str] = ()) -> Form:
     """The body of a POST, as a form or as a JSON object; the query string does not count."""
     try:
         match request.content_type:
@@ -110,7 +121,7 @@ async def form(request: web.Request, *, lenient: bool = False) -> Form:
             case "multipart/form-data":
                 pairs = [(name, value) for name, value in (await request.post()).items() if isinstance(value, str)]
             case _:
-                pairs = _pairs(await request.read())
+                pairs = _pairs(await request.read(), texts)
     except orjson.JSONDecodeError:
         if not lenient:
             raise invalid() from None
@@ -131,7 +142,7 @@ def _urlencoded(body: bytes, charset: str) -> list[tuple[str, str]]:
     return parse_qsl(text, keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=MOST_FIELDS)
 
 
-def _pairs(body: bytes) -> list[tuple[str, str]]:
+def _pairs(body: bytes, texts: Collection[str]) -> list[tuple[str, str]]:
     """A JSON object as form fields: a list is a repeated key, numbers and booleans are their text.
 
     null is absent, but for `wait`, which it declines.
@@ -143,6 +154,8 @@ def _pairs(body: bytes) -> list[tuple[str, str]]:
         raise ValueError("not an object")
     pairs = []
     for name, value in found.items():
+        if name in texts and not isinstance(value, str | None):
+            raise ValueError("a text and nothing else")
         for each in value if isinstance(value, list) else [value]:
             if each is None:
                 pairs += [(name, "")] if name == "wait" else []

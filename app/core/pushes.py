@@ -1,4 +1,4 @@
-"""A push becomes part of the log: also when this process dies right after git has finished.
+"""Whatever moves refs becomes part of the log: also when this process dies right after git has finished.
 
 A row in `open_pushes` is written before git starts and removed when the refs on disk are in the log. A row whose
 lease has run out belongs to a process that died in between; anybody then looks at the refs in its stead.
@@ -6,13 +6,15 @@ lease has run out belongs to a process that died in between; anybody then looks 
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping, Set
+from collections.abc import AsyncIterator, Callable, Mapping, Set
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from app.core import commands, paths
 from app.core.access import Actor
-from app.core.refs import Move, RecordRefs
+from app.core.refs import HEAD, Move, RecordRefs
 from app.database import TROUBLE, Database
 from app.errors import Conflict, NotFound, Refused
 from app.git import store
@@ -33,20 +35,21 @@ async def record_refs(
     request: str = "",
     only: frozenset[str] | None = None,
 ) -> int:
-    """Bring the log up to the refs on disk, or to those of them that `only` names; how many had moved.
+    """Bring the log up to the refs on disk, or to those that move with what `only` names; how many had moved.
 
     The log is asked before the disk is: a ref that somebody records in between has another version then, the whole is
-    refused, and both are looked at again. So nothing is told that did not happen.
+    refused, and both are looked at again. So nothing is told that did not happen. Raises NotFound when the project is
+    gone.
     """
     moved = 0
     for _ in range(TRIES):
         known = await refs.known(db, project_id)
-        there = {
-            ref: (target, commit)
-            for ref, target, commit in await asyncio.to_thread(store.refs, store.directory(root, project_id))
-        }
+        if HEAD not in known:
+            raise NotFound("project")
+        state = await asyncio.to_thread(store.look, store.directory(root, project_id))
+        there = {ref: (target, commit) for ref, target, commit in state.refs} | {HEAD: (state.head, "")}
         names = known.keys() | there.keys()
-        moves = differing(known, there, names if only is None else names & only)
+        moves = differing(known, there, names if only is None else names & state.together(only))
         if not moves:
             return moved
         wish = RecordRefs(project_id=project_id, moves=moves)
@@ -71,6 +74,36 @@ def differing(
         else:
             log.warning("unstorable ref", length=len(ref))
     return moves
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Somebody who is about to move refs of a project: `ring` tells the relay, `lease` is in seconds."""
+
+    db: Database
+    root: Path
+    actor: Actor
+    project: Mapping[str, Any]
+    lease: float
+    request: str
+    ring: Callable[[], None]
+
+    @property
+    def place(self) -> Path:
+        return store.directory(self.root, self.project["project_id"])
+
+
+@asynccontextmanager
+async def moving(writer: Writer, names: frozenset[str]) -> AsyncIterator[None]:
+    """Refs of these names may move in the block; when it is left, the log says where they lead.
+
+    Other refs are for those who move them to tell.
+    """
+    project_id = writer.project["project_id"]
+    async with open_push(writer.db, project_id, writer.actor, writer.lease):
+        yield
+        await record_refs(writer.db, writer.root, project_id, writer.actor, request=writer.request, only=names)
+    writer.ring()
 
 
 @asynccontextmanager

@@ -1,0 +1,115 @@
+"""What people may ask of branches, tags, aliases and HEAD, apart from pushing.
+
+Each of them moves one ref from where it was seen, is asked of the same policy as a push, and ends in the log as a push
+would. What git refuses is raised in git's own words (`app/git/errors.py`), what the actor may not do as Forbidden.
+
+Tags and aliases are for those who may write to every branch: whoever writes to an alias writes to the branch that it
+stands for.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from app.core import paths, push_policy
+from app.core.access import require
+from app.core.push_policy import ZEROS, Change
+from app.core.pushes import Writer, moving
+from app.core.refs import HEAD
+from app.errors import Forbidden, NotFound
+from app.git import commits, refs
+from app.git.errors import BadName, GitError, NoRepository, NotSignedOff
+from app.git.receive import Fault, Verdict
+from app.queries import users
+
+T = TypeVar("T")
+
+
+async def write(writer: Writer, change: Change, work: Callable[[Path], T], *others: str) -> T:
+    """Let `work` change a ref, if the actor might push that; `others` are refs that may move with it."""
+    push_policy.require(writer.actor, writer.project, change)
+    if push_policy.demands(writer.project).signed:
+        try:
+            await look(writer, partial(commits.require_new_sign_off, start=change.new))
+        except NotSignedOff as unsigned:
+            verdict = Verdict(Fault.UNSIGNED, unsigned.subject)
+            raise Forbidden("ref", push_policy.sentence(verdict)) from None
+    return await carry_out(writer, work, change.ref, *others)
+
+
+async def carry_out(writer: Writer, work: Callable[[Path], T], *names: str) -> T:
+    """Have it done beside the loop and recorded. What git refuses half way is recorded as far as it went."""
+    refusal: GitError | None = None
+    async with moving(writer, frozenset(names)):
+        try:
+            done = await asyncio.to_thread(work, writer.place)
+        except NoRepository:
+            raise NotFound("project") from None
+        except GitError as no:
+            refusal = no
+    if refusal is not None:
+        raise refusal
+    return done
+
+
+async def look(writer: Writer, work: Callable[[Path], T]) -> T:
+    """Ask the repository beside the loop."""
+    try:
+        return await asyncio.to_thread(work, writer.place)
+    except NoRepository:
+        raise NotFound("project") from None
+
+
+async def create_branch(writer: Writer, name: str, from_branch: str | None, from_commit: str | None) -> None:
+    """A new branch; raises as `refs.create_branch` does, and Forbidden."""
+    require_name(name)
+    start = await look(writer, partial(refs.start_of, name=name, from_branch=from_branch, from_commit=from_commit))
+    change = Change(refs.branch(name), ZEROS, start)
+    await write(writer, change, partial(refs.create_branch, name=name, from_commit=start))
+
+
+async def create_tag(writer: Writer, name: str, target: str, message: str, *, force: bool) -> bool:
+    """An annotated tag in the actor's name; raises as `refs.create_tag` does, and Forbidden."""
+    require(writer.actor, "manage-refs", writer.project)
+    require_name(name)
+    ref = refs.TAGS + name
+    old = await look(writer, partial(refs.target, ref=ref))
+    commit = await look(writer, partial(commits.resolve, spelling=target))
+    user = await users.find(writer.db, writer.actor.username)
+    tagger = (user["fullname"], user["email"]) if user else (writer.actor.username, "")
+    tag = partial(refs.create_tag, name=name, spelling=commit, tagger=tagger, at=int(time.time()), message=message)
+    return await write(writer, Change(ref, old or ZEROS, commit), partial(tag, force=force))
+
+
+async def set_default_branch(writer: Writer, name: str) -> None:
+    """Which branch is checked out by whoever clones; NoBranch, Forbidden."""
+    require(writer.actor, "configure-project", writer.project)
+    await look(writer, partial(refs.branch_head, name=name))
+    await carry_out(writer, partial(refs.set_head, name=name), HEAD)
+
+
+async def create_alias(writer: Writer, name: str, existing: str) -> None:
+    """Another name for a branch; raises as `refs.create_alias` does, and Forbidden."""
+    require(writer.actor, "manage-refs", writer.project)
+    head = await look(writer, partial(refs.branch_head, name=existing))
+    require_name(name)
+    change = Change(refs.branch(name), ZEROS, head)
+    await write(writer, change, partial(refs.create_alias, name=name, existing=existing))
+
+
+async def drop_alias(writer: Writer, one: str, other: str) -> None:
+    """Remove the alias that one of these is for the other, if either is; NoBranch, Forbidden."""
+    require(writer.actor, "manage-refs", writer.project)
+    alias = await look(writer, partial(refs.alias_between, one=one, other=other))
+    if alias is not None:
+        # No commits go with it, so this is no push that deletes a branch.
+        await carry_out(writer, partial(refs.drop_alias, one=one, other=other), alias, HEAD)
+
+
+def require_name(name: str) -> None:
+    """Raise BadName unless this can be the name of a branch or tag, on disk and in the log."""
+    if not paths.branch_name(name):
+        raise BadName(name)

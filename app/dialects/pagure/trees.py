@@ -1,0 +1,73 @@
+"""Pagure's listings of what is in a repository."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+from aiohttp import web
+
+from app.database import Row
+from app.dialects.pagure import code, render
+from app.dialects.pagure.errors import Said
+from app.dialects.pagure.urls import PagureRoutes
+from app.git import store, tree
+from app.git.errors import EmptyRepository, GitError, Missing, NoRepository, TooLarge
+from app.git.tree import Folder
+from app.web import SETTINGS, reply
+
+routes = PagureRoutes()
+TOO_MANY = "There are too many files in this folder to list them"
+
+
+def address(request: web.Request) -> str:
+    """The end of the request's path, `{address}` of its route: names whose bytes need not be text."""
+    resource = request.match_info.route.resource
+    assert resource is not None  # noqa: S101 - it has been found
+    before = resource.canonical.split("/").index("{address}")
+    raw = request.rel_url.raw_path.split("/", before)[before]
+    return unquote_to_bytes(raw).decode("utf-8", "surrogateescape").strip("/")
+
+
+@routes.project("GET", "/tree", "read-code")
+@routes.project("GET", "/tree/{address:.+}", "read-code")
+async def listing(request: web.Request) -> web.Response:
+    project = await code.with_repository(request)
+    place = store.directory(request.config_dict[SETTINGS].repositories, project["project_id"])
+    asked = address(request) if "address" in request.match_info else None
+    try:
+        # Rendered where it is read: a folder may hold very many files.
+        return await asyncio.to_thread(_listed, render.base(request), project, place, asked)
+    except NoRepository:
+        raise Said(404, "ENOPROJECT") from None
+    except EmptyRepository:
+        raise Said(404, "EEMPTYGIT") from None
+    except Missing:
+        raise Said(404, "EFILENOTFOUND") from None
+    except TooLarge:
+        raise Said(400, "ENOCODE", message=TOO_MANY) from None
+    except GitError:
+        raise Said(400, "EGITERROR") from None
+
+
+def _listed(base: str, project: Row, place: Path, asked: str | None) -> web.Response:
+    identifier, path = tree.parted(place, asked) if asked is not None else (None, None)
+    found = tree.look(place, identifier, path)
+    named = _quoted(identifier or project["head"])
+    raw, listed = f"{base}/{project['path']}/raw/{named}", f"{base}/api/0/{project['path']}/tree/{named}"
+    if not isinstance(found, Folder):
+        return reply({"content_url": f"{raw}/f/{_quoted(path)}" if path else raw, "name": found.path, "type": "file"})
+    content: list[dict[str, Any]] = [
+        {
+            "content_url": f"{raw if entry.kind == 'file' else listed}/f/{quote(entry.raw_path)}",
+            "name": entry.name,
+            "path": entry.path,
+            "type": entry.kind,
+        }
+        for entry in found.entries
+    ]
+    return reply({"content": content, "name": found.path, "type": "folder"})
+
+
+def _quoted(name: str) -> str:
+    return quote(name.encode("utf-8", "surrogateescape"))
