@@ -27,9 +27,9 @@ def application(settings: Settings) -> web.Application:
     app.on_shutdown.append(answer_those_who_wait)
     app.add_subapp(pagure.PREFIX, pagure.application())
     app.add_subapp(native.PREFIX, native.application())
-    arranged(pages.routes).mount(app)
     health.routes.mount(app)
     smart_http.routes.mount(app)
+    arranged(pages.routes).mount(app)
     return app
 
 

@@ -1,14 +1,12 @@
 """What is in a repository, as Pagure's clients read it: listings, commits, files, patches."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app import streams
-from app.config import Settings
-from app.git import store, tree
+from app.git import tree
 from app.git.errors import GitFailed
 from tests.conftest import Client, Forge, commit, git
 from tests.pagure.test_pull_requests import bob, configure, idle, opened, pushed, until
@@ -287,16 +285,27 @@ def breaking_at_once() -> Any:
     yield
 
 
-async def test_git_ends_when_its_reader_goes(full: str, settings: Settings, forge: Forge) -> None:
-    row = await forge.db.fetchrow("select project_id from projects where name = 'full'")
-    assert row is not None
-    place = store.directory(settings.repositories, row["project_id"])
-    found = tree.look(place, "main", "README.md")
-    assert isinstance(found, tree.File)
-    source = tree.read(place, found)
-    async with streams.beside(lambda: source) as pieces:
-        assert await anext(pieces) == b"# Hello\n"
-    assert await asyncio.to_thread(next, source, None) is None
+async def test_git_ends_when_its_reader_goes() -> None:
+    ended = []
+
+    def pieces() -> Any:
+        try:
+            yield b"some"
+            yield b"more"
+        finally:
+            ended.append(True)
+
+    source = pieces()
+    async with streams.beside(lambda: source) as read:
+        assert await anext(read) == b"some"
+        assert ended == []
+    assert ended == [True]
+
+
+async def test_a_project_called_raw_is_cloned_like_any_other(nethack: Client, tmp_path: Path) -> None:
+    wish = {"name": "raw", "namespace": "rpms", "description": "d", "create_readme": "1"}
+    assert (await nethack.post("/new", **wish))[0] == 200
+    await git("clone", "-q", nethack.git_url("rpms/raw").removesuffix(".git"), str(tmp_path / "clone"))
 
 
 # ---------------------------------------------------------------- patches
