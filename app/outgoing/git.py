@@ -28,7 +28,7 @@ CONFIG = {
     "transfer.bundleURI": "false",
     "fetch.uriProtocols": "",
 }
-TLS = re.compile(r"fatal: unable to access .*(?:SSL|TLS|certificate)")
+TLS = re.compile(r"fatal: unable to access '.*': .*(?:SSL|TLS|certificate)")
 
 
 async def git(
@@ -38,10 +38,11 @@ async def git(
     deadline: float = DEADLINE,
     config: Mapping[str, str] | None = None,
 ) -> bytes:
-    """The output of git in the repository at `place`, with a network. Put `--` before a URL: `git` takes it for none.
+    """The output of git in the repository at `place`, such as `git(proxy, place, "fetch", "--", url, refspec)`.
 
-    `config` cannot loosen what is set here. Raises Failed, whose class comes from the proxy if it knows one; git's own
-    words, which may be the other side's and hold what stands in the URL, are kept by nobody. Raises NoRepository too.
+    A URL stands behind `--`, so that git never takes it for an option. `config` adds settings and loosens none.
+    Raises NoRepository, and Failed with the class that the proxy saw, or git: its words may hold what stands in the
+    URL, and the other side's, so nobody keeps them.
     """
     with proxy.admit() as admitted:
         guarded = {**(config or {}), **CONFIG, "http.proxy": admitted.url}
@@ -51,5 +52,8 @@ async def git(
         except TimedOut:
             failure = Failure.TIMEOUT
         except GitFailed as failed:
-            failure = admitted.failure or (Failure.TLS if TLS.search(failed.subject) else Failure.REJECTED)
+            failure = admitted.failure or Failure.REJECTED
+            # What goes wrong inside of a tunnel, only git can say; to the proxy it looks like an end.
+            if failure in (Failure.REJECTED, Failure.RESET) and TLS.search(failed.subject):
+                failure = Failure.TLS
     raise Failed(failure)
