@@ -48,6 +48,10 @@ class Settings(BaseSettings):
         [IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")],
         description="Networks that may read /metrics without an administrator's token, as JSON.",
     )
+    webhook_allow: list[IPv4Network | IPv6Network] = Field(
+        [],
+        description="Networks that users may aim the forge at beside public addresses, at any port, as JSON.",
+    )
     log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
         "info", description="The least grave lines that are logged: debug, info, warning, error or critical."
     )

@@ -1,0 +1,132 @@
+"""HTTP to where users aim it: one request, one short answer, no way around the guard."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from app.outgoing.failures import Failed, Failure
+from app.outgoing.guard import CONNECT, Guard, Refusal, lookup
+
+TOTAL = 15.0  # seconds for all of a request, to the end of its answer
+MOST = 1 << 14  # bytes of an answer that are read
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the other side said. `body` is as it came over the wire; `cut` when there was more of it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    cut: bool
+
+
+class Client:
+    """Made by `client`, below."""
+
+    def __init__(self, session: aiohttp.ClientSession, total: float, most: int) -> None:
+        self._session = session
+        self._total = total
+        self._most = most
+
+    async def send(
+        self, method: str, url: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """The answer, whatever its status; a redirect is an answer like any other. Raises Failed."""
+        try:
+            async with asyncio.timeout(self._total):
+                return await self._send(method, url, body, headers or {})
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            failure = _failure(error)
+        # Outside of the handler: the error names addresses, and nothing that is raised here shall lead to it.
+        raise Failed(failure)
+
+    async def _send(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        where = URL(url)
+        if where.scheme not in ("http", "https"):
+            raise aiohttp.NonHttpUrlClientError(url)
+        async with self._session.request(
+            method, where, data=body, headers=headers, allow_redirects=False, skip_auto_headers=("Accept-Encoding",)
+        ) as response:
+            read = bytearray()
+            while len(read) <= self._most and (piece := await response.content.read(self._most + 1 - len(read))):
+                read += piece
+            response.close()
+            return Answer(response.status, response.headers, bytes(read[: self._most]), len(read) > self._most)
+
+
+@asynccontextmanager
+async def client(
+    guard: Guard,
+    *,
+    connect: float = CONNECT,
+    total: float = TOTAL,
+    most: int = MOST,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[Client]:
+    """A client whose connections the guard allows one by one: none is kept for the next request.
+
+    Proxies, passwords and cookies come from nowhere: the environment is not asked and nothing is remembered.
+    `connect` and `total` are seconds; without `tls` certificates are checked against the system's authorities.
+    """
+    connector = aiohttp.TCPConnector(
+        socket_factory=guard.socket,
+        resolver=_Resolver(),
+        use_dns_cache=False,
+        force_close=True,
+        limit=0,  # whoever is slow makes nobody else wait; how many requests there are at once is the caller's matter
+        ssl=tls or True,
+    )
+    async with aiohttp.ClientSession(
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=None, connect=connect),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+    ) as session:
+        yield Client(session, total, most)
+
+
+class _Resolver(AbstractResolver):
+    async def resolve(self, host: str, port: int = 0, family: int = socket.AF_UNSPEC) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host, host=str(address[0]), port=port, family=kind, proto=protocol, flags=socket.AI_NUMERICHOST
+            )
+            for kind, _, protocol, _, address in await lookup(host, port)
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+def _failure(error: Exception) -> Failure:
+    # The order matters: some of these are several things at once.
+    match error:
+        case TimeoutError():
+            return Failure.TIMEOUT
+        case aiohttp.ClientConnectorDNSError():
+            return Failure.UNRESOLVED
+        case aiohttp.ClientSSLError() | aiohttp.ClientConnectorCertificateError() | ssl.SSLError():
+            return Failure.TLS
+        case aiohttp.ClientConnectorError():
+            return _unconnected(error.os_error)
+        case aiohttp.ClientResponseError():
+            return Failure.MALFORMED
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | ValueError():
+            return Failure.INVALID
+        case _:
+            return Failure.RESET
+
+
+def _unconnected(error: OSError) -> Failure:
+    if isinstance(error, Refusal):
+        return Failure.REFUSED
+    return Failure.RESET if isinstance(error, ConnectionResetError) else Failure.UNREACHABLE

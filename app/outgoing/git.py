@@ -1,0 +1,59 @@
+"""Git towards where a user aims it: through the proxy, by https, and nowhere else."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from app.git import process
+from app.git.errors import GitFailed, TimedOut
+from app.git.process import DEADLINE
+from app.outgoing.failures import Failed, Failure
+from app.outgoing.proxy import Proxy
+
+# The program's other guards, an environment of its own and `protocol.allow=never` among them, are app/git/process.py's.
+CONFIG = {
+    "protocol.https.allow": "always",
+    "http.proxyAuthMethod": "basic",
+    "http.followRedirects": "false",
+    "http.sslVerify": "true",
+    # Nobody is asked for a password, and no program that might know one.
+    "credential.helper": "",
+    "core.askPass": "",
+    # No program is started for a file's sake, and nothing is fetched that was not named.
+    "filter.lfs.smudge": "",
+    "filter.lfs.process": "",
+    "filter.lfs.required": "false",
+    "fetch.recurseSubmodules": "false",
+    "transfer.bundleURI": "false",
+    "fetch.uriProtocols": "",
+}
+TLS = re.compile(r"fatal: unable to access '.*': .*(?:SSL|TLS|certificate)")
+
+
+async def git(
+    proxy: Proxy,
+    place: Path,
+    *arguments: str,
+    deadline: float = DEADLINE,
+    config: Mapping[str, str] | None = None,
+) -> bytes:
+    """The output of git in the repository at `place`, such as `git(proxy, place, "fetch", "--", url, refspec)`.
+
+    A URL stands behind `--`, so that git never takes it for an option. `config` adds settings and loosens none.
+    Raises NoRepository, and Failed with the class that the proxy saw, or git: its words may hold what stands in the
+    URL, and the other side's, so nobody keeps them.
+    """
+    with proxy.admit() as admitted:
+        guarded = {**(config or {}), **CONFIG, "http.proxy": admitted.url}
+        run = asyncio.to_thread(process.run, place, *arguments, deadline=deadline, config=guarded)
+        try:
+            return await run
+        except TimedOut:
+            failure = Failure.TIMEOUT
+        except GitFailed as failed:
+            failure = admitted.failure or Failure.REJECTED
+            # What goes wrong inside of a tunnel, only git can say; to the proxy it looks like an end.
+            if failure in (Failure.REJECTED, Failure.RESET) and TLS.search(failed.subject):
+                failure = Failure.TLS
+    raise Failed(failure)

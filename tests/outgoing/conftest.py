@@ -1,0 +1,166 @@
+"""What users may aim the forge at: listeners that must not be reached, names that answer as told, TLS."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from app.outgoing.guard import Guard
+
+# Both are this machine. Tests allow THERE and nothing else, so whoever comes to HERE has passed a guard that failed.
+HERE, THERE = "127.0.0.1", "127.0.0.2"
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def talking(talk: Talk, *hosts: str, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A server that says what `talk` says; its port."""
+
+    async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.CancelledError):
+            await talk(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(served, list(hosts) or [THERE], port, ssl=tls)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+class Listener:
+    """A port of HERE and ::1, and who has come to it."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.peers: list[Any] = []
+        self.came = asyncio.Event()
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.peers.append(writer.get_extra_info("peername"))
+        self.came.set()
+
+    async def untouched(self) -> bool:
+        """Whether nobody came before us: connections are taken in the order in which they are made."""
+        _, writer = await asyncio.open_connection(HERE, self.port)
+        mine = writer.get_extra_info("sockname")
+        while mine not in self.peers:
+            await self.came.wait()
+            self.came.clear()
+        writer.close()
+        return self.peers == [mine]
+
+
+def has(address: str) -> bool:
+    with socket.socket(socket.AF_INET6) as probe, suppress(OSError):
+        probe.bind((address, 0))
+        return True
+    return False
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[Listener]:
+    listener = Listener()
+    async with talking(listener.take, HERE) as listener.port:
+        if not has("::1"):
+            yield listener
+            return
+        async with talking(listener.take, "::1", port=listener.port):
+            yield listener
+
+
+@pytest.fixture
+def guard(listener: Listener) -> Guard:
+    """Lets through to THERE. The listener's port is as good as 443, so that it is the address that is refused."""
+    return Guard(networks=(ip_network(THERE),), ports=frozenset({80, 443, listener.port}))
+
+
+class Names:
+    """What names answer, one list of addresses after the other; the last stays. Other names have no address."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[list[str]]] = {}
+        self.asked: list[str] = []
+
+    def __setitem__(self, name: str, answers: list[list[str]]) -> None:
+        self.answers[name] = answers
+
+    def getaddrinfo(self, real: Any, host: str, port: int, **options: Any) -> list[Any]:
+        with suppress(socket.gaierror):
+            return list(real(host, port, **{**options, "flags": socket.AI_NUMERICHOST}))
+        self.asked.append(host)
+        if host not in self.answers:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        answers = self.answers[host]
+        now = answers.pop(0) if len(answers) > 1 else answers[0]
+        return [each for address in now for each in real(address, port, **{**options, "flags": socket.AI_NUMERICHOST})]
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    names, real = Names(), socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, port, **options: names.getaddrinfo(real, host, port, **options)
+    )
+    names["localhost"] = [[HERE]]
+    return names
+
+
+class Authority:
+    """A certificate for THERE and its names, and who trusts it."""
+
+    def __init__(self, folder: Path) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "there.example")])
+        names = [x509.DNSName("there.example"), x509.IPAddress(ip_address(THERE))]
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder(who, who, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(hours=1))
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        self.file = folder / "certificate.pem"
+        self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        secret = folder / "key.pem"
+        secret.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        self.serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.serving.load_cert_chain(self.file, secret)
+        self.trusting = ssl.create_default_context(cafile=self.file)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@asynccontextmanager
+async def site(handler: Any, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """A web site at THERE that answers every path by the handler; its URL."""
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, THERE, 0, ssl_context=tls).start()
+    try:
+        yield f"http{'s' if tls else ''}://{THERE}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
