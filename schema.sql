@@ -92,6 +92,67 @@ create table open_pushes (
     lease_until timestamptz not null
 );
 
+-- ---------------------------------------------------------------- deliveries (workers/delivery.py)
+
+-- Where a subscription's events go and what signs them; an address may be as good as a password.
+create table subscription_endpoints (
+    subscription_id uuid        primary key,
+    url             text        not null,
+    secret          text        not null,
+    previous_secret text,                            -- signs beside the new one until the time is up
+    previous_until  timestamptz,
+    headers         jsonb       not null default '{}'
+);
+
+-- One row per event and subscription that asked for it, written in the statement that numbers the event.
+create table deliveries (
+    delivery_id     uuid        primary key default uuidv7(),
+    subscription_id uuid        not null,
+    lane            bigint      not null,            -- events of one lane are sent in order
+    seq             bigint      not null,            -- 0: a ping, which is in no log
+    position        bigint      references events,
+    status          text        not null default 'waiting'
+                    check (status in ('waiting', 'delivered', 'failed', 'suppressed')),
+    reason          text,                            -- why it was suppressed
+    attempts        int         not null default 0,  -- of the present round; redelivery begins another
+    created_at      timestamptz not null default now(),
+    ended_at        timestamptz,
+    constraint ended_or_waiting check ((status = 'waiting') = (ended_at is null))
+);
+create index deliveries_of_a_subscription on deliveries (subscription_id, delivery_id);
+create index waiting_deliveries on deliveries (subscription_id, lane, seq, delivery_id) where status = 'waiting';
+create index ended_deliveries on deliveries (ended_at) where ended_at is not null;
+
+create table delivery_attempts (
+    delivery_id uuid        not null references deliveries on delete cascade,
+    at          timestamptz not null,
+    status      int,                                 -- of HTTP; null when there was no answer
+    duration_ms int         not null,
+    error       text,                                -- a class of failure, never what the other side said
+    excerpt     text,                                -- the beginning of the answer
+    primary key (delivery_id, at)
+);
+
+-- Lanes with something to send. The token fences off a worker that lost its lease.
+create table lanes (
+    subscription_id uuid        not null,
+    lane            bigint      not null,
+    due_at          timestamptz,                     -- when its first delivery may be sent; null: nothing waits
+    news            int         not null default 1,  -- how often something was added
+    lease_until     timestamptz,
+    token           int         not null default 0,
+    primary key (subscription_id, lane)
+);
+create index due_lanes on lanes (due_at) where due_at is not null;
+
+-- How an endpoint has been doing lately.
+create table circuits (
+    subscription_id uuid        primary key,
+    failures        int         not null,            -- in a row, over all of its lanes
+    failing_since   timestamptz not null,
+    open_until      timestamptz not null             -- nothing is sent before
+);
+
 -- ---------------------------------------------------------------- secrets (app/core/credentials.py)
 
 -- Secrets are hashed and live here alone: the log knows a token's id and prefix, never its hash.
@@ -440,6 +501,24 @@ create table activity (
 );
 -- A user's days: counted over a year, and told one by one.
 create index activity_of_a_user on activity (username, at);
+
+-- events/projections/subscriptions.py
+create table subscriptions (
+    subscription_id uuid        primary key,
+    owner           text        not null,            -- whose right to see the events is asked at every delivery
+    token_id        uuid,                            -- ends with this token; null: with nobody's
+    project_id      bigint,                          -- null: all that its owner may read
+    types           text[],                          -- whole names or families, 'issue.*'; null: all
+    format          text        not null check (format in ('standard', 'pagure', 'cloudevents')),
+    ordered         boolean     not null,
+    host            text        not null,            -- of its address, to recognise it by
+    status          text        not null check (status in ('active', 'inactive', 'paused', 'ended')),
+    reason          text,                            -- why it is paused or has ended
+    created_at      timestamptz not null,
+    changed_at      timestamptz not null
+);
+create index subscriptions_of_a_project on subscriptions (project_id, subscription_id);
+create index subscriptions_of_an_owner on subscriptions (owner, subscription_id);
 
 -- events/projections/tasks.py
 create table tasks (

@@ -24,6 +24,7 @@ RELAY_LAG = Gauge(
     multiprocess_mode="mostrecent",
 )
 LEADERSHIPS = Counter("polyforge_relay_leaderships_total", "Times this relay became the leader.")
+DELIVERIES = Counter("polyforge_deliveries_total", "Attempts to send an event to a subscriber.", ["outcome"])
 WAITERS = Gauge("polyforge_waiting_requests", "Requests that wait for an event.", multiprocess_mode="livesum")
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,7 @@ async def settings(database_url: str, services: tuple[str, str], tmp_path: Path)
         redis_url=services[1],
         port=embedded.free_port(),
         pagure_namespaces=["rpms"],
+        webhook_allow=[IPv4Network("127.0.0.1")],
         lease=1.0,
         admin_token=SecretStr(ADMIN_TOKEN),
         pool_size=5,

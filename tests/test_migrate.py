@@ -18,6 +18,7 @@ SHAPE = """
 """
 BACK_TO_1 = """
     drop table project_secrets;
+    drop table subscription_endpoints, delivery_attempts, deliveries, lanes, circuits;
     alter table idempotency_keys drop column command_id;
     drop index idempotency_keys_by_age;
     drop table unnumbered;

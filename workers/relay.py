@@ -19,6 +19,7 @@ from app import idempotency
 from app.database import TROUBLE, Database
 from app.logs import log
 from app.metrics import LEADERSHIPS, RELAY_HEAD, RELAY_LAG
+from app.queries.subscriptions import FANNED_OUT, WAKE, WANTED
 from events import log as record_log
 from workers import queue
 from workers.reactions import ASKED_BY, Reaction
@@ -31,16 +32,24 @@ LEAD = """
     where  held.holder = excluded.holder or held.until < now()
     returning token
 """
-# One statement numbers, and only while the lease is ours; what the events ask for is written down with them.
+# One statement numbers, and only while the lease is ours; what the events ask for, and to whom they are to be sent, is
+# written down with them.
 NUMBER = record_log.numbering(
     allowed="select 1 from leases where name = 'relay' and holder = $2 and until > now() for update",
-    also=""", due as (
+    also=f""", due as (
         insert into work (position, reaction, queue)
         select placed.position, asked.reaction, asked.queue
         from   placed
         join   unnest($3::text[], $4::text[], $5::text[]) as asked (type, reaction, queue) using (type)
         on conflict do nothing
-    )""",
+    ), added as (
+        insert into deliveries (subscription_id, lane, seq, position)
+        select {FANNED_OUT}
+        from   placed as numbers
+        join   events using (position)
+        join   subscriptions on subscriptions.status in ('active', 'paused') and {WANTED}
+        returning subscription_id, lane
+    ), woken as ({WAKE.format(due="known.due_at")})""",
 )
 ASKED = [(type, reaction.name, reaction.queue) for type, asked in ASKED_BY.items() for reaction in asked]
 UNATTENDED = """

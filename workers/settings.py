@@ -12,6 +12,7 @@ import workers.pull_requests
 import workers.repositories  # noqa: F401 - register their reactions
 from app.logs import log
 from workers import queue
+from workers.delivery import deliver
 from workers.perform import perform
 from workers.reactions import FOLLOW, GIT, QUEUES, Hands
 
@@ -44,10 +45,11 @@ def worker(hands: Hands, redis: ArqRedis, name: str) -> Worker:
 
 
 async def work(hands: Hands, redis: ArqRedis) -> None:
-    """Work through every queue until cancelled; what has been begun is finished first."""
+    """Work through every queue, and send what is to be sent, until cancelled; what has been begun is finished first."""
     async with asyncio.TaskGroup() as queues:  # which, unlike gather, ends only when all of them have
         for name in QUEUES:
             queues.create_task(_attend(hands, redis, name))
+        queues.create_task(deliver(hands, redis))
 
 
 async def _attend(hands: Hands, redis: ArqRedis, name: str) -> None:

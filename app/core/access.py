@@ -87,6 +87,7 @@ ACTIONS: dict[str, Level | None] = {
     "list-groups": None,
     "create-group": None,
     "manage-members": None,
+    "manage-subscriptions": None,
 }
 
 # What a token may be limited to: Pagure's names, which are its clients' contract.

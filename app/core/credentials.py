@@ -123,6 +123,20 @@ def _actor(found: Row | None) -> Actor:
     )
 
 
+async def acting(db: Database, username: str) -> Actor:
+    """Somebody with all that they may do at this moment, for what is done in their name; nobody if they are gone."""
+    found = await db.fetchrow(
+        """
+        select username, fullname, admin,
+               array(select group_name from group_members where group_members.username = users.username) as groups
+        from   users
+        where  username = $1
+        """,
+        username,
+    )
+    return Actor(**{**found, "groups": frozenset(found["groups"])}) if found else NOBODY
+
+
 @asynccontextmanager
 async def keeping(db: Database, token_id: str, token: str) -> AsyncIterator[None]:
     """Remember the hash before the block makes the token known, and forget it if the block fails.

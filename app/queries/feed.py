@@ -17,6 +17,7 @@ SEEN = """
                      and issues.number = (events.data ->> 'number')::int
     where    numbers.seq > $1 and numbers.seq <= $2
     and      ($3 or case
+                 when events.type like 'subscription.%' then $4 <> '' and events.data ->> 'username' = $4
                  when events.project_id is null then $4 <> '' and events.data ->> 'username' = $4
                  when projects.project_id is null then $4 <> '' and events.actor = $4
                  when projects.owner = $4 then true

@@ -5,3 +5,62 @@ create table if not exists project_secrets (
     secret     text   not null,
     primary key (project_id, name)
 );
+
+-- Where a subscription's events go and what signs them; an address may be as good as a password.
+create table if not exists subscription_endpoints (
+    subscription_id uuid        primary key,
+    url             text        not null,
+    secret          text        not null,
+    previous_secret text,                            -- signs beside the new one until the time is up
+    previous_until  timestamptz,
+    headers         jsonb       not null default '{}'
+);
+
+-- One row per event and subscription that asked for it, written in the statement that numbers the event.
+create table if not exists deliveries (
+    delivery_id     uuid        primary key default uuidv7(),
+    subscription_id uuid        not null,
+    lane            bigint      not null,            -- events of one lane are sent in order
+    seq             bigint      not null,            -- 0: a ping, which is in no log
+    position        bigint      references events,
+    status          text        not null default 'waiting'
+                    check (status in ('waiting', 'delivered', 'failed', 'suppressed')),
+    reason          text,                            -- why it was suppressed
+    attempts        int         not null default 0,  -- of the present round; redelivery begins another
+    created_at      timestamptz not null default now(),
+    ended_at        timestamptz,
+    constraint ended_or_waiting check ((status = 'waiting') = (ended_at is null))
+);
+create index if not exists deliveries_of_a_subscription on deliveries (subscription_id, delivery_id);
+create index if not exists waiting_deliveries on deliveries (subscription_id, lane, seq, delivery_id) where status = 'waiting';
+create index if not exists ended_deliveries on deliveries (ended_at) where ended_at is not null;
+
+create table if not exists delivery_attempts (
+    delivery_id uuid        not null references deliveries on delete cascade,
+    at          timestamptz not null,
+    status      int,                                 -- of HTTP; null when there was no answer
+    duration_ms int         not null,
+    error       text,                                -- a class of failure, never what the other side said
+    excerpt     text,                                -- the beginning of the answer
+    primary key (delivery_id, at)
+);
+
+-- Lanes with something to send. The token fences off a worker that lost its lease.
+create table if not exists lanes (
+    subscription_id uuid        not null,
+    lane            bigint      not null,
+    due_at          timestamptz,                     -- when its first delivery may be sent; null: nothing waits
+    news            int         not null default 1,  -- how often something was added
+    lease_until     timestamptz,
+    token           int         not null default 0,
+    primary key (subscription_id, lane)
+);
+create index if not exists due_lanes on lanes (due_at) where due_at is not null;
+
+-- How an endpoint has been doing lately.
+create table if not exists circuits (
+    subscription_id uuid        primary key,
+    failures        int         not null,            -- in a row, over all of its lanes
+    failing_since   timestamptz not null,
+    open_until      timestamptz not null             -- nothing is sent before
+);

@@ -14,7 +14,18 @@ from importlib import import_module
 from events.event import TYPES, Event
 
 PROJECTIONS: dict[str, list[str]] = {}
-NOUNS = ("users", "groups", "projects", "repositories", "issues", "boards", "pull_requests", "activity", "tasks")
+NOUNS = (
+    "users",
+    "groups",
+    "projects",
+    "repositories",
+    "issues",
+    "boards",
+    "pull_requests",
+    "activity",
+    "subscriptions",
+    "tasks",
+)
 
 
 def on(*happened: type[Event]) -> Callable[[str], str]:

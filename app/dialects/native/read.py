@@ -34,6 +34,13 @@ async def body(request: web.Request, fields: Mapping[str, type], required: tuple
     return values
 
 
+async def nothing(request: web.Request) -> None:
+    """The request says nothing beyond its path: its body is empty, or an object of no fields."""
+    if request.can_read_body and await request.read():
+        await body(request, {}, ())
+    query(request)
+
+
 async def whole(request: web.Request) -> dict[str, Any]:
     """The JSON object of the request, whatever is in it. There are no query parameters."""
     query(request)

@@ -1,0 +1,234 @@
+"""What may be asked about subscriptions and their deliveries."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from app.core.access import Actor
+from app.database import Database, Row
+from app.errors import NotFound
+
+# Those of one's own, and those of projects that one administrates.
+WHOSE = """
+    ($1 or subscriptions.owner = $2 or projects.owner = $2
+     or exists (select 1 from access
+                where  access.project_id = subscriptions.project_id and access.level = 'admin'
+                and    (access.party = 'user' and access.name = $2
+                        or access.party = 'group' and access.name = any ($3))))
+    and ($4::bigint is null or subscriptions.project_id = $4)
+"""
+COLUMNS = "subscriptions.*, projects.path, circuits.failures, circuits.failing_since, circuits.open_until"
+SHOWN = f"""
+    select {COLUMNS}
+    from   subscriptions
+    left join projects using (project_id)
+    left join circuits using (subscription_id)
+"""
+ATTEMPTS = """
+    (select coalesce(jsonb_agg(to_jsonb(tried) - 'delivery_id' order by tried.at), '[]')
+     from   delivery_attempts as tried
+     where  tried.delivery_id = deliveries.delivery_id) as tried
+"""
+DELIVERY = f"""
+    select deliveries.*, coalesce(events.type, 'ping') as type, lanes.due_at, {ATTEMPTS}
+    from   deliveries
+    left join events using (position)
+    left join lanes on lanes.subscription_id = deliveries.subscription_id and lanes.lane = deliveries.lane
+                    and deliveries.status = 'waiting'
+"""
+
+
+def _who(actor: Actor) -> tuple[bool, str, list[str], int | None]:
+    return actor.admin, actor.username, sorted(actor.groups), actor.token_project
+
+
+async def find(db: Database, actor: Actor, subscription_id: UUID) -> Row:
+    """A subscription that is the actor's to look after."""
+    found = await db.fetchrow(f"{SHOWN} where {WHOSE} and subscription_id = $5", *_who(actor), subscription_id)
+    if found is None:
+        raise NotFound("subscription")
+    return found
+
+
+async def of(db: Database, actor: Actor, after: UUID, limit: int) -> list[Row]:
+    return await db.fetch(
+        f"{SHOWN} where {WHOSE} and subscription_id > $5 order by subscription_id limit $6", *_who(actor), after, limit
+    )
+
+
+async def deliveries(
+    db: Database, subscription_id: UUID, status: str | None, after: int, before: UUID | None, limit: int
+) -> list[Row]:
+    """The newest first."""
+    return await db.fetch(
+        f"""
+        {DELIVERY}
+        where    deliveries.subscription_id = $1 and ($2::text is null or deliveries.status = $2)
+        and      ($3::uuid is null or deliveries.delivery_id < $3) and deliveries.seq >= $4
+        order by deliveries.delivery_id desc
+        limit    $5
+        """,
+        subscription_id,
+        status,
+        before,
+        after and after + 1,
+        limit,
+    )
+
+
+async def delivery(db: Database, actor: Actor, delivery_id: UUID) -> Row:
+    found = await db.fetchrow(f"{DELIVERY} where deliveries.delivery_id = $1", delivery_id)
+    if found is None:
+        raise NotFound("delivery")
+    await find(db, actor, found["subscription_id"])
+    return found
+
+
+@asynccontextmanager
+async def keeping(
+    db: Database, subscription_id: UUID, url: str, secret: str, headers: Mapping[str, Any]
+) -> AsyncIterator[None]:
+    """Remember where to send before the block makes it known that something is sent; forget it if the block fails."""
+    await db.execute(
+        "insert into subscription_endpoints (subscription_id, url, secret, headers) values ($1, $2, $3, $4)",
+        subscription_id,
+        url,
+        secret,
+        orjson.dumps(headers).decode(),
+    )
+    try:
+        yield
+    except BaseException:
+        await forget_endpoint(db, subscription_id)
+        raise
+
+
+async def move_endpoint(
+    db: Database, subscription_id: UUID, url: str | None, headers: Mapping[str, Any] | None
+) -> None:
+    """What is None stays."""
+    await db.execute(
+        """
+        update subscription_endpoints
+        set    url = coalesce($2, url), headers = coalesce($3, headers)
+        where  subscription_id = $1
+        """,
+        subscription_id,
+        url,
+        None if headers is None else orjson.dumps(headers).decode(),
+    )
+
+
+async def forget_endpoint(db: Database, subscription_id: UUID) -> None:
+    await db.execute("delete from subscription_endpoints where subscription_id = $1", subscription_id)
+
+
+async def rotate(db: Database, subscription_id: UUID, secret: str, overlap: int) -> datetime:
+    """Until when the old secret is good; `overlap` in seconds."""
+    until: datetime = await db.fetchval(
+        """
+        update subscription_endpoints
+        set    previous_secret = secret, secret = $2, previous_until = now() + make_interval(secs => $3)
+        where  subscription_id = $1
+        returning previous_until
+        """,
+        subscription_id,
+        secret,
+        overlap,
+    )
+    return until
+
+
+# Lanes that something was added to may be sent at once; whoever is at them sees by `news` that there is more.
+WAKE = """
+    insert into lanes as known (subscription_id, lane, due_at)
+    select distinct subscription_id, lane, now() from added
+    on conflict (subscription_id, lane) do update
+    set    due_at = coalesce({due}, now()), news = known.news + 1
+"""
+
+
+# What becomes of subscriptions is told to those who ask for it by name, or each would begin with its own beginning.
+# What the numbering writes down for those who asked for it (workers/relay.py), and a replay writes again.
+FANNED_OUT = """
+    subscriptions.subscription_id,
+    case when subscriptions.ordered then coalesce(events.project_id, 0) else -numbers.seq end,
+    numbers.seq, events.position
+"""
+WANTED = """
+    (subscriptions.project_id is null or subscriptions.project_id = events.project_id)
+    and (subscriptions.types is null and events.type not like 'subscription.%'
+         or events.type = any (subscriptions.types)
+         or split_part(events.type, '.', 1) || '.*' = any (subscriptions.types))
+"""
+
+
+async def ping(db: Database, subscription_id: UUID) -> UUID:
+    """A delivery that is about nothing, on the real path."""
+    made: UUID = await db.fetchval(
+        f"""
+        with added as (
+            insert into deliveries (subscription_id, lane, seq) values ($1, 0, 0)
+            returning delivery_id, subscription_id, lane
+        ), woken as ({WAKE.format(due="known.due_at")})
+        select delivery_id from added
+        """,
+        subscription_id,
+    )
+    return made
+
+
+async def redeliver(db: Database, delivery_id: UUID) -> None:
+    """Once more, now, with a whole schedule before it."""
+    await db.execute(
+        f"""
+        with added as (
+            update deliveries
+            set    status = 'waiting', reason = null, attempts = 0, ended_at = null
+            where  delivery_id = $1
+            returning subscription_id, lane
+        ) {WAKE.format(due="null")}
+        """,
+        delivery_id,
+    )
+
+
+async def wake(db: Database, subscription_id: UUID) -> None:
+    """What waits may be sent at once, whatever went wrong before."""
+    await db.execute(
+        """
+        with closed as (delete from circuits where subscription_id = $1)
+        update lanes
+        set    due_at = now(), news = news + 1
+        where  subscription_id = $1
+        and    exists (select 1 from deliveries
+                       where  deliveries.subscription_id = lanes.subscription_id and deliveries.lane = lanes.lane
+                       and    deliveries.status = 'waiting')
+        """,
+        subscription_id,
+    )
+
+
+async def replay(db: Database, subscription_id: UUID, after: int, to: int) -> int:
+    """Everything since that it wants, once more; how many that is."""
+    count: int = await db.fetchval(
+        f"""
+        with added as (
+            insert into deliveries (subscription_id, lane, seq, position)
+            select {FANNED_OUT}
+            from   subscriptions, numbers join events using (position)
+            where  subscriptions.subscription_id = $1 and numbers.seq > $2 and numbers.seq <= $3 and {WANTED}
+            order by numbers.seq
+            returning subscription_id, lane
+        ), woken as ({WAKE.format(due="known.due_at")})
+        select count(*) from added
+        """,
+        subscription_id,
+        after,
+        to,
+    )
+    return count

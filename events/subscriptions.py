@@ -1,0 +1,52 @@
+"""What can happen to a subscription. Neither its address nor its secret is ever part of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from events.event import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubscriptionCreated(Event, type="subscription.created"):
+    """Somebody wants events sent to them, those of a project or all that they may read."""
+
+    subscription_id: str
+    username: str
+    token_id: str | None
+    project_id: int | None
+    types: list[str] | None
+    format: str
+    ordered: bool
+    host: str
+    status: str
+
+    @property
+    def stream(self) -> str:
+        return f"subscription-{self.subscription_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubscriptionChanged(Event, type="subscription.changed"):
+    """`changed` holds what is different now: types, format, ordered, host, status, reason."""
+
+    subscription_id: str
+    username: str
+    project_id: int | None
+    changed: dict[str, Any]
+
+    @property
+    def stream(self) -> str:
+        return f"subscription-{self.subscription_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubscriptionDeleted(Event, type="subscription.deleted"):
+    """Nothing is sent any more, nor shown of what was."""
+
+    subscription_id: str
+    username: str
+    project_id: int | None
+
+    @property
+    def stream(self) -> str:
+        return f"subscription-{self.subscription_id}"

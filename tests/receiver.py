@@ -1,0 +1,69 @@
+"""A receiver of deliveries on loopback, which answers as it is told and remembers what it got."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from app import embedded
+
+Answer = Callable[["Got"], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Got:
+    headers: dict[str, str]
+    body: bytes
+    path: str
+
+    @property
+    def said(self) -> Any:
+        return orjson.loads(self.body)
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+
+class Receiver:
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/hook"
+        self.got: list[Got] = []
+        self.answers: list[int | Answer] = []  # for the next ones; then 200
+
+    async def take(self, request: web.Request) -> web.StreamResponse:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        got = Got(headers, await request.read(), request.path)
+        self.got.append(got)
+        answer = self.answers.pop(0) if self.answers else 200
+        return web.Response(status=answer) if isinstance(answer, int) else await answer(got)
+
+    async def until(self, count: int) -> list[Got]:
+        """What came, once it is so much."""
+        async with asyncio.timeout(20):
+            while len(self.got) < count:
+                await asyncio.sleep(0.01)
+        return self.got
+
+    @property
+    def types(self) -> list[str]:
+        return [got.said["type"] for got in self.got]
+
+
+@asynccontextmanager
+async def receiving() -> AsyncIterator[Receiver]:
+    port = embedded.free_port()
+    receiver = Receiver(port)
+    app = web.Application(client_max_size=8 << 20)
+    app.router.add_route("*", "/{path:.*}", receiver.take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield receiver
+    finally:
+        await runner.cleanup()
