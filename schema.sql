@@ -533,7 +533,9 @@ create table tasks (
     attempts   int         not null default 0,
     actor      text        not null,
     project_id bigint,
+    origin     bigint      not null,                 -- the event that asks for the work
     position   bigint      not null,                 -- the latest event about it
+    cancel_requested boolean not null default false,
     created_at timestamptz not null,
     started_at timestamptz,
     ended_at   timestamptz,
@@ -541,3 +543,5 @@ create table tasks (
     constraint failed_means_why  check ((status = 'failed') = (error is not null))
 );
 create index tasks_of_an_actor on tasks (actor, created_at);
+create index tasks_by_age on tasks (created_at, task_id);
+create index tasks_of_a_project on tasks (project_id, created_at, task_id);

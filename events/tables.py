@@ -1,6 +1,6 @@
 """The read tables of schema.sql, named for queries that are put together."""
 
-from sqlalchemy import ARRAY, BigInteger, Boolean, DateTime, Integer, Text, column, table
+from sqlalchemy import ARRAY, BigInteger, Boolean, DateTime, Integer, Text, Uuid, column, table
 from sqlalchemy.dialects.postgresql import JSONB
 
 projects = table(
@@ -75,4 +75,14 @@ pull_requests = table(
     column("created_at", DateTime(timezone=True)),
     column("last_updated", DateTime(timezone=True)),
     column("closed_at", DateTime(timezone=True)),
+)
+
+tasks = table(
+    "tasks",
+    column("task_id", Uuid),
+    column("kind", Text),
+    column("status", Text),
+    column("actor", Text),
+    column("project_id", BigInteger),
+    column("created_at", DateTime(timezone=True)),
 )

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 from app.database import TROUBLE, Database, unavailable
 from app.logs import REQUEST, log
@@ -15,11 +16,12 @@ from app.metrics import JOBS
 from events import log as record_log
 from events.event import Fact
 from events.record import Next, answer
-from events.tasks import TaskStarted
-from workers.reactions import REACTIONS, GiveUp, Hands, Reaction
+from events.tasks import TaskProgressed, TaskStarted
+from workers.reactions import REACTIONS, GiveUp, Hands, Progress, Reaction
 
 ATTEMPTS = 5  # that ended in an error; an unreachable database is nobody's
 CLAIMS = 20  # of which nothing was heard again: the work takes its worker down
+PACE = 1.0  # seconds between two tellings of how far long work is
 SORRY = "This could not be done; the administrators can see why."
 
 CLAIM = """
@@ -74,8 +76,9 @@ async def perform(hands: Hands, position: int, name: str) -> bool:
 async def _attempt(hands: Hands, reaction: Reaction, cause: Fact, token: int) -> str:
     if token > CLAIMS:
         return await _give_up(hands, reaction, cause, token, SORRY)
+    hands = replace(hands, progress=Progress())
     try:
-        async with _held(hands, reaction, cause, token):
+        async with _held(hands, reaction, cause, token), _told(hands, reaction, cause, token):
             answers = await reaction.work(hands, cause)
         return await _settle(hands.db, reaction, cause, token, answers, "done")
     except GiveUp as no:
@@ -119,3 +122,37 @@ async def _held(hands: Hands, reaction: Reaction, cause: Fact, token: int) -> As
         heartbeat.cancel()
         with suppress(asyncio.CancelledError):
             await heartbeat
+
+
+@asynccontextmanager
+async def _told(hands: Hands, reaction: Reaction, cause: Fact, token: int) -> AsyncIterator[None]:
+    """Let the log hear how far the work is, now and then: what is soon done is not worth an event."""
+
+    async def tell() -> None:
+        told = None
+        while True:
+            await asyncio.sleep(PACE)
+            latest = hands.progress.latest
+            if latest is None or latest == told:
+                continue
+            stage, percent = told = latest
+            event = TaskProgressed(
+                task_id=str(cause.command_id),
+                project_id=cause.data["project_id"],
+                attempt=token,
+                stage=stage,
+                percent=percent,
+            )
+            with suppress(*TROUBLE):
+                async with hands.db.acquire() as connection:
+                    await answer(connection, cause, event, version=None)
+                await hands.ring()
+
+    telling = asyncio.create_task(tell()) if reaction.tracked else None
+    try:
+        yield
+    finally:
+        if telling is not None:
+            telling.cancel()
+            with suppress(asyncio.CancelledError):
+                await telling

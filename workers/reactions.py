@@ -1,7 +1,7 @@
 """`on`: this event asks for this work. Postgres says what is due; arq is only how a worker hears of it."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.config import Settings
 from app.database import Database
@@ -17,6 +17,16 @@ class GiveUp(Exception):
     """Trying again cannot help. The message is a sentence for the task's user."""
 
 
+class Progress:
+    """How far a piece of work is. Whoever does it says so as often as they like, from any thread."""
+
+    def __init__(self) -> None:
+        self.latest: tuple[str, int] | None = None
+
+    def say(self, stage: str, percent: int) -> None:
+        self.latest = stage, min(max(percent, 0), 100)
+
+
 @dataclass(frozen=True)
 class Hands:
     """What a piece of work is done with."""
@@ -24,6 +34,7 @@ class Hands:
     db: Database
     settings: Settings
     ring: Callable[[], Awaitable[None]]  # tells the relay that there is something to number
+    progress: Progress = field(default_factory=Progress)  # of this very piece of work
 
 
 Work = Callable[[Hands, Fact], Awaitable[list[Next]]]

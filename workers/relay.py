@@ -14,7 +14,8 @@ from redis.exceptions import RedisError
 
 import workers.commits
 import workers.pull_requests
-import workers.repositories  # noqa: F401 - register their reactions
+import workers.repositories
+import workers.tasks  # noqa: F401 - register their reactions
 from app import idempotency
 from app.database import TROUBLE, Database
 from app.logs import log

@@ -54,6 +54,7 @@ async def fork_repository(hands: Hands, cause: Fact) -> list[Next]:
         fork.project_id,
         cause=cause.id,
         head=fork.default_branch,
+        progress=lambda percent: hands.progress.say("copy", percent),
     )
     return [_created(fork.project_id, fork.path, fork.default_branch, made)]
 
@@ -63,7 +64,7 @@ def leave_behind(cause: Fact, reason: str) -> list[Next]:
     return []
 
 
-@on(ProjectDeleted, queue=GIT, surrender=leave_behind)
+@on(ProjectDeleted, ProjectDiscarded, queue=GIT, surrender=leave_behind, tracked=False)
 async def remove_repository(hands: Hands, cause: Fact) -> list[Next]:
     await asyncio.to_thread(store.remove, hands.settings.repositories, cause.data["project_id"])
     return []

@@ -9,7 +9,8 @@ from redis.exceptions import RedisError
 
 import workers.commits
 import workers.pull_requests
-import workers.repositories  # noqa: F401 - register their reactions
+import workers.repositories
+import workers.tasks  # noqa: F401 - register their reactions
 from app.logs import log
 from workers import queue
 from workers.delivery import deliver

@@ -7,7 +7,7 @@ can lead outside. It is made beside its place and moved there whole, so a direct
 import os
 import shutil
 import uuid
-from collections.abc import Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,15 +48,25 @@ def create(
     return refs(place)
 
 
-def fork(root: Path, parent_id: int, project_id: int, *, cause: uuid.UUID, head: str) -> list[Ref]:
-    """An independent copy: packs and loose objects are hard links, which nothing ever writes to again."""
+def fork(
+    root: Path,
+    parent_id: int,
+    project_id: int,
+    *,
+    cause: uuid.UUID,
+    head: str,
+    progress: Callable[[int], None] = lambda percent: None,
+) -> list[Ref]:
+    """An independent copy: packs and loose objects are hard links, which nothing ever writes to again. `progress` hears
+    how much is done, in percent of the bytes.
+    """
     source, place = directory(root, parent_id), directory(root, project_id)
     if not _done(place, cause):
         with _Workshop(place, cause) as bench:
             pygit2.init_repository(str(bench), bare=True, initial_head=f"refs/heads/{head}")
             _trim(bench)
             shared = refs(source)  # before the objects: what these refs need is then there to be linked
-            _link_objects(source / "objects", bench / "objects")
+            _link_objects(source / "objects", bench / "objects", progress)
             _write_packed_refs(bench, [ref for ref in shared if not ref[0].startswith("refs/pull/")])
     return refs(place)
 
@@ -190,22 +200,34 @@ def _commit_readme(repository: pygit2.Repository, head: str, readme: str, author
     repository.create_commit(f"refs/heads/{head}", signature, signature, "Added the README", tree.write(), [])
 
 
-def _link_objects(source: Path, target: Path) -> None:
+def _link_objects(source: Path, target: Path, progress: Callable[[int], None]) -> None:
+    files = list(_objects(source))
+    whole, done = sum(size for _, size in files), 0
+    for file, size in files:
+        here = target / file.relative_to(source)
+        here.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file, here)
+        except FileExistsError:
+            continue
+        except FileNotFoundError:
+            raise  # packed into another file meanwhile, which was not there to be listed: all of it again
+        except OSError:
+            shutil.copy2(file, here)
+        done += size
+        progress(done * 100 // max(whole, 1))
+
+
+def _objects(source: Path) -> Iterator[tuple[Path, int]]:
+    """The files to be shared, and their sizes in bytes."""
     for folder, folders, names in os.walk(source):
         # What another push is about to bring may never come to be.
         folders[:] = [name for name in folders if not name.startswith("tmp_")]
-        here = target / Path(folder).relative_to(source)
-        here.mkdir(exist_ok=True)
         for name in names:
             # Files that git is still writing, and lists of other stores, are not for sharing.
-            if name.startswith("tmp_") or name in ("alternates", "http-alternates"):
-                continue
-            try:
-                os.link(Path(folder) / name, here / name)
-            except FileExistsError:
-                continue
-            except OSError:
-                shutil.copy2(Path(folder) / name, here / name)
+            if not name.startswith("tmp_") and name not in ("alternates", "http-alternates"):
+                file = Path(folder) / name
+                yield file, file.stat().st_size
 
 
 def _write_packed_refs(bench: Path, shared: list[Ref]) -> None:

@@ -1,25 +1,73 @@
 """What may be asked about tasks."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import ColumnElement, and_, or_, select, true, tuple_
+
+from app.core.access import Actor
 from app.database import Database, Row
+from app.queries.visibility import readable_projects
+from events.tables import projects, tasks
+
+FINAL = ("succeeded", "failed", "cancelled")
+# A task that ended is kept for 30 days.
+KEPT = "(tasks.ended_at is null or tasks.ended_at > now() - interval '30 days')"
+FOUND = """
+    select tasks.*, coalesce(numbers.seq, (select max(seq) + 1 from numbers), 1) as seq,
+           projects.private, projects.owner, projects.access
+    from   tasks
+    left join numbers using (position)
+    left join projects using (project_id)
+"""
 
 
 async def find(db: Database, task_id: UUID) -> Row | None:
     """The task, what it belongs to, and the number of the latest event about it; one that it can at least not come
     before, if it has none yet.
     """
-    return await db.fetchrow(
-        """
-        select tasks.*, coalesce(numbers.seq, (select max(seq) + 1 from numbers), 1) as seq,
-               projects.private, projects.owner, projects.access
-        from   tasks
-        left join numbers using (position)
-        left join projects using (project_id)
-        where  task_id = $1
-        """,
-        task_id,
+    return await db.fetchrow(f"{FOUND} where task_id = $1 and {KEPT}", task_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFilter:
+    status: str | None = None
+    kind: str | None = None
+    actor: str | None = None
+    project_id: int | None = None
+
+
+def visible(actor: Actor) -> ColumnElement[bool]:
+    """Those that the actor caused, and those of projects that they may read."""
+    if actor.token_project is not None:
+        return tasks.c.project_id == actor.token_project
+    if actor.admin:
+        return true()
+    theirs = and_(projects.c.project_id.is_not(None), readable_projects(actor))
+    return theirs if actor.anonymous else or_(theirs, tasks.c.actor == actor.username)
+
+
+async def search(
+    db: Database, actor: Actor, wanted: TaskFilter, before: tuple[datetime, UUID] | None, limit: int
+) -> list[Row]:
+    """The newest first, those that ended long ago left out."""
+    column = tasks.c
+    conditions = [visible(actor)]
+    for name in ("status", "kind", "actor", "project_id"):
+        if (value := getattr(wanted, name)) is not None:
+            conditions.append(column[name] == value)
+    if before is not None:
+        conditions.append(tuple_(column.created_at, column.task_id) < tuple_(*before))
+    joined = tasks.outerjoin(projects, projects.c.project_id == column.project_id)
+    query = (
+        select(column.task_id)
+        .select_from(joined)
+        .where(*conditions)
+        .order_by(column.created_at.desc(), column.task_id.desc())
+        .limit(limit)
     )
-
-
-FINAL = ("succeeded", "failed", "cancelled")
+    chosen = [row["task_id"] for row in await db.select(query)]
+    return await db.fetch(
+        f"{FOUND} where task_id = any ($1) and {KEPT} order by tasks.created_at desc, task_id desc", chosen
+    )

@@ -4,14 +4,15 @@ from events.projections import on
 from events.projects import AccessRefreshed, ProjectCreated, ProjectForked
 from events.pull_requests import MergeRequested, PullRequestMerged, PullRequestRebased, RebaseRequested
 from events.repositories import RepositoryCreated
-from events.tasks import TaskFailed, TaskStarted
+from events.tasks import TaskCancelled, TaskCancelRequested, TaskFailed, TaskProgressed, TaskStarted
 
 
 def queued(kind: str, path: str = "event.data ->> 'path'") -> str:
     """A task that waits for a worker. Its result will be a project's path."""
     return f"""
-        insert into tasks (task_id, kind, actor, project_id, result, position, created_at)
-        select event.command_id, '{kind}', event.actor, event.project_id, {path}, event.position, event.at
+        insert into tasks (task_id, kind, actor, project_id, result, origin, position, created_at)
+        select event.command_id, '{kind}', event.actor, event.project_id, {path}, event.position,
+               event.position, event.at
         from   event
     """
 
@@ -25,10 +26,10 @@ on(ProjectForked)(queued("fork-project"))
 on(MergeRequested)(queued("merge-pull-request", ITS_PROJECT))
 on(RebaseRequested)(queued("rebase-pull-request", ITS_PROJECT))
 on(AccessRefreshed)("""
-    insert into tasks (task_id, kind, status, percent, actor, project_id, result, position, created_at, started_at,
-                       ended_at)
+    insert into tasks (task_id, kind, status, percent, actor, project_id, result, origin, position, created_at,
+                       started_at, ended_at)
     select event.command_id, 'refresh-access', 'succeeded', 100, event.actor, event.project_id,
-           event.data ->> 'path', event.position, event.at, event.at, event.at
+           event.data ->> 'path', event.position, event.position, event.at, event.at, event.at
     from   event
 """)
 
@@ -50,6 +51,33 @@ on(RepositoryCreated, PullRequestMerged, PullRequestRebased)("""
     from   event
     where  tasks.task_id = event.command_id
     and    tasks.ended_at is null
+""")
+
+on(TaskProgressed)("""
+    update tasks
+    set    stage = event.data ->> 'stage', percent = (event.data ->> 'percent')::int, position = event.position
+    from   event
+    where  tasks.task_id = event.command_id and tasks.ended_at is null
+    and    tasks.attempts = (event.data ->> 'attempt')::int
+    returning tasks.*
+""")
+
+# Not the events of the task's own command: that somebody asks is another one.
+on(TaskCancelRequested)("""
+    update tasks
+    set    cancel_requested = true
+    from   event
+    where  tasks.task_id = (event.data ->> 'task_id')::uuid and tasks.ended_at is null
+    returning tasks.*
+""")
+
+on(TaskCancelled)("""
+    update tasks
+    set    status = 'cancelled', stage = null, ended_at = event.at, position = event.position
+    from   event
+    where  tasks.task_id = event.command_id
+    and    tasks.ended_at is null
+    returning tasks.*
 """)
 
 on(TaskFailed)("""

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from app.dialects.native.problems import Problem, unprocessable
 from app.errors import NotFound
 from app.web import json_object
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST = 20  # digits, leading zeros included
 
 
@@ -93,6 +94,23 @@ def cursor(values: Mapping[str, str]) -> UUID:
         return UUID(bytes=base64.urlsafe_b64decode(text + "=="))
     except (ValueError, binascii.Error):
         raise unprocessable(("?cursor", "This is not a cursor of ours.")) from None
+
+
+def dated_cursor(values: Mapping[str, str]) -> tuple[datetime, UUID] | None:
+    """The same for what is listed by age."""
+    text = values.get("cursor")
+    if text is None:
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(text + "==")
+        return EPOCH + timedelta(microseconds=int.from_bytes(raw[:8])), UUID(bytes=raw[8:])
+    except (ValueError, OverflowError, binascii.Error):
+        raise unprocessable(("?cursor", "This is not a cursor of ours.")) from None
+
+
+def next_dated_cursor(at: datetime, last: UUID) -> str:
+    age = (at - EPOCH) // timedelta(microseconds=1)
+    return base64.urlsafe_b64encode(age.to_bytes(8) + last.bytes).decode().rstrip("=")
 
 
 def next_cursor(last: UUID) -> str:

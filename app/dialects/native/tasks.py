@@ -6,15 +6,19 @@ from typing import Any
 
 from aiohttp import web
 
-from app.core.access import Actor, may
+from app.core import paths
+from app.core.access import require
+from app.core.tasks import CancelTask, may_see
 from app.dialects.native import read
-from app.dialects.native.problems import identified
+from app.dialects.native.problems import identified, somebody, unprocessable
 from app.errors import NotFound
-from app.queries import tasks
-from app.web import DATABASE, Routes, finished, reply, while_connected
+from app.queries import projects, tasks
+from app.queries.tasks import TaskFilter
+from app.web import DATABASE, SETTINGS, Routes, execute, finished, reply, while_connected
 
 routes = Routes()
 LONGEST_WAIT = 55
+STATUSES = ("queued", "running", *tasks.FINAL)
 
 
 def shown_task(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,11 +43,38 @@ def shown_task(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def may_see(actor: Actor, task: Mapping[str, Any]) -> bool:
-    bound_elsewhere = actor.token_project not in (None, task["project_id"])
-    if not bound_elsewhere and (actor.admin or (actor.username and actor.username == task["actor"])):
-        return True
-    return task["private"] is not None and may(actor, "read-project", task)
+@routes.add("GET", "/tasks", "read-task")
+async def list_tasks(request: web.Request) -> web.Response:
+    actor, db = await identified(request), request.config_dict[DATABASE]
+    values = read.query(request, "status", "project", "kind", "actor", "limit", "cursor")
+    limit = read.integer(values, "limit", 50, 1, 100)
+    if values.get("status") not in (None, *STATUSES):
+        raise unprocessable(("?status", "This has to be one of " + ", ".join(STATUSES) + "."))
+    project_id = None
+    if "project" in values:
+        project = await projects.by_address(db, paths.address_of(values["project"]))
+        require(actor, "read-project", project)
+        project_id = project["project_id"]
+    wanted = TaskFilter(
+        status=values.get("status"), kind=values.get("kind"), actor=values.get("actor"), project_id=project_id
+    )
+    rows = await tasks.search(db, actor, wanted, read.dated_cursor(values), limit + 1)
+    more = (
+        read.next_dated_cursor(rows[limit - 1]["created_at"], rows[limit - 1]["task_id"]) if len(rows) > limit else None
+    )
+    headers = {"Link": f'<{request.url.update_query(cursor=more)}>; rel="next"'} if more else {}
+    return reply({"tasks": [shown_task(row) for row in rows[:limit]], "next": more}, headers=headers)
+
+
+@routes.add("POST", "/tasks/{id}/cancel", "read-task")
+async def cancel(request: web.Request) -> web.Response:
+    actor, task_id = await somebody(request), read.uuid(request.match_info["id"])
+    await read.nothing(request)
+    await execute(request, actor, CancelTask(task_id=str(task_id)))
+    task = await tasks.find(request.config_dict[DATABASE], task_id)
+    if task is None:
+        raise NotFound("task")
+    return reply(shown_task(task), 202, headers={"Location": f"{request.config_dict[SETTINGS].url}/v1/tasks/{task_id}"})
 
 
 @routes.add("GET", "/tasks/{id}", "read-task")

@@ -1,0 +1,186 @@
+"""Tasks: listed, followed, cancelled."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from app.git import store
+from events.event import Fact
+from events.record import Next
+from tests.conftest import Client, Forge
+from workers import perform
+from workers.reactions import GIT, REACTIONS, Hands
+from workers.settings import CONCURRENCY
+
+
+class Held:
+    """Work that begins and does not end before it is told to."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+
+@pytest.fixture
+async def creating() -> AsyncIterator[Held]:
+    """The making of repositories, held."""
+    reaction, held = REACTIONS["create-repository"], Held()
+    original = reaction.work
+
+    async def work(hands: Hands, cause: Fact) -> list[Next]:
+        answers = await original(hands, cause)
+        held.begun.set()
+        await held.go_on.wait()
+        return answers
+
+    object.__setattr__(reaction, "work", work)
+    yield held
+    held.go_on.set()
+    object.__setattr__(reaction, "work", original)
+
+
+async def create(client: Client, name: str, **form: str) -> str:
+    status, queued = await client.post("/new", name=name, description="d", wait="0", **form)
+    assert status == 200
+    task: str = queued["taskid"]
+    return task
+
+
+async def ended(client: Client, task: str) -> Any:
+    _, found = await client.get(f"/v1/tasks/{task}?wait=20")
+    return found
+
+
+async def test_tasks_are_listed_newest_first_page_by_page(forge: Forge, alice: Client) -> None:
+    made = [await create(alice, f"p{n}") for n in range(5)]
+    for task in made:
+        await ended(alice, task)
+    path, seen = "/v1/tasks?limit=2", []
+    while path:
+        status, page = await alice.get(path)
+        assert (status, len(page["tasks"]) <= 2) == (200, True)
+        seen += page["tasks"]
+        path = page["next"] and f"/v1/tasks?limit=2&cursor={page['next']}"
+    assert [each["id"] for each in seen] == made[::-1]
+    assert seen[0] == await ended(alice, made[-1])
+
+
+async def test_tasks_are_narrowed(forge: Forge, alice: Client) -> None:
+    await ended(alice, await create(alice, "one"))
+    bob = await forge.user("bob")
+    await ended(bob, (await bob.post("/fork", repo="one", wait="0"))[1]["taskid"])
+
+    async def kinds(query: str) -> list[str]:
+        status, page = await alice.get(f"/v1/tasks?{query}")
+        assert status == 200, page
+        return [each["kind"] for each in page["tasks"]]
+
+    assert await kinds("") == ["fork-project", "create-project"]
+    assert await kinds("kind=fork-project") == await kinds("actor=bob") == ["fork-project"]
+    assert await kinds("project=one") == ["create-project"]
+    assert await kinds("project=fork/bob/one&status=succeeded") == ["fork-project"]
+    assert await kinds("status=queued") == await kinds("kind=x") == await kinds("actor=x") == []
+    for query in ("status=over", "cursor=!", "cursor=AAAA", "limit=0", "color=red"):
+        assert (await alice.get(f"/v1/tasks?{query}"))[0] == 422, query
+    assert (await alice.get("/v1/tasks?project=none"))[0] == 404
+
+
+async def test_tasks_of_private_projects_are_hidden(forge: Forge, alice: Client) -> None:
+    task = await create(alice, "cave", private="1")
+    await ended(alice, task)
+    bob = await forge.user("bob")
+    for stranger in (bob, forge.nobody):
+        assert (await stranger.get("/v1/tasks"))[1]["tasks"] == []
+        assert (await stranger.get(f"/v1/tasks/{task}"))[0] == 404
+    for insider in (alice, forge.admin):
+        assert [each["id"] for each in (await insider.get("/v1/tasks"))[1]["tasks"]] == [task]
+    grant = {"user_type": "user", "name": "bob", "acl": "ticket"}
+    assert (await alice.post("/alice/cave/git/modifyacls", **grant))[0] == 200
+    assert [each["id"] for each in (await bob.get("/v1/tasks"))[1]["tasks"]] == [task]
+
+
+async def test_a_token_for_one_project_sees_its_tasks_alone(forge: Forge, alice: Client) -> None:
+    for name in ("one", "two"):
+        await ended(alice, await create(alice, name))
+    bound = await alice.limited(project="one")
+    assert [each["project"] for each in (await bound.get("/v1/tasks"))[1]["tasks"]] == ["one"]
+
+
+async def test_what_ended_long_ago_is_forgotten(forge: Forge, alice: Client) -> None:
+    task = await create(alice, "old")
+    await ended(alice, task)
+    await forge.db.execute("update tasks set ended_at = ended_at - interval '31 days'")
+    assert (await alice.get("/v1/tasks"))[1]["tasks"] == []
+    assert (await alice.get(f"/v1/tasks/{task}"))[0] == 404
+
+
+async def test_nothing_comes_of_a_task_that_is_cancelled(forge: Forge, alice: Client, creating: Held) -> None:
+    """Although its worker goes on and finishes what it is at."""
+    task = await create(alice, "nethack")
+    await creating.begun.wait()
+    waiting = asyncio.create_task(ended(alice, task))
+    status, answer = await alice.json("POST", f"/v1/tasks/{task}/cancel")
+    assert (status, alice.headers["Location"]) == (202, f"{forge.url}/v1/tasks/{task}")
+    assert answer["id"] == task
+    found = await waiting
+    assert (found["status"], found["result"], found["error"]) == ("cancelled", None, None)
+    assert found["ended_at"] is not None
+    creating.go_on.set()
+    assert (await alice.pagure("/nethack"))[0] == 404
+    assert await forge.db.fetchval("select count(*) from events where type = 'repository.created'") == 0
+    assert (await alice.post("/new", name="nethack", description="again"))[0] == 200
+    assert (await alice.json("POST", f"/v1/tasks/{task}/cancel"))[0] == 409
+
+
+async def test_a_task_that_nobody_has_begun_can_be_cancelled(alice: Client, creating: Held) -> None:
+    """All places of the worker are taken."""
+    *_, last = [await create(alice, f"p{n}") for n in range(CONCURRENCY[GIT] + 1)]
+    await creating.begun.wait()
+    assert (await alice.get(f"/v1/tasks/{last}"))[1]["status"] == "queued"
+    assert (await alice.json("POST", f"/v1/tasks/{last}/cancel"))[0] == 202
+    assert (await ended(alice, last))["status"] == "cancelled"
+    assert (await alice.pagure(f"/p{CONCURRENCY[GIT]}"))[0] == 404
+
+
+async def test_only_those_concerned_cancel(forge: Forge, alice: Client, creating: Held) -> None:
+    task = await create(alice, "nethack")
+    await creating.begun.wait()
+    bob = await forge.user("bob")
+    here = f"/v1/tasks/{task}/cancel"
+    assert (await bob.json("POST", here))[0] == 403
+    assert (await forge.nobody.json("POST", here))[0] == 401
+    assert (await (await alice.limited(acls=["create_project"])).json("POST", here))[0] == 403
+    assert (await bob.json("POST", "/v1/tasks/no-id/cancel"))[0] == 404
+    assert (await alice.json("POST", here, {"color": "red"}))[0] == 422
+    assert (await forge.admin.json("POST", here))[0] == 202
+    assert (await ended(alice, task))["status"] == "cancelled"
+
+
+async def test_long_work_tells_how_far_it_is(forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(perform, "PACE", 0.01)
+    halfway = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    original = store._link_objects
+
+    def slowly(*arguments: Any) -> None:
+        *rest, progress = arguments
+        progress(40)
+        asyncio.run_coroutine_threadsafe(halfway.wait(), loop).result(20)
+        original(*rest, progress)
+
+    monkeypatch.setattr(store, "_link_objects", slowly)
+    bob = await forge.user("bob")
+    _, queued = await bob.post("/fork", repo="nethack", wait="0")
+    async with asyncio.timeout(20):
+        after = 0
+        while True:
+            _, task = await bob.get(f"/v1/tasks/{queued['taskid']}?wait=20&after={after}")
+            if task["percent"] == 40:
+                break
+            after = task["seq"]
+    assert (task["status"], task["stage"]) == ("running", "copy")
+    halfway.set()
+    task = await ended(bob, queued["taskid"])
+    assert (task["status"], task["stage"], task["percent"]) == ("succeeded", None, 100)

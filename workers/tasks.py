@@ -1,0 +1,33 @@
+"""Taking work that is no longer wanted from whoever has it."""
+
+from events.event import Fact
+from events.log import at_position
+from events.record import Next, answer
+from events.tasks import TaskCancelled, TaskCancelRequested, TaskFailed
+from workers.reactions import FOLLOW, REACTIONS, Hands, nothing_to_say, on
+
+# Done, as far as the record goes: a worker that is at it finds its token worth nothing and is not heard.
+TAKE = """
+    update work
+    set    done_at = now(), lease_until = null, attempts = work.attempts + 1
+    from   tasks
+    where  tasks.task_id = $1 and work.position = tasks.origin and work.reaction = any ($2) and work.done_at is null
+    returning work.position, work.reaction
+"""
+
+
+@on(TaskCancelRequested, queue=FOLLOW, surrender=nothing_to_say, tracked=False)
+async def cancel_task(hands: Hands, cause: Fact) -> list[Next]:
+    """What the work would have surrendered is what becomes of it; a task that has ended meanwhile stays as it is."""
+    tracked = [reaction.name for reaction in REACTIONS.values() if reaction.tracked]
+    async with hands.db.acquire() as connection, connection.transaction():
+        taken = await connection.fetchrow(TAKE, cause.data["task_id"], tracked)
+        if taken is None:
+            return []
+        asked = await at_position(connection, taken["position"])
+        assert asked is not None  # noqa: S101 - work refers to events
+        cancelled = TaskCancelled(task_id=cause.data["task_id"], project_id=cause.data["project_id"])
+        for each in REACTIONS[taken["reaction"]].surrender(asked, "cancelled"):
+            failed = isinstance(each.event, TaskFailed)
+            await answer(connection, asked, cancelled if failed else each.event, version=each.version)
+    return []
