@@ -18,7 +18,7 @@ from app.errors import NotFound
 from app.git import commits, merge, pulls, rebase, refs, store
 from app.git.errors import Conflict, Missing, NeedsRebase, NotForward, NotSignedOff
 from app.git.receive import Fault, Verdict
-from app.queries import issues, projects, pull_requests, users
+from app.queries import comments, issues, projects, pull_requests, users
 from events.event import Fact
 from events.pull_requests import (
     MergeRequested,
@@ -156,7 +156,7 @@ async def _followed(work: Work) -> list[Next]:
     if (start, stop) == (found["commit_start"], found["commit_stop"]):
         return []
     note = await _note(work, start, stop, ours)
-    comment_id = await pull_requests.next_comment_id(work.hands.db) if note else None
+    comment_id = await comments.next_id(work.hands.db) if note else None
     changed = {"commit_start": start, "commit_stop": stop, "commit_issues": await work.about(head)}
     return [_updated(found, changed, note, comment_id)]
 
@@ -252,7 +252,7 @@ async def _merged(work: Work, cause: Fact, commit: str) -> Next:
         number=work.found["number"],
         commit=commit,
         note=f"Pull-Request has been merged by {cause.actor}",
-        comment_id=await pull_requests.next_comment_id(work.hands.db),
+        comment_id=await comments.next_id(work.hands.db),
     )
     return Next(event, None)
 

@@ -24,6 +24,8 @@ async def new_issue(request: web.Request) -> web.Response:
     actor, project = await to_write(request, "issue_create")
     form = await forms.form(request)
     title, content = form.required("title"), form.required("issue_content")
+    milestone = form.choice("milestone", project["milestones"])
+    priority = form.choice("priority", project["priorities"])
     form.check()
     command = OpenIssue(
         project_id=project["project_id"],
@@ -32,8 +34,8 @@ async def new_issue(request: web.Request) -> web.Response:
         private=form.boolean("private"),
         tags=form.words("tag"),
         assignee=form.optional("assignee"),
-        milestone=form.optional("milestone"),
-        priority=form.optional("priority"),
+        milestone=milestone,
+        priority=priority,
     )
     opened = await execute(request, actor, command, seen=project)
     shown = render.issue(render.base(request), project, opened.row, [])
@@ -108,8 +110,8 @@ def _priority(value: str | None, project: Mapping[str, Any]) -> int | None:
 
 @routes.project("GET", "/issue/{issue}", "read-issues")
 async def view_issue(request: web.Request) -> web.Response:
-    wanted = forms.Query(request).flag("comments") is not False
     actor, project = await to_read(request)
+    wanted = forms.Query(request).flag("comments") is not False
     key = number_or_uid(request)
     issue = await issues.shown(request.config_dict[DATABASE], project["project_id"], key, thread=wanted)
     require_visible(actor, project, issue)
