@@ -12,7 +12,7 @@ from app.git import refs, store
 from events.projections.rebuild import rebuild
 from tests.conftest import Client, Forge, commit, git
 from tests.pagure.test_plugins import installed
-from tests.pagure.test_pull_requests import bob, configure, idle, opened
+from tests.pagure.pulls import configure, opened
 from tests.pagure.test_sharing import (
     ADDRESSES,
     BLOCKED,
@@ -213,7 +213,7 @@ async def test_what_a_push_may_not_make_the_api_does_not_make_either(
     forge: Forge, nethack: Client, bob: Client
 ) -> None:
     pulled = (await opened(bob))["commit_stop"]
-    await idle(forge)
+    await forge.idle()
     unsigned = said(f"Remote hook declined the push: Commit {pulled} is not signed off.")
     alias = {"alias_from": "trunk", "alias_to": "main"}
 
