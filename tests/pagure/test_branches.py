@@ -11,8 +11,8 @@ from app.core import pushes
 from app.git import refs, store
 from events.projections.rebuild import rebuild
 from tests.conftest import Client, Forge, commit, git
-from tests.pagure.test_plugins import installed
 from tests.pagure.pulls import configure, opened
+from tests.pagure.test_plugins import installed
 from tests.pagure.test_sharing import (
     ADDRESSES,
     BLOCKED,
@@ -23,8 +23,6 @@ from tests.pagure.test_sharing import (
     everywhere,
     grant,
 )
-
-__all__ = ["bob"]
 
 MADE = {"message": "Project branch was created"}
 GIT_ERROR = {"error": "An error occurred during a git operation", "error_code": "EGITERROR"}

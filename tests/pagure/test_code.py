@@ -13,8 +13,6 @@ from tests.pagure.pulls import configure, opened, pushed, until
 from tests.pagure.test_sharing import ADDRESSES, NO_PROJECT, everywhere
 from tests.raw import send
 
-__all__ = ["bob"]
-
 NO_FILE = {"error": "File not found in this git repository", "error_code": "EFILENOTFOUND"}
 TEXT = "text/plain; charset=utf-8"
 
