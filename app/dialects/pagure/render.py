@@ -12,6 +12,7 @@ from yarl import URL
 
 from app.core import paths
 from app.core.access import GRANTS
+from app.core.merges import score
 from app.core.settings import setting
 from app.queries.paging import Listing
 from app.web import SETTINGS
@@ -209,7 +210,7 @@ def bare_pull_request(base: str, target: Row, row: Row, *, comments: bool = True
         "remote_git": row["remote_git"],
         "status": row["status"],
         "tags": row["tags"],
-        "threshold_reached": sum(row["score"].values()) >= least if least >= 0 else None,
+        "threshold_reached": score(row) >= least if least >= 0 else None,
         "title": row["title"],
         "uid": row["uid"],
         "updated_on": stamp(row["updated_on"]),
