@@ -168,6 +168,8 @@ async def _moved(work: Work, head: str, ours: str | None) -> dict[str, Any]:
     the one of its branch.
     """
     span = await aside(commits.span, work.place, head, ours)
+    if span is None and head == work.found["commit_stop"]:
+        return {}  # the target has got it some other way
     start, stop = (span.start, span.stop) if span else (None, None)
     if (start, stop) == (work.found["commit_start"], work.found["commit_stop"]):
         return {}

@@ -117,6 +117,9 @@ async def test_what_was_merged_already_is_refused_and_marked_as_merged(
 ) -> None:
     found = await opened(bob)
     await git("push", "-q", nethack.git_url("nethack"), "HEAD:main", cwd=tmp_path / "bob")
+    await nethack.forge.idle()
+    await nethack.forge.db.execute("update work set done_at = null where reaction = 'follow-branch'")  # as if late
+    await nethack.forge.idle()
     assert await nethack.post(MERGE) == conflicts("Nothing to do, changes were already merged")
     _, merged = await nethack.pagure("/nethack/pull-request/1")
     assert (merged["status"], merged["closed_by"]["name"]) == ("Merged", "alice")
