@@ -65,6 +65,10 @@ class Settings(BaseSettings):
     def repositories(self) -> Path:
         return self.data / "repositories"
 
+    @property
+    def attachments(self) -> Path:
+        return self.data / "attachments"
+
     def required_database_url(self) -> str:
         if not self.database_url:
             raise SystemExit("POLYFORGE_DATABASE_URL is not set; `polyforge up` starts everything, database included.")

@@ -177,6 +177,15 @@ class Forge:
                     return int(row["events"])
                 await asyncio.sleep(0.02)
 
+    async def idle(self) -> None:
+        """Wait until the workers have done all that was asked of them."""
+        async with asyncio.timeout(30):
+            while True:
+                await self.numbered()
+                if not await self.db.fetchval("select exists (select 1 from work where done_at is null)"):
+                    return
+                await asyncio.sleep(0.02)
+
 
 @pytest.fixture
 async def forge(settings: Settings) -> AsyncIterator[Forge]:

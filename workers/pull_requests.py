@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from app.core import push_policy
+from app.core import paths, push_policy
 from app.core.access import Actor
 from app.core.mentions import linked
 from app.core.pull_requests import over
@@ -16,9 +16,9 @@ from app.core.pushes import record_refs
 from app.core.settings import setting
 from app.errors import NotFound
 from app.git import commits, merge, pulls, rebase, refs, store
-from app.git.errors import Conflict, Missing, NeedsRebase, NotForward, NotSignedOff
+from app.git.errors import Conflict, Missing, NeedsRebase, NotForward, NotSignedOff, TooLarge
 from app.git.receive import Fault, Verdict
-from app.queries import issues, projects, pull_requests, users
+from app.queries import comments, issues, projects, pull_requests, users
 from events.event import Fact
 from events.pull_requests import (
     MergeRequested,
@@ -36,6 +36,7 @@ from workers.reactions import FOLLOW, GIT, GiveUp, Hands, nothing_to_say, on
 Row = Mapping[str, Any]
 T = TypeVar("T")
 UNSIGNED = "This repo enforces that all commits are signed off by their author. "
+UNMANAGED = "Did not manage to rebase this pull-request"
 MOST = 1000  # commits whose messages are read
 DECLINED = "Remote hook declined the push: "
 SHOWN_COMMITS = 100  # in the comment that tells of new ones
@@ -71,8 +72,7 @@ class Work:
                 return await aside(pulls.source_head, self.place, number, None, branch)
             head = await aside(pulls.mirror, self.place, number, self.source_place, branch)
         except Missing:
-            name = self.source["path"] if self.source else self.target["path"]
-            raise GiveUp(f"Branch {branch} could not be found in the repo {name}") from None
+            raise lacking(branch, self.source or self.target) from None
         await self.record(self.target["project_id"], Actor("forge"), refs.pull(number))
         return head
 
@@ -94,6 +94,10 @@ class Work:
     async def outlook(self, head: str) -> merge.Outlook:
         signed = setting(self.target, "enforce_signed_off_commits")
         return await aside(merge.outlook, self.place, self.found["branch"], head, signed_off=signed)
+
+
+def lacking(branch: str, project: Row) -> GiveUp:
+    return GiveUp(f"Branch {branch} could not be found in the repo {paths.fullname(project)}")
 
 
 async def begin(hands: Hands, project_id: int, number: int) -> Work:
@@ -139,26 +143,37 @@ async def follow_branch(hands: Hands, cause: Fact) -> list[Next]:
         return []
     branch, answers = ref.removeprefix("refs/heads/"), []
     for row in await pull_requests.opened_from(hands.db, cause.data["project_id"], branch):
-        answers += await _followed(await begin(hands, row["project_id"], row["number"]))
+        # A branch that is gone leaves what it brought; so does a target.
+        with suppress(GiveUp):
+            work = await begin(hands, row["project_id"], row["number"])
+            head = await work.bring()
+            branches = await pull_requests.heads(hands.db, row["project_id"])
+            answers += await _followed(work, head, branches.get(row["branch"]))
     return answers
 
 
-async def _followed(work: Work) -> list[Next]:
-    found = work.found
-    try:
-        head = await work.bring()
-    except GiveUp:
-        return []  # the branch is gone; what it brought is kept
-    branches = await pull_requests.heads(work.hands.db, found["project_id"])
-    ours = branches.get(found["branch"])
-    span = await aside(commits.span, work.place, head, ours)
-    start, stop = (span.start, span.stop) if span else (None, None)
-    if (start, stop) == (found["commit_start"], found["commit_stop"]):
+async def _followed(work: Work, head: str, ours: str | None) -> list[Next]:
+    """What a push to its branch has changed of it, with the comment that tells of it."""
+    changed = await _moved(work, head, ours)
+    if not changed:
         return []
-    note = await _note(work, start, stop, ours)
-    comment_id = await pull_requests.next_comment_id(work.hands.db) if note else None
-    changed = {"commit_start": start, "commit_stop": stop, "commit_issues": await work.about(head)}
-    return [_updated(found, changed, note, comment_id)]
+    with suppress(Missing, NotSignedOff):
+        changed["merge_status"] = str((await work.outlook(head)).status)
+    note = await _note(work, changed["commit_start"], changed["commit_stop"], ours)
+    return [_updated(work.found, changed, note, await comments.next_id(work.hands.db) if note else None)]
+
+
+async def _moved(work: Work, head: str, ours: str | None) -> dict[str, Any]:
+    """Which commits it brings and what they are about, if others than before: `head` is its newest commit, and `ours`
+    the one of its branch.
+    """
+    span = await aside(commits.span, work.place, head, ours)
+    if span is None and head == work.found["commit_stop"]:
+        return {}  # the target has got it some other way
+    start, stop = (span.start, span.stop) if span else (None, None)
+    if (start, stop) == (work.found["commit_start"], work.found["commit_stop"]):
+        return {}
+    return {"commit_start": start, "commit_stop": stop, "commit_issues": await work.about(head)}
 
 
 async def _note(work: Work, start: str | None, stop: str | None, ours: str | None) -> str | None:
@@ -189,16 +204,20 @@ async def merge_pull_request(hands: Hands, cause: Fact) -> list[Next]:
     except NotSignedOff:
         raise GiveUp(UNSIGNED) from None
     except Missing:
-        raise GiveUp(f"Branch {found['branch']} could not be found in the repo {work.target['path']}") from None
+        raise lacking(found["branch"], work.target) from None
     if look.status is merge.Status.NO_CHANGE:
         answers = [] if await pull_requests.tried_before(hands.db, cause.command_id) else refuse(
             cause, "Nothing to do, changes were already merged"
         )  # fmt: skip
-        return [*answers, await _merged(work, cause, look.ours or head)]
+        # Not if it has become another one meanwhile: two who merge at once bring one of them here.
+        return [*answers, await _merged(work, cause, look.ours or head, version=found["version"] + 1)]
+    # A push just before may not have been followed yet.
+    moved = await _moved(work, head, look.ours)
+    caught_up = [_updated(found, moved)] if moved else []
     new = await _merge(work, cause, look)
     ref = refs.branch(found["branch"])
     await work.record(found["project_id"], Actor(cause.actor), ref, request=cause.request)
-    return [await _merged(work, cause, new)]
+    return [*caught_up, await _merged(work, cause, new)]
 
 
 async def _merge(work: Work, cause: Fact, look: merge.Outlook) -> str:
@@ -242,19 +261,19 @@ def _declined(fault: Fault, commit: str = "") -> GiveUp:
 
 async def _signer(hands: Hands, cause: Fact) -> merge.Signer:
     user = await users.find(hands.db, cause.actor)
-    name, email = (user["fullname"], user["email"]) if user else (cause.actor, "")
-    return merge.Signer(name, email, int(cause.at.timestamp()))
+    name, email = (user["fullname"], user["email"]) if user else ("", "")
+    return merge.Signer(name or cause.actor, email, int(cause.at.timestamp()))
 
 
-async def _merged(work: Work, cause: Fact, commit: str) -> Next:
+async def _merged(work: Work, cause: Fact, commit: str, *, version: int | None = None) -> Next:
     event = PullRequestMerged(
         project_id=work.found["project_id"],
         number=work.found["number"],
         commit=commit,
         note=f"Pull-Request has been merged by {cause.actor}",
-        comment_id=await pull_requests.next_comment_id(work.hands.db),
+        comment_id=await comments.next_id(work.hands.db),
     )
-    return Next(event, None)
+    return Next(event, version)
 
 
 @on(RebaseRequested, queue=GIT, surrender=refuse)
@@ -264,7 +283,10 @@ async def rebase_pull_request(hands: Hands, cause: Fact) -> list[Next]:
     if found["status"] != "Open":
         raise GiveUp(over(found))
     if work.source is None or work.source_place is None:
-        raise GiveUp("Did not manage to rebase this pull-request")
+        raise GiveUp(UNMANAGED)
+    for branch, project in ((found["branch_from"], work.source), (found["branch"], work.target)):
+        if branch not in await pull_requests.heads(hands.db, project["project_id"]):
+            raise lacking(branch, project)
     try:
         signer = merge.Signer(cause.actor, (await _signer(hands, cause)).email, int(cause.at.timestamp()))
         done = await aside(
@@ -280,8 +302,8 @@ async def rebase_pull_request(hands: Hands, cause: Fact) -> list[Next]:
         raise _declined(Fault.NOT_FORWARD) from None
     except NotSignedOff as unsigned:
         raise _declined(Fault.UNSIGNED, unsigned.subject) from None
-    except (Conflict, Missing):
-        raise GiveUp("Did not manage to rebase this pull-request") from None
+    except (Conflict, Missing, TooLarge):
+        raise GiveUp(UNMANAGED) from None
     ref = refs.branch(found["branch_from"])
     await work.record(work.source["project_id"], Actor(cause.actor), ref, request=cause.request)
     return [Next(PullRequestRebased(project_id=found["project_id"], number=found["number"], commit=done.new), None)]

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from app import attachments
 from app.core import project_secrets
 from app.git import store
 from app.queries import users
@@ -67,6 +68,7 @@ def leave_behind(cause: Fact, reason: str) -> list[Next]:
 @on(ProjectDeleted, ProjectDiscarded, queue=GIT, surrender=leave_behind, tracked=False)
 async def remove_repository(hands: Hands, cause: Fact) -> list[Next]:
     await asyncio.to_thread(store.remove, hands.settings.repositories, cause.data["project_id"])
+    await asyncio.to_thread(attachments.remove, hands.settings.attachments, cause.data["project_id"])
     return []
 
 

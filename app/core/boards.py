@@ -10,7 +10,7 @@ from app.core.commands import Command, Deciding, handles
 from app.core.issue_metadata import require_closable, restated
 from app.core.issues import require_tracker, updated
 from app.errors import Invalid
-from app.queries import boards, issues, tags
+from app.queries import boards, comments, issues, tags
 from events.boards import BoardDefined, BoardDeleted, BoardStatusesSet
 from events.record import Next
 
@@ -174,7 +174,7 @@ async def place_issues(deciding: Deciding, wish: PlaceIssues) -> list[Next]:
         if changed:
             changes.append((issue, changed, details))
     await require_closable(deciding.db, [(issue, changed) for issue, changed, _ in changes])
-    fresh = iter(await issues.next_comment_ids(deciding.db, sum(1 for *_, details in changes if details)))
+    fresh = iter(await comments.next_ids(deciding.db, sum(1 for *_, details in changes if details)))
     return [
         each
         for issue, changed, details in changes

@@ -7,7 +7,7 @@ from app.core.issues import require_tracker
 from app.core.mentions import ISSUE, PULL_REQUEST, Mention
 from app.core.pull_requests import require_pull_requests
 from app.errors import NotFound
-from app.queries import issues, pull_requests
+from app.queries import comments, issues, pull_requests
 from events.issues import IssueCommented, IssueUpdated
 from events.pull_requests import PullRequestMerged
 from events.record import Next
@@ -77,7 +77,7 @@ async def _heed_pull_request(deciding: Deciding, wish: HeedCommit) -> list[Next]
         number=wish.number,
         commit=wish.commit_id,
         note=f" Commit {wish.commit} fixes this pull-request",
-        comment_id=await pull_requests.next_comment_id(deciding.db),
+        comment_id=await comments.next_id(deciding.db),
     )
     return [Next(merged, found["version"] + 1)]
 

@@ -9,9 +9,10 @@ from app.core.addresses import URL
 from app.core.commands import Command, Deciding, handles
 from app.core.issues import issue_to_write, require_visible, updated
 from app.core.settings import setting
+from app.core.users import assignee_named
 from app.database import Database
 from app.errors import Forbidden, Invalid
-from app.queries import issues, users
+from app.queries import issues
 from events.record import Next
 
 STATUSES = ("Open", "Closed")
@@ -118,11 +119,7 @@ class AssignIssue(Command):
 async def assign_issue(deciding: Deciding, wish: AssignIssue) -> list[Next]:
     project, issue = await issue_to_write(deciding, wish.project_id, wish.number)
     require_triage(deciding.actor, project, issue, issue["assignee"])
-    assignee = None
-    if wish.assignee:
-        assignee = await users.named(deciding.db, wish.assignee)
-        if assignee is None:
-            raise Invalid("assignee", f'No user "{wish.assignee}" found')
+    assignee = await assignee_named(deciding.db, wish.assignee)
     if assignee == issue["assignee"]:
         return []
     details = [f"Issue assigned to {assignee}{_was(issue['assignee'])}" if assignee else "Assignee reset"]

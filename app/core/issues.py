@@ -8,8 +8,9 @@ from typing import Any
 from app.core.access import Actor, Level, level, may_see_issue, require
 from app.core.commands import Command, Deciding, handles
 from app.core.settings import setting
+from app.core.users import assignee_named
 from app.errors import Disabled, Forbidden, Invalid
-from app.queries import issues, users
+from app.queries import comments, issues
 from events.issues import IssueCommented, IssueOpened, IssueSubscribed, IssueUpdated
 from events.record import Next
 
@@ -63,7 +64,7 @@ async def updated(
     if not changed:
         return []
     if details and comment_id is None:
-        comment_id = await issues.next_comment_id(deciding.db)
+        comment_id = await comments.next_id(deciding.db)
     event = IssueUpdated(
         project_id=issue["project_id"], number=issue["number"], changed=changed, details=details, comment_id=comment_id
     )
@@ -95,11 +96,7 @@ async def open_issue(deciding: Deciding, wish: OpenIssue) -> list[Next]:
         raise Invalid("milestone", "Not a valid choice")
     if any(len(tag) > LONGEST_TAG for tag in wish.tags):
         raise Invalid("tag", f"Field cannot be longer than {LONGEST_TAG} characters.")
-    assignee = None
-    if wish.assignee:
-        assignee = await users.named(deciding.db, wish.assignee)
-        if assignee is None:
-            raise Invalid("assignee", f'No user "{wish.assignee}" found')
+    assignee = await assignee_named(deciding.db, wish.assignee)
     return [
         Next(
             IssueOpened(

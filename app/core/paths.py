@@ -6,6 +6,8 @@ user exactly.
 
 import fnmatch
 import re
+from collections.abc import Mapping
+from typing import Any
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9\-_.+]*\Z")
 SEGMENT_LIMIT = 255
@@ -49,6 +51,12 @@ def path(name: str, namespace: str | None = None, forker: str | None = None) -> 
     """As people write it."""
     parts = ["fork", forker] if forker else []
     return "/".join([*parts, *([namespace] if namespace else []), name])
+
+
+def fullname(project: Mapping[str, Any]) -> str:
+    """As it is told to people: forks live under `forks/`."""
+    written: str = project["path"]
+    return "forks/" + written.removeprefix("fork/") if project["forker"] else written
 
 
 def address(name: str, namespace: str | None = None, forker: str | None = None) -> str:

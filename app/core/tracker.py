@@ -5,11 +5,11 @@ from typing import Any
 
 from app.core.access import require
 from app.core.commands import Command, Deciding, handles
-from app.core.issues import LONGEST_TAG
+from app.core.issues import LONGEST_TAG, updated
 from app.core.tags import LONGEST_LOOK
 from app.errors import Invalid
 from app.queries import issues, tags
-from events.issues import IssueUpdated, TagDefined
+from events.issues import TagDefined
 from events.projects import TrackerConfigured
 from events.record import Next
 
@@ -65,12 +65,6 @@ async def _dependencies(deciding: Deciding, wish: ConfigureTracker) -> list[Next
             await issues.find(deciding.db, wish.project_id, depends_on)
         if not fresh:
             continue
-        event = IssueUpdated(
-            project_id=wish.project_id,
-            number=number,
-            changed={"depends": sorted([*issue["depends"], *fresh])},
-            details=[f"Issue marked as depending on: #{each}" for each in fresh],
-            comment_id=await issues.next_comment_id(deciding.db),
-        )
-        found.append(Next(event, issue["version"] + 1))
+        details = [f"Issue marked as depending on: #{each}" for each in fresh]
+        found += await updated(deciding, issue, {"depends": sorted([*issue["depends"], *fresh])}, details)
     return found

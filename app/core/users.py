@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from app.core.access import ACLS, PROJECT_ACLS, require, require_admin, require_self
 from app.core.commands import Command, Deciding, handles
 from app.core.paths import PAGES
+from app.database import Database
 from app.errors import Conflict, Invalid, NotFound
 from app.queries import projects, users
 from events.record import Next
@@ -13,6 +14,16 @@ from events.users import TokenIssued, TokenRevoked, UserCreated
 
 USERNAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}\Z")
 EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f]+\Z")
+
+
+async def assignee_named(db: Database, name: str | None) -> str | None:
+    """The username of somebody given by username or e-mail address; nobody for a blank. Raises Invalid."""
+    if not name:
+        return None
+    found = await users.named(db, name)
+    if found is None:
+        raise Invalid("assignee", f'No user "{name}" found')
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from sqlalchemy import ARRAY, Select, Text, and_, cast, func, literal, literal_c
 from app.database import Database, Row
 from app.errors import NotFound
 from app.queries.boards import PLACES
+from app.queries.narrowing import Narrowing, conditions
 from app.queries.paging import Listing, Page, paginate
 from app.queries.visibility import visible_issues
 from events.tables import issues
@@ -72,19 +73,6 @@ async def for_comment(db: Database, project_id: int, number: int) -> tuple[Row, 
     if found is None:
         raise NotFound("issue")
     return found, found["comment_id"]
-
-
-async def next_comment_id(db: Database) -> int:
-    fresh: int = await db.fetchval("select nextval('comment_ids')")
-    return fresh
-
-
-async def next_comment_ids(db: Database, count: int) -> list[int]:
-    """So many fresh ids, rising."""
-    if not count:
-        return []
-    rows = await db.fetch("select nextval('comment_ids') as fresh from generate_series(1, $1::int)", count)
-    return [row["fresh"] for row in rows]
 
 
 async def named(db: Database, project_id: int, keys: list[int | str]) -> dict[int | str, Row]:
@@ -173,16 +161,8 @@ async def comment(db: Database, project_id: int, number: int, comment_id: int) -
 
 
 @dataclass(frozen=True, kw_only=True)
-class IssueFilter:
-    """What a listing is narrowed to. A tag or an assignee with a leading ! is excluded."""
-
-    status: str | None = "Open"
-    not_status: str | None = None
+class IssueFilter(Narrowing):
     close_status: str | None = None
-    tags: list[str] = field(default_factory=list)
-    assignee: str | None = None
-    assigned: bool | None = None
-    author: str | None = None
     milestones: list[str] = field(default_factory=list)
     no_stones: bool | None = None
     priority: int | None = None
@@ -201,53 +181,24 @@ def _milestones(wanted: IssueFilter) -> Any:
     return column.is_(None) if wanted.no_stones else column.is_not(None)
 
 
-def _people(wanted: IssueFilter) -> list[Any]:
-    column = issues.c
-    found: list[Any] = []
-    if wanted.assigned is not None:
-        found.append(column.assignee.is_not(None) if wanted.assigned else column.assignee.is_(None))
-    elif wanted.assignee and wanted.assignee.startswith("!"):
-        found.append(column.assignee.is_distinct_from(wanted.assignee[1:]))
-    elif wanted.assignee:
-        found.append(column.assignee == wanted.assignee)
-    if wanted.author:
-        found.append(column.author == wanted.author)
-    return found
-
-
-def _tags(wanted: IssueFilter) -> list[Any]:
-    plain = [tag for tag in wanted.tags if not tag.startswith("!")]
-    excluded = [tag[1:] for tag in wanted.tags if tag.startswith("!")]
-    found = []
-    if plain:
-        found.append(issues.c.tags.bool_op("&&")(literal(plain, ARRAY(Text))))
-    if excluded:
-        found.append(~issues.c.tags.bool_op("&&")(literal(excluded, ARRAY(Text))))
-    return found
-
-
 def narrowed(query: Select[Any], project_id: int | None, wanted: IssueFilter) -> Select[Any]:
     """Without a project, of all projects."""
     column = issues.c
-    conditions = [*_people(wanted), *_tags(wanted)]
+    found = conditions(issues, wanted)
     if project_id is not None:
-        conditions.append(column.project_id == project_id)
-    if wanted.status:
-        conditions.append(column.status == wanted.status)
-    if wanted.not_status:
-        conditions.append(column.status != wanted.not_status)
+        found.append(column.project_id == project_id)
     if wanted.close_status:
-        conditions.append(column.close_status == wanted.close_status)
+        found.append(column.close_status == wanted.close_status)
     milestones = _milestones(wanted)
     if milestones is not None:
-        conditions.append(milestones)
+        found.append(milestones)
     if wanted.priority is not None:
-        conditions.append(column.priority == wanted.priority)
+        found.append(column.priority == wanted.priority)
     if wanted.since:
-        conditions.append(column.updated_at >= wanted.since)
+        found.append(column.updated_at >= wanted.since)
     if wanted.number_like:
-        conditions.append(cast(column.number, Text).contains(wanted.number_like, autoescape=True))
-    return query.where(and_(true(), *conditions))
+        found.append(cast(column.number, Text).contains(wanted.number_like, autoescape=True))
+    return query.where(and_(true(), *found))
 
 
 COLUMNS: list[Any] = [literal_column("issues.*"), text(BLOCKS), text(PLACES), text(THREAD)]

@@ -1,14 +1,14 @@
 """What may be asked about pull requests and about the flags of commits."""
 
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Select, Text, func, literal, select, text
+from sqlalchemy import Select, func, select, text
 
 from app.database import Database, Row
 from app.errors import NotFound
 from app.queries import refs
+from app.queries.narrowing import Narrowing, conditions
 from app.queries.paging import Listing, Page, paginate
 from app.queries.projects import LINE
 from events.tables import pull_requests
@@ -41,11 +41,6 @@ async def find(db: Database, project_id: int, number: int, *, thread: bool = Tru
     if found is None:
         raise NotFound("pull request")
     return found
-
-
-async def next_comment_id(db: Database) -> int:
-    fresh: int = await db.fetchval("select nextval('comment_ids')")
-    return fresh
 
 
 async def subscribed(db: Database, project_id: int, number: int, username: str) -> bool | None:
@@ -114,43 +109,11 @@ async def flags(db: Database, project_id: int, commit: str) -> list[Row]:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class PullRequestFilter:
-    """What a listing is narrowed to. A tag or an assignee with a leading ! is excluded."""
-
-    status: str | None = "Open"
-    not_status: str | None = None
-    tags: list[str] = field(default_factory=list)
-    assignee: str | None = None
-    assigned: bool | None = None
-    author: str | None = None
+def narrowed(query: Select[Any], project_id: int, wanted: Narrowing) -> Select[Any]:
+    return query.where(pull_requests.c.project_id == project_id, *conditions(pull_requests, wanted))
 
 
-def narrowed(query: Select[Any], project_id: int, wanted: PullRequestFilter) -> Select[Any]:
-    column = pull_requests.c
-    query = query.where(column.project_id == project_id)
-    if wanted.status:
-        query = query.where(column.status == wanted.status)
-    if wanted.not_status:
-        query = query.where(column.status != wanted.not_status)
-    if wanted.assigned is not None:
-        query = query.where(column.assignee.is_not(None) if wanted.assigned else column.assignee.is_(None))
-    elif wanted.assignee and wanted.assignee.startswith("!"):
-        query = query.where(column.assignee.is_distinct_from(wanted.assignee[1:]))
-    elif wanted.assignee:
-        query = query.where(column.assignee == wanted.assignee)
-    if wanted.author:
-        query = query.where(column.author == wanted.author)
-    plain = [tag for tag in wanted.tags if not tag.startswith("!")]
-    excluded = [tag[1:] for tag in wanted.tags if tag.startswith("!")]
-    if plain:
-        query = query.where(column.tags.bool_op("&&")(literal(plain, ARRAY(Text))))
-    if excluded:
-        query = query.where(~column.tags.bool_op("&&")(literal(excluded, ARRAY(Text))))
-    return query
-
-
-async def search(db: Database, project_id: int, wanted: PullRequestFilter, page: Page) -> Listing:
+async def search(db: Database, project_id: int, wanted: Narrowing, page: Page) -> Listing:
     """A page of a project's pull requests, each with its source and its comments, newest first."""
     columns: list[Any] = [text("pull_requests.*"), text(SOURCE), text(THREAD)]
     query = narrowed(select(*columns).select_from(pull_requests), project_id, wanted)

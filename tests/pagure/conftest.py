@@ -1,12 +1,25 @@
-"""The tracker that tests of issues share."""
+"""The tracker that tests of issues share, and the fork that tests of pull requests do."""
+
+from pathlib import Path
 
 import pytest
 
-from tests.conftest import Client, Forge
+from tests.conftest import Client, Forge, git
 from tests.pagure import trackers
+from tests.pagure.pulls import pushed
 from tests.pagure.trackers import Tracker
 
 
 @pytest.fixture
 async def tracker(forge: Forge, nethack: Client) -> Tracker:
     return await trackers.make(forge, nethack)
+
+
+@pytest.fixture
+async def bob(forge: Forge, nethack: Client, tmp_path: Path) -> Client:
+    """Bob, with a fork of nethack whose branch `topic` is one commit ahead, and a work tree of it."""
+    bob = await forge.user("bob")
+    assert (await bob.post("/fork", repo="nethack"))[0] == 200
+    await git("clone", "-q", bob.git_url("fork/bob/nethack"), str(tmp_path / "bob"))
+    await pushed(tmp_path / "bob", "topic", "one")
+    return bob

@@ -11,8 +11,8 @@ from app.core import pushes
 from app.git import refs, store
 from events.projections.rebuild import rebuild
 from tests.conftest import Client, Forge, commit, git
+from tests.pagure.pulls import configure, opened
 from tests.pagure.test_plugins import installed
-from tests.pagure.test_pull_requests import bob, configure, idle, opened
 from tests.pagure.test_sharing import (
     ADDRESSES,
     BLOCKED,
@@ -23,8 +23,6 @@ from tests.pagure.test_sharing import (
     everywhere,
     grant,
 )
-
-__all__ = ["bob"]
 
 MADE = {"message": "Project branch was created"}
 GIT_ERROR = {"error": "An error occurred during a git operation", "error_code": "EGITERROR"}
@@ -213,7 +211,7 @@ async def test_what_a_push_may_not_make_the_api_does_not_make_either(
     forge: Forge, nethack: Client, bob: Client
 ) -> None:
     pulled = (await opened(bob))["commit_stop"]
-    await idle(forge)
+    await forge.idle()
     unsigned = said(f"Remote hook declined the push: Commit {pulled} is not signed off.")
     alias = {"alias_from": "trunk", "alias_to": "main"}
 

@@ -9,11 +9,9 @@ from app import streams
 from app.git import tree
 from app.git.errors import GitFailed
 from tests.conftest import Client, Forge, commit, git
-from tests.pagure.test_pull_requests import bob, configure, idle, opened, pushed, until
+from tests.pagure.pulls import configure, opened, pushed, until
 from tests.pagure.test_sharing import ADDRESSES, NO_PROJECT, everywhere
 from tests.raw import send
-
-__all__ = ["bob"]
 
 NO_FILE = {"error": "File not found in this git repository", "error_code": "EFILENOTFOUND"}
 TEXT = "text/plain; charset=utf-8"
@@ -344,7 +342,7 @@ async def test_a_pull_request_is_read_as_patches_and_as_diffs(
         assert (status, heads) == (200, ["diff --git a/one b/one", "diff --git a/two b/two"])
 
     await check()
-    await idle(forge)
+    await forge.idle()
     assert (await nethack.post("/nethack/pull-request/1/merge"))[0] == 200
     await until(nethack, 1, "status", "Merged")
     await check()

@@ -1,6 +1,7 @@
 """Subscribing to an issue, saying it in other words, and what becomes of every change."""
 
 import asyncio
+from typing import Any
 
 from app.core.issue_metadata import AddDependency
 from app.core.projects import BlockUsers
@@ -121,3 +122,33 @@ async def test_a_rebuild_tells_every_change_of_an_issue_again(tracker: Tracker) 
     await rebuild.rebuild(tracker.forge.db)
     assert await rows(tracker.forge) == told
     assert [await tracker.shown(1), await tracker.shown(2)] == shown
+
+
+async def test_no_change_needs_a_body_and_what_is_absent_is_reset(tracker: Tracker) -> None:
+    await tracker.issue(milestone="v1", assignee="alice")
+    await tracker.alice.post("/nethack/issue/1/custom/reviewer", value="bob")
+
+    async def bare(path: str) -> tuple[int, Any]:
+        return await tracker.alice.request("POST", f"/api/0/nethack{path}", skip_auto_headers=["Content-Type"])
+
+    required = ["This field is required."]
+    assert await bare("/new_issue") == invalid(title=required, issue_content=required)
+    assert await bare("/issue/1") == invalid(title=required, issue_content=required)
+    assert await bare("/issue/1/comment") == invalid(comment=required)
+    assert await bare("/issue/1/status") == invalid(status=["Not a valid choice"])
+    assert await bare("/issue/1/custom") == invalid()
+    assert await bare("/issue/1/milestone") == (200, {"message": "Successfully edited issue #1"})
+    assert await bare("/issue/1/assign") == (200, {"message": "Assignee reset"})
+    assert await bare("/issue/1/custom/reviewer") == (200, {"message": "Custom field reviewer reset (from bob)"})
+    shown = await tracker.shown()
+    assert (shown["milestone"], shown["assignee"], shown["custom_fields"]) == (None, None, [])
+
+
+async def test_blocked_users_change_nothing_and_read_on(tracker: Tracker) -> None:
+    bob = await tracker.person("bob", "commit")
+    await tracker.issue()
+    await tracker.execute(BlockUsers, usernames=["bob"])
+    no = (403, {"error": "You have been blocked from this project", "error_code": "EUBLOCKED"})
+    for path in ("/new_issue", "/issue/99/comment", "/issue/99/subscribe", *(f"/issue/99{each}" for each in FORMS)):
+        assert await bob.post(f"/nethack{path}") == no
+    assert (await bob.pagure("/nethack/issue/1"))[0] == 200

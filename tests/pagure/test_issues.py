@@ -1,13 +1,14 @@
 """Pagure's issue endpoints."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from app.core.issue_metadata import AddDependency
+from app.core.tracker import ConfigureTracker
 from tests.conftest import Client, Forge
-from tests.pagure.trackers import Tracker
+from tests.pagure.trackers import Tracker, invalid
 
 
 async def test_a_new_issue_heads_the_projects_list(nethack: Client) -> None:
@@ -264,3 +265,74 @@ async def test_a_token_of_another_project_is_refused_without_details(forge: Forg
     status, body = await bound.post("/nethack/new_issue", title="t", issue_content="c")
     assert (status, body["error_code"], "errors" in body) == (401, "EINVALIDTOK", False)
     assert (await bound.post("/other/new_issue", title="t", issue_content="c"))[0] == 200
+
+
+async def test_everything_wrong_with_a_new_issue_is_told_at_once(nethack: Client, tracker: Tracker) -> None:
+    choice, required = ["Not a valid choice"], ["This field is required."]
+    for form, errors in (
+        ({}, {"title": required, "issue_content": required}),
+        (
+            {"title": " ", "issue_content": "c", "priority": "High", "milestone": "v3"},
+            {"title": required, "priority": choice, "milestone": choice},
+        ),
+        ({"title": "t", "issue_content": "c", "priority": "3"}, {"priority": choice}),
+    ):
+        assert await nethack.post("/nethack/new_issue", **form) == invalid(**errors)
+    assert (await nethack.pagure("/nethack/issues"))[1]["issues"] == []
+
+
+async def test_an_issue_has_what_it_was_given_and_nothing_that_is_preset(nethack: Client, tracker: Tracker) -> None:
+    await tracker.execute(ConfigureTracker, changed={"default_priority": "High", "milestones_keys": ["v2", "v1"]})
+    await tracker.switch(issues_default_to_private=True)
+    bob = await tracker.person("bob")
+    form = {"priority": 2, "milestone": "v2", "tag": " b ,a,, b", "assignee": " BOB@example.org ", "private": "no"}
+    status, body = await bob.json("POST", "/api/0/nethack/new_issue", {"title": " t ", "issue_content": " c", **form})
+    issue = body["issue"]
+    assert (status, body["message"]) == (200, "Issue created")
+    assert (issue["title"], issue["content"], issue["private"]) == (" t ", " c", True)
+    assert (issue["priority"], issue["milestone"], issue["tags"]) == (2, "v2", ["a", "b"])
+    assert (issue["assignee"]["name"], issue["user"]["name"], issue["status"]) == ("bob", "bob", "Open")
+    assert (issue["full_url"], issue["comments"]) == (f"{nethack.forge.url}/nethack/issue/1", [])
+    assert issue["date_created"] == issue["last_updated"]
+    plain = {"priority": "", "milestone": "", "tag": ",", "assignee": " ", "private": "False"}
+    _, body = await bob.post("/nethack/new_issue", title="t", issue_content="c", **plain)
+    nothing = {"priority": None, "milestone": None, "tags": [], "assignee": None, "private": False}
+    assert {key: body["issue"][key] for key in nothing} == nothing
+    _, tags = await nethack.pagure("/nethack/tag/a")
+    assert (tags["tag"], tags["tag_color"], tags["tag_description"]) == ("a", "DeepSkyBlue", "")
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ("tags=a&tags=!a", []), ("tags=%20a%20", [1]), ("tags=a,b", []), ("tags=!a&tags=!b", [3]), ("tags=", [3, 2, 1]),
+        ("since=0", [3, 2, 1]), ("order=ascending", [3, 2, 1]), ("no_stones=nonsense", []), ("status=OPEN", [3, 2, 1]),
+    ],
+)  # fmt: skip
+async def test_odd_filters_are_read_like_pagure_does(nethack: Client, query: str, ids: list[int]) -> None:
+    for tag in ("a", "b", ""):
+        await nethack.post("/nethack/new_issue", title="t", issue_content="c", tag=tag)
+    _, listing = await nethack.pagure(f"/nethack/issues?{query}")
+    assert [issue["id"] for issue in listing["issues"]] == ids
+
+
+async def test_since_is_about_the_latest_change(nethack: Client, tracker: Tracker) -> None:
+    for _ in range(2):
+        await tracker.issue()
+    await nethack.forge.db.execute("update issues set updated_at = now() - interval '3 days' where number = 1")
+    day = (datetime.now(UTC) - timedelta(days=2)).strftime("%Y-%m-%d")
+    assert [each["id"] for each in (await nethack.pagure(f"/nethack/issues?since={day}"))[1]["issues"]] == [2]
+    await nethack.post("/nethack/issue/1/comment", comment="c")
+    assert [each["id"] for each in (await nethack.pagure(f"/nethack/issues?since={day}"))[1]["issues"]] == [2, 1]
+
+
+async def test_a_token_is_asked_for_before_anything_else_is_looked_at(
+    forge: Forge, nethack: Client, tracker: Tracker
+) -> None:
+    stale = Client(forge, "stale", "nobody")
+    for path in ("/issues?page=x", "/issue/99?comments=%00", "/issue/99/comment/1"):
+        status, body = await stale.pagure(f"/gone{path}")
+        assert (status, body["error_code"], body["errors"]) == (401, "EINVALIDTOK", "Invalid token")
+        assert (await nethack.pagure(f"/gone{path}"))[1]["error_code"] == "ENOPROJECT"
+    # Not so where Pagure looks at no token.
+    assert (await stale.pagure("/nethack/issues/history/stats"))[0] == 200

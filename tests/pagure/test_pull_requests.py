@@ -1,73 +1,10 @@
 """Pagure's pull requests: opened from forks and branches, talked about, merged, rebased, flagged."""
 
 import asyncio
-import uuid
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from app.core import commands
-from app.core.access import Actor
-from app.core.projects import ConfigureProject
-from tests.conftest import Client, Forge, commit, git
-
-KEYS = {
-    "assignee", "branch", "branch_from", "cached_merge_status", "closed_at", "closed_by", "comments", "commit_start",
-    "commit_stop", "date_created", "full_url", "id", "initial_comment", "last_updated", "project", "remote_git",
-    "repo_from", "status", "tags", "threshold_reached", "title", "uid", "updated_on", "user",
-}  # fmt: skip
-
-
-@pytest.fixture
-async def bob(forge: Forge, nethack: Client, tmp_path: Path) -> Client:
-    """Bob, with a fork of nethack whose branch `topic` is one commit ahead, and a work tree of it."""
-    bob = await forge.user("bob")
-    assert (await bob.post("/fork", repo="nethack"))[0] == 200
-    await git("clone", "-q", bob.git_url("fork/bob/nethack"), str(tmp_path / "bob"))
-    await pushed(tmp_path / "bob", "topic", "one")
-    return bob
-
-
-async def pushed(work: Path, branch: str, name: str) -> str:
-    """A commit more on the branch."""
-    await git("checkout", "-q", "-B", branch, cwd=work)
-    made = await commit(work, name)
-    await git("push", "-q", "origin", f"HEAD:{branch}", cwd=work)
-    return made
-
-
-async def opened(client: Client, **form: Any) -> Any:
-    body = {
-        "title": "Add one", "branch_to": "main", "branch_from": "topic", "repo_from": "nethack",
-        "repo_from_username": "bob", **form,
-    }  # fmt: skip
-    status, found = await client.post("/nethack/pull-request/new", **body)
-    assert status == 200, found
-    return found
-
-
-async def until(client: Client, number: int, name: str, value: Any) -> Any:
-    """The pull request, once it says so."""
-    async with asyncio.timeout(15):
-        while True:
-            _, found = await client.pagure(f"/nethack/pull-request/{number}")
-            if found[name] == value:
-                return found
-            await asyncio.sleep(0.05)
-
-
-async def idle(forge: Forge) -> None:
-    """Wait until nothing is left to be done."""
-    async with asyncio.timeout(15):
-        while await forge.numbered() and await forge.db.fetchval("select count(*) from work where done_at is null"):
-            await asyncio.sleep(0.02)
-
-
-async def configure(forge: Forge, client: Client, **settings: Any) -> None:
-    project = (await client.pagure("/nethack"))[1]["id"]
-    wish = ConfigureProject(project_id=project, settings=settings)
-    await commands.execute(forge.db, Actor("alice"), wish, command_id=uuid.uuid4())
+from tests.conftest import Client, Forge, git
+from tests.pagure.pulls import KEYS, configure, opened, pushed, until
 
 
 async def test_a_pull_request_from_a_fork_is_shown_with_all_it_brings(
@@ -237,7 +174,7 @@ async def test_a_listing_of_pull_requests_takes_at_most_two_statements(
 ) -> None:
     for n in range(4):
         await opened(bob, title=f"t{n}")
-    await nethack.forge.numbered()
+    await nethack.forge.idle()
     statements.clear()
     assert len((await nethack.forge.nobody.pagure("/nethack/pull-requests"))[1]["requests"]) == 4
     assert len([sql for sql in statements if "pull_requests" in sql]) == 1

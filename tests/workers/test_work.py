@@ -15,7 +15,8 @@ from events.record import Next
 from tests.conftest import Client, Forge, commit, git
 from workers import perform as performing
 from workers import queue
-from workers.reactions import GIT, REACTIONS, Hands
+from workers import settings as working
+from workers.reactions import FOLLOW, GIT, REACTIONS, Hands
 from workers.settings import CONCURRENCY
 
 
@@ -206,3 +207,27 @@ async def _until(client: Client, task: str, status: str) -> None:
     async with asyncio.timeout(10):
         while (await client.get(f"/v1/tasks/{task}"))[1]["status"] != status:
             await asyncio.sleep(0.02)
+
+
+async def test_a_worker_that_ends_waits_for_what_each_of_its_queues_has_begun(
+    forge: Forge, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attended, finished = asyncio.Barrier(3), []
+
+    async def attend(hands: Hands, redis: Redis, name: str) -> None:
+        try:
+            await attended.wait()
+            await asyncio.Event().wait()
+        finally:
+            if name == FOLLOW:
+                await asyncio.sleep(0.1)
+            finished.append(name)
+
+    monkeypatch.setattr(working, "_attend", attend)
+    redis = await queue.connect(settings.required_redis_url())
+    job = asyncio.create_task(working.work(Hands(forge.db, settings, _silent), redis))
+    await attended.wait()
+    job.cancel()
+    await asyncio.gather(job, return_exceptions=True)
+    assert finished == [GIT, FOLLOW]
+    await redis.aclose()

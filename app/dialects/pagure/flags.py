@@ -9,10 +9,12 @@ from typing import Any
 from aiohttp import web
 
 from app.core.access import Actor
-from app.core.pull_requests import FlagCommit, require_pull_requests
+from app.core.flags import FlagCommit
+from app.core.pull_requests import require_pull_requests
 from app.dialects.pagure import auth, forms, render
 from app.dialects.pagure.errors import Said
 from app.dialects.pagure.pull_requests import numbered, writable
+from app.dialects.pagure.trackers import signed
 from app.dialects.pagure.urls import PagureRoutes, named_project
 from app.git import commits, store
 from app.git.errors import GitError
@@ -159,5 +161,4 @@ async def flag_pull_request(request: web.Request) -> web.Response:
         raise Said(400, "ENOCODE", message="This pull-request has no commit to flag")
     said = await _flagged(request, actor, project, found["commit_stop"], await forms.form(request))
     said["flag"]["pull_request_uid"] = found["uid"]
-    caller = await users.find(db, actor.username)
-    return reply({**said, "avatar_url": render.avatar(caller["email"] if caller else None, 30), "user": actor.username})
+    return reply({**said, **await signed(request, actor)})

@@ -32,6 +32,7 @@ class Form:
 
     fields: dict[str, list[str]]
     errors: dict[str, list[str]] = field(default_factory=dict)
+    files: dict[str, web.FileField] = field(default_factory=dict)
 
     def first(self, name: str) -> str | None:
         values = self.fields.get(name)
@@ -114,12 +115,15 @@ async def values(request: web.Request) -> Form:
 
 async def form(request: web.Request, *, lenient: bool = False, texts: Collection[str] = ()) -> Form:
     """The body of a POST, as a form or as a JSON object; the query string does not count."""
+    files: dict[str, web.FileField] = {}
     try:
         match request.content_type:
             case "application/x-www-form-urlencoded":
                 pairs = _urlencoded(await request.read(), request.charset or "utf-8")
             case "multipart/form-data":
-                pairs = [(name, value) for name, value in (await request.post()).items() if isinstance(value, str)]
+                posted = (await request.post()).items()
+                pairs = [(name, value) for name, value in posted if isinstance(value, str)]
+                files = {name: value for name, value in posted if isinstance(value, web.FileField)}
             case _:
                 pairs = _pairs(await request.read(), texts)
     except orjson.JSONDecodeError:
@@ -133,7 +137,7 @@ async def form(request: web.Request, *, lenient: bool = False, texts: Collection
         if not storable(name) or not storable(value):
             raise invalid({name: [INVALID]} if storable(name) else None)
         fields.setdefault(name, []).append(value)
-    return Form(fields)
+    return Form(fields, files=files)
 
 
 def _urlencoded(body: bytes, charset: str) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from aiohttp import web
 from app.core.access import Level, level
 from app.core.issues import CommentOnIssue, OpenIssue, require_visible
 from app.dialects.pagure import filters, forms, render
+from app.dialects.pagure.attachments import attached
 from app.dialects.pagure.errors import Said
 from app.dialects.pagure.trackers import check, issue_number, number_or_uid, signed, to_read, to_write
 from app.dialects.pagure.urls import PagureRoutes, number
@@ -24,18 +25,21 @@ async def new_issue(request: web.Request) -> web.Response:
     actor, project = await to_write(request, "issue_create")
     form = await forms.form(request)
     title, content = form.required("title"), form.required("issue_content")
+    milestone = form.choice("milestone", project["milestones"])
+    priority = form.choice("priority", project["priorities"])
     form.check()
-    command = OpenIssue(
-        project_id=project["project_id"],
-        title=title,
-        content=content,
-        private=form.boolean("private"),
-        tags=form.words("tag"),
-        assignee=form.optional("assignee"),
-        milestone=form.optional("milestone"),
-        priority=form.optional("priority"),
-    )
-    opened = await execute(request, actor, command, seen=project)
+    async with attached(request, project, form, content) as text:
+        command = OpenIssue(
+            project_id=project["project_id"],
+            title=title,
+            content=text,
+            private=form.boolean("private"),
+            tags=form.words("tag"),
+            assignee=form.optional("assignee"),
+            milestone=milestone,
+            priority=priority,
+        )
+        opened = await execute(request, actor, command, seen=project)
     shown = render.issue(render.base(request), project, opened.row, [])
     return reply({"issue": shown, "message": "Issue created"})
 
@@ -108,8 +112,8 @@ def _priority(value: str | None, project: Mapping[str, Any]) -> int | None:
 
 @routes.project("GET", "/issue/{issue}", "read-issues")
 async def view_issue(request: web.Request) -> web.Response:
-    wanted = forms.Query(request).flag("comments") is not False
     actor, project = await to_read(request)
+    wanted = forms.Query(request).flag("comments") is not False
     key = number_or_uid(request)
     issue = await issues.shown(request.config_dict[DATABASE], project["project_id"], key, thread=wanted)
     require_visible(actor, project, issue)

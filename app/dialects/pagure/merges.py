@@ -11,15 +11,17 @@ from app.core import paths
 from app.core.access import Actor, require
 from app.core.commands import Command
 from app.core.mentions import linked
-from app.core.pull_requests import MergePullRequest, OpenPullRequest, RebasePullRequest, require_pull_requests
+from app.core.merges import MergePullRequest, OpenPullRequest, RebasePullRequest, heads
+from app.core.pull_requests import require_pull_requests
 from app.core.settings import setting
 from app.dialects.pagure import auth, forms, render
 from app.dialects.pagure.errors import Said
 from app.dialects.pagure.pull_requests import numbered, writable
 from app.dialects.pagure.urls import PagureRoutes, named_project
 from app.git import commits, diff, store
+from app.git.commits import Span
 from app.git.errors import GitError, NotSignedOff
-from app.queries import projects, pull_requests, refs
+from app.queries import projects, pull_requests
 from app.queries.tasks import FINAL
 from app.web import DATABASE, SETTINGS, execute, finished, reply
 
@@ -38,7 +40,8 @@ async def new_pull_request(request: web.Request) -> web.Response:
         form.required(name)
         form.check()
     branch, branch_from = (form.first("branch_to") or "").strip(), (form.first("branch_from") or "").strip()
-    span = await _brought(request, target, source, branch, branch_from)
+    ours, theirs = await heads(request.config_dict[DATABASE], actor, target, source, branch, branch_from)
+    span = await _brought(request, target, source, ours, theirs)
     wish = OpenPullRequest(
         project_id=target["project_id"],
         title=form.first("title") or "",
@@ -53,7 +56,8 @@ async def new_pull_request(request: web.Request) -> web.Response:
     )
     opened = await execute(request, actor, wish, seen=target)
     found = await pull_requests.find(request.config_dict[DATABASE], target["project_id"], opened.row["number"])
-    return reply(render.pull_request(render.base(request), target, found))
+    # As it was opened: a worker may know already how it could be merged.
+    return reply(render.pull_request(render.base(request), target, {**found, **opened.row}))
 
 
 async def _source(request: web.Request, actor: Actor, target: Row, form: forms.Form) -> Row:
@@ -68,22 +72,17 @@ async def _source(request: web.Request, actor: Actor, target: Row, form: forms.F
     return found
 
 
-async def _brought(
-    request: web.Request, target: Row, source: Row, branch: str, branch_from: str
-) -> commits.Span | None:
-    """The commits it brings, read from where they are. Branches that are not there are the core's to refuse."""
-    db, root = request.config_dict[DATABASE], request.config_dict[SETTINGS].repositories
-    theirs = (await refs.branches(db, source["project_id"])).get(branch_from)
-    if theirs is None:
-        return None
-    ours = (await refs.branches(db, target["project_id"])).get(branch)
+async def _brought(request: web.Request, target: Row, source: Row, ours: str | None, theirs: str) -> Span | None:
+    """The commits it brings, read from where they are."""
+    root = request.config_dict[SETTINGS].repositories
     place, borrow = (store.directory(root, project["project_id"]) for project in (target, source))
-    if setting(target, "enforce_signed_off_commits"):
-        try:
+    try:
+        span = await asyncio.to_thread(commits.span, place, theirs, ours, borrow=borrow)
+        if setting(target, "enforce_signed_off_commits"):
             await asyncio.to_thread(commits.require_sign_off, place, theirs, ours, borrow=borrow)
-        except NotSignedOff:
-            raise Said(400, "ENOSIGNEDOFF") from None
-    return await asyncio.to_thread(commits.span, place, theirs, ours, borrow=borrow)
+    except NotSignedOff:
+        raise Said(400, "ENOSIGNEDOFF") from None
+    return span
 
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}/merge", "merge-pull-request")

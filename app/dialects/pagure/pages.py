@@ -1,4 +1,4 @@
-"""What Pagure's clients read outside the API: files, and commits and pull requests as patches."""
+"""What Pagure's clients read outside the API: files, those of issues too, and commits and pull requests as patches."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from app import attachments
+from app.core.issues import require_tracker
 from app.core.pull_requests import require_pull_requests
 from app.dialects.pagure import auth, code
 from app.dialects.pagure.errors import MESSAGES, Said, in_pagures_words
@@ -19,8 +21,17 @@ from app.git import diff, store, tree
 from app.git.errors import EmptyRepository, GitError, Missing, TooLarge
 from app.git.tree import File
 from app.queries import pull_requests, refs
-from app.streams import HARMLESS, TEXT, send
+from app.streams import BYTES, HARMLESS, TEXT, send
 from app.web import DATABASE, DIALECT, SETTINGS, Handler
+
+# Pictures that have no scripts in them; everything else is for downloading.
+PICTURES = {
+    ".gif": "image/gif",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+}
 
 routes = PagureRoutes()
 Series = Callable[..., Iterator[bytes]]
@@ -107,3 +118,22 @@ def _series(suffix: str, series: Series) -> Callable[[web.Request], Awaitable[we
 
 patch = _series("patch", diff.patches)
 changes = _series("diff", diff.diffs)
+
+
+@routes.project("GET", "/issue/raw/files/{file}", "read-issues")
+@page
+async def attachment(request: web.Request) -> web.Response:
+    """For everybody who sees the project: who knows the name has read the issue."""
+    _, project = await named_project(request, auth.lenient)
+    require_tracker(project, writing=False)
+    root, name = request.config_dict[SETTINGS].attachments, request.match_info["file"]
+    content = await asyncio.to_thread(attachments.read, root, project["project_id"], name)
+    if content is None:
+        raise Said(404, "EFILENOTFOUND")
+    media = PICTURES.get(Path(name).suffix.lower())
+    headers = {
+        **HARMLESS,
+        "Cache-Control": f"{'private' if project['private'] else 'public'}, max-age=3600",
+        "Content-Disposition": "inline" if media else f'attachment; filename="{name.partition("-")[2]}"',
+    }
+    return web.Response(body=content, content_type=media or BYTES, headers=headers)

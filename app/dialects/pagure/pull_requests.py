@@ -1,7 +1,7 @@
 """Pagure's pull requests: listing, reading, talking about them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -15,20 +15,24 @@ from app.core.pull_requests import (
     EditPullRequest,
     ReopenPullRequest,
     SubscribeToPullRequest,
+    require_editor,
     require_pull_requests,
 )
 from app.dialects.pagure import auth, filters, forms, render
-from app.dialects.pagure.errors import Said
+from app.dialects.pagure.forms import Form
+from app.dialects.pagure.trackers import signed
 from app.dialects.pagure.urls import PagureRoutes, named_project, number
 from app.errors import NotFound
-from app.queries import projects, pull_requests, users
-from app.queries.pull_requests import PullRequestFilter
+from app.queries import projects, pull_requests
+from app.queries.narrowing import Narrowing
 from app.web import DATABASE, execute, reply
 
 routes = PagureRoutes()
 
 STATUSES = {"open": "Open", "closed": "Closed", "merged": "Merged", "true": "Open", "1": "Open"}
-Found = tuple[Actor, Mapping[str, Any], int]
+Row = Mapping[str, Any]
+Found = tuple[Actor, Row, int]
+Rule = Callable[[Actor, Row, Row], None]
 
 
 def numbered(request: web.Request) -> int:
@@ -38,12 +42,26 @@ def numbered(request: web.Request) -> int:
     return found
 
 
-async def writable(request: web.Request, *acls: str) -> Found:
-    """Who asks, the project and the number of one of its pull requests, for those who bring a token for it."""
+async def writable(request: web.Request, *acls: str, own_token: bool = False) -> Found:
+    """Who asks, the project and the number of one of its pull requests, for those who bring a token for it.
+
+    `own_token`: with one made for it and no other.
+    """
     actor, project = await named_project(request, auth.required(*acls))
     require_pull_requests(project)
-    auth.bound(actor, project)
+    (auth.made_for if own_token else auth.bound)(actor, project)
     return actor, project, numbered(request)
+
+
+async def check(
+    request: web.Request, form: Form, actor: Actor, project: Row, key: int, rule: Rule | None = None
+) -> None:
+    """Refuse a form with mistakes, unless it is about nothing or the rule has something against the actor first."""
+    if form.errors:
+        found = await pull_requests.find(request.config_dict[DATABASE], project["project_id"], key, thread=False)
+        if rule is not None:
+            rule(actor, project, found)
+        form.check()
 
 
 @routes.project("GET", "/pull-requests", "read-pull-requests")
@@ -53,7 +71,7 @@ async def list_pull_requests(request: web.Request) -> web.Response:
     query = forms.Query(request)
     page = query.page()
     tags = [tag.strip() for tag in query.all("tags") if tag.strip()]
-    wanted = PullRequestFilter(
+    wanted = Narrowing(
         **_status(query.text("status")),
         **filters.assignee(query.text("assignee")),
         author=query.text("author"),
@@ -90,9 +108,9 @@ def _status(value: str | None) -> dict[str, Any]:
 
 @routes.project("GET", "/pull-request/{request:[0-9]+}", "read-pull-requests")
 async def view(request: web.Request) -> web.Response:
-    wanted = forms.Query(request).flag("comments") is not False
     _, project = await named_project(request, auth.lenient)
     require_pull_requests(project)
+    wanted = forms.Query(request).flag("comments") is not False
     found = await pull_requests.find(
         request.config_dict[DATABASE], project["project_id"], numbered(request), thread=wanted
     )
@@ -131,8 +149,7 @@ async def update(request: web.Request) -> web.Response:
     actor, project, key = await writable(request, "pull_request_update")
     form = await forms.form(request)
     title, comment = form.required("title").strip(), (form.first("initial_comment") or "").strip()
-    await _exists(request, project, key)
-    form.check()
+    await check(request, form, actor, project, key, require_editor)
     about = linked(comment, render.home(request, project))
     wish = EditPullRequest(
         project_id=project["project_id"], number=key, title=title, initial_comment=comment, about=about
@@ -142,23 +159,17 @@ async def update(request: web.Request) -> web.Response:
     return reply(render.pull_request(render.base(request), project, found))
 
 
-async def _exists(request: web.Request, project: Mapping[str, Any], key: int) -> None:
-    """What is missing comes before what is wrong with the form."""
-    await pull_requests.find(request.config_dict[DATABASE], project["project_id"], key, thread=False)
-
-
 @routes.project("POST", "/pull-request/{request:[0-9]+}/comment", "comment-on-pull-request")
 async def comment(request: web.Request) -> web.Response:
     actor, project, key = await writable(request, "pull_request_comment")
     form = await forms.form(request)
     text, row = form.required("comment"), form.optional("row")
-    if row is not None and not (row.isascii() and row.isdigit() and len(row) < 10):
+    if row is not None and not re.fullmatch(r"[+-]?[0-9]{1,9}", row):
         form.complain("row", "Not a valid integer value.")
     for name in ("commit", "tree_id"):
         if len(form.first(name) or "") > 40:
             form.complain(name, "Field cannot be longer than 40 characters.")
-    await _exists(request, project, key)
-    form.check()
+    await check(request, form, actor, project, key)
     wish = CommentOnPullRequest(
         project_id=project["project_id"],
         number=key,
@@ -188,9 +199,7 @@ async def reopen(request: web.Request) -> web.Response:
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}/assign", "triage-pull-requests")
 async def assign(request: web.Request) -> web.Response:
-    actor, project, key = await writable(request, "pull_request_assign", "pull_request_update")
-    if actor.token_project is None:
-        raise Said(401, "EINVALIDTOK")
+    actor, project, key = await writable(request, "pull_request_assign", "pull_request_update", own_token=True)
     form = await forms.form(request)
     wish = AssignPullRequest(project_id=project["project_id"], number=key, assignee=form.optional("assignee"))
     done = await execute(request, actor, wish, seen=project)
@@ -201,14 +210,9 @@ async def assign(request: web.Request) -> web.Response:
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}/subscribe", "read-pull-requests")
 async def subscribe(request: web.Request) -> web.Response:
-    actor, project, key = await writable(request, "pull_request_subscribe")
-    if actor.token_project is None:
-        raise Said(401, "EINVALIDTOK")
+    actor, project, key = await writable(request, "pull_request_subscribe", own_token=True)
     wanted = (await forms.form(request)).boolean("status")
     wish = SubscribeToPullRequest(project_id=project["project_id"], number=key, subscribed=wanted)
     await execute(request, actor, wish, seen=project)
-    caller = await users.find(request.config_dict[DATABASE], actor.username)
     said = "You are now watching this pull-request" if wanted else "You are no longer watching this pull-request"
-    return reply(
-        {"avatar_url": render.avatar(caller["email"] if caller else None, 30), "message": said, "user": actor.username}
-    )
+    return reply({**await signed(request, actor), "message": said})

@@ -10,12 +10,16 @@ import orjson
 from aiohttp import web
 from yarl import URL
 
+from app.core import paths
 from app.core.access import GRANTS
+from app.core.merges import score
 from app.core.settings import setting
 from app.queries.paging import Listing
 from app.web import SETTINGS
 
 Row = Mapping[str, Any]
+
+fullname = paths.fullname
 
 CHOICES = ("list", "date")  # the types of custom fields that come with data of their own
 
@@ -36,12 +40,6 @@ def user(base: str, name: str, fullname: str | None) -> dict[str, Any]:
 def addressed(shown: dict[str, Any], email: str | None) -> dict[str, Any]:
     """A user with their e-mail address, for those whom it concerns."""
     return {**shown, "default_email": email, "emails": [email] if email else []}
-
-
-def fullname(project: Row) -> str:
-    """Pagure's full name, in which forks live under `forks/`."""
-    path: str = project["path"]
-    return "forks/" + path.removeprefix("fork/") if project["forker"] else path
 
 
 def project(base: str, row: Row) -> dict[str, Any]:
@@ -212,7 +210,7 @@ def bare_pull_request(base: str, target: Row, row: Row, *, comments: bool = True
         "remote_git": row["remote_git"],
         "status": row["status"],
         "tags": row["tags"],
-        "threshold_reached": sum(row["score"].values()) >= least if least >= 0 else None,
+        "threshold_reached": score(row) >= least if least >= 0 else None,
         "title": row["title"],
         "uid": row["uid"],
         "updated_on": stamp(row["updated_on"]),

@@ -10,7 +10,6 @@ from app.core.access import Actor
 from app.core.issues import require_tracker
 from app.database import Row
 from app.dialects.pagure import auth, render
-from app.dialects.pagure.errors import bad_token
 from app.dialects.pagure.forms import Form
 from app.dialects.pagure.urls import named_project, number
 from app.errors import NotFound
@@ -34,9 +33,7 @@ async def to_write(request: web.Request, *acls: str, own_token: bool = False) ->
     """Who asks, and the project whose tracker they write to. `own_token`: with a token made for it and no other."""
     actor, project = await named_project(request, auth.required(*acls))
     require_tracker(project, writing=True)
-    auth.bound(actor, project)
-    if own_token and actor.token_project is None:
-        raise bad_token()
+    (auth.made_for if own_token else auth.bound)(actor, project)
     return actor, project
 
 

@@ -1,0 +1,45 @@
+"""What programs may say of commits."""
+
+from dataclasses import dataclass
+
+from app.core.access import require
+from app.core.commands import Command, Deciding, handles
+from app.errors import Forbidden
+from app.queries import pull_requests
+from events.pull_requests import CommitFlagged
+from events.record import Next
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlagCommit(Command):
+    """What a program has found out about a commit; the same `uid` again changes what it said."""
+
+    project_id: int
+    commit: str
+    uid: str
+    username: str
+    status: str
+    percent: int | None
+    comment: str
+    url: str
+
+
+@handles(FlagCommit)
+async def flag_commit(deciding: Deciding, wish: FlagCommit) -> list[Next]:
+    project = await deciding.project(wish.project_id)
+    require(deciding.actor, "flag-commit", project)
+    if deciding.actor.anonymous:
+        raise Forbidden("flag-commit")
+    before = await pull_requests.flag(deciding.db, wish.project_id, wish.commit, wish.uid)
+    event = CommitFlagged(
+        project_id=wish.project_id,
+        commit=wish.commit,
+        uid=wish.uid,
+        username=before["username"] if before else wish.username,
+        status=wish.status,
+        percent=wish.percent,
+        comment=wish.comment,
+        url=wish.url,
+        author=before["author"] if before else deciding.actor.username,
+    )
+    return [Next(event, None)]

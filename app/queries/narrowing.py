@@ -1,0 +1,52 @@
+"""The conditions that listings of issues and of pull requests have in common."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ARRAY, TableClause, Text, literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Narrowing:
+    """What a listing is narrowed to. A tag or an assignee with a leading ! is excluded."""
+
+    status: str | None = "Open"
+    not_status: str | None = None
+    tags: list[str] = field(default_factory=list)
+    assignee: str | None = None
+    assigned: bool | None = None
+    author: str | None = None
+
+
+def conditions(table: TableClause, wanted: Narrowing) -> list[Any]:
+    found = [*_people(table, wanted), *_tags(table, wanted)]
+    if wanted.status:
+        found.append(table.c.status == wanted.status)
+    if wanted.not_status:
+        found.append(table.c.status != wanted.not_status)
+    return found
+
+
+def _people(table: TableClause, wanted: Narrowing) -> list[Any]:
+    column = table.c
+    found: list[Any] = []
+    if wanted.assigned is not None:
+        found.append(column.assignee.is_not(None) if wanted.assigned else column.assignee.is_(None))
+    elif wanted.assignee and wanted.assignee.startswith("!"):
+        found.append(column.assignee.is_distinct_from(wanted.assignee[1:]))
+    elif wanted.assignee:
+        found.append(column.assignee == wanted.assignee)
+    if wanted.author:
+        found.append(column.author == wanted.author)
+    return found
+
+
+def _tags(table: TableClause, wanted: Narrowing) -> list[Any]:
+    plain = [tag for tag in wanted.tags if not tag.startswith("!")]
+    excluded = [tag[1:] for tag in wanted.tags if tag.startswith("!")]
+    found = []
+    if plain:
+        found.append(table.c.tags.bool_op("&&")(literal(plain, ARRAY(Text))))
+    if excluded:
+        found.append(~table.c.tags.bool_op("&&")(literal(excluded, ARRAY(Text))))
+    return found

@@ -1,0 +1,51 @@
+"""What tests of pull requests have in common: a fork that is one commit ahead, and what becomes of it."""
+
+import asyncio
+import uuid
+from pathlib import Path
+from typing import Any
+
+from app.core import commands
+from app.core.access import Actor
+from app.core.projects import ConfigureProject
+from tests.conftest import Client, Forge, commit, git
+
+KEYS = {
+    "assignee", "branch", "branch_from", "cached_merge_status", "closed_at", "closed_by", "comments", "commit_start",
+    "commit_stop", "date_created", "full_url", "id", "initial_comment", "last_updated", "project", "remote_git",
+    "repo_from", "status", "tags", "threshold_reached", "title", "uid", "updated_on", "user",
+}  # fmt: skip
+
+
+async def pushed(work: Path, branch: str, name: str) -> str:
+    """A commit more on the branch."""
+    await git("checkout", "-q", "-B", branch, cwd=work)
+    made = await commit(work, name)
+    await git("push", "-q", "origin", f"HEAD:{branch}", cwd=work)
+    return made
+
+
+async def opened(client: Client, **form: Any) -> Any:
+    body = {
+        "title": "Add one", "branch_to": "main", "branch_from": "topic", "repo_from": "nethack",
+        "repo_from_username": "bob", **form,
+    }  # fmt: skip
+    status, found = await client.post("/nethack/pull-request/new", **body)
+    assert status == 200, found
+    return found
+
+
+async def until(client: Client, number: int, name: str, value: Any) -> Any:
+    """The pull request, once it says so."""
+    async with asyncio.timeout(15):
+        while True:
+            _, found = await client.pagure(f"/nethack/pull-request/{number}")
+            if found[name] == value:
+                return found
+            await asyncio.sleep(0.05)
+
+
+async def configure(forge: Forge, client: Client, **settings: Any) -> None:
+    project = (await client.pagure("/nethack"))[1]["id"]
+    wish = ConfigureProject(project_id=project, settings=settings)
+    await commands.execute(forge.db, Actor("alice"), wish, command_id=uuid.uuid4())

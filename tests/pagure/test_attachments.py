@@ -1,0 +1,142 @@
+"""Files that come with a new issue in Pagure's dialect, and where they can be looked at."""
+
+import asyncio
+import hashlib
+import io
+from typing import Any
+
+import aiohttp
+import pytest
+
+from app import attachments
+from tests.conftest import Client, Forge
+
+PNG = b"\x89PNG\r\n\x1a\nnot much of a picture"
+
+
+async def sent(
+    client: Client, content: str = "Look: <!!image>", name: str = "cat.png", body: bytes = PNG, path: str = "nethack",
+    **fields: str,
+) -> tuple[int, Any]:  # fmt: skip
+    form = aiohttp.FormData({"title": "t", "issue_content": content, **fields}, quote_fields=False)
+    form.add_field("filestream", io.BytesIO(body), filename=name)
+    return await client.request("POST", f"/api/0/{path}/new_issue", data=form)
+
+
+async def fetched(client: Client, path: str) -> tuple[int, bytes, Any]:
+    headers = {"Authorization": f"token {client.token}"} if client.token else {}
+    async with client.forge.session.get(client.forge.url + path, headers=headers) as answer:
+        return answer.status, await answer.read(), answer.headers
+
+
+def address(name: str, body: bytes = PNG, path: str = "nethack") -> str:
+    return f"/{path}/issue/raw/files/{hashlib.sha256(body).hexdigest()}-{name}"
+
+
+def stored(forge: Forge) -> list[str]:
+    return sorted(str(each.relative_to(forge.settings.data)) for each in forge.settings.attachments.glob("*/*/*"))
+
+
+async def test_a_picture_stands_in_the_issue_where_its_text_asks_for_it(forge: Forge, nethack: Client) -> None:
+    status, body = await sent(nethack, "See <!!image> or <!!image>.")
+    url = address("cat.png")
+    link = f"[![cat.png]({url})]({url})"
+    assert (status, body["issue"]["content"]) == (200, f"See {link} or {link}.")
+    assert (await nethack.pagure("/nethack/issue/1"))[1]["content"] == body["issue"]["content"]
+    status, content, headers = await fetched(forge.nobody, url)
+    assert (status, content, headers["Content-Type"]) == (200, PNG, "image/png")
+    assert headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    # The same file again is there once.
+    assert (await sent(nethack, name="cat.png"))[0] == 200
+    assert len(stored(forge)) == 1
+
+
+async def test_a_file_that_the_text_does_not_ask_for_is_not_kept(forge: Forge, nethack: Client) -> None:
+    status, body = await sent(nethack, "No picture")
+    assert (status, body["issue"]["content"], stored(forge)) == (200, "No picture", [])
+
+
+@pytest.mark.parametrize("fields", [{"title": " "}, {"assignee": "ghost"}, {"priority": "9"}])
+async def test_an_issue_that_is_refused_leaves_no_file_behind(
+    forge: Forge, nethack: Client, fields: dict[str, str]
+) -> None:
+    assert (await sent(nethack, **fields))[0] == 400
+    assert stored(forge) == []
+    assert (await sent(nethack))[0] == 200
+    assert (await sent(nethack, **fields))[0] == 400
+    assert len(stored(forge)) == 1  # which another issue shows
+
+
+async def test_a_file_is_not_too_large(forge: Forge, nethack: Client) -> None:
+    status, body = await sent(nethack, body=b"x" * (5 << 20))
+    assert (status, body["error_code"]) == (413, "ENOCODE")
+    assert stored(forge) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("page.html", "page.html"), ("drawing.svg", "drawing.svg"), ("../../etc/passwd", "etc_passwd"),
+        ("...", "file"), ("a)](javascript:x).txt", "ajavascriptx.txt"), ("Käse bild.PNG.xhtml", "Kase_bild.PNG.xhtml"),
+        ("x" * 300 + ".pdf", "x" * 96 + ".pdf"),
+    ],
+)  # fmt: skip
+async def test_what_is_no_picture_is_for_downloading_under_a_harmless_name(
+    forge: Forge, nethack: Client, name: str, kept: str
+) -> None:
+    body = b"<script>alert(1)</script>"
+    status, issue = await sent(nethack, name=name, body=body)
+    url = address(kept, body)
+    assert (status, issue["issue"]["content"]) == (200, f"Look: [![{kept}]({url})]({url})")
+    status, content, headers = await fetched(forge.nobody, url)
+    assert (status, content, headers["Content-Type"]) == (200, body, "application/octet-stream")
+    assert headers["Content-Disposition"] == f'attachment; filename="{kept}"'
+
+
+async def test_files_of_private_projects_are_hidden(forge: Forge, alice: Client) -> None:
+    await alice.post("/new", name="secret", description="d", private="1")
+    status, body = await sent(alice, path="alice/secret")
+    url = address("cat.png", path="alice/secret")
+    assert (status, url in body["issue"]["content"]) == (200, True)
+    status, content, headers = await fetched(alice, url)
+    assert (status, content, headers["Cache-Control"]) == (200, PNG, "private, max-age=3600")
+    bob = await forge.user("bob")
+    for stranger in (bob, forge.nobody, Client(forge, "stale", "nobody")):
+        assert (await fetched(stranger, url))[:2] == (404, b"Project not found\n")
+
+
+async def test_a_file_of_a_private_issue_is_for_everybody_who_sees_the_project(forge: Forge, nethack: Client) -> None:
+    assert (await sent(nethack, private="1"))[0] == 200
+    assert (await fetched(forge.nobody, address("cat.png")))[0] == 200
+
+
+async def test_what_is_no_stored_file_is_not_found(forge: Forge, nethack: Client) -> None:
+    await sent(nethack)
+    digest = hashlib.sha256(PNG).hexdigest()
+    await nethack.post("/new", name="other", description="d")
+    for path in (
+        f"/nethack/issue/raw/files/{digest}", f"/nethack/issue/raw/files/{digest}-dog.png",
+        f"/nethack/issue/raw/files/{'0' * 64}-cat.png", "/nethack/issue/raw/files/..%2f..%2fetc%2fpasswd",
+        f"/nethack/issue/raw/files/%00{digest}-cat.png", f"/other/issue/raw/files/{digest}-cat.png",
+    ):  # fmt: skip
+        assert (await fetched(nethack, path))[0] == 404, path
+
+
+async def test_files_go_with_their_project(forge: Forge, nethack: Client) -> None:
+    await sent(nethack)
+    bound = await nethack.limited(project="nethack")
+    assert (await bound.post("/nethack/delete"))[0] == 200
+    await forge.idle()
+    assert stored(forge) == []
+    assert (await fetched(nethack, address("cat.png")))[0] == 404
+
+
+async def test_a_file_is_there_whole_or_not_at_all(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(attachments.os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        await asyncio.to_thread(attachments.keep, tmp_path, 1, "cat.png", PNG)
+    assert [each for each in tmp_path.glob("*/*/*") if each.is_file()] == []
