@@ -16,12 +16,12 @@ from app.dialects.pagure import pages
 from app.dialects.pagure.urls import arranged
 from app.tail import following
 from app.transports import smart_http
-from app.web import DATABASE, MAX_BODY, SETTINGS, TAIL, observe
+from app.web import DATABASE, MAX_BODY, SETTINGS, TAIL, observe, single_slashes
 
 
 def application(settings: Settings) -> web.Application:
     """The whole API; it opens its connections when it starts and closes them when it stops."""
-    app = web.Application(middlewares=[observe], client_max_size=MAX_BODY)
+    app = web.Application(middlewares=[observe, single_slashes], client_max_size=MAX_BODY)
     app[SETTINGS] = settings
     app.cleanup_ctx.append(connections)
     app.on_shutdown.append(answer_those_who_wait)

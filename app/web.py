@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import orjson
@@ -48,6 +49,8 @@ UNREADABLE = (
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 VISIBLE = re.compile(r"[!-~]{1,128}\Z")
+SLASHES = re.compile("/{2,}")
+IN_A_PATH = "/%!$&'()*+,;=:@~"
 HUNG_UP = 499  # in the log: the client went away before it was answered
 MAX_BODY = 4 << 20  # bytes; git routes stream and have a limit of their own
 
@@ -196,3 +199,18 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         seconds = time.perf_counter() - started
         REQUESTS.labels(request.get(DIALECT, ""), request.method, str(status)).observe(seconds)
         log.info("request", method=request.method, path=request.path, status=status, ms=round(seconds * 1000, 1))
+
+
+@web.middleware
+async def single_slashes(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """An address with doubled slashes is the one without.
+
+    Clients put together what ends in a slash, or leave a gap where a project has no namespace.
+    """
+    url = request.rel_url
+    if "//" not in url.raw_path:
+        return await handler(request)
+    # Browsers take a backslash for a slash and leave tabs out: unquoted, they would make a host of what follows.
+    there = quote(SLASHES.sub("/", url.raw_path), safe=IN_A_PATH)
+    query = f"?{url.raw_query_string}" if url.raw_query_string else ""
+    return web.Response(status=308, headers={"Location": there + query})

@@ -187,3 +187,14 @@ async def test_writing_takes_no_parameters_in_the_query(stranger: Stranger) -> N
 async def test_six_characters_that_spell_nul_are_text(stranger: Stranger) -> None:
     answer = await stranger.json("/v1/users/alice/tokens", {"description": r"\u0000", "project": "NetHack"})
     assert (answer.status, answer.json["description"], answer.json["project"]) == (201, r"\u0000", "nethack")
+
+
+async def test_an_address_with_doubled_slashes_leads_to_the_one_without_and_nowhere_else(stranger: Stranger) -> None:
+    for asked, there in (
+        ("/api/0//nethack", "/api/0/nethack"), ("//api/0/projects?x=//&y=%2F", "/api/0/projects?x=//&y=%2F"),
+        ("//evil.example.org/%2e%2e//", "/evil.example.org/%2e%2e/"), ("////", "/"), ("/a//?", "/a/"),
+        ("//\\evil.example.org//", "/%5Cevil.example.org/"), ("/%5C//a%20b", "/%5C/a%20b"), ("//%09/", "/%09/"),
+    ):  # fmt: skip
+        for method in ("GET", "POST"):
+            answer = await stranger(method, asked, token=False)
+            assert (answer.status, answer.headers["location"], answer.body) == (308, there, b""), asked

@@ -1,0 +1,38 @@
+"""Sessions with client libraries that know no event loop."""
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import Client, commit, git
+
+
+def session(story: Callable[..., None]) -> Callable[..., Awaitable[None]]:
+    """A test that is told by such a client: all of it runs in a thread, beside the forge's loop."""
+
+    @functools.wraps(story)
+    async def told(**fixtures: Any) -> None:
+        await asyncio.to_thread(story, **fixtures)
+
+    return told
+
+
+class Checkout:
+    """A work tree, for the same thread."""
+
+    def __init__(self, url: str, place: Path, who: Client) -> None:
+        self.place = place
+        asyncio.run(git("clone", "-q", url.replace("://", f"://{who.name}:{who.token}@", 1), str(place)))
+
+    def git(self, *arguments: str, fails: bool = False) -> str:
+        return asyncio.run(git(*arguments, cwd=self.place, fails=fails)).strip()
+
+    def push(self, branch: str, name: str, text: str) -> str:
+        """One more commit on the branch, with this file; the commit's id."""
+        self.git("checkout", "-q", "-B", branch)
+        (self.place / name).parent.mkdir(parents=True, exist_ok=True)
+        made = asyncio.run(commit(self.place, name, text))
+        self.git("push", "-q", "origin", f"HEAD:{branch}")
+        return made

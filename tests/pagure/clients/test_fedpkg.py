@@ -1,0 +1,78 @@
+"""The two calls that fedpkg makes, as it makes them: JSON in, and its own search of what went wrong."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+import requests
+
+from tests.conftest import Client, Forge
+from tests.pagure.clients.sessions import session
+
+
+class Failed(Exception):
+    """What fedpkg would print."""
+
+
+def posted(url: str, token: str, payload: dict[str, Any]) -> requests.Response:
+    headers = {
+        "Authorization": f"token {token}",
+        "Accept": "application/json",
+        "Content-Type": "application/json",
+    }
+    return requests.post(url, headers=headers, data=json.dumps(payload), timeout=60)
+
+
+def why(answer: requests.Response) -> Failed:
+    error = answer.json()["error"]
+    renew = " Get a new token." if re.search("Invalid or expired token", error) else ""
+    return Failed(error + renew)
+
+
+def fork(base: str, token: str, repo: str, namespace: str | None) -> None:
+    """Whoever has the fork already is as well served."""
+    answer = posted(f"{base}/api/0/fork", token, {"wait": True, "namespace": namespace, "repo": repo})
+    if not answer.ok and not re.search("Repo .+ already exists", answer.text):
+        raise why(answer)
+
+
+def request_repository(base: str, token: str, tracker: str, wish: dict[str, Any]) -> str:
+    """What fedpkg wants of those who run the forge is an issue of JSON; where it can be read."""
+    body = f"```\n{json.dumps(wish, indent=4)}\n```"
+    answer = posted(f"{base}/api/0/{tracker}/new_issue", token, {"title": "New Repo", "issue_content": body})
+    if not answer.ok:
+        raise why(answer)
+    return f"{base}/{tracker}/issue/{answer.json()['issue']['id']}"
+
+
+@session
+def test_a_packager_forks_and_asks_for_a_repository(forge: Forge, packaged: Client, carol: Client) -> None:
+    token = str(carol.token)
+    for _ in range(2):
+        fork(forge.url, token, "rogue", "rpms")
+    fork(forge.url, token, "nethack", None)
+    for path in ("rpms/rogue", "nethack"):
+        found = requests.get(f"{forge.url}/api/0/fork/carol/{path}", timeout=60).json()
+        assert (found["parent"]["url_path"], found["user"]["name"]) == (path, "carol")
+        branches = requests.get(f"{forge.url}/api/0/fork/carol/{path}/git/branches", timeout=60).json()
+        assert branches["branches"] == ["main"]
+
+    wish = {"action": "new_repo", "repo": "moria", "namespace": "rpms"}
+    asked = request_repository(forge.url, token, "rpms/rogue", wish)
+    assert asked == f"{forge.url}/rpms/rogue/issue/1"
+    seen = requests.get(asked.replace(forge.url, f"{forge.url}/api/0"), timeout=60).json()
+    assert json.loads(seen["content"].strip("`")) == wish
+
+    for call in (
+        lambda: fork(forge.url, "nonsense", "rogue", "rpms"),
+        lambda: request_repository(forge.url, "nonsense", "rpms/rogue", {}),
+    ):
+        with pytest.raises(Failed, match=r"Get a new token\."):
+            call()
+    for call in (
+        lambda: fork(forge.url, token, "moria", "rpms"),
+        lambda: request_repository(forge.url, token, "rpms/moria", {}),
+    ):
+        with pytest.raises(Failed, match=r"^Project not found$"):
+            call()
