@@ -155,7 +155,7 @@ def authority(tmp_path: Path) -> Authority:
 @asynccontextmanager
 async def site(handler: Any, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """A web site at THERE that answers every path by the handler; its URL."""
-    application = web.Application()
+    application = web.Application(client_max_size=1 << 26)
     application.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2)
     await runner.setup()

@@ -1,6 +1,8 @@
 """The ordinary git client, aimed by users."""
 
 import asyncio
+import os
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -51,6 +53,20 @@ class Away:
             raise web.HTTPNotFound(text="secret words of the other side")
         return web.FileResponse(file)
 
+    async def smart(self, request: web.Request) -> web.StreamResponse:
+        """The same repository as a server that knows git serves it."""
+        service = request.query.get("service") or request.path.rpartition("/")[2]
+        arguments = ["git", service.removeprefix("git-"), "--stateless-rpc", str(self.folder)]
+        if request.path.endswith("/info/refs"):
+            arguments.insert(3, "--http-backend-info-refs")
+        git = await asyncio.create_subprocess_exec(*arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        said, _ = await git.communicate(await request.read())
+        if request.path.endswith("/info/refs"):
+            head = f"# service={service}\n".encode()
+            said = b"%04x%s0000%s" % (len(head) + 4, head, said)
+            return web.Response(body=said, content_type=f"application/x-{service}-advertisement")
+        return web.Response(body=said, content_type=f"application/x-{service}-result")
+
 
 @pytest.fixture
 async def away(tmp_path: Path) -> Away:
@@ -86,6 +102,19 @@ async def test_git_reads_from_where_it_may(run: Run, away: Away, authority: Auth
         named = url.replace(THERE, "there.example")
         await run("fetch", "-q", "--", named, "+refs/heads/*:refs/heads/*")
     assert (await git("rev-parse", "main", cwd=away.here)).strip() == away.head
+
+
+async def test_git_fetches_and_pushes(run: Run, away: Away, authority: Authority) -> None:
+    async with site(away.smart, authority.serving) as url:
+        await run("fetch", "-q", "--", url, "+refs/heads/*:refs/heads/*")
+        assert (await git("rev-parse", "main", cwd=away.here)).strip() == away.head
+        work = away.here.parent / "other"
+        await git("clone", "-q", str(away.here), str(work))
+        # Large enough that git sends it in pieces.
+        new = await commit(work, "noise", os.urandom(1 << 21).hex())
+        await git("push", "-q", "origin", "HEAD:refs/heads/topic", cwd=work)
+        await run("push", "-q", "--", url, "topic")
+    assert (await git("rev-parse", "topic", cwd=away.folder)).strip() == new
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""Nothing but the guarded ways opens connections to anywhere."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+OPENERS = {
+    *("ClientSession", "TCPConnector", "open_connection", "create_connection", "sock_connect", "urlopen"),
+    *("clone_repository", "remotes", "RemoteCallbacks", "socket.socket"),
+}
+LIBRARIES = {"requests", "httpx", "urllib3", "http.client", "smtplib", "ftplib", "xmlrpc.client", "urllib.request"}
+# Those go to services and ports of our own, which no user names.
+OURS = {
+    ("app/embedded.py", "socket.socket"),
+    ("app/embedded.py", "create_connection"),
+    ("app/supervise.py", "socket.socket"),
+    ("app/supervise.py", "urllib.request"),
+    ("app/supervise.py", "urlopen"),
+}
+
+
+def openers(source: str) -> Iterator[str]:
+    """What in a module may open connections."""
+    for node in ast.walk(ast.parse(source)):
+        names: list[str] = []
+        match node:
+            case ast.Import():
+                names = [alias.name for alias in node.names]
+            case ast.ImportFrom():
+                module = node.module or ""
+                names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+                names += [alias.name for alias in node.names]
+            case ast.Attribute():
+                names = [node.attr, ast.unparse(node)]
+            case ast.Name():
+                names = [node.id]
+        for name in names:
+            if name in OPENERS or any(name == library or name.startswith(library + ".") for library in LIBRARIES):
+                yield name if name in OPENERS else next(each for each in LIBRARIES if name.startswith(each))
+
+
+def test_connections_are_opened_where_the_guard_stands() -> None:
+    found = {
+        (str(path.relative_to(ROOT)), name)
+        for package in ("app", "events", "workers")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for name in openers(path.read_text())
+    }
+    guarded = {(path, name) for path, name in found if path.startswith("app/outgoing/")}
+    assert {name for _, name in guarded} >= {"ClientSession", "socket.socket", "sock_connect", "open_connection"}
+    assert found - guarded == OURS
