@@ -48,8 +48,7 @@ def public(address: Address) -> bool:
     """Whether this is a global unicast address that means itself, and not another one inside of it."""
     if isinstance(address, IPv6Address) and (address not in UNICAST or address.scope_id or _isatap(address)):
         return False
-    special = address.is_multicast or address.is_reserved or any(address in network for network in NEVER)
-    return address.is_global and not special
+    return address.is_global and not address.is_multicast and not any(address in network for network in NEVER)
 
 
 def _isatap(address: IPv6Address) -> bool:
