@@ -20,13 +20,9 @@ CONFIG = {
     # Nobody is asked for a password, and no program that might know one.
     "credential.helper": "",
     "core.askPass": "",
-    # No program is started for a file's sake, and nothing is fetched that was not named.
-    "filter.lfs.smudge": "",
+    # Large files stay where they are stored: no program fetches them.
     "filter.lfs.process": "",
     "filter.lfs.required": "false",
-    "fetch.recurseSubmodules": "false",
-    "transfer.bundleURI": "false",
-    "fetch.uriProtocols": "",
 }
 TLS = re.compile(r"fatal: unable to access '.*': .*(?:SSL|TLS|certificate)")
 

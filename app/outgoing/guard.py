@@ -18,8 +18,9 @@ Answer = tuple[int, int, int, str, SocketAddress]  # as getaddrinfo gives it
 PORTS = frozenset({80, 443})
 CONNECT = 5.0  # seconds until there is a connection, looking up the name included
 ANSWERS = 8  # addresses of one name that are tried
-# Slow name servers, which a user may have chosen, keep threads: not those that git works in.
-LOOKUPS = ThreadPoolExecutor(32, thread_name_prefix="lookup")
+# A slow name server, which a user may have chosen, keeps its thread beyond any deadline: so these are not the threads
+# that git works in, and enough for everybody else.
+LOOKUPS = ThreadPoolExecutor(256, thread_name_prefix="lookup")
 
 # All of IPv6's global unicast. Outside lie the forms that only wrap an IPv4 address: ::/96, ::ffff:0:0/96,
 # ::ffff:0:0:0/96, 64:ff9b::/96 and 64:ff9b:1::/48, of which Python takes some for global.
@@ -48,8 +49,7 @@ def public(address: Address) -> bool:
     """Whether this is a global unicast address that means itself, and not another one inside of it."""
     if isinstance(address, IPv6Address) and (address not in UNICAST or address.scope_id or _isatap(address)):
         return False
-    special = address.is_multicast or address.is_reserved or any(address in network for network in NEVER)
-    return address.is_global and not special
+    return address.is_global and not address.is_multicast and not any(address in network for network in NEVER)
 
 
 def _isatap(address: IPv6Address) -> bool:

@@ -203,6 +203,18 @@ async def test_an_answer_that_drips_ends_with_the_deadline(guard: Guard) -> None
                 assert await fails(sender, f"http://{THERE}:{port}/") == "timeout"
 
 
+@pytest.mark.parametrize("early", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\nhalf"])
+async def test_a_receiver_that_does_not_listen_ends_with_the_deadline(guard: Guard, early: bytes) -> None:
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(early)
+        await asyncio.sleep(2)
+
+    async with client(guard, total=0.4) as sender, talking(deaf) as port:
+        with pytest.raises(Failed, match=r"^timeout$"):
+            await sender.send("POST", f"http://{THERE}:{port}/", body=b"x" * 1_000_000)
+
+
 async def test_a_connection_has_a_deadline_of_its_own(
     guard: Guard, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:

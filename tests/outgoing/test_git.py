@@ -199,6 +199,21 @@ async def test_git_asks_nobody_for_a_password(run: Run, away: Away, authority: A
     assert not ran.exists()
 
 
+async def test_git_fetches_no_large_files(run: Run, away: Away, authority: Authority, tmp_path: Path) -> None:
+    async with site(away.serve, authority.serving) as url:
+        await run("fetch", "-q", "--", url, "+refs/heads/*:refs/heads/*")
+    # As if they were set up on this machine.
+    (away.here / "info" / "attributes").write_text("* filter=lfs\n")
+    for name in ("smudge", "process"):
+        await git("config", f"filter.lfs.{name}", f"touch {tmp_path}/ran; cat", cwd=away.here)
+        await git("config", "filter.lfs.required", "true", cwd=away.here)
+        assert await run("cat-file", "--filters", "main:file") == "text"
+        assert not (tmp_path / "ran").exists()
+    await git("config", "--unset", "filter.lfs.process", cwd=away.here)
+    assert await git("cat-file", "--filters", "main:file", cwd=away.here) == "text"
+    assert (tmp_path / "ran").exists()
+
+
 async def test_no_setting_leads_git_past_the_proxy(
     run: Run, away: Away, authority: Authority, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:

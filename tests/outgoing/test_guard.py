@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from app.config import Settings
 from app.outgoing import guard as guards
 from app.outgoing.failures import Failed, Failure
-from app.outgoing.guard import ANSWERS, Guard, connect, lookup, ours
+from app.outgoing.guard import ANSWERS, Address, Guard, connect, lookup, ours, public
 from tests.outgoing.conftest import HERE, THERE, Listener, Names, talking
 
 # The registries of special-purpose addresses, multicast and what is reserved; and where a cloud keeps its host.
@@ -26,7 +26,7 @@ SPECIAL_V4 = """
 """
 SPECIAL_V6 = """
 ::1 :: ::ffff:8.8.8.8 fc00::1 fd00:ec2::254 fe80::1 fec0::1 ff02::1 ff0e::1 100::1 5f00::1 4000::1 64:ff9b::808:808
-64:ff9b:1::1 2001::1 2001:2::1 2001:10::1 2001:db8::1 2002:808:808::1 3fff::1 2606:4700::1111%eth0
+64:ff9b:1::1 2001::1 2001:2::1 2001:4:112::1 2001:20::1 2001:db8::1 2002:808:808::1 3fff::1 2606:4700::1111%eth0
 """
 SPECIAL = [ip_network(network) for network in SPECIAL_V4.split()]
 ANY_V4 = st.integers(0, 2**32 - 1).map(IPv4Address)
@@ -57,19 +57,25 @@ def allows(address: str, *networks: str, port: int = 443) -> bool:
 
 @given(st.one_of(ANY_V4, IN_SPECIAL))
 def test_of_ipv4_all_is_allowed_but_what_has_a_special_purpose(address: IPv4Address) -> None:
-    assert Guard().allows(address, 443) == (not any(address in network for network in SPECIAL))
+    assert public(address) == (not any(address in network for network in SPECIAL))
 
 
 @given(st.sampled_from(list(EMBEDDINGS)), st.one_of(IN_SPECIAL, ANY_V4), GLOBAL_V6)
 @example("mapped", IPv4Address("10.0.0.1"), 0)
 @example("NAT64", IPv4Address("127.0.0.1"), 0)
 def test_no_ipv4_address_gets_through_inside_of_an_ipv6_address(form: str, v4: IPv4Address, noise: int) -> None:
-    assert not Guard().allows(IPv6Address(EMBEDDINGS[form](int(v4), noise)), 443)
+    assert not public(IPv6Address(EMBEDDINGS[form](int(v4), noise)))
+
+
+@given(st.one_of(ANY_V4, IN_SPECIAL, ANY_V6))
+@example(IPv4Address("127.0.0.1"))
+def test_without_a_setting_nothing_is_allowed_but_public_addresses(address: Address) -> None:
+    assert Guard().allows(address, 443) <= public(address)
 
 
 @given(ANY_V6.filter(lambda address: address not in ip_network("2000::/3")))
 def test_of_ipv6_only_global_unicast_is_allowed(address: IPv6Address) -> None:
-    assert not Guard().allows(address, 443)
+    assert not public(address)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "192.31.196.1", "2606:4700::1111", "2a00:1450::5efe", "2400::1"])
@@ -77,8 +83,11 @@ def test_public_addresses_are_allowed(address: str) -> None:
     assert allows(address)
 
 
-@pytest.mark.parametrize("address", SPECIAL_V6.split())
+@pytest.mark.parametrize(
+    "address", [*SPECIAL_V6.split(), *(str(end) for network in SPECIAL for end in (network[0], network[-1]))]
+)
 def test_special_addresses_are_refused(address: str) -> None:
+    assert not public(ip_address(address))
     assert not allows(address)
 
 
