@@ -11,7 +11,7 @@ from events.projections import rebuild
 from tests.walk.model import ADMIN, EVERYBODY, NOBODY, PEOPLE, Issue, Project
 from tests.walk.pulls import Pulls
 from tests.walk.tracker import Tracker
-from tests.walk.world import asks, projects
+from tests.walk.world import SECRET, asks, projects
 
 # What is counted or written twice, and the same counted or read afresh. No row is how it should be.
 AGREE = {
@@ -50,6 +50,7 @@ AGREE = {
     ),
     "tasks that nobody is at": "select task_id, kind from tasks where ended_at is null",
 }  # fmt: skip
+TOLD = "select data::text as told from events union all select body::text from commands"
 PAGES = ("/projects?per_page=100", "/groups?per_page=100", "/users")
 OF_A_PROJECT = (
     "",
@@ -83,10 +84,11 @@ class Checks(Tracker, Pulls):
             self.access_is(project)
             self.tracker_is(project, ADMIN)
             self.tracker_is(project, NOBODY)
-            self.tracker_is(project, "carol")
+            self.visible_issues_are(project)
             self.requests_are(project)
             self.branches_are(project)
             self.watchers_are(project)
+            self.plugins_are(project)
             assert set(self.shown(f"/{project.path}/tags")["tags"]) == project.tags
         self.project_listings_are(100)
         for name in PEOPLE:
@@ -102,6 +104,7 @@ class Checks(Tracker, Pulls):
             rows = self.run(self.forge.db.fetch(disagree))
             assert not rows, (what, rows)
         before, pages = self.run(self.forge.rows()), self.pages()
+        assert SECRET not in f"{before}{pages}{self.run(self.forge.db.fetch(TOLD))}"
         self.run(rebuild.rebuild(self.forge.db))
         after = self.run(self.forge.rows())
         assert before.keys() == after.keys()
@@ -144,6 +147,16 @@ class Checks(Tracker, Pulls):
         for (query, wanted), narrowed in zip(FILTERS.items(), listings, strict=True):
             numbers = sorted((n for n, issue in seen.items() if wanted(issue)), reverse=True)
             assert [each["id"] for each in narrowed["issues"]] == numbers, (query, name, project)
+
+    def visible_issues_are(self, project: Project) -> None:
+        """Everybody is listed what they may see, and nothing else."""
+        if not project.tracker:
+            return
+        for name in EVERYBODY:
+            if self.model.sees(name, project):
+                found = self.shown(f"/{project.path}/issues?status=all&per_page=100", name)["issues"]
+                seen = {n for n, issue in project.issues.items() if self.model.sees_issue(name, project, issue)}
+                assert {each["id"] for each in found} == seen, (name, project)
 
     def requests_are(self, project: Project) -> None:
         listing = self.get(f"/{project.path}/pull-requests?status=all&per_page=100")

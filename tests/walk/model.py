@@ -43,6 +43,7 @@ class Project:
     blocked: set[str] = field(default_factory=set)
     watches: dict[str, list[str]] = field(default_factory=dict)
     tags: set[str] = field(default_factory=set)
+    plugins: set[str] = field(default_factory=set)
     branches: set[str] = field(default_factory=set)
     issues: dict[int, Issue] = field(default_factory=dict)
     pulls: dict[int, Pull] = field(default_factory=dict)

@@ -7,6 +7,7 @@ import pygit2
 from hypothesis import strategies as st
 from hypothesis.stateful import multiple, precondition, rule
 
+from app.core.plugins import InstallPlugin, RemovePlugin
 from app.core.projects import BlockUsers, ConfigureProject, CreateProject, DeleteProject, ForkProject, TransferProject
 from app.core.refs import RecordRefs
 from app.core.sharing import GrantAccess, RefreshAccess, RevokeAccess, Watch
@@ -16,7 +17,7 @@ from app.core.users import IssueProjectToken
 from tests.conftest import git
 from tests.walk.model import ADMIN, ADMINISTER, COMMIT, LEVELS, NOBODY, OWN, OWNER, PEOPLE, Project
 from tests.walk.people import groups, people, somebody, tokens
-from tests.walk.world import Who, World, asks, issues, projects
+from tests.walk.world import SECRET, Who, World, asks, issues, projects
 
 TAGS = ("pet", "food", "bug")
 BRANCHES = ("topic", "other")
@@ -41,6 +42,7 @@ SWITCHES = {
 WATCHES: dict[str, list[str] | None] = {
     "-1": None, "0": [], "1": ["issues"], "2": ["commits"], "3": ["issues", "commits"],
 }  # fmt: skip
+plugins = st.sampled_from(("IRC", "Mail"))
 
 
 def parts(path: str) -> dict[str, str]:
@@ -177,6 +179,28 @@ class Projects(World):
             watches.pop(name, None)
             if levels is not None:
                 watches[name] = levels
+
+    @rule(who=people, path=projects, plugin=plugins, room=st.sampled_from(("#dogs", "")), secret=st.booleans())
+    @asks(InstallPlugin)
+    def install_plugin(self, who: Who, path: str, plugin: str, room: str, secret: bool) -> None:
+        may, form = self.holds(who, path, ADMINISTER), {"room": room, "mail_to": "dogs@example.org"}
+        form |= {"nick_pass": SECRET} if secret else {}
+        if self.post(who, path, f"/settings/{plugin}/install", allowed=may, **form).accepted:
+            self.model.projects[path].plugins.add(plugin)
+            self.plugins_are(self.model.projects[path])
+
+    @rule(who=people, path=projects, plugin=plugins)
+    @asks(RemovePlugin)
+    def remove_plugin(self, who: Who, path: str, plugin: str) -> None:
+        project = self.project(path)
+        may = project is not None and plugin in project.plugins and self.holds(who, path, ADMINISTER)
+        if self.post(who, path, f"/settings/{plugin}/remove", allowed=may).accepted and project:
+            project.plugins.discard(plugin)
+            self.plugins_are(project)
+
+    def plugins_are(self, project: Project) -> None:
+        shown = self.shown(f"/{project.path}/settings/plugins")["plugins"]
+        assert {name for each in shown for name in each} == project.plugins
 
     @rule(target=tokens, who=people, path=projects)
     @asks(IssueProjectToken)

@@ -20,6 +20,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 # What the rules ask for. A rule that asks for a command that is not written above it fails.
 ASKED: set[type[Command]] = set()
 
+SECRET = "hush-hush"  # what is given where a secret is asked for
+
 projects: Bundle[str] = Bundle("projects")  # paths, of which some may be gone
 issues: Bundle[tuple[str, int]] = Bundle("issues")  # paths and numbers
 pulls: Bundle[tuple[str, int]] = Bundle("pulls")
