@@ -95,7 +95,7 @@ async def append(db: Connection, entry: Append, command: tuple[str, bytes] | Non
     already there. Raises Conflict when the decision has to be made again, Repeated when there is nothing to do.
     """
     event = entry.event
-    anchored = entry.anchored and event.project is not None
+    anchored = entry.anchored and event.project is not None and not event.outlives_project
     statement = _statement(
         event.type,
         anchored=anchored,
