@@ -14,22 +14,23 @@ from hypothesis import settings as told
 from hypothesis.stateful import initialize, multiple, run_state_machine_as_test
 
 from app.core.commands import HANDLERS, Command
+from tests.walk.boards import STATUSES
 from tests.walk.checks import Checks
 from tests.walk.people import People
-from tests.walk.projects import WORDS, Projects
+from tests.walk.projects import HEEDING, WORDS
 from tests.walk.world import ASKED, Who, issues, projects, pulls
 
 WALKS, STEPS = int(os.environ.get("POLYFORGE_WALKS", "8")), 80
 
 
-class Walk(People, Projects, Checks):
+class Walk(People, Checks):
     """Begins with a project of Alice's, Bob's fork of it, an issue and a pull request."""
 
     def begin(self) -> None:
         alice, bob = Who("alice"), Who("bob")
         self.create_project(who=alice, name="game", namespace=None, private=False, readme=True, wait=True)
         self.configure_tracker(who=alice, path="game", words=set(WORDS), tag="pet")
-        self.push(who=alice, path="game", branch="topic", file="own")
+        self.push(who=alice, path="game", branch="topic", file="own", message="Change")
         self.fork_project(who=bob, path="game", wait=True)
         self.open_issue(
             who=bob, path="game", title="Dog", private=False, wanted={"pet"}, assignee="alice", milestone="v1"
@@ -153,6 +154,10 @@ def granted(walk: Any) -> None:
     walk.change_status(who=alice, at=walk.open_issue(
         who=bob, path=game, title="Dog", private=False, wanted=set(), assignee="", milestone=""
     ), status="Fixed")  # fmt: skip
+    walk.set_boards(who=alice, path=game, wanted={"plan", "sprint"}, tag="pet")
+    walk.set_board_statuses(who=alice, path=game, board="plan", statuses=STATUSES[0])
+    walk.place_issue(who=alice, at=issue, board="plan", status="Backlog")
+    walk.delete_board(who=alice, path=game, board="sprint")
     walk.delete_tag(who=alice, path=game, tag="bug")
     walk.comment_on_pull_request(who=bob, at=pull, text="+1", line=False)
     walk.edit_pull_request(who=bob, at=pull, title="Better change")
@@ -162,7 +167,8 @@ def granted(walk: Any) -> None:
     walk.flag_commit(who=bob, path=game, status="success")
     walk.close_pull_request(who=alice, at=pull)
     walk.reopen_pull_request(who=alice, at=pull)
-    walk.push(who=alice, path=game, branch="main", file="own")
+    walk.install_plugin(who=alice, path=game, plugin=HEEDING, room="", secret=False)
+    walk.push(who=alice, path=game, branch="main", file="own", message="Relates to #1")
     walk.rebase_pull_request(who=alice, at=pull)
     walk.merge_pull_request(who=alice, at=pull, wait=True)
     walk.block_users(who=alice, path=game, names={"bob"})

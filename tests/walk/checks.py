@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from events.projections import rebuild
+from tests.walk.boards import Boards
 from tests.walk.model import ADMIN, EVERYBODY, NOBODY, PEOPLE, Issue, Project
 from tests.walk.pulls import Pulls
-from tests.walk.tracker import Tracker
 from tests.walk.world import SECRET, asks, projects
 
 # What is counted or written twice, and the same counted or read afresh. No row is how it should be.
@@ -44,7 +44,7 @@ AGREE = {
     "what a project leaves behind": " union all ".join(
         f"select '{table}', project_id from {table} where project_id not in (select project_id from projects)"
         for table in (
-            "access", "watches", "refs", "issues", "issue_comments", "issue_subscriptions", "issue_tags",
+            "access", "watches", "boards", "refs", "issues", "issue_comments", "issue_subscriptions", "issue_tags",
             "pull_requests", "pull_request_comments", "pull_request_subscriptions", "commit_flags",
         )
     ),
@@ -62,7 +62,7 @@ OF_A_PROJECT = (
 )
 
 
-class Checks(Tracker, Pulls):
+class Checks(Boards, Pulls):
     @rule(path=projects, name=st.sampled_from(EVERYBODY), whole=st.sampled_from((False, False, False, True)))
     @asks()
     def look_around(self, path: str, name: str, whole: bool) -> None:
@@ -89,6 +89,7 @@ class Checks(Tracker, Pulls):
             self.branches_are(project)
             self.watchers_are(project)
             self.plugins_are(project)
+            self.boards_are(project)
             assert set(self.shown(f"/{project.path}/tags")["tags"]) == project.tags
         self.project_listings_are(100)
         for name in PEOPLE:

@@ -1,6 +1,7 @@
 """What the walk remembers of the forge: the rules told once more, in a few words and without tables."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 PEOPLE = ("alice", "bob", "carol")
 ADMIN, NOBODY, OWNER = "admin", "", "the owner"
@@ -21,6 +22,7 @@ class Issue:
     comments: int = 0  # people's
     fields: dict[str, str] = field(default_factory=dict)
     depends: set[int] = field(default_factory=set)
+    boards: dict[str, str] = field(default_factory=dict)  # and where it stands on them
 
 
 @dataclass
@@ -44,6 +46,8 @@ class Project:
     watches: dict[str, list[str]] = field(default_factory=dict)
     tags: set[str] = field(default_factory=set)
     plugins: set[str] = field(default_factory=set)
+    boards: dict[str, str] = field(default_factory=dict)  # and their tags
+    statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
     branches: set[str] = field(default_factory=set)
     issues: dict[int, Issue] = field(default_factory=dict)
     pulls: dict[int, Pull] = field(default_factory=dict)

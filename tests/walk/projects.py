@@ -7,6 +7,7 @@ import pygit2
 from hypothesis import strategies as st
 from hypothesis.stateful import multiple, precondition, rule
 
+from app.core.commit_references import HeedCommit
 from app.core.plugins import InstallPlugin, RemovePlugin
 from app.core.projects import BlockUsers, ConfigureProject, CreateProject, DeleteProject, ForkProject, TransferProject
 from app.core.refs import RecordRefs
@@ -19,6 +20,7 @@ from tests.walk.model import ADMIN, ADMINISTER, COMMIT, LEVELS, NOBODY, OWN, OWN
 from tests.walk.people import groups, people, somebody, tokens
 from tests.walk.world import SECRET, Who, World, asks, issues, projects
 
+HEEDING = "Pagure"  # the plugin that has commits close what they fix
 TAGS = ("pet", "food", "bug")
 BRANCHES = ("topic", "other")
 MILESTONES = ("v1", "v2")
@@ -42,7 +44,7 @@ SWITCHES = {
 WATCHES: dict[str, list[str] | None] = {
     "-1": None, "0": [], "1": ["issues"], "2": ["commits"], "3": ["issues", "commits"],
 }  # fmt: skip
-plugins = st.sampled_from(("IRC", "Mail"))
+plugins = st.sampled_from(("IRC", "Mail", HEEDING))
 
 
 def parts(path: str) -> dict[str, str]:
@@ -258,7 +260,7 @@ class Projects(World):
     @asks(DeleteTag)
     def delete_tag(self, who: Who, path: str, tag: str) -> None:
         project = self.project(path)
-        may = self.holds(who, path, COMMIT) and project is not None and tag in project.tags
+        may = self.holds(who, path, COMMIT) and project is not None and tag in project.tags - {*project.boards.values()}
         if self.ask(who, "DELETE", f"/api/0/{path}/tag/{tag}", path=path, allowed=may).accepted and project:
             project.tags.discard(tag)
             for issue in project.issues.values():
@@ -268,9 +270,10 @@ class Projects(World):
     @rule(
         who=people.filter(lambda who: who.name in (*PEOPLE, OWNER)), path=projects,
         branch=st.sampled_from(("main", *BRANCHES)), file=st.sampled_from(("own", "same", None)),
+        message=st.sampled_from(("Change", "Change", "Fixes #1", "Relates to #2")),
     )  # fmt: skip
-    @asks(RecordRefs)
-    def push(self, who: Who, path: str, branch: str, file: str | None) -> None:
+    @asks(RecordRefs, HeedCommit)
+    def push(self, who: Who, path: str, branch: str, file: str | None, message: str) -> None:
         """A commit on top of main that writes a file, each push's its own or the same; without one the branch goes."""
         project, may = self.project(path), self.holds(who, path, COMMIT)
         if project is None or (file is None and (branch == "main" or branch not in project.branches)):
@@ -286,23 +289,35 @@ class Projects(World):
             if "main" in project.branches:
                 self.run(git("fetch", "-q", self.tokens[ADMIN, "whole"].git_url(path), "main", cwd=work))
                 parent = (work / "FETCH_HEAD").read_text().split()[0]
-            refspec = f"+{_committed(repository, parent, file)}{refspec}"
+            refspec = f"+{_committed(repository, parent, file, message)}{refspec}"
         self.requests += 1
         header = f"http.extraHeader=X-Request-Id: walk-{self.requests}"
         self.run(git("-c", header, "push", "-q", url, refspec, cwd=work, fails=not may))
         if may:
             (project.branches.discard if file is None else project.branches.add)(branch)
         self.branches_are(project)
+        if HEEDING in project.plugins:
+            self.run(self.forge.idle())
+            self.learn(project)
+
+    def learn(self, project: Project) -> None:
+        """What commits have done to issues and pull requests is taken as it is."""
+        for number, issue in project.issues.items() if project.tracker else ():
+            shown = self.shown(f"/{project.path}/issue/{number}")
+            issue.status = shown["status"]
+            issue.comments = len([each for each in shown["comments"] if not each["notification"]])
+        for number, pull in project.pulls.items() if project.requests else ():
+            pull.status = self.shown(f"/{project.path}/pull-request/{number}")["status"]
 
     def branches_are(self, project: Project) -> None:
         answer = self.get(f"/{project.path}/git/branches")
         assert (answer.status, set(answer.body.get("branches", ()))) == (200, project.branches), project
 
 
-def _committed(repository: Any, parent: str | None, file: str) -> str:
+def _committed(repository: Any, parent: str | None, file: str, message: str) -> str:
     signature = pygit2.Signature("Walker", "walker@example.org")
     tree = repository.TreeBuilder(repository[parent].tree) if parent else repository.TreeBuilder()
     name = file if file == "same" else uuid.uuid4().hex
     tree.insert(name, repository.create_blob(uuid.uuid4().bytes), pygit2.enums.FileMode.BLOB)
     parents = [parent] if parent else []
-    return str(repository.create_commit(None, signature, signature, "Change", tree.write(), parents))
+    return str(repository.create_commit(None, signature, signature, message, tree.write(), parents))

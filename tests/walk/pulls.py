@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import multiple, rule
 
+from app.core.commit_references import HeedCommit
 from app.core.pull_requests import (
     AssignPullRequest,
     ClosePullRequest,
@@ -20,14 +21,14 @@ from app.core.pull_requests import (
 from app.core.refs import RecordRefs
 from tests.walk.model import COMMIT, READ, TICKET, Project, Pull
 from tests.walk.people import people
-from tests.walk.projects import BRANCHES, parts
+from tests.walk.projects import BRANCHES, HEEDING, Projects, parts
 from tests.walk.tracker import nobody_or
-from tests.walk.world import Answer, Who, World, asks, projects, pulls
+from tests.walk.world import Answer, Who, asks, projects, pulls
 
 MERGED_BEFORE = "Nothing to do, changes were already merged"
 
 
-class Pulls(World):
+class Pulls(Projects):
     def pull(self, at: tuple[str, int]) -> Pull | None:
         project = self.project(at[0])
         return project.pulls.get(at[1]) if project else None
@@ -123,7 +124,7 @@ class Pulls(World):
             assert pull.status == "Open"
 
     @rule(who=people, at=pulls, wait=st.booleans())
-    @asks(MergePullRequest, RecordRefs)
+    @asks(MergePullRequest, RecordRefs, HeedCommit)
     def merge_pull_request(self, who: Who, at: tuple[str, int], wait: bool) -> None:
         pull, may = self.pull(at), self.may_tend(who, at, COMMIT)
         address, form = f"/pull-request/{at[1]}/merge", {"wait": str(int(wait))}
@@ -136,6 +137,10 @@ class Pulls(World):
         elif asked.accepted or asked.body.get("errors") == MERGED_BEFORE:
             assert pull.status == "Open"
             pull.status = "Merged"
+        project = self.project(at[0])
+        if project is not None and HEEDING in project.plugins:
+            self.run(self.forge.idle())
+            self.learn(project)
 
     @rule(who=people, at=pulls)
     @asks(RebasePullRequest, RecordRefs)

@@ -73,6 +73,7 @@ class Tracker(World):
         assert shown["user"]["name"] == issue.author
         assert (shown["assignee"] or {}).get("name") == issue.assignee, (issue, shown)
         assert set(shown["tags"]) == issue.tags, (issue, shown)
+        assert {each["board"]["name"]: each["status"]["name"] for each in shown.get("boards", ())} == issue.boards
         assert {int(each) for each in shown["depends"]} == issue.depends, (issue, shown)
         assert {each["name"]: each["value"] for each in shown["custom_fields"]}.items() <= issue.fields.items()
         assert len([each for each in shown["comments"] if not each["notification"]]) == issue.comments
