@@ -26,6 +26,15 @@ AGREE = {
     "counts of projects": """
         select visibility from project_counts
         where total <> (select count(*) from projects where private = (visibility = 'private'))""",
+    "counts of issues": """
+        select project_id, status, private from issue_counts as kept
+        where total <> (select count(*) from issues
+                        where issues.project_id = kept.project_id and issues.status = kept.status
+                        and   issues.private = kept.private)""",
+    "counts of pull requests": """
+        select project_id, status from pull_request_counts as kept
+        where total <> (select count(*) from pull_requests
+                        where pull_requests.project_id = kept.project_id and pull_requests.status = kept.status)""",
     "numbers": """
         select project_id from projects
         where last_number <> (select count(*) from issues where issues.project_id = projects.project_id)
@@ -45,7 +54,8 @@ AGREE = {
         f"select '{table}', project_id from {table} where project_id not in (select project_id from projects)"
         for table in (
             "access", "watches", "boards", "refs", "issues", "issue_comments", "issue_subscriptions", "issue_tags",
-            "pull_requests", "pull_request_comments", "pull_request_subscriptions", "commit_flags",
+            "issue_counts", "pull_requests", "pull_request_comments", "pull_request_subscriptions",
+            "pull_request_counts", "commit_flags",
         )
     ),
     "tasks that nobody is at": "select task_id, kind from tasks where ended_at is null",
