@@ -285,6 +285,7 @@ create table projects (
 create unique index one_project_per_address on projects (address);
 create index projects_by_name on projects (lower(name), project_id);
 create index public_projects_by_name on projects (lower(name), project_id) include (name) where not private;
+create index projects_by_pattern on projects (lower(name) text_pattern_ops);
 create index projects_of_an_owner on projects (owner, lower(name), project_id);
 create index projects_of_a_namespace on projects (namespace, lower(name), project_id);
 create index projects_by_topic on projects using gin (topics);
@@ -360,6 +361,9 @@ create index issues_by_dependency on issues using gin (depends);
 create index issues_on_boards on issues (project_id) where boards <> '{}';
 create unique index one_issue_per_uid on issues (uid);
 create index issues_by_status on issues (project_id, status, number) include (private, author, assignee);
+create index issues_by_milestone on issues (project_id, milestone, number) where milestone is not null;
+create index issues_by_close_status on issues (project_id, close_status, number) where close_status is not null;
+create index issues_by_priority on issues (project_id, priority, number) where priority is not null;
 create index private_issues on issues (project_id, status) where private;
 create index issues_by_tag on issues using gin (tags);
 create index issues_of_an_author on issues (author, created_at);
