@@ -16,7 +16,7 @@ class Event:
     command that was weighed against the old state is weighed again.
     `takes_number` says that its field `number` is the next one of its project. It is handed out behind the project's
     row lock while the event is stored; until then it is 0, and the stream's name ends before it.
-    `outlives_project` says that it may happen when its project is gone already. It changes no row but its own.
+    `outlives_project` says that it may happen when its project is gone already.
     """
 
     type: ClassVar[str]

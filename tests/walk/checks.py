@@ -9,8 +9,10 @@ from hypothesis.stateful import rule
 
 from events.projections import rebuild
 from tests.walk.boards import Boards
+from tests.walk.hooks import Hooks
 from tests.walk.model import ADMIN, EVERYBODY, NOBODY, PEOPLE, Issue, Project
 from tests.walk.pulls import Pulls
+from tests.walk.refs import Refs
 from tests.walk.world import SECRET, asks, projects
 
 # What is counted or written twice, and the same counted or read afresh. No row is how it should be.
@@ -72,7 +74,7 @@ OF_A_PROJECT = (
 )
 
 
-class Checks(Boards, Pulls):
+class Checks(Boards, Pulls, Refs, Hooks):
     @rule(path=projects, name=st.sampled_from(EVERYBODY), whole=st.sampled_from((False, False, False, True)))
     @asks()
     def look_around(self, path: str, name: str, whole: bool) -> None:

@@ -48,6 +48,7 @@ class Project:
     plugins: set[str] = field(default_factory=set)
     boards: dict[str, str] = field(default_factory=dict)  # and their tags
     statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    head: str = "main"
     branches: set[str] = field(default_factory=set)
     issues: dict[int, Issue] = field(default_factory=dict)
     pulls: dict[int, Pull] = field(default_factory=dict)
