@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from http.client import HTTPConnection
 from itertools import islice
 
@@ -21,6 +22,7 @@ from events.pull_requests import PullRequestOpened
 from events.users import UserCreated
 
 BATCH = 1000
+WARM_UP = 10  # requests of each page that are not counted
 PEOPLE, TAGS = 50, 20
 TRACKER, REQUESTS = "seeded-00000", "seeded-00001"  # the projects that have all the issues and all the pull requests
 
@@ -31,16 +33,23 @@ class Size:
 
     projects: int
     issues: int
-    requests: int
+    pull_requests: int
+
+
+class Where(Enum):
+    SMALL = "page 1 of few"
+    FIRST = "page 1"
+    FAR = "page 900"
 
 
 SMALL, LARGE = Size(100, 100, 100), Size(20_000, 100_000, 20_000)
-PAGES = {
+ROUNDS = 200
+LISTINGS = {
     "projects": "/api/0/projects?per_page=20",
     "issues": f"/api/0/{TRACKER}/issues?per_page=20",
-    "pull requests": f"/api/0/{REQUESTS}/pull-requests?per_page=20",
+    "pull_requests": f"/api/0/{REQUESTS}/pull-requests?per_page=20",
 }
-
+Pages = dict[tuple[str, Where], tuple[int, str]]
 
 ADD = """
     with wished as (
@@ -73,7 +82,7 @@ async def seed(forge: Forge, size: Size) -> None:
             (1, _issues(first, size.issues)),
             (2, _comments(first, size.issues, comment)),
             (3, _closings(first, size.issues)),
-            (1, _requests(first + 1, size.requests)),
+            (1, _requests(first + 1, size.pull_requests)),
         ):
             while batch := list(islice(events, BATCH)):
                 await _record(connection, batch, version)
@@ -161,22 +170,32 @@ def _requests(project_id: int, count: int) -> Iterator[Event]:
         )  # fmt: skip
 
 
-def medians(pages: dict[str, tuple[int, str]], rounds: int) -> dict[str, float]:
-    """The median of the milliseconds that each page takes, by its name. A page is a port and a path.
+def pages(small: int, large: int) -> Pages:
+    """What is compared, by the ports of the two forges."""
+    found: Pages = {}
+    for name, path in LISTINGS.items():
+        found[name, Where.SMALL] = (small, path)
+        found[name, Where.FIRST] = (large, path)
+        found[name, Where.FAR] = (large, f"{path}&page=900")
+    return found
+
+
+def medians(wanted: Pages, rounds: int) -> dict[tuple[str, Where], float]:
+    """The median of the milliseconds that each page takes.
 
     They take turns, so that whatever else the machine does slows all of them.
     """
-    clients = {port: HTTPConnection("127.0.0.1", port, timeout=60) for port, _ in pages.values()}
-    taken: dict[str, list[float]] = {name: [] for name in pages}
-    for n in range(rounds + 3):
-        for name, (port, path) in pages.items():
+    clients = {port: HTTPConnection("127.0.0.1", port, timeout=60) for port, _ in wanted.values()}
+    taken: dict[tuple[str, Where], list[float]] = {name: [] for name in wanted}
+    for n in range(rounds + WARM_UP):
+        for name, (port, path) in wanted.items():
             begun = time.perf_counter()
             clients[port].request("GET", path)
             answer = clients[port].getresponse()
             body = answer.read()
             if answer.status != 200:
                 raise SystemExit(f"{path} answered {answer.status}: {body[:300]!r}")
-            if n >= 3:  # the first ones warm up
+            if n >= WARM_UP:
                 taken[name].append((time.perf_counter() - begun) * 1000)
     for client in clients.values():
         client.close()
