@@ -284,6 +284,8 @@ create table projects (
 );
 create unique index one_project_per_address on projects (address);
 create index projects_by_name on projects (lower(name), project_id);
+create index public_projects_by_name on projects (lower(name), project_id) include (name) where not private;
+create index projects_by_pattern on projects (lower(name) text_pattern_ops);
 create index projects_of_an_owner on projects (owner, lower(name), project_id);
 create index projects_of_a_namespace on projects (namespace, lower(name), project_id);
 create index projects_by_topic on projects using gin (topics);
@@ -353,15 +355,28 @@ create table issues (
     depends         int[]       not null default '{}', -- numbers of the issues it waits for
     related_prs     jsonb       not null default '[]', -- {id, title} of pull requests about it, the newest first
     boards          jsonb       not null default '{}', -- the boards it is on: name → {status, rank}
-    primary key (project_id, number)
+    primary key (project_id, number) include (private, author, assignee) -- pages are counted off in the index alone
 );
 create index issues_by_dependency on issues using gin (depends);
 create index issues_on_boards on issues (project_id) where boards <> '{}';
 create unique index one_issue_per_uid on issues (uid);
-create index issues_by_status on issues (project_id, status, number);
+create index issues_by_status on issues (project_id, status, number) include (private, author, assignee);
+create index issues_by_milestone on issues (project_id, milestone, number) where milestone is not null;
+create index issues_by_close_status on issues (project_id, close_status, number) where close_status is not null;
+create index issues_by_priority on issues (project_id, priority, number) where priority is not null;
+create index private_issues on issues (project_id, status) where private;
 create index issues_by_tag on issues using gin (tags);
 create index issues_of_an_author on issues (author, created_at);
 create index issues_of_an_assignee on issues (assignee, created_at) where assignee is not null;
+
+-- Listings count a status on every page, so the counts are kept.
+create table issue_counts (
+    project_id bigint  not null,
+    status     text    not null,
+    private    boolean not null,
+    total      bigint  not null,
+    primary key (project_id, status, private)
+);
 
 create table issue_comments (
     comment_id      bigint      primary key,
@@ -442,6 +457,14 @@ create unique index one_pull_request_per_uid on pull_requests (uid);
 create index pull_requests_by_status on pull_requests (project_id, status, number);
 create index pull_requests_by_source on pull_requests (repo_from, branch_from) where status = 'Open';
 create index pull_requests_of_an_author on pull_requests (author, created_at);
+
+-- The same for pull requests.
+create table pull_request_counts (
+    project_id bigint not null,
+    status     text   not null,
+    total      bigint not null,
+    primary key (project_id, status)
+);
 
 create table pull_request_comments (
     comment_id      bigint      primary key,

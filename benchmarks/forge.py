@@ -35,7 +35,7 @@ NUMBER_AT_ONCE = """
     select (select coalesce(max(seq), 0) from numbers) + row_number() over (order by position), position
     from   events
     where  not exists (select 1 from numbers where numbers.position = events.position);
-    truncate unnumbered
+    delete from unnumbered
 """
 
 

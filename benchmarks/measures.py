@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks import floor, latency, machine, statements
+from benchmarks import floor, latency, machine, sizes, statements
 from benchmarks import forge as forges
 from benchmarks.forge import Forge
 from benchmarks.load import Load, drive, get, post, quantile
@@ -18,6 +18,7 @@ PROJECTS = 10_000
 MEGABYTES = 50
 LISTING = "/api/0/projects?per_page=20"
 READY, COMMANDS, WAKE, FORK = 5.0, 1000, 100.0, 150.0  # the aims
+FIRST, FAR = 1.5, 3.0  # times what the first page of a small forge takes: the first page of a large one, and a far one
 
 T = TypeVar("T")
 
@@ -43,6 +44,16 @@ class Bench:
         self.projects: list[str] = []
 
     async def run(self, wanted: list[str]) -> list[Row]:
+        if not ALONE.issuperset(wanted):
+            await self._run_shared([name for name in MEASURES if name in wanted and name not in ALONE])
+        for name in MEASURES:
+            if name in wanted and name in ALONE:
+                say(name)
+                await MEASURES[name](self)
+        return self.rows
+
+    async def _run_shared(self, wanted: list[str]) -> None:
+        """The measures of one forge, which all of them share."""
         with ExitStack() as stack:
             data = self.folder / "data"
             with forges.started(data, self.token) as fresh:
@@ -54,11 +65,9 @@ class Bench:
             stack.enter_context(floor.serving(self.floor_url, self.floor_port))
             await forges.seed_projects(self.forge, PROJECTS)
             self.projects = await aside(forges.make_projects, self.forge, "busy", forges.ISSUES)
-            for name, measure in MEASURES.items():
-                if name in wanted:
-                    say(name)
-                    await measure(self)
-        return self.rows
+            for name in wanted:
+                say(name)
+                await MEASURES[name](self)
 
     async def ready(self) -> None:
         for name, seconds in (("first start", self.first_ready), ("next start", self.forge.ready)):
@@ -118,6 +127,31 @@ class Bench:
                     seen.rate >= COMMANDS if last else None,
                 )
             )
+
+    async def sizes(self) -> None:
+        with ExitStack() as stack:
+            small, large = (
+                stack.enter_context(forges.started(self.folder / name, self.token)) for name in ("small", "large")
+            )
+            await sizes.seed(small, sizes.SMALL)
+            say("seeding much")
+            await sizes.seed(large, sizes.LARGE)
+            taken = await aside(sizes.medians, sizes.pages(small.port, large.port), sizes.ROUNDS)
+        for name in sizes.LISTINGS:
+            least = taken[name, sizes.Where.SMALL]
+            for where, most in ((sizes.Where.FIRST, FIRST), (sizes.Where.FAR, FAR)):
+                middle = taken[name, where]
+                ratio = middle / least
+                self.rows.append(
+                    Row(
+                        f"20 of {getattr(sizes.LARGE, name):,} {name.replace('_', ' ')}, {where.value}",
+                        f"p50 {middle:.2f} ms",
+                        f"{least:.2f} ms (of {getattr(sizes.SMALL, name):,})",
+                        ratio,
+                        f"≤ {most:.1f}",
+                        ratio <= most,
+                    )
+                )
 
     async def memory(self) -> None:
         for each in machine.memory(self.forge.process.pid):
@@ -182,5 +216,7 @@ MEASURES: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "read": Bench.read,
     "listing": Bench.listing,
     "commands": Bench.commands,
+    "sizes": Bench.sizes,
     "memory": Bench.memory,
 }
+ALONE = {"sizes"}  # with forges of their own

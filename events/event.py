@@ -16,16 +16,21 @@ class Event:
     command that was weighed against the old state is weighed again.
     `takes_number` says that its field `number` is the next one of its project. It is handed out behind the project's
     row lock while the event is stored; until then it is 0, and the stream's name ends before it.
+    `outlives_project` says that it may happen when its project is gone already.
     """
 
     type: ClassVar[str]
     decides: ClassVar[bool] = False
     takes_number: ClassVar[bool] = False
+    outlives_project: ClassVar[bool] = False
 
-    def __init_subclass__(cls, *, type: str, decides: bool = False, takes_number: bool = False) -> None:
+    def __init_subclass__(
+        cls, *, type: str, decides: bool = False, takes_number: bool = False, outlives_project: bool = False
+    ) -> None:
         cls.type = type
         cls.decides = decides
         cls.takes_number = takes_number
+        cls.outlives_project = outlives_project
         TYPES[type] = cls
 
     @property

@@ -64,6 +64,8 @@ def _statement(type: str, *, anchored: bool, with_command: bool, answer: bool, v
     if anchored:
         parts.append(f"anchor as ({MAY_BE_DECIDED})")
     source = "from anchor" if anchored else "where $9::bigint is null"
+    if anchored and TYPES[type].outlives_project:
+        source = "from (values (1)) as always left join anchor on true"
     stream, data = "$1", "$3::jsonb"
     if TYPES[type].takes_number:
         stream, data = "$1::text || anchor.number", "jsonb_set($3::jsonb, '{number}', to_jsonb(anchor.number))"

@@ -26,7 +26,7 @@ class SubscriptionCreated(Event, type="subscription.created"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubscriptionChanged(Event, type="subscription.changed"):
+class SubscriptionChanged(Event, type="subscription.changed", outlives_project=True):
     """`changed` holds what is different now: types, format, ordered, host, status, reason."""
 
     subscription_id: str
@@ -40,7 +40,7 @@ class SubscriptionChanged(Event, type="subscription.changed"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubscriptionDeleted(Event, type="subscription.deleted"):
+class SubscriptionDeleted(Event, type="subscription.deleted", outlives_project=True):
     """Nothing is sent any more, nor shown of what was."""
 
     subscription_id: str

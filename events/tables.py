@@ -64,6 +64,18 @@ issues = table(
     column("closed_at", DateTime(timezone=True)),
 )
 
+issue_counts = table(
+    "issue_counts",
+    column("project_id", BigInteger),
+    column("status", Text),
+    column("private", Boolean),
+    column("total", BigInteger),
+)
+
+pull_request_counts = table(
+    "pull_request_counts", column("project_id", BigInteger), column("status", Text), column("total", BigInteger)
+)
+
 pull_requests = table(
     "pull_requests",
     column("project_id", BigInteger),

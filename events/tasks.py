@@ -32,7 +32,7 @@ class TaskProgressed(Event, type="task.progressed"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskCancelRequested(Event, type="task.cancel-requested"):
+class TaskCancelRequested(Event, type="task.cancel-requested", outlives_project=True):
     """Somebody who may wants it no more; a worker takes it from whoever has it."""
 
     task_id: str
@@ -44,7 +44,7 @@ class TaskCancelRequested(Event, type="task.cancel-requested"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskCancelled(Event, type="task.cancelled"):
+class TaskCancelled(Event, type="task.cancelled", outlives_project=True):
     """Nothing comes of it: whatever its worker still does is not taken."""
 
     task_id: str
@@ -56,7 +56,7 @@ class TaskCancelled(Event, type="task.cancelled"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskFailed(Event, type="task.failed"):
+class TaskFailed(Event, type="task.failed", outlives_project=True):
     """Given up for good. `reason` is a sentence for its user, never the text of an exception."""
 
     task_id: str

@@ -76,9 +76,8 @@ def var() -> Iterator[Path]:
         yield data
 
 
-@pytest.fixture
-async def database_url(services: tuple[str, str]) -> AsyncIterator[str]:
-    """A fresh database with the schema and nothing else."""
+@contextlib.asynccontextmanager
+async def fresh_database(services: tuple[str, str]) -> AsyncIterator[str]:
     url, name = services[0], f"forge_{next(_numbers)}"
     admin = await asyncpg.connect(url)
     await admin.execute(f"create database {name} template template_forge strategy file_copy")
@@ -88,12 +87,19 @@ async def database_url(services: tuple[str, str]) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def settings(database_url: str, services: tuple[str, str], tmp_path: Path) -> Settings:
+async def database_url(services: tuple[str, str]) -> AsyncIterator[str]:
+    """A fresh database with the schema and nothing else."""
+    async with fresh_database(services) as url:
+        yield url
+
+
+async def settled(database_url: str, services: tuple[str, str], data: Path) -> Settings:
+    """The settings of a forge over this database, whose queue is empty."""
     redis = Redis.from_url(services[1])
     await redis.flushall()
     await redis.aclose()
     return Settings(
-        data=tmp_path,
+        data=data,
         database_url=database_url,
         redis_url=services[1],
         port=embedded.free_port(),
@@ -103,6 +109,11 @@ async def settings(database_url: str, services: tuple[str, str], tmp_path: Path)
         admin_token=SecretStr(ADMIN_TOKEN),
         pool_size=5,
     )
+
+
+@pytest.fixture
+async def settings(database_url: str, services: tuple[str, str], tmp_path: Path) -> Settings:
+    return await settled(database_url, services, tmp_path)
 
 
 class Client:
@@ -180,17 +191,27 @@ class Forge:
                 await asyncio.sleep(0.02)
 
     async def idle(self) -> None:
-        """Wait until the workers have done all that was asked of them."""
+        """Wait until the workers have done all that was asked of them, and everything has its number."""
+        at_rest = """
+            select not exists (select 1 from work where done_at is null) and not exists (select 1 from unnumbered)
+        """
         async with asyncio.timeout(30):
-            while True:
-                await self.numbered()
-                if not await self.db.fetchval("select exists (select 1 from work where done_at is null)"):
-                    return
+            while not await self.db.fetchval(at_rest):
                 await asyncio.sleep(0.02)
 
+    async def rows(self) -> dict[str, list[str]]:
+        """Every row of every read table, as text."""
+        tables = await self.db.fetch("select tablename from pg_tables where schemaname = 'live'")
+        return {
+            table["tablename"]: sorted(
+                row["row"] for row in await self.db.fetch(f"select t::text as row from live.{table['tablename']} t")
+            )
+            for table in tables
+        }
 
-@pytest.fixture
-async def forge(settings: Settings) -> AsyncIterator[Forge]:
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Forge]:
     async with contextlib.AsyncExitStack() as stack:
         db = await stack.enter_async_context(database(settings.required_database_url(), 5))
         await migrate.first_admin(db, settings)
@@ -205,6 +226,12 @@ async def forge(settings: Settings) -> AsyncIterator[Forge]:
         stack.push_async_callback(_end, jobs)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         yield Forge(settings, db, session, jobs[1])
+
+
+@pytest.fixture
+async def forge(settings: Settings) -> AsyncIterator[Forge]:
+    async with running(settings) as forge:
+        yield forge
 
 
 async def _end(jobs: list[asyncio.Task[None]]) -> None:

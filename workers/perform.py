@@ -22,6 +22,7 @@ from workers.reactions import REACTIONS, GiveUp, Hands, Progress, Reaction
 ATTEMPTS = 5  # that ended in an error; an unreachable database is nobody's
 CLAIMS = 20  # of which nothing was heard again: the work takes its worker down
 PACE = 1.0  # seconds between two tellings of how far long work is
+DELETED = "The project has been deleted meanwhile."
 SORRY = "This could not be done; the administrators can see why."
 
 CLAIM = """
@@ -42,6 +43,8 @@ FINISH = """
     where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
     returning 1
 """
+# And for as long as the transaction lasts.
+STILL_THERE = "select 1 from projects where project_id = $1 for no key update"
 POSTPONE = """
     update work
     set    lease_until = null, due_at = now() + make_interval(secs => $4)
@@ -100,6 +103,8 @@ async def _settle(db: Database, reaction: Reaction, cause: Fact, token: int, ans
     async with db.acquire() as connection, connection.transaction():
         if await connection.fetchval(FINISH, cause.position, reaction.name, token) is None:
             return "fenced off"
+        if reaction.tracked and not await connection.fetchval(STILL_THERE, cause.project_id):
+            answers = reaction.surrender(cause, DELETED)  # or its task would never end
         for each in answers:
             await answer(connection, cause, each.event, version=each.version)
     return outcome

@@ -1,19 +1,32 @@
 """What the listings ask about issues."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, Select, Text, and_, cast, func, literal, literal_column, or_, select, text, true
+from sqlalchemy import (
+    ARRAY,
+    Select,
+    Text,
+    and_,
+    cast,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    text,
+    true,
+)
 
 from app.database import Database, Row
 from app.errors import NotFound
 from app.queries.boards import PLACES
-from app.queries.narrowing import Narrowing, conditions
-from app.queries.paging import Listing, Page, paginate
+from app.queries.narrowing import Narrowing, conditions, counted_beforehand
+from app.queries.paging import Listing, Page, paginate_numbered
 from app.queries.visibility import visible_issues
-from events.tables import issues
+from events.tables import issue_counts, issues
 
 THREAD = """
     case when issues.comments > 0 then
@@ -209,8 +222,21 @@ async def search(
 ) -> Listing:
     """A page of a project's issues, each with what waits for it and its comments, newest first."""
     seen = visible_issues(username, everything=everything)
-    order = issues.c.number.asc() if wanted.ascending else issues.c.number.desc()
-    query = select(*COLUMNS).select_from(issues)
-    query = narrowed(query, project_id, wanted).where(seen).order_by(order)
-    count = narrowed(select(func.count()).select_from(issues), project_id, wanted).where(seen)
-    return await paginate(db, query, count, page)
+    keys = narrowed(select(issues.c.project_id, issues.c.number), project_id, wanted).where(seen)
+    count = _counted(project_id, wanted, username, everything=everything)
+    return await paginate_numbered(db, issues, COLUMNS, keys, count, page, ascending=wanted.ascending)
+
+
+def _counted(project_id: int, wanted: IssueFilter, username: str, *, everything: bool) -> Select[Any]:
+    """How many there are. Those of a status are counted beforehand; what somebody may see besides is not much."""
+    counting = narrowed(select(func.count()).select_from(issues), project_id, wanted)
+    if replace(wanted, status=None, not_status=None, ascending=False) != IssueFilter(status=None):
+        return counting.where(visible_issues(username, everything=everything))
+    kept = counted_beforehand(issue_counts, project_id, wanted)
+    if everything:
+        return kept
+    kept = kept.where(issue_counts.c.private.is_(False))
+    if not username:
+        return kept
+    theirs = counting.where(issues.c.private, visible_issues(username, everything=False))
+    return select(kept.scalar_subquery() + theirs.scalar_subquery())

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ARRAY, TableClause, Text, literal
+from sqlalchemy import ARRAY, BigInteger, Select, TableClause, Text, func, literal, select
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,16 @@ def conditions(table: TableClause, wanted: Narrowing) -> list[Any]:
         found.append(table.c.status == wanted.status)
     if wanted.not_status:
         found.append(table.c.status != wanted.not_status)
+    return found
+
+
+def counted_beforehand(counts: TableClause, project_id: int, wanted: Narrowing) -> Select[Any]:
+    """How many a project has of this status, from the counts that are kept."""
+    found = select(func.coalesce(func.sum(counts.c.total), 0).cast(BigInteger)).where(counts.c.project_id == project_id)
+    if wanted.status:
+        found = found.where(counts.c.status == wanted.status)
+    if wanted.not_status:
+        found = found.where(counts.c.status != wanted.not_status)
     return found
 
 

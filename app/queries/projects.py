@@ -7,7 +7,7 @@ from sqlalchemy import ARRAY, ColumnElement, Select, Text, func, literal, or_, s
 
 from app.database import Database, Row
 from app.errors import NotFound
-from app.queries.paging import Listing, Page, paginate
+from app.queries.paging import Listing, Page, paginate, spanned
 from app.queries.visibility import PUBLIC, WRITERS
 from events.tables import access, group_members, groups, projects
 
@@ -146,12 +146,16 @@ def narrowed(query: Select[Any], wanted: ProjectFilter, seen: ColumnElement[Any]
 KEYS = "projects.project_id as id, " + VERSION
 SHORT = "name, namespace, description, path"
 TOTAL = "select total from project_counts where visibility = 'public'"
+# An index alone tells which projects a page has; the rows of these are read one by one.
 EVERYTHING = f"""
     select   {{columns}}, ({TOTAL}) as total
-    from     projects
-    where    not private
-    order by lower(name), project_id
-    limit    $1 offset $2
+    from     (select   project_id, lower(name) as lower_name
+              from     projects
+              where    not private
+              order by lower(name), project_id
+              {{span}}) as key,
+    lateral  (select xmin, * from projects where projects.project_id = key.project_id limit 1) as projects
+    order by key.lower_name, key.project_id
 """
 
 
@@ -160,7 +164,8 @@ async def search(
 ) -> Listing:
     """Projects that may be seen by name, as ids and versions. The count of all public ones is kept, never counted."""
     if wanted.everything:
-        rows = await db.fetch(EVERYTHING.format(columns=columns), page.size, page.offset)
+        span, arguments = spanned(page)
+        rows = await db.fetch(EVERYTHING.format(columns=columns, span=span), *arguments)
         return Listing(rows, rows[0]["total"] if rows else await db.fetchval(TOTAL) or 0, page)
     query = narrowed(select(text(columns)).select_from(projects), wanted, seen)
     query = query.order_by(func.lower(projects.c.name), projects.c.project_id)

@@ -1,5 +1,6 @@
 """What may be asked about pull requests and about the flags of commits."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -8,10 +9,10 @@ from sqlalchemy import Select, func, select, text
 from app.database import Database, Row
 from app.errors import NotFound
 from app.queries import refs
-from app.queries.narrowing import Narrowing, conditions
-from app.queries.paging import Listing, Page, paginate
+from app.queries.narrowing import Narrowing, conditions, counted_beforehand
+from app.queries.paging import Listing, Page, paginate_numbered
 from app.queries.projects import LINE
-from events.tables import pull_requests
+from events.tables import pull_request_counts, pull_requests
 
 THREAD = """
     case when pull_requests.comments > 0 then
@@ -116,10 +117,15 @@ def narrowed(query: Select[Any], project_id: int, wanted: Narrowing) -> Select[A
 async def search(db: Database, project_id: int, wanted: Narrowing, page: Page) -> Listing:
     """A page of a project's pull requests, each with its source and its comments, newest first."""
     columns: list[Any] = [text("pull_requests.*"), text(SOURCE), text(THREAD)]
-    query = narrowed(select(*columns).select_from(pull_requests), project_id, wanted)
-    query = query.order_by(pull_requests.c.number.desc())
-    count = narrowed(select(func.count()).select_from(pull_requests), project_id, wanted)
-    return await paginate(db, query, count, page)
+    keys = narrowed(select(pull_requests.c.project_id, pull_requests.c.number), project_id, wanted)
+    return await paginate_numbered(db, pull_requests, columns, keys, _counted(project_id, wanted), page)
+
+
+def _counted(project_id: int, wanted: Narrowing) -> Select[Any]:
+    """How many there are. Those of a status are counted beforehand."""
+    if replace(wanted, status=None, not_status=None) == Narrowing(status=None):
+        return counted_beforehand(pull_request_counts, project_id, wanted)
+    return narrowed(select(func.count()).select_from(pull_requests), project_id, wanted)
 
 
 async def being_merged(db: Database, project_id: int, number: int) -> bool:

@@ -26,6 +26,24 @@ on(IssueOpened)("""
     on conflict do nothing
 """)
 
+on(IssueOpened)("""
+    insert into issue_counts as counts (project_id, status, private, total)
+    select event.project_id, 'Open', (event.data ->> 'private')::boolean, 1
+    from   event
+    on conflict (project_id, status, private) do update set total = counts.total + 1
+""")
+
+# One fewer of what it was, one more of what it is.
+on(IssueUpdated)("""
+    insert into issue_counts as counts (project_id, status, private, total)
+    select event.project_id, moved.status, issues.private, moved.by
+    from   event
+    join   issues on issues.project_id = event.project_id and issues.number = (event.data ->> 'number')::int,
+           lateral (values (issues.status, -1), (event.data #>> '{changed,status}', 1)) as moved (status, by)
+    where  event.data #>> '{changed,status}' <> issues.status
+    on conflict (project_id, status, private) do update set total = counts.total + excluded.total
+""")
+
 on(IssueCommented)(f"""
     insert into issue_comments (comment_id, project_id, number, comment, author, author_fullname, created_at)
     select it.comment_id, it.project_id, it.number, it.comment,

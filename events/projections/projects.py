@@ -152,7 +152,10 @@ on(WatchChanged)("""
     and    event.data ->> 'issues' is null
 """)
 
-for table in ("access", "watches", "refs", "issues", "issue_comments", "issue_tags", "issue_subscriptions", "boards"):
+for table in (
+    "access", "watches", "refs", "issues", "issue_counts", "issue_comments", "issue_tags", "issue_subscriptions",
+    "boards",
+):  # fmt: skip
     on(ProjectDeleted)(f"""
         delete from {table}
         using  event

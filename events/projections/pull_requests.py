@@ -43,6 +43,24 @@ on(PullRequestOpened)("""
     where  projects.project_id = event.project_id
 """)
 
+on(PullRequestOpened)("""
+    insert into pull_request_counts as counts (project_id, status, total)
+    select event.project_id, 'Open', 1
+    from   event
+    on conflict (project_id, status) do update set total = counts.total + 1
+""")
+
+# One fewer of what it was, one more of what it is.
+for happened, status in ((PullRequestUpdated, "event.data #>> '{changed,status}'"), (PullRequestMerged, "'Merged'")):
+    on(happened)(f"""
+        insert into pull_request_counts as counts (project_id, status, total)
+        select event.project_id, moved.status, moved.by
+        from   event join pull_requests on {THIS},
+               lateral (values (pull_requests.status, -1), ({status}, 1)) as moved (status, by)
+        where  {status} <> pull_requests.status
+        on conflict (project_id, status) do update set total = counts.total + excluded.total
+    """)
+
 on(PullRequestCommented)(f"""
     insert into pull_request_comments (comment_id, project_id, number, comment, commit, tree, filename, line,
                                        author, author_fullname, created_at)
@@ -181,7 +199,9 @@ on(CommitFlagged)(f"""
     returning *
 """)
 
-for table in ("pull_requests", "pull_request_comments", "pull_request_subscriptions", "commit_flags"):
+for table in (
+    "pull_requests", "pull_request_counts", "pull_request_comments", "pull_request_subscriptions", "commit_flags",
+):  # fmt: skip
     on(ProjectDeleted)(f"""
         delete from {table}
         using  event

@@ -130,16 +130,6 @@ async def test_a_decision_on_an_outdated_revision_is_a_conflict(forge: Forge, ne
     assert await forge.db.fetchval("select count(*) from commands where name = 'test'") == 0
 
 
-async def rows(forge: Forge) -> dict[str, list[str]]:
-    tables = await forge.db.fetch("select tablename from pg_tables where schemaname = 'live'")
-    return {
-        table["tablename"]: sorted(
-            row["row"] for row in await forge.db.fetch(f"select t::text as row from live.{table['tablename']} t")
-        )
-        for table in tables
-    }
-
-
 async def test_a_rebuild_under_writes_gives_the_very_rows(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     await bob.post("/fork", repo="nethack")
@@ -153,9 +143,9 @@ async def test_a_rebuild_under_writes_gives_the_very_rows(forge: Forge, nethack:
             assert status == 200
             assert (await nethack.post(f"/nethack/issue/{n}/comment", comment="c"))[0] == 200
 
-    told = await rows(forge)
+    told = await forge.rows()
     await rebuild.rebuild(forge.db)
-    assert await rows(forge) == told
+    assert await forge.rows() == told
     writing = asyncio.create_task(writer())
     await asyncio.sleep(0.3)
     for _ in range(3):
@@ -163,18 +153,18 @@ async def test_a_rebuild_under_writes_gives_the_very_rows(forge: Forge, nethack:
     done.set()
     await writing
     await forge.numbered()
-    before = await rows(forge)
+    before = await forge.rows()
     assert len(before["issues"]) > 5
     await rebuild.rebuild(forge.db)
-    assert await rows(forge) == before
+    assert await forge.rows() == before
     assert (await nethack.pagure("/nethack"))[0] == 200
 
 
 async def test_of_two_rebuilds_at_once_one_is_refused(forge: Forge, nethack: Client) -> None:
-    before = await rows(forge)
+    before = await forge.rows()
     done = await asyncio.gather(*(rebuild.rebuild(forge.db) for _ in range(4)), return_exceptions=True)
     assert [type(each) for each in done if not isinstance(each, int)] == [rebuild.Busy] * 3
-    assert await rows(forge) == before
+    assert await forge.rows() == before
 
 
 async def test_a_rebuild_knows_who_may_do_what(forge: Forge, nethack: Client) -> None:
@@ -204,15 +194,11 @@ async def test_a_rebuild_knows_who_may_do_what(forge: Forge, nethack: Client) ->
     assert (await bound.post("/fork/alice/nethack/delete"))[0] == 200
     wish = {"main_admin": "bob", "retain_access": True}
     assert (await nethack.json("PATCH", "/api/0/nethack", wish))[0] == 200
-    await forge.numbered()
-    async with asyncio.timeout(10):
-        while await forge.db.fetchval("select count(*) from work where done_at is null"):
-            await asyncio.sleep(0.02)
-    await forge.numbered()
-    before = await rows(forge)
+    await forge.idle()
+    before = await forge.rows()
     assert all(before[table] for table in ("access", "groups", "group_members", "watches", "issue_tags", "tasks"))
     await rebuild.rebuild(forge.db)
-    assert await rows(forge) == before
+    assert await forge.rows() == before
 
 
 async def test_old_events_are_read_and_replayed_in_todays_fields(

@@ -432,6 +432,17 @@ async def test_a_deleted_subscription_is_sent_nothing(nethack: Client, receiver:
     assert receiver.got == []
 
 
+async def test_a_subscription_outlives_its_project_until_it_is_deleted(nethack: Client, receiver: Receiver) -> None:
+    made = await subscribed(nethack, receiver)
+    bound = await nethack.limited(project="nethack")
+    assert (await bound.post("/nethack/delete"))[0] == 200
+    address = f"/v1/subscriptions/{made['id']}"
+    assert (await nethack.get(address))[1]["status"] == "ended"
+    assert (await nethack.json("PATCH", address, {"types": ["issue.*"]}))[1]["types"] == ["issue.*"]
+    assert (await nethack.request("DELETE", address))[0] == 204
+    assert (await nethack.get(address))[0] == 404
+
+
 async def test_a_subscription_at_rest_keeps_nothing_and_is_sent_nothing(nethack: Client, receiver: Receiver) -> None:
     made = await subscribed(nethack, receiver, active=False)
     await open_issue(nethack)

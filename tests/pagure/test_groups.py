@@ -94,21 +94,6 @@ async def test_a_groups_private_projects_are_shown_to_those_who_may_read_them(fo
     assert (await alice.pagure("/projects"))[1]["total_projects"] == 0
 
 
-async def test_a_groups_listing_takes_at_most_two_statements(
-    forge: Forge, alice: Client, statements: list[str]
-) -> None:
-    await group(alice, "hackers")
-    for n in range(5):
-        await alice.post("/new", name=f"p{n}", description="d", wait="0")
-        await grant(alice, "hackers", "commit", "group", path=f"/p{n}")
-    statements.clear()
-    assert (await forge.nobody.pagure("/group/hackers?projects=1"))[1]["total_projects"] == 5
-    assert len(statements) <= 3  # the third finds the group
-    statements.clear()
-    assert (await forge.nobody.pagure("/groups"))[0] == 200
-    assert len(statements) == 1
-
-
 async def test_members_come_and_go(forge: Forge, alice: Client) -> None:
     bob = await forge.user("bob")
     await group(alice, "hackers")

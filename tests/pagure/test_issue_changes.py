@@ -7,7 +7,6 @@ from app.core.issue_metadata import AddDependency
 from app.core.projects import BlockUsers
 from app.core.tags import DefineTag, DeleteTag
 from events.projections import rebuild
-from tests.events.test_log import rows
 from tests.pagure.trackers import FORMS, Tracker, invalid
 
 
@@ -117,10 +116,10 @@ async def test_a_rebuild_tells_every_change_of_an_issue_again(tracker: Tracker) 
     await tracker.execute(DeleteTag, tag="food")
     await tracker.execute(BlockUsers, usernames=["bob"])
     await tracker.forge.numbered()
-    shown, told = [await tracker.shown(1), await tracker.shown(2)], await rows(tracker.forge)
+    shown, told = [await tracker.shown(1), await tracker.shown(2)], await tracker.forge.rows()
     assert (shown[0]["tags"], shown[0]["depends"], shown[0]["priority"]) == (["pet"], ["2"], 1)
     await rebuild.rebuild(tracker.forge.db)
-    assert await rows(tracker.forge) == told
+    assert await tracker.forge.rows() == told
     assert [await tracker.shown(1), await tracker.shown(2)] == shown
 
 

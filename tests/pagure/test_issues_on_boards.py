@@ -9,7 +9,6 @@ from app.core.issue_metadata import AddDependency
 from app.queries import issues
 from events.projections import rebuild
 from tests.conftest import Client
-from tests.events.test_log import rows
 from tests.pagure.test_boards import BACKLOG, DONE, PROGRESS, STATUSES, interrupt, make, send, wrong
 from tests.pagure.trackers import Tracker, invalid, refused
 
@@ -298,9 +297,9 @@ async def test_a_rebuild_tells_everything_about_boards_again(tracker: Tracker) -
         while await tracker.forge.db.fetchval("select count(*) from work where done_at is null"):
             await asyncio.sleep(0.02)
     await tracker.forge.numbered()
-    told, shown = await rows(tracker.forge), [await tracker.shown(number) for number in (1, 2, 3)]
+    told, shown = await tracker.forge.rows(), [await tracker.shown(number) for number in (1, 2, 3)]
     assert await where(tracker, 2) == {"dev": ("In Progress", 2), "ops": ("Last", 2)}
     assert len(told["boards"]) == 3
     await rebuild.rebuild(tracker.forge.db)
-    assert await rows(tracker.forge) == told
+    assert await tracker.forge.rows() == told
     assert [await tracker.shown(number) for number in (1, 2, 3)] == shown

@@ -189,15 +189,6 @@ async def test_bad_pages_are_refused(forge: Forge, query: str, code: str) -> Non
     assert (status, body["error_code"]) == (400, code)
 
 
-async def test_a_listing_takes_at_most_two_statements(nethack: Client, statements: list[str]) -> None:
-    for n in range(5):
-        await nethack.post("/new", name=f"p{n}", description="d", wait="0")
-    for query in ("", "pattern=p*", "fork=0&owner=alice"):
-        statements.clear()
-        assert (await nethack.forge.nobody.pagure(f"/projects?{query}"))[0] == 200
-        assert 1 <= len(statements) <= 2
-
-
 async def test_no_path_reads_like_the_owner_and_name_of_another(forge: Forge, nethack: Client) -> None:
     status, body = await nethack.post("/new", name="NetHack", description="d", private="1")
     assert (status, body["error"]) == (400, 'It is not possible to create the repo "alice/NetHack"')

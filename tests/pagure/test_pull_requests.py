@@ -169,17 +169,6 @@ async def test_it_is_listed_by_status_author_and_assignee(nethack: Client, bob: 
     assert (await nethack.pagure("/nethack/pull-requests"))[1]["args"]["status"] is True
 
 
-async def test_a_listing_of_pull_requests_takes_at_most_two_statements(
-    nethack: Client, bob: Client, statements: list[str]
-) -> None:
-    for n in range(4):
-        await opened(bob, title=f"t{n}")
-    await nethack.forge.idle()
-    statements.clear()
-    assert len((await nethack.forge.nobody.pagure("/nethack/pull-requests"))[1]["requests"]) == 4
-    assert len([sql for sql in statements if "pull_requests" in sql]) == 1
-
-
 async def test_its_changes_are_counted(nethack: Client, bob: Client) -> None:
     await opened(bob)
     _, stats = await nethack.forge.nobody.pagure("/nethack/pull-request/1/diffstats")

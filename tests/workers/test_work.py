@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from app.config import Settings
 from app.git import store
 from events.event import Fact
+from events.projections import rebuild
 from events.record import Next
 from tests.conftest import Client, Forge, commit, git
 from workers import perform as performing
@@ -176,6 +177,38 @@ async def test_what_is_soon_done_does_not_stand_behind_long_forks(
         object.__setattr__(long, "work", original)
     for task in forks:
         await _until(nethack, task, "succeeded")
+
+
+@pytest.mark.parametrize("deleted", ["before", "after"])
+async def test_a_task_ends_though_its_project_is_deleted_meanwhile(
+    forge: Forge, nethack: Client, tmp_path: Path, deleted: str
+) -> None:
+    await git("clone", "-q", nethack.git_url("nethack"), str(tmp_path / "nethack"))
+    await git("checkout", "-qb", "topic", cwd=tmp_path / "nethack")
+    await commit(tmp_path / "nethack")
+    await git("push", "-q", "origin", "topic", cwd=tmp_path / "nethack")
+    form = {"title": "Add a file", "branch_to": "main", "branch_from": "topic"}
+    assert (await nethack.post("/nethack/pull-request/new", **form))[0] == 200
+    bound = await nethack.limited(project="nethack")
+    merging = REACTIONS["merge-pull-request"]
+    original = merging.work
+
+    async def beset(hands: Hands, cause: Fact) -> list[Next]:
+        made = await original(hands, cause) if deleted == "after" else []
+        assert (await bound.post("/nethack/delete"))[0] == 200
+        return made or await original(hands, cause)
+
+    object.__setattr__(merging, "work", beset)
+    try:
+        _, queued = await nethack.post("/nethack/pull-request/1/merge", wait="0")
+        task = (await nethack.get(f"/v1/tasks/{queued['taskid']}?wait=10"))[1]
+    finally:
+        object.__setattr__(merging, "work", original)
+    assert (task["status"], bool(task["error"])) == ("failed", True)
+    await forge.idle()
+    told = await forge.rows()
+    await rebuild.rebuild(forge.db)
+    assert await forge.rows() == told
 
 
 async def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(forge: Forge, alice: Client) -> None:

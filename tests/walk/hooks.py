@@ -1,0 +1,47 @@
+"""Subscriptions to events. They rest: nothing is sent anywhere from a walk."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, consumes, multiple, rule
+
+from app.core.subscriptions import ChangeSubscription, CreateSubscription, DeleteSubscription
+from tests.walk.model import ADMIN, ADMINISTER
+from tests.walk.people import people
+from tests.walk.world import SECRET, Who, World, asks, projects
+
+subscriptions: Bundle[Any] = Bundle("subscriptions")
+
+
+class Hooks(World):
+    def may_keep(self, who: Who, subscription: tuple[str, str, str]) -> bool:
+        _, owner, path = subscription
+        project = self.project(path)
+        administrates = project is not None and self.model.level(who.name, project) >= ADMINISTER
+        return who.name in (owner, ADMIN) or administrates
+
+    @rule(target=subscriptions, who=people, path=projects)
+    @asks(CreateSubscription)
+    def subscribe(self, who: Who, path: str) -> Any:
+        wish = {"url": f"https://example.org/{SECRET}", "project": path, "types": ["issue.*"], "active": False}
+        answer = self.ask(who, "POST", "/v1/subscriptions", path=path, json=wish)
+        return (answer.body["id"], who.name, path) if answer.accepted else multiple()
+
+    @rule(who=people, subscription=subscriptions, ordered=st.booleans())
+    @asks(ChangeSubscription)
+    def change_subscription(self, who: Who, subscription: Any, ordered: bool) -> None:
+        answer = self.ask(
+            who, "PATCH", f"/v1/subscriptions/{subscription[0]}", json={"ordered": ordered},
+            allowed=self.may_keep(who, subscription),
+        )  # fmt: skip
+        if answer.accepted:
+            assert answer.body["ordered"] == ordered
+
+    @rule(target=subscriptions, who=people, subscription=consumes(subscriptions))
+    @asks(DeleteSubscription)
+    def delete_subscription(self, who: Who, subscription: Any) -> Any:
+        address, may = f"/v1/subscriptions/{subscription[0]}", self.may_keep(who, subscription)
+        answer = self.ask(who, "DELETE", address, allowed=may)
+        # Nothing but the lack of a right, or a token for something else, stands in its way.
+        assert answer.accepted or not may or who.token == "other", (who, subscription, answer)
+        return multiple() if answer.accepted else subscription
