@@ -143,13 +143,26 @@ async def follow_branch(hands: Hands, cause: Fact) -> list[Next]:
         return []
     branch, answers = ref.removeprefix("refs/heads/"), []
     for row in await pull_requests.opened_from(hands.db, cause.data["project_id"], branch):
-        # A branch that is gone leaves what it brought; so does a target.
-        with suppress(GiveUp):
-            work = await begin(hands, row["project_id"], row["number"])
-            head = await work.bring()
-            branches = await pull_requests.heads(hands.db, row["project_id"])
-            answers += await _followed(work, head, branches.get(row["branch"]))
+        answers += await _follow(hands, row["project_id"], row["number"])
     return answers
+
+
+@on(PullRequestUpdated, queue=FOLLOW, surrender=nothing_to_say, tracked=False)
+async def catch_up(hands: Hands, cause: Fact) -> list[Next]:
+    """What is open again hears of what was pushed meanwhile."""
+    if cause.data["changed"].get("status") != "Open":
+        return []
+    return await _follow(hands, cause.data["project_id"], cause.data["number"])
+
+
+async def _follow(hands: Hands, project_id: int, number: int) -> list[Next]:
+    # A branch that is gone leaves what it brought; so does a target.
+    with suppress(GiveUp):
+        work = await begin(hands, project_id, number)
+        head = await work.bring()
+        branches = await pull_requests.heads(hands.db, project_id)
+        return await _followed(work, head, branches.get(work.found["branch"]))
+    return []
 
 
 async def _followed(work: Work, head: str, ours: str | None) -> list[Next]:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select
 from app.core.access import Actor
 from app.database import Database
 from app.queries.boards import PLACES
-from app.queries.issues import THREAD, IssueFilter, narrowed
+from app.queries.issues import BLOCKS, THREAD, IssueFilter, narrowed
 from app.queries.paging import Listing, Page, paginate
 from app.queries.projects import VERSION
 from app.queries.spans import Span, within
@@ -35,6 +35,7 @@ ORDERS: dict[str, ColumnElement[Any]] = {
 # Whole issues with what their project needs to be shown: its row, its id and its version.
 COLUMNS: list[Any] = [
     literal_column("issues.*"),
+    text(BLOCKS),
     text(PLACES),
     text(THREAD),
     literal_column("to_jsonb(projects)").label("project"),

@@ -139,6 +139,8 @@ async def test_an_issue_is_not_closed_before_those_it_waits_for(tracker: Tracker
     assert [(each["depends"], each["blocks"]) for each in listing["issues"]] == [
         ([], ["1", "2"]), (["3"], ["1"]), (["2", "3"], [])
     ]  # fmt: skip
+    _, everywhere = await tracker.alice.pagure("/user/alice/issues?assignee=false&order=asc")
+    assert [each["blocks"] for each in everywhere["issues_created"]] == [[], ["1"], ["1", "2"]]
     assert await tracker.remarks() == ["- Issue marked as depending on: #3", "- Issue marked as depending on: #2"]
     no = refused("ENOCODE", "You cannot close a ticket that has ticket depending that are still open.")
     assert await tracker.alice.post("/nethack/issue/1/status", status="Closed") == no

@@ -112,6 +112,18 @@ async def test_it_follows_its_branch(forge: Forge, nethack: Client, bob: Client,
     assert (again["comments"][-1]["user"]["name"], again["comments"][-1]["notification"]) == ("bob", True)
 
 
+async def test_one_that_is_opened_again_has_what_was_pushed_meanwhile(
+    forge: Forge, nethack: Client, bob: Client, tmp_path: Path
+) -> None:
+    await opened(bob)
+    assert (await bob.post("/nethack/pull-request/1/close"))[0] == 200
+    two = await pushed(tmp_path / "bob", "topic", "two")
+    await forge.numbered()
+    assert (await bob.post("/nethack/pull-request/1/reopen"))[0] == 200
+    found = await until(bob, 1, "commit_stop", two)
+    assert found["status"] == "Open"
+
+
 async def test_it_is_rebased_onto_its_branch(forge: Forge, nethack: Client, bob: Client, tmp_path: Path) -> None:
     found = await opened(bob)
     work = tmp_path / "alice"
