@@ -61,7 +61,8 @@ class Up:
         return settings.model_copy(update=orjson.loads(path.read_bytes())) if path.exists() else settings
 
     def run(self) -> int:
-        configure(self.settings.log_level)
+        level = self.settings.log_level
+        configure("warning" if level == "info" else level)  # what goes well is told in words, not in lines of a log
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         started = time.monotonic()
