@@ -6,15 +6,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import multiple, rule
 
 from app.core.commit_references import HeedCommit
+from app.core.flags import FlagCommit
+from app.core.merges import MergePullRequest, OpenPullRequest, RebasePullRequest
 from app.core.pull_requests import (
     AssignPullRequest,
     ClosePullRequest,
     CommentOnPullRequest,
     EditPullRequest,
-    FlagCommit,
-    MergePullRequest,
-    OpenPullRequest,
-    RebasePullRequest,
     ReopenPullRequest,
     SubscribeToPullRequest,
 )
@@ -137,7 +135,11 @@ class Pulls(Projects):
         elif asked.accepted or asked.body.get("errors") == MERGED_BEFORE:
             assert pull.status == "Open"
             pull.status = "Merged"
-        project = self.project(at[0])
+        self._heeded(at[0])
+
+    def _heeded(self, path: str) -> None:
+        """A merge brings commits to a branch that may be the default one."""
+        project = self.project(path)
         if project is not None and HEEDING in project.plugins:
             self.run(self.forge.idle())
             self.learn(project)
