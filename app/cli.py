@@ -1,4 +1,4 @@
-"""The command line: up, serve, work, relay, migrate, rebuild, user, token, config, doctor."""
+"""The command line: up, serve, work, relay, migrate, rebuild, user, token, events, tasks, hooks, config, doctor."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,11 @@ from app.logs import configure, log
 from app.queries import users
 from app.runner import Runner
 from app.server import application
-from app.supervise import Up, until_told
+from app.supervise import Up, settings_for, until_told
+from app.tools.events import events
+from app.tools.forge import Away, No
+from app.tools.hooks import hooks
+from app.tools.tasks import tasks
 from events.projections.rebuild import Busy
 from events.projections.rebuild import rebuild as rebuild_rows
 from workers import queue
@@ -43,6 +47,7 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 user_cli, token_cli = typer.Typer(no_args_is_help=True), typer.Typer(no_args_is_help=True)
 cli.add_typer(user_cli, name="user", help="Add and list users.")
 cli.add_typer(token_cli, name="token", help="Issue and revoke tokens.")
+cli.add_typer(hooks, name="hooks")
 
 Data = Annotated[Path | None, typer.Option(help="Directory of repositories and embedded services.")]
 
@@ -57,6 +62,8 @@ def main() -> None:
             typer.echo(f"POLYFORGE_{name} (--{name.lower().replace('_', '-')}): {error['msg']}", err=True)
     except Refused as refused:
         typer.echo(f"No: {refused.detail or refused.subject + ' not found'}", err=True)
+    except (No, Away) as answer:
+        typer.echo(f"No: {answer}", err=True)
     except Busy as busy:
         typer.echo(f"No: {busy}", err=True)
     except asyncpg.UndefinedTableError:
@@ -66,17 +73,6 @@ def main() -> None:
     else:
         return
     sys.exit(1)
-
-
-def settings_for(data: Path | None = None, **given: Any) -> Settings:
-    """The settings; a running `up` over the same directory lends its services to the other commands."""
-    settings = Settings(**_given(data=data, **given))
-    return settings if settings.database_url else Up.joined(settings)
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    """The options that were given; the others are left to the environment."""
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def run(main: Coroutine[Any, Any, Any], settings: Settings, *, typed: bool = False) -> Any:
@@ -123,7 +119,7 @@ def up(
 ) -> None:
     """Start the whole forge on this machine; Ctrl-C stops it."""
     secret = SecretStr(admin_token) if admin_token else None
-    settings = Settings(**_given(data=data, port=port, admin_token=secret))
+    settings = Settings.of(data=data, port=port, admin_token=secret)
     sys.exit(Up(settings, api_processes, workers).run())
 
 
@@ -322,3 +318,7 @@ def doctor(data: Data = None) -> None:
         return await doctor_checks.examine(settings, typer.echo)
 
     raise typer.Exit(0 if run(main(), settings, typed=True) else 1)
+
+
+cli.command()(events)
+cli.command()(tasks)

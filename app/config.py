@@ -3,7 +3,7 @@
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -55,6 +55,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
         "info", description="The least grave lines that are logged: debug, info, warning, error or critical."
     )
+
+    @classmethod
+    def of(cls, **options: Any) -> "Settings":
+        """The settings with the options that are not None; the others are left to the environment."""
+        return cls(**{name: value for name, value in options.items() if value is not None})
 
     @cached_property
     def url(self) -> str:

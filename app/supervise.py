@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import orjson
 import uvloop
@@ -40,6 +40,12 @@ async def until_told(*jobs: "asyncio.Task[None]") -> None:
     waiting.cancel()
     for job in done - {waiting}:
         job.result()
+
+
+def settings_for(data: Path | None = None, **given: Any) -> Settings:
+    """The settings; a running `up` over the same directory lends its services to the other commands."""
+    settings = Settings.of(data=data, **given)
+    return settings if settings.database_url else Up.joined(settings)
 
 
 class Up:

@@ -1,4 +1,4 @@
-"""What a delivery says and how it is signed: Standard Webhooks 1.0.0, CloudEvents 1.0.2, Pagure's signatures."""
+"""What deliveries say, how they are signed and checked: Standard Webhooks 1.0.0, CloudEvents 1.0.2 and Pagure's way."""
 
 import base64
 import binascii
@@ -16,6 +16,7 @@ from app.feed import cloudevent
 
 MARK = "whsec_"
 VISIBLE = re.compile(r"[!-~]{16,128}\Z")
+TOLERANCE = 300  # seconds that a delivery may be old, or early by the receiver's clock
 LARGEST = 256 << 10  # bytes of a body; what is larger is sent without its data, with a link instead
 
 
@@ -75,3 +76,31 @@ def pagure_signatures(secret: str, body: bytes) -> dict[str, str]:
         "X-Pagure-Signature": hmac.new(secret.encode(), body, hashlib.sha1).hexdigest(),
         "X-Pagure-Signature-256": hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(),
     }
+
+
+class Unverified(Exception):
+    """A delivery that anybody may have sent. Its text says why."""
+
+
+def verify(secret: str, headers: Mapping[str, str], body: bytes, now: float) -> None:
+    """What a receiver asks before it believes a delivery; `headers` take no notice of case. Raises Unverified."""
+    standard, pagure = headers.get("webhook-signature"), headers.get("X-Pagure-Signature-256")
+    if standard is None and pagure is None:
+        raise Unverified("it is not signed")
+    if pagure is not None and not _same(pagure, pagure_signatures(secret, body)["X-Pagure-Signature-256"]):
+        raise Unverified("X-Pagure-Signature-256 is of another secret or body")
+    if standard is None:
+        return
+    timestamp = headers.get("webhook-timestamp", "")
+    if not re.fullmatch(r"[0-9]{1,12}", timestamp):
+        raise Unverified("it has no time")
+    if abs(now - int(timestamp)) > TOLERANCE:
+        raise Unverified("it is more than five minutes " + ("old" if int(timestamp) < now else "early"))
+    signing = key(secret)
+    expected = signatures([signing], headers.get("webhook-id", ""), int(timestamp), body) if signing else ""
+    if not any(_same(each, expected) for each in standard.split(" ")):
+        raise Unverified("webhook-signature is of another secret or body")
+
+
+def _same(said: str, expected: str) -> bool:
+    return hmac.compare_digest(said.encode(errors="surrogateescape"), expected.encode())
