@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.database import Database, database
-from app.queries import lanes
+from app.queries import lanes, subscriptions
 from app.queries.lanes import Attempt, Lane
 
 ALL = """
@@ -144,3 +144,19 @@ async def test_a_circuit_opens_for_longer_with_each_try_not_with_each_lane(db: D
         await lanes.failed(db, lane, waiting.deliveries[0], attempt, 5.0, 5, 30.0, 600.0)
     open = await db.fetchval("select extract(epoch from open_until - now())::float from circuits")
     assert 20 < open <= 30
+
+
+async def test_a_lane_that_something_was_added_to_does_not_come_to_rest(db: Database) -> None:
+    """What was added after the look is not forgotten."""
+    subscription = uuid4()
+    await wait_in(db, subscription, 0)
+    [lane] = await claim(db)
+    looked = await lanes.waiting(db, lane, 10)
+    assert looked is not None
+    await lanes.delivered(db, lane, looked.deliveries[0], SENT)
+    await subscriptions.ping(db, subscription)
+    assert not await lanes.rest(db, lane, looked.news)
+    again = await lanes.waiting(db, lane, 10)
+    assert again is not None
+    assert len(again.deliveries) == 1
+    assert await lanes.rest(db, lane, again.news)
