@@ -2,6 +2,9 @@
 
 Postgres knows what is due, how often it was tried and which endpoints are better left alone; a worker that ends at any
 moment leaves a lease behind, and another one goes on where it was. Receivers tell a repetition by its id.
+
+A worker stays at a lane for a moment only (FRESH): what it has read about the subscription, its owner's rights and the
+events is good for that long, and no lane that is always busy keeps its place from the others.
 """
 
 import asyncio
@@ -31,7 +34,6 @@ from app.outgoing.failures import Failed
 from app.outgoing.guard import Guard
 from app.queries import feed as log_pages
 from app.queries import lanes, subscriptions
-from app.queries.feed import FeedFilter
 from app.queries.lanes import Attempt, Lane
 from app.tail import HEAD
 from workers.reactions import Hands
@@ -44,10 +46,12 @@ OPENING, OPEN, LONGEST_OPEN = 5, 30.0, 600.0  # failures in a row that open the 
 PATIENCE = timedelta(days=5)  # of failures only, before a subscription is paused
 PROBE = 86_400.0  # seconds between probes of a paused one
 PROBATION = timedelta(days=30)  # of probes, before it ends
-LEASE = 60.0
+FRESH = 1.0  # seconds for which what has been read is good
+AWHILE = 60.0  # seconds until a lane is looked at again whose subscription cannot be found, although nobody deleted it
 LANES = 256  # that one worker sends at once
 SHARE = 16  # of them for one subscription
-BATCH = 20
+BATCH = 50
+EXCERPT = 2000  # characters of an answer that are kept
 POLL = 1.0
 USER_AGENT = f"polyforge/{version('polyforge')}"
 GONE = 410
@@ -62,11 +66,13 @@ class Deliverer:
         self.redis = redis
         self.client = client
         self._woken = asyncio.Event()
-        self._at: dict[asyncio.Task[None], UUID] = {}
+        self._at: dict[asyncio.Task[None], Lane] = {}
+        self._leases: dict[UUID, asyncio.Timeout] = {}
+        self._closing = False
 
     async def run(self) -> None:
         """Send until cancelled; what is on its way is waited for."""
-        listener = asyncio.create_task(self._listen())
+        listener, heart = asyncio.create_task(self._listen()), asyncio.create_task(self._renew())
         try:
             while True:
                 try:
@@ -78,17 +84,19 @@ class Deliverer:
                         await self._woken.wait()
                 self._woken.clear()
         finally:
+            self._closing = True
             listener.cancel()
             await asyncio.gather(listener, *self._at, return_exceptions=True)
+            heart.cancel()
+            await asyncio.gather(heart, return_exceptions=True)
 
     async def _claim(self) -> None:
         while room := LANES - len(self._at):
-            share = Counter(self._at.values())
-            full = [subscription for subscription, count in share.items() if count >= SHARE]
-            claimed = await lanes.claim(self.db, LEASE, full, min(room, SHARE))
+            taken, ends = Counter(lane.subscription_id for lane in self._at.values()), self._lease_from_now()
+            claimed = await lanes.claim(self.db, self.hands.settings.lease, taken, SHARE, OPENING, room)
             for lane in claimed:
-                task = asyncio.create_task(self._attend(lane))
-                self._at[task] = lane.subscription_id
+                task = asyncio.create_task(self._attend(lane, ends))
+                self._at[task] = lane
                 task.add_done_callback(self._done)
             if not claimed:
                 return
@@ -97,61 +105,102 @@ class Deliverer:
         del self._at[task]
         self._woken.set()
 
-    async def _attend(self, lane: Lane) -> None:
+    def _lease_from_now(self) -> float:
+        """When a lease ends that is about to be asked for; the database's ends a little later."""
+        return asyncio.get_running_loop().time() + self.hands.settings.lease
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self.hands.settings.lease / 3)
+            if not self._at:
+                continue
+            ends = self._lease_from_now()
+            try:
+                renewed = await lanes.renew(self.db, self.hands.settings.lease, list(self._at.values()))
+            except TROUBLE as trouble:
+                log.warning("delivery", trouble=type(trouble).__name__)
+                continue
+            for token in renewed & self._leases.keys():
+                if not self._leases[token].expired():
+                    self._leases[token].reschedule(ends)
+
+    async def _attend(self, lane: Lane, ends: float) -> None:
         try:
-            await self._send_lane(lane)
+            # What is on its way when the lease ends is cut off: two never send one lane at once.
+            async with asyncio.timeout_at(ends) as lease:
+                self._leases[lane.token] = lease
+                await self._send_lane(lane)
         except TROUBLE as trouble:
-            log.warning("delivery", trouble=type(trouble).__name__)  # the lease runs out, and somebody goes on
+            # The lease has run out, or will: somebody goes on.
+            log.warning("delivery", trouble=type(trouble).__name__)
         except Exception:
             log.exception("delivery failed", subscription=str(lane.subscription_id))
+        finally:
+            self._leases.pop(lane.token, None)
 
     async def _send_lane(self, lane: Lane) -> None:
+        began = time.monotonic()
+        # In this order: whoever makes the subscription active, and then wakes the lane, is noticed by one of both.
+        waiting = await lanes.waiting(self.db, lane, BATCH)
         subscription = await lanes.endpoint(self.db, lane.subscription_id)
+        if waiting is None:
+            return
+        if subscription is None and not await subscriptions.deleted(self.db, lane.subscription_id):
+            await lanes.let_go(self.db, lane, AWHILE)  # the read tables are being made anew
+            return
+        at_rest = True
         if subscription is None or subscription["status"] == "ended" or subscription["url"] is None:
-            await lanes.give_up(self.db, lane, (subscription and subscription["reason"]) or "The subscription is gone.")
+            reason = (subscription and subscription["reason"]) or "The subscription is gone."
+            at_rest = not await lanes.give_up(self.db, lane, reason)
         elif subscription["status"] != "inactive":
             owner = await credentials.acting(self.db, subscription["owner"])
-            while batch := await lanes.waiting(self.db, lane, BATCH):
-                for delivery in batch:
-                    if not await self._deliver(lane, subscription, owner, delivery):
-                        return
-        if not await lanes.rest(self.db, lane):
-            await lanes.let_go(self.db, lane)  # something was added: it is due again at once
+            events = await self._events(owner, waiting.deliveries)
+            at_rest = len(waiting.deliveries) < BATCH
+            for n, delivery in enumerate(waiting.deliveries):
+                if n and (self._closing or time.monotonic() > began + FRESH):
+                    at_rest = False
+                    break
+                if not await self._deliver(lane, subscription, delivery, events.get(delivery["seq"])):
+                    return
+        if not (at_rest and await lanes.rest(self.db, lane, waiting.news)):
+            await lanes.let_go(self.db, lane)  # there is more: it is due again at once
 
-    async def _deliver(self, lane: Lane, subscription: Row, owner: Actor, delivery: Row) -> bool:
+    async def _deliver(self, lane: Lane, subscription: Row, delivery: Row, event: dict[str, Any] | None) -> bool:
         """True when the next of the lane may follow."""
-        event = await self._event(owner, delivery)
+        if not delivery["seq"]:
+            event = _ping(delivery)
         if event is None:
             DELIVERIES.labels("suppressed").inc()
             reason = "The subscription's owner may not see this event."
-            return await lanes.suppressed(self.db, lane, LEASE, delivery, reason)
-        message = webhooks.message(subscription["format"], event, self.hands.settings.url)
-        attempt = await self._post(subscription, str(delivery["delivery_id"]), message)
+            return await lanes.suppressed(self.db, lane, delivery, reason)
+        attempt = await self._attempt(subscription, delivery, event)
         log.info("delivery", id=str(delivery["delivery_id"]), status=attempt.status, error=attempt.error,
                  ms=attempt.duration_ms)  # fmt: skip
         if attempt.delivered:
             DELIVERIES.labels("delivered").inc()
             if subscription["status"] == "paused":
                 await self._mark(subscription, "active", None)
-            return await lanes.delivered(self.db, lane, LEASE, delivery, attempt)
+                await subscriptions.wake(self.db, lane.subscription_id)  # its other lanes
+            return await lanes.delivered(self.db, lane, delivery, attempt)
         DELIVERIES.labels("failed").inc()
         await self._failed(lane, subscription, delivery, attempt)
         return False
 
-    async def _event(self, owner: Actor, delivery: Row) -> dict[str, Any] | None:
-        """What is to be said, as its owner may see it at this moment; a ping is about nothing."""
-        if not delivery["seq"]:
-            at = delivery["created_at"].isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            return {
-                "seq": 0,
-                "id": str(delivery["delivery_id"]),
-                "type": "ping",
-                "at": at,
-                "subject": "ping",
-                "data": {},
-            }
-        rows = await log_pages.read(self.db, delivery["seq"] - 1, delivery["seq"], 1, FeedFilter(), feed.reader(owner))
-        return feed.shown(rows[0], owner) if rows else None
+    async def _events(self, owner: Actor, deliveries: list[Row]) -> dict[int, dict[str, Any]]:
+        """What is to be said, by number: the events that the owner may see at this moment."""
+        seqs = [delivery["seq"] for delivery in deliveries if delivery["seq"]]
+        rows = await log_pages.among(self.db, seqs, feed.reader(owner)) if seqs else []
+        return {row["seq"]: feed.shown(row, owner) for row in rows}
+
+    async def _attempt(self, subscription: Row, delivery: Row, event: dict[str, Any]) -> Attempt:
+        try:
+            message = webhooks.message(subscription["format"], event, self.hands.settings.url)
+            return await self._post(subscription, str(delivery["delivery_id"]), message)
+        except TROUBLE:
+            raise
+        except Exception:  # a mistake of ours is tried again like any other failure, and holds up no lane for ever
+            log.exception("delivery failed", id=str(delivery["delivery_id"]))
+            return Attempt(datetime.now(UTC), None, 0, "internal", None)
 
     async def _post(self, subscription: Row, id: str, message: webhooks.Message) -> Attempt:
         at, began = datetime.now(UTC), time.perf_counter()
@@ -164,7 +213,7 @@ class Deliverer:
         else:
             status, again = answer.status, _asked(answer.headers.get("Retry-After"))
             error = None if 200 <= status < 300 else "status"
-            excerpt = answer.body.decode(errors="replace").replace("\x00", "\ufffd")
+            excerpt = answer.body.decode(errors="replace").replace("\x00", "\ufffd")[:EXCERPT]
         return Attempt(at, status, round((time.perf_counter() - began) * 1000), error, excerpt, again)
 
     def _headers(self, subscription: Row, id: str, now: int, message: webhooks.Message) -> dict[str, str]:
@@ -209,6 +258,12 @@ class Deliverer:
                         self._woken.set()
             except (OSError, RedisError):
                 await asyncio.sleep(POLL)
+
+
+def _ping(delivery: Row) -> dict[str, Any]:
+    """A ping is about nothing."""
+    at = delivery["created_at"].isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"seq": 0, "id": str(delivery["delivery_id"]), "type": "ping", "at": at, "subject": "ping", "data": {}}
 
 
 def _spread(seconds: float) -> float:

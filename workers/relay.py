@@ -20,6 +20,7 @@ from app import idempotency
 from app.database import TROUBLE, Database
 from app.logs import log
 from app.metrics import LEADERSHIPS, RELAY_HEAD, RELAY_LAG
+from app.queries import subscriptions
 from app.queries.subscriptions import FANNED_OUT, WAKE, WANTED
 from events import log as record_log
 from workers import queue
@@ -67,6 +68,7 @@ LEASE = 5.0  # seconds until a stand-by takes over from a leader that fell silen
 POLL = 0.25  # seconds between looks when nobody rings
 PACE = 0.005  # seconds between rounds while there is much to do, so that one round numbers many
 SWEEP = 1.0  # seconds between looks for work that nobody attends to
+TIDY = 60.0  # seconds between looks for what processes that died have left lying
 BATCH = 1000
 
 
@@ -81,6 +83,7 @@ class Relay:
         self.rung = asyncio.Event()
         self._renew_at = 0.0
         self._sweep_at = 0.0
+        self._tidy_at = 0.0
 
     async def run(self) -> None:
         """Lead, or stand by, until cancelled. No failure of database or queue ends it."""
@@ -121,8 +124,12 @@ class Relay:
             self._sweep_at = now + SWEEP
             await self.sweep()
             await idempotency.forget_old(self.db)
+            await subscriptions.forget_ended(self.db)
             async with self.db.acquire() as connection:
                 RELAY_LAG.set(await record_log.oldest_unnumbered(connection))
+        if now >= self._tidy_at:
+            self._tidy_at = now + TIDY
+            await self.tidy()
         return await self._number() > 0
 
     async def _elect(self) -> None:
@@ -166,6 +173,12 @@ class Relay:
         except (OSError, RedisError) as trouble:
             log.warning("sweep could not ring", trouble=type(trouble).__name__)
         return len(rows)
+
+    async def tidy(self) -> None:
+        """Lanes and endpoints of subscriptions, as the log has them."""
+        if healed := await subscriptions.heal(self.db):
+            log.warning("lanes healed", lanes=healed)
+        await subscriptions.forget_gone(self.db)
 
     async def _listen(self) -> None:
         while True:

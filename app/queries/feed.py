@@ -15,7 +15,7 @@ SEEN = """
     left join projects on projects.project_id = events.project_id
     left join issues on events.type like 'issue.%' and issues.project_id = events.project_id
                      and issues.number = (events.data ->> 'number')::int
-    where    numbers.seq > $1 and numbers.seq <= $2
+    where    {which}
     and      ($3 or case
                  when events.type like 'subscription.%' then $4 <> '' and events.data ->> 'username' = $4
                  when events.project_id is null then $4 <> '' and events.data ->> 'username' = $4
@@ -37,12 +37,17 @@ SEEN = """
     order by numbers.seq
     limit    $8
 """
-READ = """
+READ = (
+    """
     select   numbers.seq, events.id, events.type, events.at, events.actor, events.project_id, events.stream,
              {data} as data, events.command_id, events.request, caused.id as cause_id,
              coalesce(projects.path, events.data ->> 'path') as path
-""" + SEEN.replace("{", "{{").replace("}", "}}")
+"""
+    + SEEN
+)
 IDS = f"select numbers.seq, events.id {SEEN}"
+RANGE = "numbers.seq > $1 and numbers.seq <= $2"
+LISTED = "numbers.seq = any ($1) and $2::bigint is null"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,16 +86,27 @@ async def bounds(db: Database) -> tuple[int, int]:
 
 async def read(db: Database, after: int, upto: int, limit: int, wanted: FeedFilter, reader: Reader) -> list[Row]:
     """The events that the reader may see of those numbered above `after` and up to `upto`."""
-    return await _ask(db, READ.format(data=today()), after, upto, limit, wanted, reader)
+    return await _ask(db, READ.format(data=today(), which=RANGE), after, upto, limit, wanted, reader)
 
 
 async def ids(db: Database, after: int, upto: int, wanted: FeedFilter, reader: Reader) -> list[Row]:
     """Their numbers and ids alone, all of them."""
-    return await _ask(db, IDS, after, upto, None, wanted, reader)
+    return await _ask(db, IDS.format(which=RANGE), after, upto, None, wanted, reader)
+
+
+async def among(db: Database, seqs: list[int], reader: Reader) -> list[Row]:
+    """The events that the reader may see of those with these numbers."""
+    return await _ask(db, READ.format(data=today(), which=LISTED), seqs, None, None, FeedFilter(), reader)
 
 
 async def _ask(
-    db: Database, sql: str, after: int, upto: int, limit: int | None, wanted: FeedFilter, reader: Reader
+    db: Database,
+    sql: str,
+    after: int | list[int],
+    upto: int | None,
+    limit: int | None,
+    wanted: FeedFilter,
+    reader: Reader,
 ) -> list[Row]:
     return await db.fetch(
         sql,

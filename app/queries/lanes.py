@@ -1,8 +1,10 @@
 """Lanes of deliveries: claimed under a lease, sent in order, postponed when an endpoint fails.
 
-A lane's token is the fencing token: whoever lost the lease to another worker writes nothing more.
+A lane has a row for as long as something waits in it. Each claim gives it a new token, which is the fencing token:
+whoever lost the lease to another worker writes nothing more.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,37 +12,72 @@ from uuid import UUID
 
 from app.database import Database, Row
 
-CLAIM = """
+LOOK = 256  # due lanes that one claim looks at
+GIVE_UP = 1000  # deliveries that one statement gives up
+
+# $2: subscriptions that have had enough. $3, $4: how many places the others have already. $5: how many one may have;
+# one that fails in a row ($6) is tried with a single lane. $7: places in all.
+CLAIM = f"""
+    with due as materialized (
+        select    lanes.subscription_id, lanes.lane, lanes.due_at,
+                  case when circuits.failures >= $6 then 1 else $5 end as share
+        from      lanes left join circuits using (subscription_id)
+        where     lanes.due_at <= now()
+        and       (lanes.lease_until is null or lanes.lease_until < now())
+        and       (circuits.open_until is null or circuits.open_until <= now())
+        and       lanes.subscription_id <> all ($2)
+        order by  lanes.due_at
+        limit     {LOOK}
+    ), placed as materialized (
+        select    due.*, coalesce(taken.count, 0) + row_number() over (
+                      partition by due.subscription_id order by due.due_at) as place
+        from      due left join unnest($3::uuid[], $4::int[]) as taken (subscription_id, count) using (subscription_id)
+    ), mine as materialized (
+        select    lanes.subscription_id, lanes.lane
+        from      placed join lanes using (subscription_id, lane)
+        where     placed.place <= placed.share
+        and       lanes.due_at <= now() and (lanes.lease_until is null or lanes.lease_until < now())
+        order by  placed.due_at
+        limit     $7
+        for update of lanes skip locked
+    )
     update lanes
-    set    lease_until = now() + make_interval(secs => $1), token = lanes.token + 1
-    where  (subscription_id, lane) in (
-        select   due.subscription_id, due.lane
-        from     lanes as due left join circuits using (subscription_id)
-        where    due.due_at <= now()
-        and      (due.lease_until is null or due.lease_until < now())
-        and      (circuits.open_until is null or circuits.open_until <= now())
-        and      due.subscription_id <> all ($2)
-        order by due.due_at
-        limit    $3
-        for update of due skip locked)
-    returning subscription_id, lane, token, news
+    set    lease_until = now() + make_interval(secs => $1), token = gen_random_uuid()
+    from   mine
+    where  lanes.subscription_id = mine.subscription_id and lanes.lane = mine.lane
+    returning lanes.subscription_id, lanes.lane, lanes.token, lanes.due_at
+"""
+# Lanes that somebody is writing to just now are passed over until the next time, so that no two wait for each other.
+RENEW = """
+    update lanes
+    set    lease_until = now() + make_interval(secs => $1)
+    from   (select subscription_id, lane from lanes
+            join   unnest($2::uuid[], $3::bigint[], $4::uuid[]) as ours (subscription_id, lane, token)
+                   using (subscription_id, lane, token)
+            for no key update of lanes skip locked) as held
+    where  lanes.subscription_id = held.subscription_id and lanes.lane = held.lane
+    returning lanes.token
 """
 WAITING = """
-    select   deliveries.delivery_id, deliveries.seq, deliveries.position, deliveries.attempts, deliveries.created_at
-    from     deliveries
-    where    subscription_id = $1 and lane = $2 and status = 'waiting'
-    order by seq, delivery_id
-    limit    $3
+    select    lanes.news, next.*
+    from      lanes
+    left join lateral (
+        select   delivery_id, seq, position, attempts, created_at
+        from     deliveries
+        where    deliveries.subscription_id = $1 and deliveries.lane = $2 and status = 'waiting'
+        order by seq, delivery_id
+        limit    $4) as next on true
+    where     lanes.subscription_id = $1 and lanes.lane = $2 and lanes.token = $3
+    order by  next.seq, next.delivery_id
 """
 HELD = """
-    update lanes
-    set    lease_until = now() + make_interval(secs => $4)
+    select 1 from lanes
     where  subscription_id = $1 and lane = $2 and token = $3
-    returning 1
+    for no key update
 """
 TRIED = """
     insert into delivery_attempts (delivery_id, at, status, duration_ms, error, excerpt)
-    select $5, $6, $7, $8, $9, $10 from held
+    select $4, $5, $6, $7, $8, $9 from held
 """
 DELIVERED = f"""
     with held as ({HELD}), tried as ({TRIED}), closed as (
@@ -49,54 +86,66 @@ DELIVERED = f"""
     update deliveries
     set    status = 'delivered', attempts = attempts + 1, ended_at = now()
     from   held
-    where  delivery_id = $5
+    where  delivery_id = $4
     returning 1
 """
 SUPPRESSED = f"""
     with held as ({HELD})
     update deliveries
-    set    status = 'suppressed', reason = $6, ended_at = now()
+    set    status = 'suppressed', reason = $5, ended_at = now()
     from   held
-    where  delivery_id = $5
+    where  delivery_id = $4
     returning 1
 """
-# $4: nothing was added. $11: seconds until the next attempt, null when it was the last one; $12: failures in a row
-# that open the circuit; $13, $14: seconds that it stays open at first and at most; $15: seconds for which the endpoint
-# wants no more.
+# $10: when the lane was due; if that is another time now, somebody wants it sent at once. $11: seconds until the next
+# attempt, null when it was the last one of those that were $12 before; $13: failures in a row that open the circuit;
+# $14, $15: seconds that it stays open at first and at most; $16: seconds for which the endpoint wants no more. What
+# fails while the circuit is open was on its way when it opened, and says nothing new.
 FAILED = f"""
     with held as (
         update lanes
-        set    lease_until = null, due_at = now() + make_interval(secs => coalesce($11, 0)), news = news + $4
+        set    lease_until = null, token = null,
+               due_at = case when due_at = $10 then now() + make_interval(secs => coalesce($11, 0)) else due_at end
         where  subscription_id = $1 and lane = $2 and token = $3
         returning 1
     ), tried as ({TRIED}), counted as (
         insert into circuits as known (subscription_id, failures, failing_since, open_until)
-        select $1, 1, now(), now() + make_interval(secs => $15) from held
+        select $1, 1, now(), now() + make_interval(secs => $16) from held
         on conflict (subscription_id) do update
-        set    failures = known.failures + 1,
-               open_until = greatest(excluded.open_until, case when known.failures + 1 >= $12::int then
-                   now() + make_interval(secs => least($13 * 2 ^ least(known.failures + 1 - $12, 20), $14)) end)
+        set    failures = known.failures + case when known.open_until > now() then 0 else 1 end,
+               open_until = greatest(known.open_until, excluded.open_until,
+                   case when known.open_until <= now() and known.failures + 1 >= $13::int then
+                   now() + make_interval(secs => least($14 * 2 ^ least(known.failures + 1 - $13, 20), $15)) end)
         returning failing_since
     ), ended as (
         update deliveries
-        set    attempts = attempts + 1, status = case when $11::float is null then 'failed' else 'waiting' end,
-               ended_at = case when $11::float is null then now() end
+        set    attempts = attempts + 1,
+               status = case when $11::float is null and attempts >= $12 then 'failed' else 'waiting' end,
+               ended_at = case when $11::float is null and attempts >= $12 then now() end
         from   held
-        where  delivery_id = $5
+        where  delivery_id = $4
     )
     select failing_since from counted
 """
-REST = """
+REST = "delete from lanes where subscription_id = $1 and lane = $2 and token = $3 and news = $4 returning 1"
+LET_GO = """
     update lanes
-    set    lease_until = null, due_at = $5
-    where  subscription_id = $1 and lane = $2 and token = $3 and news = $4
-    returning 1
+    set    lease_until = null, token = null, due_at = now() + make_interval(secs => $4)
+    where  subscription_id = $1 and lane = $2 and token = $3
 """
-LET_GO = "update lanes set lease_until = null where subscription_id = $1 and lane = $2 and token = $3"
-GIVEN_UP = """
+GIVEN_UP = f"""
+    with held as ({HELD}), next as (
+        select   delivery_id
+        from     deliveries
+        where    subscription_id = $1 and lane = $2 and status = 'waiting'
+        order by seq, delivery_id
+        limit    {GIVE_UP}
+    )
     update deliveries
-    set    status = 'suppressed', reason = $3, ended_at = now()
-    where  subscription_id = $1 and lane = $2 and status = 'waiting'
+    set    status = 'suppressed', reason = $4, ended_at = now()
+    from   held, next
+    where  deliveries.delivery_id = next.delivery_id
+    returning 1
 """
 ENDPOINT = """
     select subscriptions.*, kept.url, kept.secret, kept.headers,
@@ -109,15 +158,15 @@ ENDPOINT = """
 
 @dataclass(frozen=True)
 class Lane:
-    """One that this worker has claimed. `news` is how much had been added to it then."""
+    """One that this worker has claimed, and when it was due."""
 
     subscription_id: UUID
     lane: int
-    token: int
-    news: int
+    token: UUID
+    due_at: datetime
 
     @property
-    def held(self) -> tuple[UUID, int, int]:
+    def held(self) -> tuple[UUID, int, UUID]:
         return self.subscription_id, self.lane, self.token
 
 
@@ -137,26 +186,52 @@ class Attempt:
         return self.error is None and self.status is not None and 200 <= self.status < 300
 
 
-async def claim(db: Database, lease: float, full: list[UUID], limit: int) -> list[Lane]:
-    """Lanes that are due and that nobody is at, but none of subscriptions that have `full` use of this worker."""
-    return [Lane(*row) for row in await db.fetch(CLAIM, lease, full, limit)]
+@dataclass(frozen=True)
+class Waiting:
+    """The first that wait in a lane, and how much had been added to it by then."""
+
+    news: int
+    deliveries: list[Row]
 
 
-async def waiting(db: Database, lane: Lane, limit: int) -> list[Row]:
-    return await db.fetch(WAITING, lane.subscription_id, lane.lane, limit)
+async def claim(
+    db: Database, lease: float, taken: Mapping[UUID, int], share: int, failing: int, limit: int
+) -> list[Lane]:
+    """Lanes that are due and that nobody is at, the longest due first.
+
+    `taken` is how many places of this worker each subscription has; `share` is how many it may have, and one if it
+    has failed as often in a row as `failing` says.
+    """
+    full = [subscription for subscription, count in taken.items() if count >= share]
+    return [
+        Lane(*row)
+        for row in await db.fetch(CLAIM, lease, full, list(taken), list(taken.values()), share, failing, limit)
+    ]
+
+
+async def renew(db: Database, lease: float, held: list[Lane]) -> set[UUID]:
+    """Another lease on these lanes; the tokens of those that got it."""
+    columns = zip(*(lane.held for lane in held), strict=True)
+    return {row["token"] for row in await db.fetch(RENEW, lease, *map(list, columns))}
+
+
+async def waiting(db: Database, lane: Lane, limit: int) -> Waiting | None:
+    """None when the lane is another worker's by now."""
+    rows = await db.fetch(WAITING, *lane.held, limit)
+    return Waiting(rows[0]["news"], [row for row in rows if row["delivery_id"]]) if rows else None
 
 
 async def endpoint(db: Database, subscription_id: UUID) -> Row | None:
     return await db.fetchrow(ENDPOINT, subscription_id)
 
 
-async def delivered(db: Database, lane: Lane, lease: float, delivery: Row, attempt: Attempt) -> bool:
+async def delivered(db: Database, lane: Lane, delivery: Row, attempt: Attempt) -> bool:
     """False when the lane is another worker's by now."""
-    return await db.fetchval(DELIVERED, *lane.held, lease, delivery["delivery_id"], *_told(attempt)) is not None
+    return await db.fetchval(DELIVERED, *lane.held, delivery["delivery_id"], *_told(attempt)) is not None
 
 
-async def suppressed(db: Database, lane: Lane, lease: float, delivery: Row, reason: str) -> bool:
-    return await db.fetchval(SUPPRESSED, *lane.held, lease, delivery["delivery_id"], reason) is not None
+async def suppressed(db: Database, lane: Lane, delivery: Row, reason: str) -> bool:
+    return await db.fetchval(SUPPRESSED, *lane.held, delivery["delivery_id"], reason) is not None
 
 
 async def failed(
@@ -164,7 +239,15 @@ async def failed(
 ) -> datetime | None:
     """Since when the endpoint has been failing; the lane is let go. `after` None: that was the last attempt."""
     since: datetime | None = await db.fetchval(
-        FAILED, *lane.held, 0, delivery["delivery_id"], *_told(attempt), after, *circuit, attempt.again
+        FAILED,
+        *lane.held,
+        delivery["delivery_id"],
+        *_told(attempt),
+        lane.due_at,
+        after,
+        delivery["attempts"],
+        *circuit,
+        attempt.again,
     )
     return since
 
@@ -173,15 +256,16 @@ def _told(attempt: Attempt) -> tuple[Any, ...]:
     return attempt.at, attempt.status, attempt.duration_ms, attempt.error, attempt.excerpt
 
 
-async def rest(db: Database, lane: Lane, due_at: datetime | None = None) -> bool:
-    """Nothing is waiting, or not before `due_at`. False when something has been added meanwhile."""
-    return await db.fetchval(REST, *lane.held, lane.news, due_at) is not None
+async def rest(db: Database, lane: Lane, news: int) -> bool:
+    """Nothing waits here any more. False when something has been added since `news`."""
+    return await db.fetchval(REST, *lane.held, news) is not None
 
 
-async def let_go(db: Database, lane: Lane) -> None:
-    await db.execute(LET_GO, *lane.held)
+async def let_go(db: Database, lane: Lane, after: float = 0.0) -> None:
+    """Somebody else may go on, at once or after so many seconds."""
+    await db.execute(LET_GO, *lane.held, after)
 
 
-async def give_up(db: Database, lane: Lane, reason: str) -> None:
-    """Nothing that waits here is sent any more, and each says why."""
-    await db.execute(GIVEN_UP, lane.subscription_id, lane.lane, reason)
+async def give_up(db: Database, lane: Lane, reason: str) -> bool:
+    """The first that wait here are not sent any more, and each says why. True when there may be more of them."""
+    return len(await db.fetch(GIVEN_UP, *lane.held, reason)) == GIVE_UP

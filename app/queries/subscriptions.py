@@ -12,6 +12,17 @@ from app.core.access import Actor
 from app.database import Database, Row
 from app.errors import NotFound
 
+KEPT = 30  # days for which what has become of a delivery can be asked
+FORGOTTEN = 200  # deliveries that are forgotten at once
+MOST = 100_000  # deliveries of a subscription that may wait after a replay
+SPAN = 2000  # numbers that one step of a replay is about
+
+IN_THE_LOG = """
+    exists (select 1 from events
+            where  events.stream = 'subscription-' || {{id}} and events.type = 'subscription.{what}')
+"""
+CREATED, DELETED = IN_THE_LOG.format(what="created"), IN_THE_LOG.format(what="deleted")
+
 # Those of one's own, and those of projects that one administrates.
 WHOSE = """
     ($1 or subscriptions.owner = $2 or projects.owner = $2
@@ -103,7 +114,15 @@ async def keeping(
     try:
         yield
     except BaseException:
-        await forget_endpoint(db, subscription_id)
+        # Should the answer alone have been lost, it is known after all, and has to have an endpoint.
+        await db.execute(
+            """
+            delete from subscription_endpoints
+            where  subscription_id = $1
+            and    not exists (select 1 from subscriptions where subscriptions.subscription_id = $1)
+            """,
+            subscription_id,
+        )
         raise
 
 
@@ -143,12 +162,14 @@ async def rotate(db: Database, subscription_id: UUID, secret: str, overlap: int)
     return until
 
 
-# Lanes that something was added to may be sent at once; whoever is at them sees by `news` that there is more.
+# Lanes that something was added to; whoever is at them sees by `news` that there is more. `due` is when those may be
+# sent that had something to send already. All go through them in one order, so that no two wait for each other.
 WAKE = """
     insert into lanes as known (subscription_id, lane, due_at)
     select distinct subscription_id, lane, now() from added
+    order by subscription_id, lane
     on conflict (subscription_id, lane) do update
-    set    due_at = coalesce({due}, now()), news = known.news + 1
+    set    due_at = {due}, news = known.news + 1
 """
 
 
@@ -191,7 +212,7 @@ async def redeliver(db: Database, delivery_id: UUID) -> None:
             set    status = 'waiting', reason = null, attempts = 0, ended_at = null
             where  delivery_id = $1
             returning subscription_id, lane
-        ) {WAKE.format(due="null")}
+        ) {WAKE.format(due="now()")}
         """,
         delivery_id,
     )
@@ -200,21 +221,102 @@ async def redeliver(db: Database, delivery_id: UUID) -> None:
 async def wake(db: Database, subscription_id: UUID) -> None:
     """What waits may be sent at once, whatever went wrong before."""
     await db.execute(
-        """
-        with closed as (delete from circuits where subscription_id = $1)
-        update lanes
-        set    due_at = now(), news = news + 1
-        where  subscription_id = $1
-        and    exists (select 1 from deliveries
-                       where  deliveries.subscription_id = lanes.subscription_id and deliveries.lane = lanes.lane
-                       and    deliveries.status = 'waiting')
+        f"""
+        with closed as (
+            delete from circuits where subscription_id = $1
+        ), added as (
+            select subscription_id, lane from deliveries where subscription_id = $1 and status = 'waiting'
+        ) {WAKE.format(due="now()")}
         """,
         subscription_id,
     )
 
 
+async def deleted(db: Database, subscription_id: UUID) -> bool:
+    """Whether the log says so. The read tables may be empty for a while; what is given up is given up for good."""
+    found: bool = await db.fetchval(f"select {DELETED.format(id='$1::uuid')}", subscription_id)
+    return found
+
+
+async def heal(db: Database) -> int:
+    """Lanes for what waits without one, as when a process died between two statements; how many there were."""
+    rows = await db.fetch("""
+        insert into lanes (subscription_id, lane, due_at)
+        select distinct deliveries.subscription_id, deliveries.lane, now()
+        from   deliveries
+        left join lanes using (subscription_id, lane)
+        left join subscriptions using (subscription_id)
+        where  deliveries.status = 'waiting' and lanes.subscription_id is null
+        and    subscriptions.status is distinct from 'inactive'
+        on conflict do nothing
+        returning 1
+    """)
+    return len(rows)
+
+
+async def forget_ended(db: Database) -> int:
+    """Some of the deliveries that ended so long ago that nobody asks for them any more; how many."""
+    rows = await db.fetch(
+        """
+        delete from deliveries
+        where  delivery_id in (select delivery_id from deliveries
+                               where  ended_at < now() - make_interval(days => $1)
+                               order by ended_at
+                               limit  $2)
+        returning 1
+        """,
+        KEPT,
+        FORGOTTEN,
+    )
+    return len(rows)
+
+
+async def forget_gone(db: Database) -> None:
+    """Addresses and secrets of what was deleted, or never came about, and how those endpoints did."""
+    await db.execute(f"""
+        delete from subscription_endpoints as kept
+        where  not exists (select 1 from subscriptions where subscriptions.subscription_id = kept.subscription_id)
+        and    ({DELETED.format(id="kept.subscription_id")}
+                or kept.kept_at < now() - interval '1 hour' and not {CREATED.format(id="kept.subscription_id")})
+    """)
+    await db.execute(f"""
+        delete from circuits
+        where  not exists (select 1 from subscriptions where subscriptions.subscription_id = circuits.subscription_id)
+        and    {DELETED.format(id="circuits.subscription_id")}
+    """)
+
+
+async def wanted(db: Database, subscription_id: UUID, after: int, to: int) -> int:
+    """How many deliveries would wait if everything in between were replayed; MOST + 1 stands for more than MOST."""
+    count: int = await db.fetchval(
+        f"""
+        select count(*)
+        from   (select 1 from deliveries where subscription_id = $1 and status = 'waiting'
+                union all
+                select 1
+                from   subscriptions, numbers join events using (position)
+                where  subscriptions.subscription_id = $1 and numbers.seq > $2 and numbers.seq <= $3 and {WANTED}
+                limit  {MOST + 1}) as these
+        """,
+        subscription_id,
+        after,
+        to,
+    )
+    return count
+
+
 async def replay(db: Database, subscription_id: UUID, after: int, to: int) -> int:
-    """Everything since that it wants, once more; how many that is."""
+    """Everything since that it wants, once more; how many that is.
+
+    Step by step: while one long statement wrote, no event could get its number.
+    """
+    count, head = 0, await db.fetchval("select coalesce(max(seq), 0) from numbers")
+    for first in range(after, min(to, head), SPAN):
+        count += await _replay(db, subscription_id, first, min(first + SPAN, to, head))
+    return count
+
+
+async def _replay(db: Database, subscription_id: UUID, after: int, to: int) -> int:
     count: int = await db.fetchval(
         f"""
         with added as (

@@ -13,7 +13,8 @@ create table if not exists subscription_endpoints (
     secret          text        not null,
     previous_secret text,                            -- signs beside the new one until the time is up
     previous_until  timestamptz,
-    headers         jsonb       not null default '{}'
+    headers         jsonb       not null default '{}',
+    kept_at         timestamptz not null default now()
 );
 
 -- One row per event and subscription that asked for it, written in the statement that numbers the event.
@@ -45,17 +46,18 @@ create table if not exists delivery_attempts (
     primary key (delivery_id, at)
 );
 
--- Lanes with something to send. The token fences off a worker that lost its lease.
+-- Lanes with something to send, and no others. The token fences off a worker that lost its lease.
 create table if not exists lanes (
     subscription_id uuid        not null,
     lane            bigint      not null,
-    due_at          timestamptz,                     -- when its first delivery may be sent; null: nothing waits
+    due_at          timestamptz not null,            -- when its first delivery may be sent
     news            int         not null default 1,  -- how often something was added
-    lease_until     timestamptz,
-    token           int         not null default 0,
-    primary key (subscription_id, lane)
+    lease_until     timestamptz,                     -- null: nobody is at it
+    token           uuid,
+    primary key (subscription_id, lane),
+    constraint a_lease_has_a_token check ((lease_until is null) = (token is null))
 );
-create index if not exists due_lanes on lanes (due_at) where due_at is not null;
+create index if not exists due_lanes on lanes (due_at);
 
 -- How an endpoint has been doing lately.
 create table if not exists circuits (

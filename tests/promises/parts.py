@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import orjson
 
 from app import migrate
 from app.config import Settings
@@ -37,6 +38,7 @@ class Parts:
             "POLYFORGE_REDIS_URL": settings.required_redis_url(),
             "POLYFORGE_PORT": str(settings.port),
             "POLYFORGE_LEASE": str(settings.lease),
+            "POLYFORGE_WEBHOOK_ALLOW": orjson.dumps([str(net) for net in settings.webhook_allow]).decode(),
         }
         # Each process has a log of its own, so that what it did can be told from what the others did.
         with (settings.data / f"{name}-{len(self.processes)}.log").open("wb") as output:

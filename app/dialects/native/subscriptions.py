@@ -160,6 +160,7 @@ async def delete(request: web.Request) -> web.Response:
     read.query(request)
     await execute(request, actor, DeleteSubscription(subscription_id=str(found["subscription_id"])))
     await subscriptions.forget_endpoint(db, found["subscription_id"])
+    await subscriptions.wake(db, found["subscription_id"])  # so that what waits is given up now
     return web.Response(status=204)
 
 
@@ -191,6 +192,9 @@ async def replay(request: web.Request) -> web.Response:
     after, to = wish["after"], wish.get("to", 2**62)
     if not 0 <= after <= to <= 2**62:
         raise unprocessable(("/after", "This has to be the number of an event, and no greater than `to`."))
+    if await subscriptions.wanted(db, found["subscription_id"], after, to) > subscriptions.MOST:
+        most = f"{subscriptions.MOST:,}"
+        raise unprocessable(("/after", f"More than {most} deliveries would wait then. Name a smaller part with `to`."))
     return reply({"count": await subscriptions.replay(db, found["subscription_id"], after, to)}, 202)
 
 
