@@ -118,16 +118,6 @@ class Tail:
         async with self.db.acquire() as connection:
             return await record_log.passed_after(connection, self.head)
 
-    async def _listen(self) -> None:
-        while True:
-            try:
-                async with self.redis.pubsub() as channel:
-                    await channel.subscribe(HEAD)
-                    async for _ in channel.listen():
-                        self._woken.set()
-            except (OSError, RedisError):
-                await asyncio.sleep(POLL)
-
     async def _ringing(self) -> None:
         while True:
             await self._ring.wait()
@@ -137,12 +127,25 @@ class Tail:
             await asyncio.sleep(PACE)
 
 
+async def listen(redis: Redis, channel: str, rung: asyncio.Event) -> None:
+    """Set `rung` whenever something is published there, until cancelled. A queue that is away is asked again."""
+    while True:
+        try:
+            async with redis.pubsub() as heard:
+                await heard.subscribe(channel)
+                async for _ in heard.listen():
+                    rung.set()
+        except (OSError, RedisError):
+            await asyncio.sleep(POLL)
+
+
 @asynccontextmanager
 async def following(db: Database, redis: Redis) -> AsyncIterator[Tail]:
     tail = Tail(db, redis)
     async with db.acquire() as connection:
         tail.head = await record_log.head(connection)
-    tasks = [asyncio.create_task(job()) for job in (tail._follow, tail._listen, tail._ringing)]
+    jobs = (tail._follow(), tail._ringing(), listen(redis, HEAD, tail._woken))
+    tasks = [asyncio.create_task(job) for job in jobs]
     try:
         yield tail
     finally:

@@ -18,7 +18,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from app import feed, webhooks
 from app.core import credentials
@@ -35,7 +34,7 @@ from app.outgoing.guard import Guard
 from app.queries import feed as log_pages
 from app.queries import lanes, subscriptions
 from app.queries.lanes import Attempt, Lane
-from app.tail import HEAD
+from app.tail import HEAD, listen
 from workers.reactions import Hands
 
 # Seconds until each further attempt, some 75 hours in all, each longer or shorter by up to a fifth.
@@ -72,7 +71,7 @@ class Deliverer:
 
     async def run(self) -> None:
         """Send until cancelled; what is on its way is waited for."""
-        listener, heart = asyncio.create_task(self._listen()), asyncio.create_task(self._renew())
+        listener, heart = asyncio.create_task(listen(self.redis, HEAD, self._woken)), asyncio.create_task(self._renew())
         try:
             while True:
                 try:
@@ -248,16 +247,6 @@ class Deliverer:
         with suppress(Refused):
             await execute(self.db, Actor("forge", admin=True), wish, command_id=uuid4())
             await self.hands.ring()
-
-    async def _listen(self) -> None:
-        while True:
-            try:
-                async with self.redis.pubsub() as channel:
-                    await channel.subscribe(HEAD)
-                    async for _ in channel.listen():
-                        self._woken.set()
-            except (OSError, RedisError):
-                await asyncio.sleep(POLL)
 
 
 def _ping(delivery: Row) -> dict[str, Any]:

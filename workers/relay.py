@@ -22,6 +22,7 @@ from app.logs import log
 from app.metrics import LEADERSHIPS, RELAY_HEAD, RELAY_LAG
 from app.queries import subscriptions
 from app.queries.subscriptions import FANNED_OUT, WAKE, WANTED
+from app.tail import RING, listen
 from events import log as record_log
 from workers import queue
 from workers.reactions import ASKED_BY, Reaction
@@ -87,7 +88,7 @@ class Relay:
 
     async def run(self) -> None:
         """Lead, or stand by, until cancelled. No failure of database or queue ends it."""
-        listener = asyncio.create_task(self._listen())
+        listener = asyncio.create_task(listen(self.redis, RING, self.rung))
         try:
             while True:
                 try:
@@ -179,13 +180,3 @@ class Relay:
         if healed := await subscriptions.heal(self.db):
             log.warning("lanes healed", lanes=healed)
         await subscriptions.forget_gone(self.db)
-
-    async def _listen(self) -> None:
-        while True:
-            try:
-                async with self.redis.pubsub() as channel:
-                    await channel.subscribe(queue.RING)
-                    async for _ in channel.listen():
-                        self.rung.set()
-            except (OSError, RedisError):
-                await asyncio.sleep(POLL)
