@@ -103,12 +103,12 @@ class Reader:
 
 
 @asynccontextmanager
-async def running(up: subprocess.Popen[bytes]) -> AsyncIterator[str]:
-    """The forge, and what it prints before and when it is ready."""
+async def running(up: subprocess.Popen[bytes], sign: str = "is ready") -> AsyncIterator[str]:
+    """The forge, or whatever gives another sign, and what it prints before and when it is ready."""
     assert up.stdout is not None
     said = ""
     try:
-        while "is ready" not in said:
+        while sign not in said:
             async with asyncio.timeout(60):
                 line = await asyncio.to_thread(up.stdout.readline)
             assert line, said

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
@@ -87,7 +87,7 @@ def told(request: web.Request, body: bytes, wrong: str | None, status: int) -> d
         said = None
     type = said.get("type") or said.get("topic") if isinstance(said, dict) else None
     return {
-        "at": datetime.now().astimezone().isoformat(timespec="milliseconds"),
+        "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "id": request.headers.get("webhook-id"),
         "type": type,
         "verified": wrong is None,
@@ -103,7 +103,7 @@ def show(delivery: dict[str, Any], console: Console | None) -> None:
         return
     verdict = ("verified", "green") if delivery["verified"] else (f"not verified: {delivery['reason']}", "red")
     line = Text.assemble(
-        (f"{delivery['at'][11:19]} ", "dim"),
+        (f"{datetime.fromisoformat(delivery['at']).astimezone():%H:%M:%S} ", "dim"),
         (f"{plain(str(delivery['type'])):<28} ", "bold"),
         f"{plain(str(delivery['id']))} ",
         verdict,
