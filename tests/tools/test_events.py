@@ -68,7 +68,7 @@ async def test_a_refusal_is_a_sentence(forge: Forge, nethack: Client, follow: li
     assert await run(*asked, "--project", "angband") == missing
 
 
-@pytest.mark.parametrize("follow", [[], ["--follow"]])
+@pytest.mark.parametrize("follow", [[], ["--follow"], ["--follow", "--after", "0"]])
 async def test_a_forge_that_never_answers_is_not_waited_for(follow: list[str]) -> None:
     code, lines, said = await run("events", *follow, "--url", "http://127.0.0.1:1")
     assert (code, lines) == (1, [])

@@ -93,7 +93,6 @@ async def test_only_what_is_signed_is_believed() -> None:
         (changed("webhook-id", "2"), wrong_one),
         (changed("webhook-timestamp", str(int(time.time()) - 60)), wrong_one),
         (changed("webhook-signature", ""), wrong_one),
-        (changed("webhook-signature", "v1,\xfc"), wrong_one),
         (without("webhook-id"), wrong_one),
         (without("webhook-timestamp"), "it has no time"),
         (changed("webhook-timestamp", "soon"), "it has no time"),
@@ -107,6 +106,17 @@ async def test_only_what_is_signed_is_believed() -> None:
             assert await post(url, headers) == (401 if reason else 204), headers
             got = await command.json()
             assert (got["verified"], got["reason"], got["id"]) == (not reason, reason, headers.get("webhook-id"))
+
+
+async def test_bytes_that_are_no_text_are_no_signature() -> None:
+    async with listening("--secret", SECRET) as (command, url):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.split(":")[2].removesuffix("/hook")))
+        lines = [f"{name}: {value}" for name, value in changed("webhook-signature", "v1,\xfc").items()]
+        request = "\r\n".join(["POST / HTTP/1.0", *lines, "Content-Length: 0", "", ""])
+        writer.write(request.encode("latin-1"))
+        assert (await reader.readline()).split()[1] == b"401"
+        assert (await command.json())["reason"] == "webhook-signature is of another secret or body"
+        writer.close()
 
 
 async def test_without_a_secret_everything_is_taken_and_nothing_believed() -> None:
