@@ -12,7 +12,7 @@ from yarl import URL
 from app.core.access import Actor, require, require_acl
 from app.core.commands import Command, Deciding, handles
 from app.database import Row
-from app.errors import Forbidden, Invalid
+from app.errors import Conflict, Forbidden, Invalid
 from app.queries import projects, subscriptions
 from app.webhooks import key
 from events.event import TYPES
@@ -128,6 +128,8 @@ async def change_subscription(deciding: Deciding, wish: ChangeSubscription) -> l
         require_types(changed["types"])
     if "format" in changed:
         require_format(changed["format"])
+    if found["status"] == "ended":
+        raise Conflict("subscription", "It has ended; make another one.")
     if "active" in changed:
         changed["status"] = "active" if changed.pop("active") else "inactive"
     if all(found[name] == value for name, value in changed.items()):

@@ -234,8 +234,10 @@ async def test_an_endpoint_that_is_gone_ends_its_subscription(nethack: Client, r
     await open_issue(nethack)
     told = await until(nethack, made, status="suppressed")
     assert told["reason"] == "The endpoint answered that it is gone."
+    assert [len(tried["at"]) for tried in told["attempts"]] == [len("2026-11-21T15:03:17.824Z")]
     found = (await nethack.get(f"/v1/subscriptions/{made['id']}"))[1]
     assert (found["status"], found["active"]) == ("ended", False)
+    assert (await nethack.json("PATCH", f"/v1/subscriptions/{made['id']}", {"active": True}))[0] == 409
     await open_issue(nethack)
     assert len(await deliveries(nethack, made)) == 1
 

@@ -1,6 +1,7 @@
 """Subscriptions: where events are sent, and what has become of each that was."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -64,7 +65,7 @@ def shown_delivery(row: Mapping[str, Any]) -> dict[str, Any]:
         "reason": row["reason"],
         "attempts": [
             {
-                "at": tried["at"],
+                "at": read.moment(datetime.fromisoformat(tried["at"])),
                 "status": tried["status"],
                 "duration_ms": tried["duration_ms"],
                 "error": tried["error"],
