@@ -128,9 +128,9 @@ async def change_subscription(deciding: Deciding, wish: ChangeSubscription) -> l
         require_types(changed["types"])
     if "format" in changed:
         require_format(changed["format"])
-    if found["status"] == "ended":
-        raise Conflict("subscription", "It has ended; make another one.")
     if "active" in changed:
+        if found["status"] == "ended":
+            raise Conflict("subscription", "It has ended; make another one.")
         changed["status"] = "active" if changed.pop("active") else "inactive"
     if all(found[name] == value for name, value in changed.items()):
         return []
