@@ -116,6 +116,7 @@ create table deliveries (
                     check (status in ('waiting', 'delivered', 'failed', 'suppressed')),
     reason          text,                            -- why it was suppressed
     attempts        int         not null default 0,  -- of the present round; redelivery begins another
+    parts           int         not null default 0,  -- messages that were taken, where the event is several
     created_at      timestamptz not null default now(),
     ended_at        timestamptz,
     constraint ended_or_waiting check ((status = 'waiting') = (ended_at is null))
@@ -530,17 +531,21 @@ create index activity_of_a_user on activity (username, at);
 -- events/projections/subscriptions.py
 create table subscriptions (
     subscription_id uuid        primary key,
-    owner           text        not null,            -- whose right to see the events is asked at every delivery
+    owner           text,                            -- whose right to see the events is asked at every delivery;
+                                                     -- null: a project's web hook, which is sent what is public
     token_id        uuid,                            -- ends with this token; null: with nobody's
     project_id      bigint,                          -- null: all that its owner may read
     types           text[],                          -- whole names or families, 'issue.*'; null: all
     format          text        not null check (format in ('standard', 'pagure', 'cloudevents')),
     ordered         boolean     not null,
     host            text        not null,            -- of its address, to recognise it by
+    hook            text,                            -- a web hook's address, as the project's option says it
+    gone            jsonb,                           -- a web hook's project as it was, once it is deleted
     status          text        not null check (status in ('active', 'inactive', 'paused', 'ended')),
     reason          text,                            -- why it is paused or has ended
     created_at      timestamptz not null,
-    changed_at      timestamptz not null
+    changed_at      timestamptz not null,
+    constraint owned_or_hook check ((owner is null) = (hook is not null))
 );
 create index subscriptions_of_a_project on subscriptions (project_id, subscription_id);
 create index subscriptions_of_an_owner on subscriptions (owner, subscription_id);

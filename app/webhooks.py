@@ -6,13 +6,17 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import orjson
 
+from app.config import Settings
+from app.database import Database
 from app.feed import cloudevent
+from events.event import TYPES
 
 MARK = "whsec_"
 VISIBLE = re.compile(r"[!-~]{16,128}\Z")
@@ -42,6 +46,53 @@ class Message:
     body: bytes
     media: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Occasion:
+    """What a delivery is about, for formats that have words of their own.
+
+    `event` is as the feed shows it to whoever is told. `project_id` is the subscription's, None if it is about all that
+    its owner may read; `gone` is a project as it was before it was deleted.
+    """
+
+    db: Database
+    settings: Settings
+    event: Mapping[str, Any]
+    delivery_id: UUID
+    secret: str
+    project_id: int | None
+    gone: Mapping[str, Any] | None
+
+
+Tell = Callable[[Occasion], Awaitable[list[Message]]]
+SPOKEN: dict[str, tuple[Tell, frozenset[str]]] = {}
+
+
+def speaks(format: str, types: Collection[str]) -> Callable[[Tell], Tell]:
+    """Register what puts an occasion into the messages of a format, several or none, and the types of events that it
+    has words for.
+    """
+
+    def register(tell: Tell) -> Tell:
+        SPOKEN[format] = (tell, frozenset(types))
+        return tell
+
+    return register
+
+
+def silent() -> list[str]:
+    """Formats with the types of events that they have no words for: `pagure user.created`."""
+    return [
+        f"{format} {type}" for format, (_, types) in sorted(SPOKEN.items()) for type in sorted(TYPES.keys() - types)
+    ]
+
+
+async def messages(format: str, occasion: Occasion) -> list[Message]:
+    """What is sent, in its order. Raises what reading that raises."""
+    if format in SPOKEN:
+        return await SPOKEN[format][0](occasion)
+    return [message(format, occasion.event, occasion.settings.url)]
 
 
 def standard(event: Mapping[str, Any]) -> Message:

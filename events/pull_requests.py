@@ -138,7 +138,9 @@ class PullRequestRebased(Event, type="pull-request.rebased"):
 
 @dataclass(frozen=True, kw_only=True)
 class CommitFlagged(Event, type="commit.flagged"):
-    """A program, called `username`, has said what it thinks of a commit, or says something else now."""
+    """A program, called `username`, has said what it thinks of a commit, or says something else now; `pull_request` is
+    the number of the one that it said it of.
+    """
 
     project_id: int
     commit: str
@@ -149,6 +151,7 @@ class CommitFlagged(Event, type="commit.flagged"):
     comment: str
     url: str
     author: str
+    pull_request: int | None = None
 
     @property
     def stream(self) -> str:

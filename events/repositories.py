@@ -21,13 +21,16 @@ class RepositoryCreated(Event, type="repository.created"):
 
 @dataclass(frozen=True, kw_only=True)
 class RefUpdated(Event, type="ref.updated"):
-    """A ref moved from `old` to `new`; forty zeros mean that it was not or no longer is there."""
+    """A ref moved from `old` to `new`; forty zeros mean that it was not or no longer is there. `pull_request` is the
+    number of the one whose merge moved it.
+    """
 
     project_id: int
     ref: str
     old: str
     new: str
     commit: str
+    pull_request: int | None = None
 
     @property
     def stream(self) -> str:

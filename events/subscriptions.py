@@ -8,7 +8,10 @@ from events.event import Event
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriptionCreated(Event, type="subscription.created"):
-    """Somebody wants events sent to them, those of a project or all that they may read."""
+    """Somebody wants events sent to them, those of a project or all that they may read.
+
+    A project's web hooks begin and end with its option instead (`ProjectConfigured`).
+    """
 
     subscription_id: str
     username: str
@@ -27,10 +30,12 @@ class SubscriptionCreated(Event, type="subscription.created"):
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriptionChanged(Event, type="subscription.changed", outlives_project=True):
-    """`changed` holds what is different now: types, format, ordered, host, status, reason."""
+    """`changed` holds what is different now: types, format, ordered, host, status, reason. `username` None: a project's
+    web hook.
+    """
 
     subscription_id: str
-    username: str
+    username: str | None
     project_id: int | None
     changed: dict[str, Any]
 

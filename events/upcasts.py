@@ -13,6 +13,10 @@ def upcast(type: str, expression: str) -> None:
     UPCASTS.setdefault(type, []).append(expression)
 
 
+for type in ("ref.updated", "commit.flagged"):
+    upcast(type, "'{\"pull_request\": null}' || data")
+
+
 def today(type: str = "events.type", data: str = "events.data") -> str:
     """The SQL for an event's data as today's code knows it."""
     if not UPCASTS:

@@ -11,6 +11,7 @@ import asyncio
 import random
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -19,13 +20,15 @@ from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
 
+import app.dialects.pagure.envelopes  # noqa: F401 - register the format
 from app import feed, webhooks
-from app.core import credentials
-from app.core.access import Actor
+from app.core import credentials, project_secrets
+from app.core.access import NOBODY, Actor
 from app.core.commands import execute
 from app.core.subscriptions import MarkSubscription
 from app.database import TROUBLE, Row
-from app.errors import Refused
+from app.errors import NotFound, Refused
+from app.git.errors import GitError
 from app.logs import log
 from app.metrics import DELIVERIES
 from app.outgoing.client import Client, client
@@ -52,8 +55,16 @@ SHARE = 16  # of them for one subscription
 BATCH = 50
 EXCERPT = 2000  # characters of an answer that are kept
 POLL = 1.0
+FORGE = Actor("forge", admin=True)
+HIDDEN = "The subscription's owner may not see this event."
+PRIVATE = "Not everybody may see this event."
+UNREADABLE = "What it is about can no longer be read."
+SILENT = "The format has no words for this."
 USER_AGENT = f"polyforge/{version('polyforge')}"
 GONE = 410
+
+
+Subscription = Mapping[str, Any]  # a row, with its address and what signs
 
 
 class Deliverer:
@@ -139,40 +150,93 @@ class Deliverer:
 
     async def _send_lane(self, lane: Lane) -> None:
         began = time.monotonic()
-        # In this order: whoever makes the subscription active, and then wakes the lane, is noticed by one of both.
+        # In this order: whoever makes the subscription active, and then wakes the lane, is noticed by one of both. And
+        # what has happened to the subscription is known before it is told.
         waiting = await lanes.waiting(self.db, lane, BATCH)
-        subscription = await lanes.endpoint(self.db, lane.subscription_id)
+        subscription = await self._subscription(lane.subscription_id)
         if waiting is None:
             return
         if subscription is None and not await subscriptions.deleted(self.db, lane.subscription_id):
             await lanes.let_go(self.db, lane, AWHILE)  # the read tables are being made anew
             return
-        at_rest = True
-        if subscription is None or subscription["status"] == "ended" or subscription["url"] is None:
+        at_rest, sends = True, subscription is not None and subscription["status"] in ("active", "paused")
+        if subscription is None or subscription["status"] == "ended" or subscription["secret"] is None:
             reason = (subscription and subscription["reason"]) or "The subscription is gone."
-            at_rest = not await lanes.give_up(self.db, lane, reason)
-        elif subscription["status"] != "inactive":
-            owner = await credentials.acting(self.db, subscription["owner"])
-            events = await self._events(owner, waiting.deliveries)
-            at_rest = len(waiting.deliveries) < BATCH
-            for n, delivery in enumerate(waiting.deliveries):
-                if n and (self._closing or time.monotonic() > began + FRESH):
-                    at_rest = False
-                    break
-                if not await self._deliver(lane, subscription, delivery, events.get(delivery["seq"])):
-                    return
+            sends = subscription is not None and None not in (subscription["gone"], subscription["secret"])
+            at_rest = not await lanes.give_up(self.db, lane, reason, farewell=sends)
+        if subscription is not None and sends:
+            sent = await self._send_batch(lane, subscription, waiting.deliveries, began)
+            if sent is None:
+                return
+            at_rest = at_rest and sent
         if not (at_rest and await lanes.rest(self.db, lane, waiting.news)):
             await lanes.let_go(self.db, lane)  # there is more: it is due again at once
 
-    async def _deliver(self, lane: Lane, subscription: Row, delivery: Row, event: dict[str, Any] | None) -> bool:
+    async def _subscription(self, subscription_id: UUID) -> Subscription | None:
+        """With its address and what signs, None where that is gone. A web hook is signed with its project's token."""
+        found = await lanes.endpoint(self.db, subscription_id)
+        if found is None or found["hook"] is None:
+            return found and dict(found)
+        secret = None
+        with suppress(NotFound):
+            secret = await project_secrets.hook_token(self.db, found["project_id"])
+        return {**found, "secret": secret}
+
+    async def _send_batch(
+        self, lane: Lane, subscription: Subscription, deliveries: list[Row], began: float
+    ) -> bool | None:
+        """True when all of them were sent and no more were there, None when one failed and the lane was let go."""
+        gone = subscription["gone"] is not None
+        events = await self._events(await self._reader(subscription), deliveries)
+        for n, delivery in enumerate(deliveries):
+            event = events.get(delivery["seq"]) if delivery["seq"] else _ping(delivery)
+            if gone and (event is None or event["type"] != "project.deleted"):
+                continue  # it was given up
+            if n and (self._closing or time.monotonic() > began + FRESH):
+                return False
+            if not await self._deliver(lane, subscription, delivery, event):
+                return None
+        if gone:
+            await project_secrets.forget_gone(self.db, subscription["project_id"])
+        return len(deliveries) < BATCH
+
+    async def _reader(self, subscription: Subscription) -> Actor:
+        """Whoever is to see what is sent: for a project's web hooks everybody, or it is not sent."""
+        if subscription["gone"] is not None:
+            return FORGE  # nothing is left to be told of the project but its end
+        return NOBODY if subscription["hook"] else await credentials.acting(self.db, subscription["owner"])
+
+    async def _deliver(
+        self, lane: Lane, subscription: Subscription, delivery: Row, event: dict[str, Any] | None
+    ) -> bool:
         """True when the next of the lane may follow."""
-        if not delivery["seq"]:
-            event = _ping(delivery)
         if event is None:
-            DELIVERIES.labels("suppressed").inc()
-            reason = "The subscription's owner may not see this event."
-            return await lanes.suppressed(self.db, lane, delivery, reason)
-        attempt = await self._attempt(subscription, delivery, event)
+            return await self._suppress(lane, delivery, HIDDEN if subscription["hook"] is None else PRIVATE)
+        try:
+            messages = await self._messages(subscription, delivery, event)
+        except (NotFound, GitError):
+            return await self._suppress(lane, delivery, UNREADABLE)
+        except TROUBLE:
+            raise
+        except Exception:
+            return await self._tried(lane, subscription, delivery, _mistake(str(delivery["delivery_id"])), whole=True)
+        if delivery["parts"] >= len(messages):
+            return await self._suppress(lane, delivery, SILENT)
+        for n, message in enumerate(messages[delivery["parts"] :], delivery["parts"]):
+            name = f"{delivery['delivery_id']}-{n}" if n else str(delivery["delivery_id"])
+            attempt = await self._attempt(subscription, name, message)
+            if not await self._tried(lane, subscription, delivery, attempt, whole=n + 1 == len(messages)):
+                return False
+        return True
+
+    async def _suppress(self, lane: Lane, delivery: Row, reason: str) -> bool:
+        DELIVERIES.labels("suppressed").inc()
+        return await lanes.suppressed(self.db, lane, delivery, reason)
+
+    async def _tried(
+        self, lane: Lane, subscription: Subscription, delivery: Row, attempt: Attempt, *, whole: bool
+    ) -> bool:
+        """What came of sending one message, the last one if it is `whole` now; True when the next may follow."""
         log.info("delivery", id=str(delivery["delivery_id"]), status=attempt.status, error=attempt.error,
                  ms=attempt.duration_ms)  # fmt: skip
         if attempt.delivered:
@@ -180,28 +244,40 @@ class Deliverer:
             if subscription["status"] == "paused":
                 await self._mark(subscription, "active", None)
                 await subscriptions.wake(self.db, lane.subscription_id)  # its other lanes
-            return await lanes.delivered(self.db, lane, delivery, attempt)
+            return await lanes.delivered(self.db, lane, delivery, attempt, whole=whole)
         DELIVERIES.labels("failed").inc()
         await self._failed(lane, subscription, delivery, attempt)
         return False
 
-    async def _events(self, owner: Actor, deliveries: list[Row]) -> dict[int, dict[str, Any]]:
-        """What is to be said, by number: the events that the owner may see at this moment."""
+    async def _events(self, reader: Actor, deliveries: list[Row]) -> dict[int, dict[str, Any]]:
+        """What is to be said, by number: the events that the reader may see at this moment."""
         seqs = [delivery["seq"] for delivery in deliveries if delivery["seq"]]
-        rows = await log_pages.among(self.db, seqs, feed.reader(owner)) if seqs else []
-        return {row["seq"]: feed.shown(row, owner) for row in rows}
+        rows = await log_pages.among(self.db, seqs, feed.reader(reader)) if seqs else []
+        return {row["seq"]: feed.shown(row, reader) for row in rows}
 
-    async def _attempt(self, subscription: Row, delivery: Row, event: dict[str, Any]) -> Attempt:
+    async def _messages(
+        self, subscription: Subscription, delivery: Row, event: Mapping[str, Any]
+    ) -> list[webhooks.Message]:
+        occasion = webhooks.Occasion(
+            db=self.db,
+            settings=self.hands.settings,
+            event=event,
+            delivery_id=delivery["delivery_id"],
+            secret=subscription["secret"],
+            project_id=subscription["project_id"],
+            gone=subscription["gone"],
+        )
+        return await webhooks.messages(subscription["format"], occasion)
+
+    async def _attempt(self, subscription: Subscription, name: str, message: webhooks.Message) -> Attempt:
         try:
-            message = webhooks.message(subscription["format"], event, self.hands.settings.url)
-            return await self._post(subscription, str(delivery["delivery_id"]), message)
+            return await self._post(subscription, name, message)
         except TROUBLE:
             raise
-        except Exception:  # a mistake of ours is tried again like any other failure, and holds up no lane for ever
-            log.exception("delivery failed", id=str(delivery["delivery_id"]))
-            return Attempt(datetime.now(UTC), None, 0, "internal", None)
+        except Exception:
+            return _mistake(name)
 
-    async def _post(self, subscription: Row, id: str, message: webhooks.Message) -> Attempt:
+    async def _post(self, subscription: Subscription, id: str, message: webhooks.Message) -> Attempt:
         at, began = datetime.now(UTC), time.perf_counter()
         status, error, excerpt, again = None, None, None, 0.0
         headers = self._headers(subscription, id, int(at.timestamp()), message)
@@ -215,7 +291,7 @@ class Deliverer:
             excerpt = answer.body.decode(errors="replace").replace("\x00", "\ufffd")[:EXCERPT]
         return Attempt(at, status, round((time.perf_counter() - began) * 1000), error, excerpt, again)
 
-    def _headers(self, subscription: Row, id: str, now: int, message: webhooks.Message) -> dict[str, str]:
+    def _headers(self, subscription: Subscription, id: str, now: int, message: webhooks.Message) -> dict[str, str]:
         secrets = [subscription["secret"], *filter(None, [subscription["previous_secret"]])]
         keys = [key for secret in secrets if (key := webhooks.key(secret)) is not None]
         return {
@@ -228,7 +304,7 @@ class Deliverer:
             **message.headers,
         }
 
-    async def _failed(self, lane: Lane, subscription: Row, delivery: Row, attempt: Attempt) -> None:
+    async def _failed(self, lane: Lane, subscription: Subscription, delivery: Row, attempt: Attempt) -> None:
         tried = delivery["attempts"]
         after = max(_spread(SCHEDULE[tried]), attempt.again) if tried < len(SCHEDULE) else None
         if subscription["status"] == "paused" or attempt.status == GONE:
@@ -242,11 +318,17 @@ class Deliverer:
         elif since is not None and since < datetime.now(UTC) - PATIENCE:
             await self._mark(subscription, "paused", "The endpoint has failed for five days; it is tried once a day.")
 
-    async def _mark(self, subscription: Row, status: str, reason: str | None) -> None:
+    async def _mark(self, subscription: Subscription, status: str, reason: str | None) -> None:
         wish = MarkSubscription(subscription_id=str(subscription["subscription_id"]), status=status, reason=reason)
         with suppress(Refused):
-            await execute(self.db, Actor("forge", admin=True), wish, command_id=uuid4())
+            await execute(self.db, FORGE, wish, command_id=uuid4())
             await self.hands.ring()
+
+
+def _mistake(name: str) -> Attempt:
+    """One of ours is tried again like any other failure, and holds up no lane for ever."""
+    log.exception("delivery failed", id=name)
+    return Attempt(datetime.now(UTC), None, 0, "internal", None)
 
 
 def _ping(delivery: Row) -> dict[str, Any]:

@@ -76,10 +76,12 @@ class Work:
         await self.record(self.target["project_id"], Actor("forge"), refs.pull(number))
         return head
 
-    async def record(self, project_id: int, actor: Actor, *names: str, request: str = "") -> None:
+    async def record(
+        self, project_id: int, actor: Actor, *names: str, request: str = "", merged: int | None = None
+    ) -> None:
         """Tell the log of refs that were moved here."""
         db, root = self.hands.db, self.hands.settings.repositories
-        await record_refs(db, root, project_id, actor, request=request, only=frozenset(names))
+        await record_refs(db, root, project_id, actor, request=request, only=frozenset(names), merged=merged)
 
     async def about(self, head: str) -> list[int]:
         """The issues that its commits mention, those of commits included that it has lost since."""
@@ -229,7 +231,8 @@ async def merge_pull_request(hands: Hands, cause: Fact) -> list[Next]:
     caught_up = [_updated(found, moved)] if moved else []
     new = await _merge(work, cause, look)
     ref = refs.branch(found["branch"])
-    await work.record(found["project_id"], Actor(cause.actor), ref, request=cause.request)
+    actor, number = Actor(cause.actor), found["number"]
+    await work.record(found["project_id"], actor, ref, request=cause.request, merged=number)
     return [*caught_up, await _merged(work, cause, new)]
 
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from arq.connections import ArqRedis
 from redis.exceptions import RedisError
 
+import app.dialects.pagure.envelopes  # noqa: F401 - register the format
 import workers.commits
 import workers.pull_requests
 import workers.repositories
@@ -23,6 +24,7 @@ from app.metrics import LEADERSHIPS, RELAY_HEAD, RELAY_LAG
 from app.queries import subscriptions
 from app.queries.subscriptions import FANNED_OUT, WAKE, WANTED
 from app.tail import RING, listen
+from app.webhooks import silent
 from events import log as record_log
 from workers import queue
 from workers.reactions import ASKED_BY, Reaction
@@ -50,11 +52,14 @@ NUMBER = record_log.numbering(
         select {FANNED_OUT}
         from   placed as numbers
         join   events using (position)
-        join   subscriptions on subscriptions.status in ('active', 'paused') and {WANTED}
+        join   subscriptions on (subscriptions.status in ('active', 'paused')
+                                 or subscriptions.gone is not null and events.type = 'project.deleted')
+                             and {WANTED.format(silent="$6::text[]")}
         returning subscription_id, lane
     ), woken as ({WAKE.format(due="known.due_at")})""",
 )
 ASKED = [(type, reaction.name, reaction.queue) for type, asked in ASKED_BY.items() for reaction in asked]
+SILENT = silent()
 UNATTENDED = """
     select   position, reaction, queue, attempts
     from     work
@@ -143,7 +148,7 @@ class Relay:
     async def _number(self) -> int:
         async with self.db.acquire() as connection:
             done = await record_log.number(
-                connection, BATCH, self.holder, *map(list, zip(*ASKED, strict=True)), statement=NUMBER
+                connection, BATCH, self.holder, *map(list, zip(*ASKED, strict=True)), SILENT, statement=NUMBER
             )
         self.leading = done.allowed
         numbered = done.numbered

@@ -74,7 +74,7 @@ async def remove_repository(hands: Hands, cause: Fact) -> list[Next]:
 
 @on(ProjectDeleted, ProjectDiscarded, queue=FOLLOW, surrender=leave_behind, tracked=False)
 async def forget_secrets(hands: Hands, cause: Fact) -> list[Next]:
-    await project_secrets.forget(hands.db, cause.data["project_id"])
+    await project_secrets.forget_gone(hands.db, cause.data["project_id"])
     return []
 
 

@@ -12,7 +12,9 @@ from events.record import Next
 
 @dataclass(frozen=True, kw_only=True)
 class FlagCommit(Command):
-    """What a program has found out about a commit; the same `uid` again changes what it said."""
+    """What a program has found out about a commit; the same `uid` again changes what it said. `pull_request` is
+    the number of the one that it says it of.
+    """
 
     project_id: int
     commit: str
@@ -22,6 +24,7 @@ class FlagCommit(Command):
     percent: int | None
     comment: str
     url: str
+    pull_request: int | None = None
 
 
 @handles(FlagCommit)
@@ -41,5 +44,6 @@ async def flag_commit(deciding: Deciding, wish: FlagCommit) -> list[Next]:
         comment=wish.comment,
         url=wish.url,
         author=before["author"] if before else deciding.actor.username,
+        pull_request=wish.pull_request,
     )
     return [Next(event, None)]

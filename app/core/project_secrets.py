@@ -53,6 +53,22 @@ async def keep(db: Database, project_id: int, known: Mapping[str, str]) -> None:
         await db.execute(KEEP, project_id, list(known), list(known.values()))
 
 
+async def forget_gone(db: Database, project_id: int) -> None:
+    """Forget all that a deleted project had; its hook token not before the last of its web hooks has been told."""
+    await db.execute(
+        """
+        delete from project_secrets
+        where  project_id = $1 and not (name = $2 and exists (
+                   select 1
+                   from   deliveries join subscriptions using (subscription_id)
+                   where  subscriptions.project_id = $1 and subscriptions.hook is not null
+                   and    deliveries.status = 'waiting'))
+        """,
+        project_id,
+        HOOK_TOKEN,
+    )
+
+
 async def forget(db: Database, project_id: int, names: Sequence[str] | None = None) -> None:
     """Forget the secrets of these names, or all that a project has."""
     await db.execute(

@@ -6,7 +6,7 @@ from typing import Any
 from app.core import paths
 from app.core.access import require, require_appointed
 from app.core.commands import Command, Deciding, handles
-from app.core.settings import SETTINGS
+from app.core.settings import SETTINGS, web_hooks
 from app.errors import Conflict, Forbidden, Invalid, NotFound
 from app.queries import projects, users
 from events.projects import (
@@ -21,6 +21,8 @@ from events.record import Next
 
 # A fork starts without a tracker and without pull requests of its own.
 FORK_SETTINGS = {"issue_tracker": False, "pull_requests": False}
+
+MOST_HOOKS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,8 @@ class ConfigureProject(Command):
 async def configure_project(deciding: Deciding, wish: ConfigureProject) -> list[Next]:
     project = await deciding.project(wish.project_id)
     require(deciding.actor, "configure-project", project)
+    if len(web_hooks(wish.settings.get("web_hooks"))) > MOST_HOOKS:
+        raise Invalid("web_hooks", f"A project has up to {MOST_HOOKS} web hooks.")
     now = {**SETTINGS, **project["settings"]}
     changed = {name: value for name, value in wish.settings.items() if now[name] != value}
     if not changed:

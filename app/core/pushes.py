@@ -34,8 +34,10 @@ async def record_refs(
     *,
     request: str = "",
     only: frozenset[str] | None = None,
+    merged: int | None = None,
 ) -> int:
-    """Bring the log up to the refs on disk, or to those that move with what `only` names; how many had moved.
+    """Bring the log up to the refs on disk, or to those that move with what `only` names; how many had moved. `merged`
+    is the number of a pull request whose merge moved them.
 
     The log is asked before the disk is: a ref that somebody records in between has another version then, the whole is
     refused, and both are looked at again. So nothing is told that did not happen. Raises NotFound when the project is
@@ -52,7 +54,7 @@ async def record_refs(
         moves = differing(known, there, names if only is None else names & state.together(only))
         if not moves:
             return moved
-        wish = RecordRefs(project_id=project_id, moves=moves)
+        wish = RecordRefs(project_id=project_id, moves=moves, pull_request=merged)
         with suppress(Conflict):
             outcome = await commands.execute(db, actor, wish, command_id=uuid.uuid4(), request=request)
             moved += len(outcome.recorded)

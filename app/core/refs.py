@@ -25,18 +25,26 @@ class Move:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordRefs(Command, decided=True):
-    """What has moved on disk. The forge's own wish: git has decided already."""
+    """What has moved on disk. The forge's own wish: git has decided already. A merge names its pull request."""
 
     project_id: int
     moves: list[Move]
+    pull_request: int | None = None
 
 
 @handles(RecordRefs)
 async def record_refs(deciding: Deciding, wish: RecordRefs) -> list[Next]:
-    return [Next(_told(wish.project_id, move), move.version) for move in wish.moves]
+    return [Next(_told(wish, move), move.version) for move in wish.moves]
 
 
-def _told(project_id: int, move: Move) -> RefUpdated | HeadMoved:
+def _told(wish: RecordRefs, move: Move) -> RefUpdated | HeadMoved:
     if move.ref == HEAD:
-        return HeadMoved(project_id=project_id, old=move.old, new=move.new)
-    return RefUpdated(project_id=project_id, ref=move.ref, old=move.old, new=move.new, commit=move.commit)
+        return HeadMoved(project_id=wish.project_id, old=move.old, new=move.new)
+    return RefUpdated(
+        project_id=wish.project_id,
+        ref=move.ref,
+        old=move.old,
+        new=move.new,
+        commit=move.commit,
+        pull_request=wish.pull_request,
+    )

@@ -28,3 +28,8 @@ SETTINGS: dict[str, bool | int | str | None] = {
 def setting(project: Mapping[str, Any], name: str) -> Any:
     """One of the project's switches; the row holds only what differs from the default."""
     return project["settings"].get(name, SETTINGS[name])
+
+
+def web_hooks(text: str | None) -> set[str]:
+    """The lines of the setting that say something."""
+    return {line.strip() for line in (text or "").split("\n")} - {""}

@@ -123,6 +123,7 @@ class ChangeSubscription(Command):
 @handles(ChangeSubscription)
 async def change_subscription(deciding: Deciding, wish: ChangeSubscription) -> list[Next]:
     found = await _mine(deciding, wish.subscription_id)
+    require_no_hook(found)
     changed = dict(wish.changed)
     if "types" in changed:
         require_types(changed["types"])
@@ -162,6 +163,7 @@ class DeleteSubscription(Command):
 @handles(DeleteSubscription)
 async def delete_subscription(deciding: Deciding, wish: DeleteSubscription) -> list[Next]:
     found = await _mine(deciding, wish.subscription_id)
+    require_no_hook(found)
     deleted = SubscriptionDeleted(
         subscription_id=wish.subscription_id, username=found["owner"], project_id=found["project_id"]
     )
@@ -172,6 +174,12 @@ async def _mine(deciding: Deciding, subscription_id: str) -> Row:
     """A subscription that the actor looks after; a token for something else does not."""
     require_keeper(deciding.actor)
     return await subscriptions.find(deciding.db, deciding.actor, uuid.UUID(subscription_id))
+
+
+def require_no_hook(found: Mapping[str, Any]) -> None:
+    """A project's web hooks are what its option says, and signed with its token."""
+    if found["hook"] is not None:
+        raise Conflict("web hook", "This is a web hook of the project, whose option says where it goes.")
 
 
 def require_keeper(actor: Actor) -> None:

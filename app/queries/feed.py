@@ -17,7 +17,8 @@ SEEN = """
                      and issues.number = (events.data ->> 'number')::int
     where    {which}
     and      ($3 or case
-                 when events.type like 'subscription.%' then $4 <> '' and events.data ->> 'username' = $4
+                 when events.type like 'subscription.%'
+                     then $4 <> '' and coalesce(events.data ->> 'username', projects.owner) = $4
                  when events.project_id is null then $4 <> '' and events.data ->> 'username' = $4
                  when projects.project_id is null then $4 <> '' and events.actor = $4
                  when projects.owner = $4 then true

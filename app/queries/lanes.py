@@ -62,7 +62,7 @@ WAITING = """
     select    lanes.news, next.*
     from      lanes
     left join lateral (
-        select   delivery_id, seq, position, attempts, created_at
+        select   delivery_id, seq, position, attempts, parts, created_at
         from     deliveries
         where    deliveries.subscription_id = $1 and deliveries.lane = $2 and status = 'waiting'
         order by seq, delivery_id
@@ -79,12 +79,15 @@ TRIED = """
     insert into delivery_attempts (delivery_id, at, status, duration_ms, error, excerpt)
     select $4, $5, $6, $7, $8, $9 from held
 """
+# $10: that was the last of its messages.
 DELIVERED = f"""
     with held as ({HELD}), tried as ({TRIED}), closed as (
         delete from circuits using held where subscription_id = $1
     )
     update deliveries
-    set    status = 'delivered', attempts = attempts + 1, ended_at = now()
+    set    parts = parts + 1, status = case when $10::boolean then 'delivered' else status end,
+           attempts = attempts + case when $10::boolean then 1 else 0 end,
+           ended_at = case when $10::boolean then now() end
     from   held
     where  delivery_id = $4
     returning 1
@@ -133,11 +136,15 @@ LET_GO = """
     set    lease_until = null, token = null, due_at = now() + make_interval(secs => $4)
     where  subscription_id = $1 and lane = $2 and token = $3
 """
+# $5: but not that its project was deleted.
 GIVEN_UP = f"""
     with held as ({HELD}), next as (
         select   delivery_id
         from     deliveries
         where    subscription_id = $1 and lane = $2 and status = 'waiting'
+        and      not ($5::boolean and exists (select 1 from events
+                                              where  events.position = deliveries.position
+                                              and    events.type = 'project.deleted'))
         order by seq, delivery_id
         limit    {GIVE_UP}
     )
@@ -148,7 +155,8 @@ GIVEN_UP = f"""
     returning 1
 """
 ENDPOINT = """
-    select subscriptions.*, kept.url, kept.secret, kept.headers,
+    select subscriptions.*, coalesce(kept.url, subscriptions.hook) as url, kept.secret,
+           coalesce(kept.headers, '{}') as headers,
            case when kept.previous_until > now() then kept.previous_secret end as previous_secret
     from   subscriptions
     left join subscription_endpoints as kept using (subscription_id)
@@ -225,9 +233,9 @@ async def endpoint(db: Database, subscription_id: UUID) -> Row | None:
     return await db.fetchrow(ENDPOINT, subscription_id)
 
 
-async def delivered(db: Database, lane: Lane, delivery: Row, attempt: Attempt) -> bool:
-    """False when the lane is another worker's by now."""
-    return await db.fetchval(DELIVERED, *lane.held, delivery["delivery_id"], *_told(attempt)) is not None
+async def delivered(db: Database, lane: Lane, delivery: Row, attempt: Attempt, *, whole: bool = True) -> bool:
+    """One of its messages was taken, the last if it is `whole` now. False when the lane is another worker's by now."""
+    return await db.fetchval(DELIVERED, *lane.held, delivery["delivery_id"], *_told(attempt), whole) is not None
 
 
 async def suppressed(db: Database, lane: Lane, delivery: Row, reason: str) -> bool:
@@ -266,6 +274,8 @@ async def let_go(db: Database, lane: Lane, after: float = 0.0) -> None:
     await db.execute(LET_GO, *lane.held, after)
 
 
-async def give_up(db: Database, lane: Lane, reason: str) -> bool:
-    """The first that wait here are not sent any more, and each says why. True when there may be more of them."""
-    return len(await db.fetch(GIVEN_UP, *lane.held, reason)) == GIVE_UP
+async def give_up(db: Database, lane: Lane, reason: str, *, farewell: bool = False) -> bool:
+    """The first that wait here are not sent any more, and each says why; but the `farewell`, that the project was
+    deleted, is, if there is to be one. True when there may be more of them.
+    """
+    return len(await db.fetch(GIVEN_UP, *lane.held, reason, farewell)) == GIVE_UP

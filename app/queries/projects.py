@@ -47,6 +47,13 @@ async def by_address(db: Database, address: str) -> Row:
     return found
 
 
+async def line(db: Database, ancestors: list[int]) -> list[Row]:
+    """Those of a fork's ancestors that are still there, the parent first."""
+    return await db.fetch(
+        "select * from projects where project_id = any ($1) order by array_position($1, project_id)", ancestors
+    )
+
+
 TAKEN = """
     select nextval('project_ids') as id,
            exists (select 1 from projects where address = $1)

@@ -11,6 +11,7 @@ import orjson
 from app.core.access import Actor
 from app.database import Database, Row
 from app.errors import NotFound
+from app.webhooks import silent
 
 KEPT = 30  # days for which what has become of a delivery can be asked
 FORGOTTEN = 200  # deliveries that are forgotten at once
@@ -180,11 +181,13 @@ FANNED_OUT = """
     case when subscriptions.ordered then coalesce(events.project_id, 0) else -numbers.seq end,
     numbers.seq, events.position
 """
+# `silent` are pairs of a format and a type of event that it has no words for (app/webhooks.py).
 WANTED = """
     (subscriptions.project_id is null or subscriptions.project_id = events.project_id)
     and (subscriptions.types is null and events.type not like 'subscription.%'
          or events.type = any (subscriptions.types)
          or split_part(events.type, '.', 1) || '.*' = any (subscriptions.types))
+    and subscriptions.format || ' ' || events.type <> all ({silent})
 """
 
 
@@ -209,7 +212,7 @@ async def redeliver(db: Database, delivery_id: UUID) -> None:
         f"""
         with added as (
             update deliveries
-            set    status = 'waiting', reason = null, attempts = 0, ended_at = null
+            set    status = 'waiting', reason = null, attempts = 0, parts = 0, ended_at = null
             where  delivery_id = $1
             returning subscription_id, lane
         ) {WAKE.format(due="now()")}
@@ -295,12 +298,14 @@ async def wanted(db: Database, subscription_id: UUID, after: int, to: int) -> in
                 union all
                 select 1
                 from   subscriptions, numbers join events using (position)
-                where  subscriptions.subscription_id = $1 and numbers.seq > $2 and numbers.seq <= $3 and {WANTED}
+                where  subscriptions.subscription_id = $1 and numbers.seq > $2 and numbers.seq <= $3
+                and    {WANTED.format(silent="$4")}
                 limit  {MOST + 1}) as these
         """,
         subscription_id,
         after,
         to,
+        silent(),
     )
     return count
 
@@ -323,7 +328,8 @@ async def _replay(db: Database, subscription_id: UUID, after: int, to: int) -> i
             insert into deliveries (subscription_id, lane, seq, position)
             select {FANNED_OUT}
             from   subscriptions, numbers join events using (position)
-            where  subscriptions.subscription_id = $1 and numbers.seq > $2 and numbers.seq <= $3 and {WANTED}
+            where  subscriptions.subscription_id = $1 and numbers.seq > $2 and numbers.seq <= $3
+            and    {WANTED.format(silent="$4")}
             order by numbers.seq
             returning subscription_id, lane
         ), woken as ({WAKE.format(due="known.due_at")})
@@ -332,5 +338,6 @@ async def _replay(db: Database, subscription_id: UUID, after: int, to: int) -> i
         subscription_id,
         after,
         to,
+        silent(),
     )
     return count

@@ -59,6 +59,12 @@ async def by_emails(db: Database, emails: list[str]) -> dict[str, str]:
     return {row["email"]: row["username"] for row in rows}
 
 
+async def with_emails(db: Database, emails: list[str]) -> dict[str, Row]:
+    """Whoever has which of these addresses, in small letters."""
+    rows = await db.fetch("select * from users where lower(email) = any ($1)", [email.lower() for email in emails])
+    return {row["email"].lower(): row for row in rows}
+
+
 async def matching(db: Database, pattern: str) -> list[Row]:
     """Everybody whose username begins like the pattern, in which `*` stands for anything."""
     return await db.fetch(

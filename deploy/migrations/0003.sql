@@ -28,6 +28,7 @@ create table if not exists deliveries (
                     check (status in ('waiting', 'delivered', 'failed', 'suppressed')),
     reason          text,                            -- why it was suppressed
     attempts        int         not null default 0,  -- of the present round; redelivery begins another
+    parts           int         not null default 0,  -- messages that were taken, where the event is several
     created_at      timestamptz not null default now(),
     ended_at        timestamptz,
     constraint ended_or_waiting check ((status = 'waiting') = (ended_at is null))

@@ -1,11 +1,18 @@
 """Subscriptions, as the numbering finds whom to send what."""
 
 from events.projections import on
-from events.projects import ProjectDeleted
+from events.projects import ProjectConfigured, ProjectDeleted, ProjectDiscarded
 from events.subscriptions import SubscriptionChanged, SubscriptionCreated, SubscriptionDeleted
 from events.users import TokenRevoked
 
 THIS = "subscriptions.subscription_id = (event.data ->> 'subscription_id')::uuid"
+# The addresses that a project's option names, one a line.
+HOOKS = r"""
+    select distinct btrim(line, E' \t\r\f\v') as url
+    from   regexp_split_to_table(event.data #>> '{settings,web_hooks}', E'\n') as line
+    where  btrim(line, E' \t\r\f\v') ~* '^https?://[^/?#\s]' and length(line) <= 2048
+"""
+HOST = r"lower(substring(hook.url from '^[a-zA-Z]+://(?:[^/?#@]*@)?(\[[^]]*\]|[^/?#:]*)'))"
 
 on(SubscriptionCreated)("""
     insert into subscriptions (subscription_id, owner, token_id, project_id, types, format, ordered, host, status,
@@ -44,9 +51,34 @@ on(TokenRevoked)("""
     where  subscriptions.token_id = (event.data ->> 'token_id')::uuid
 """)
 
-on(ProjectDeleted)("""
+# Of a private project nothing is told. An address that is named once more is what it was; its id says which it is.
+on(ProjectConfigured)(f"""
+    insert into subscriptions (subscription_id, project_id, format, ordered, host, hook, status, created_at, changed_at)
+    select substr(encode(sha256(convert_to(event.project_id || ' ' || hook.url, 'UTF8')), 'hex'), 1, 32)::uuid,
+           event.project_id, 'pagure', true, {HOST}, hook.url, 'active', event.at, event.at
+    from   event join projects using (project_id) cross join lateral ({HOOKS}) as hook
+    where  not projects.private
+    order by hook.url
+    on conflict (subscription_id) do update set status = 'active', reason = null, changed_at = excluded.changed_at
+    where  subscriptions.status = 'ended'
+""")
+
+on(ProjectConfigured)(f"""
     update subscriptions
-    set    status = 'ended', reason = 'Its project was deleted.', changed_at = event.at
+    set    status = 'ended', reason = 'The project''s web hooks do not name it any more.', changed_at = event.at
     from   event
+    where  subscriptions.project_id = event.project_id and event.data -> 'settings' ? 'web_hooks'
+    and    subscriptions.hook is not null and subscriptions.status <> 'ended'
+    and    subscriptions.hook not in ({HOOKS})
+""")
+
+# The web hooks are still to hear of it, and of what.
+on(ProjectDeleted, ProjectDiscarded)("""
+    update subscriptions
+    set    status = 'ended', reason = 'Its project was deleted.', changed_at = event.at,
+           gone = case when event.type = 'project.deleted' and subscriptions.hook is not null
+               and subscriptions.status in ('active', 'paused')
+               then to_jsonb(projects) - array['settings', 'plugins'] end
+    from   event join projects on projects.project_id = event.project_id
     where  subscriptions.project_id = event.project_id
 """)

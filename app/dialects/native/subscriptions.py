@@ -17,6 +17,7 @@ from app.core.subscriptions import (
     endpoint,
     require_headers,
     require_keeper,
+    require_no_hook,
     require_secret,
 )
 from app.database import Database
@@ -169,6 +170,7 @@ async def delete(request: web.Request) -> web.Response:
 async def rotate(request: web.Request) -> web.Response:
     """A new secret; the old one signs beside it for a while."""
     _, db, found = await _named(request)
+    require_no_hook(found)
     wish = await read.body(request, {"secret": str, "overlap_s": int}, ())
     secret, overlap = wish.get("secret") or webhooks.new_secret(), wish.get("overlap_s", OVERLAP)
     require_secret(secret)

@@ -85,7 +85,10 @@ async def flag_commit(request: web.Request) -> web.Response:
     return reply(await _flagged(request, actor, project, commit, form))
 
 
-async def _flagged(request: web.Request, actor: Actor, project: Row, commit: str, form: forms.Form) -> dict[str, Any]:
+async def _flagged(
+    request: web.Request, actor: Actor, project: Row, commit: str, form: forms.Form, number: int | None = None
+) -> dict[str, Any]:
+    """Say it of a commit, or of the pull request of this number whose newest one it is."""
     db = request.config_dict[DATABASE]
     percent = _percent(form)
     wish = FlagCommit(
@@ -97,6 +100,7 @@ async def _flagged(request: web.Request, actor: Actor, project: Row, commit: str
         percent=percent,
         comment=form.required("comment").strip(),
         url=_url(form),
+        pull_request=number,
     )
     form.check()
     before = await pull_requests.flag(db, project["project_id"], commit, wish.uid)
@@ -159,6 +163,6 @@ async def flag_pull_request(request: web.Request) -> web.Response:
     found = await pull_requests.find(db, project["project_id"], key, thread=False)
     if found["commit_stop"] is None:
         raise Said(400, "ENOCODE", message="This pull-request has no commit to flag")
-    said = await _flagged(request, actor, project, found["commit_stop"], await forms.form(request))
+    said = await _flagged(request, actor, project, found["commit_stop"], await forms.form(request), key)
     said["flag"]["pull_request_uid"] = found["uid"]
     return reply({**said, **await signed(request, actor)})

@@ -1,0 +1,86 @@
+"""What was so before an event happened, as the log tells."""
+
+from typing import Any
+
+from app.database import Database, Row
+from app.queries.refs import ZEROS
+
+
+async def chapter(db: Database, seq: int) -> Row | None:
+    """What happened last in the story that this event continues: type and data."""
+    return await db.fetchrow(
+        """
+        select   earlier.type, earlier.data
+        from     numbers join events as this using (position)
+        join     events as earlier on earlier.stream = this.stream and earlier.version < this.version
+        where    numbers.seq = $1
+        order by earlier.version desc
+        limit    1
+        """,
+        seq,
+    )
+
+
+async def field(db: Database, seq: int, name: str) -> Any:
+    """What a field of an issue or a pull request was, if its story says so."""
+    return await db.fetchval(
+        """
+        select   coalesce(earlier.data #> array['changed', $2::text], earlier.data -> $2::text)
+        from     numbers join events as this using (position)
+        join     events as earlier on earlier.stream = this.stream and earlier.version < this.version
+        where    numbers.seq = $1 and (earlier.data -> 'changed' ? $2::text or earlier.data ? $2::text)
+        order by earlier.version desc
+        limit    1
+        """,
+        seq,
+        name,
+    )
+
+
+async def held(db: Database, seq: int, party: str, name: str) -> bool:
+    """Whether somebody held something on the event's project, not as its owner."""
+    was: bool | None = await db.fetchval(
+        """
+        select   case earlier.type when 'access.granted' then true when 'access.revoked' then false
+                 else earlier.data ->> 'previous' = $3 and (earlier.data ->> 'retained')::boolean end
+        from     numbers join events as this using (position)
+        join     events as earlier on earlier.position < this.position
+        where    numbers.seq = $1
+        and      earlier.stream = any (array['access-' || this.project_id || '/' || $2::text || '/' || $3::text,
+                                             'project-' || this.project_id])
+        and      (earlier.type like 'access.%' or $2 = 'user' and earlier.type = 'project.transferred'
+                  and (earlier.data ->> 'owner' = $3
+                       or earlier.data ->> 'previous' = $3 and (earlier.data ->> 'retained')::boolean))
+        order by earlier.position desc
+        limit    1
+        """,
+        seq,
+        party,
+        name,
+    )
+    return bool(was)
+
+
+async def branches(db: Database, seq: int, but: str) -> list[str]:
+    """Where the branches of the event's project led when it happened, except one ref.
+
+    That is what each moved from the next time, or where it leads if it has not moved since.
+    """
+    rows = await db.fetch(
+        """
+        select distinct coalesce(later.old, refs.object) as head
+        from   numbers join events as this using (position)
+        join   refs on refs.project_id = this.project_id
+        left join lateral (
+            select   events.data ->> 'old' as old
+            from     events
+            where    events.stream = 'ref-' || this.project_id || '/' || refs.ref and events.position > this.position
+            order by events.version
+            limit    1
+        ) as later on true
+        where  numbers.seq = $1 and starts_with(refs.ref, 'refs/heads/') and refs.ref <> $2::text
+        """,
+        seq,
+        but,
+    )
+    return [row["head"] for row in rows if row["head"] != ZEROS]

@@ -1,0 +1,86 @@
+"""A project with a web hook, and who receives what it sends."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.conftest import Client
+from tests.receiver import Got, Receiver, receiving
+from workers import delivery
+
+MSG_ID = re.compile(r"[0-9]{4}-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+
+
+class Hook:
+    """What came to a web hook of a project, checked and taken apart."""
+
+    def __init__(self, receiver: Receiver, client: Client, path: str = "nethack", fullname: str | None = None) -> None:
+        self.receiver = receiver
+        self.client = client
+        self.path = path
+        self.fullname = fullname or path
+        self.seen = 0
+        self.token = ""
+
+    async def set(self, *urls: str) -> None:
+        update = f"/{self.path}/options/update"
+        status, body = await self.client.post(update, **{"Web-hooks": "\n".join(urls)})
+        assert status == 200, body
+        self.token = self.token or (await self.client.pagure(f"/{self.path}/webhook/token"))[1]["webhook"]["token"]
+
+    async def next(self, *topics: str) -> list[dict[str, Any]]:
+        """The messages that came since, which are these and no other."""
+        got = (await self.receiver.until(self.seen + len(topics)))[self.seen :]
+        assert tuple(each.said["topic"] for each in got) == topics
+        self.seen += len(topics)
+        return [self.message(each) for each in got]
+
+    def message(self, got: Got) -> dict[str, Any]:
+        """What it says, after the envelope, its headers and its signatures were found to be right."""
+        said, headers = got.said, got.headers
+        assert said.keys() == {"topic", "msg", "timestamp", "msg_id", "i"}
+        assert MSG_ID.match(said["msg_id"])
+        assert (type(said["timestamp"]), type(said["i"]), said["i"] > 0) == (int, int, True)
+        base = self.client.forge.url
+        assert headers["content-type"] == "application/json"
+        assert headers["x-pagure"] == base
+        assert headers["x-pagure-project"] == self.fullname
+        assert headers["x-pagure-topic"] == said["topic"]
+        key = self.token.encode()
+        assert headers["x-pagure-signature"] == hmac.new(key, got.body, hashlib.sha1).hexdigest()
+        assert headers["x-pagure-signature-256"] == hmac.new(key, got.body, hashlib.sha256).hexdigest()
+        assert got.body.isascii()
+        msg: dict[str, Any] = said["msg"]
+        assert (msg.pop("pagure_instance"), msg.pop("project_fullname")) == (base, self.fullname)
+        return msg
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is tried again at once."""
+    monkeypatch.setattr(delivery, "SCHEDULE", (0.1,) * 10)
+    monkeypatch.setattr(delivery, "OPEN", 0.1)
+    monkeypatch.setattr(delivery, "LONGEST_OPEN", 0.2)
+    monkeypatch.setattr(delivery, "POLL", 0.05)
+
+
+@pytest.fixture
+async def hook(nethack: Client, receiver: Receiver) -> Hook:
+    """The only web hook of alice's nethack."""
+    hook = Hook(receiver, nethack)
+    await hook.set(receiver.url)
+    [edited] = await hook.next("project.edit")
+    assert edited.keys() == {"project", "fields", "agent"}
+    assert (edited["fields"], edited["agent"]) == (["Web-hooks"], "alice")
+    assert edited["project"] == (await nethack.pagure("/nethack"))[1]
+    return hook
