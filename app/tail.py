@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TypeAlias
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -12,14 +13,32 @@ from redis.exceptions import RedisError
 from app.database import TROUBLE, Database
 from app.logs import log
 from app.metrics import WAITERS
+from app.queries.feed import FeedFilter
 from events import log as record_log
 from events.log import Passed
+
+Key: TypeAlias = tuple[tuple[str, ...] | None, str | None]
 
 HEAD = "polyforge:head"
 RING = "polyforge:ring"
 PACE = 0.005  # seconds between two rings; those in between are one
 POLL = 1.0  # seconds until a look without having been woken; bounds what a lost hint costs
+ENDS = "token.revoked"  # whoever waits looks up for this too: it may be theirs
 REMEMBERED = 4096  # events that went by last; whoever has been away for longer asks the log
+
+
+class Crowd:
+    """Those who wait for the same events, and what these are."""
+
+    def __init__(self, wanted: FeedFilter) -> None:
+        self.wanted = wanted
+        self.waiters: set[asyncio.Future[tuple[bool, int]]] = set()
+
+    def tell(self, found: bool, seq: int) -> None:
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result((found, seq))
+        self.waiters = set()
 
 
 class Tail:
@@ -31,7 +50,8 @@ class Tail:
         self.head = 0
         self._commands: dict[UUID, set[asyncio.Event]] = {}
         self._recent: deque[Passed] = deque(maxlen=REMEMBERED)
-        self._moved = asyncio.Event()
+        # By project, so that an event asks nobody who waits for another project's.
+        self._crowds: dict[int | None, dict[Key, Crowd]] = {}
         self._woken = asyncio.Event()
         self._ring = asyncio.Event()
         self.closing = False
@@ -42,7 +62,8 @@ class Tail:
         for waiters in self._commands.values():
             for waiter in waiters:
                 waiter.set()
-        self._moved.set()
+        for crowd in self._all():
+            crowd.tell(False, self.head)
 
     def ring(self) -> None:
         """Tell the relay that there is something to number. A hint: losing it costs a poll interval."""
@@ -63,33 +84,66 @@ class Tail:
             if not waiters:
                 del self._commands[command_id]
 
-    async def past(self, seq: int, seconds: float, wanted: Callable[[Passed], bool]) -> tuple[bool, int]:
+    async def past(self, seq: int, seconds: float, wanted: FeedFilter) -> tuple[bool, int]:
         """Wait until something wanted may have gone past this number; False when the time is up first.
 
         Also says up to where nothing wanted is: events that are not wanted wake nobody, and cost no statement.
         """
+        found, seq = self._look(seq, wanted)
+        if found or self.closing or seconds <= 0:
+            return found, seq
+        key = (None if wanted.types is None else tuple(wanted.types), wanted.actor)
+        crowd = self._crowds.setdefault(wanted.project_id, {}).setdefault(key, Crowd(wanted))
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[tuple[bool, int]] = loop.create_future()
+        crowd.waiters.add(waiter)
+        # No asyncio.timeout: between its end and the next step here the head may move over what is wanted.
+        clock = loop.call_later(seconds, self._time_is_up, waiter)
         WAITERS.inc()
         try:
-            async with asyncio.timeout(seconds):
-                while not self.closing:
-                    found, seq = self._look(seq, wanted)
-                    if found:
-                        return True, seq
-                    await self._moved.wait()
-        except TimeoutError:
-            pass
+            found, upto = await waiter
         finally:
             WAITERS.dec()
-        return False, seq
+            clock.cancel()
+            crowd.waiters.discard(waiter)
+            self._tidy(wanted.project_id, key, crowd)
+        return found, max(seq, upto)
 
-    def _look(self, seq: int, wanted: Callable[[Passed], bool]) -> tuple[bool, int]:
+    def _time_is_up(self, waiter: asyncio.Future[tuple[bool, int]]) -> None:
+        """Nothing that is wanted has come up to here, or it would have been told."""
+        if not waiter.done():
+            waiter.set_result((False, self.head))
+
+    def _tidy(self, project_id: int | None, key: Key, crowd: Crowd) -> None:
+        """A crowd that has gone home is forgotten, unless another has gathered in its place."""
+        crowds = self._crowds.get(project_id, {})
+        if not crowd.waiters and crowds.get(key) is crowd:
+            del crowds[key]
+            if not crowds:
+                del self._crowds[project_id]
+
+    def _all(self) -> list[Crowd]:
+        return [crowd for crowds in self._crowds.values() for crowd in crowds.values()]
+
+    def _wake(self, passed: Passed) -> None:
+        """Those who wait for this. What nobody wants costs next to nothing, however many wait."""
+        if passed.type == ENDS:
+            concerned = self._all()
+        else:
+            places = {None, passed.project_id}
+            concerned = [crowd for place in places for crowd in self._crowds.get(place, {}).values()]
+        for crowd in concerned:
+            if passed.type == ENDS or crowd.wanted.takes(passed):
+                crowd.tell(True, passed.seq - 1)
+
+    def _look(self, seq: int, wanted: FeedFilter) -> tuple[bool, int]:
         if self.head <= seq:
             return False, seq
         if self.head - seq > len(self._recent):
             return True, seq
         for n in range(len(self._recent) - (self.head - seq), len(self._recent)):
             passed = self._recent[n]
-            if wanted(passed):
+            if passed.type == ENDS or wanted.takes(passed):
                 return True, passed.seq - 1
         return False, self.head
 
@@ -111,8 +165,7 @@ class Tail:
             for each in passed:
                 for waiter in self._commands.get(each.command_id, ()):
                     waiter.set()
-            moved, self._moved = self._moved, asyncio.Event()
-            moved.set()
+                self._wake(each)
 
     async def _passed(self) -> list[Passed]:
         async with self.db.acquire() as connection:

@@ -10,7 +10,7 @@ from app.core import paths
 from app.core.access import Actor, require
 from app.dialects.native import read
 from app.dialects.native.problems import Problem, identified
-from app.dialects.native.streams import STREAM, heeding, stream
+from app.dialects.native.streams import STREAM, stream
 from app.errors import NotFound
 from app.queries import projects
 from app.queries.feed import FeedFilter, bounds
@@ -64,7 +64,7 @@ async def list_events(request: web.Request) -> web.StreamResponse:
             if found.rows or time.monotonic() >= deadline:
                 break
             if looked >= head:
-                come, looked = await tail.past(looked, deadline - time.monotonic(), heeding(asked.wanted))
+                come, looked = await tail.past(looked, deadline - time.monotonic(), asked.wanted)
                 head = max(head, tail.head)
                 if not come:
                     break

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
 from aiohttp import web
@@ -14,7 +13,6 @@ from app.dialects.native.problems import identified
 from app.errors import Refused
 from app.queries.feed import FeedFilter
 from app.web import DATABASE, REQUEST_ID, TAIL, while_connected
-from events.log import Passed
 
 STREAM = "text/event-stream"
 HEADERS = {
@@ -45,16 +43,10 @@ async def stream(request: web.Request, wanted: FeedFilter, after: int) -> web.St
     return response
 
 
-def heeding(wanted: FeedFilter) -> Callable[[Passed], bool]:
-    """What a waiting reader looks up for: what they want, and tokens that end, for one may be theirs."""
-    return lambda passed: wanted.takes(passed) or passed.type == "token.revoked"
-
-
 async def _follow(request: web.Request, response: web.StreamResponse, wanted: FeedFilter, after: int) -> None:
     db, tail = request.config_dict[DATABASE], request.config_dict[TAIL]
     looked = told = after
     silent_until = time.monotonic() + HEARTBEAT
-    interesting = heeding(wanted)
     while not tail.closing:
         actor = await identified(request)
         while looked < tail.head:
@@ -63,7 +55,7 @@ async def _follow(request: web.Request, response: web.StreamResponse, wanted: Fe
             if found.rows:
                 await _send(request, response, b"".join(feed.server_sent(feed.shown(row, actor)) for row in found.rows))
                 told, silent_until = looked, time.monotonic() + HEARTBEAT
-        come, looked = await tail.past(looked, silent_until - time.monotonic(), interesting)
+        come, looked = await tail.past(looked, silent_until - time.monotonic(), wanted)
         if not come and not tail.closing:
             await _send(request, response, _bookmark(looked) if looked > told else b":\n\n")
             told, silent_until = looked, time.monotonic() + HEARTBEAT
