@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import aiohttp
 import asyncpg
 import orjson
 import uvloop
@@ -60,11 +61,17 @@ async def pool(app: web.Application, url: str) -> AsyncIterator[None]:
         yield
 
 
+async def wait(_: web.Request) -> web.Response:
+    await asyncio.Event().wait()
+    return web.Response()
+
+
 async def serve(url: str, port: int) -> None:
     app = web.Application()
     app.cleanup_ctx.append(lambda app: pool(app, url))
     app.router.add_get("/plain", plain)
     app.router.add_get("/read", read)
+    app.router.add_get("/wait", wait)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
@@ -74,7 +81,7 @@ async def serve(url: str, port: int) -> None:
 
 
 @contextmanager
-def serving(url: str, port: int) -> Iterator[None]:
+def serving(url: str, port: int) -> Iterator[int]:
     """The bare server, for as long as the block runs."""
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.floor", url, str(port)])
     try:
@@ -84,7 +91,7 @@ def serving(url: str, port: int) -> Iterator[None]:
                 break
             except OSError:
                 time.sleep(0.05)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(10)
@@ -119,6 +126,24 @@ async def published(url: str, times: int) -> list[float]:
             taken.append((time.perf_counter() - started) * 1000)
     await redis.aclose()
     return taken
+
+
+async def posts(url: str, body: bytes, times: int, at_once: int) -> tuple[float, list[float]]:
+    """POSTs per second over connections of their own, so many at once, and the milliseconds of each."""
+    taken: list[float] = []
+
+    async def post_some(session: aiohttp.ClientSession) -> None:
+        for _ in range(times // at_once):
+            started = time.perf_counter()
+            async with session.post(url, data=body) as answer:
+                await answer.read()
+            taken.append((time.perf_counter() - started) * 1000)
+
+    connector = aiohttp.TCPConnector(force_close=True, limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        began = time.perf_counter()
+        await asyncio.gather(*(post_some(session) for _ in range(at_once)))
+        return len(taken) / (time.perf_counter() - began), taken
 
 
 def git(times: int, folder: Path, *arguments: str) -> float:

@@ -66,6 +66,13 @@ class Forge:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return orjson.loads(answer.read())
 
+    def request(self, method: str, path: str) -> None:
+        """One request whose answer says nothing."""
+        headers = {"Authorization": f"token {self.token}"}
+        urllib.request.urlopen(
+            urllib.request.Request(self.url + path, method=method, headers=headers), timeout=60
+        ).close()
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -80,7 +87,8 @@ def started(data: Path, token: str) -> Iterator[Forge]:
     port, begun = free_port(), time.perf_counter()
     arguments = ["up", "--data", str(data), "--port", str(port), "--admin-token", token]
     with (data.parent / "up.log").open("ab") as output:
-        process = subprocess.Popen([str(PROGRAM), *arguments], stdout=output, stderr=output)
+        environment = {**os.environ, "POLYFORGE_WEBHOOK_ALLOW": '["127.0.0.1/32"]'}
+        process = subprocess.Popen([str(PROGRAM), *arguments], stdout=output, stderr=output, env=environment)
     try:
         _await_ready(process, port)
         ready = time.perf_counter() - begun

@@ -7,6 +7,7 @@ import time
 import aiohttp
 
 from benchmarks.forge import Forge
+from benchmarks.receiver import Receiver
 
 SETTLE = 0.1  # seconds for a long poll to reach the forge and wait there
 
@@ -37,6 +38,42 @@ async def wake_ups(forge: Forge, project: str, times: int) -> tuple[list[float],
             replied.append(max(0.0, heard - answered) * 1000)
             await asyncio.sleep(SETTLE)
     return sent, replied
+
+
+async def streamed(forge: Forge, project: str, times: int) -> tuple[list[float], list[float]]:
+    """Milliseconds until a stream tells of a posted issue: since the POST was sent, and since its reply."""
+    sent, replied = [], []
+    headers = {"Accept": "text/event-stream"}
+    async with _session(forge) as session, session.get("/v1/events?after=now&types=issue.*", headers=headers) as stream:
+        await stream.content.readuntil(b"\n\n")  # how soon to come back
+        for _ in range(times):
+            await asyncio.sleep(random.uniform(0.05, 0.3))
+            begun, answered = await _opened(session, project)
+            await stream.content.readuntil(b"\n\n")
+            heard = time.perf_counter()
+            sent.append((heard - begun) * 1000)
+            replied.append(max(0.0, heard - answered) * 1000)
+    return sent, replied
+
+
+async def sent(forge: Forge, project: str, receiver: Receiver, times: int) -> tuple[list[float], list[float]]:
+    """Milliseconds until a receiver has been sent a posted issue: since the POST was sent, and since its reply."""
+    sent, replied = [], []
+    async with _session(forge) as session:
+        for n in range(times):
+            await asyncio.sleep(random.uniform(0.05, 0.3))
+            begun, answered = await _opened(session, project)
+            came = (await receiver.came(n + 1))[n]
+            sent.append((came - begun) * 1000)
+            replied.append(max(0.0, came - answered) * 1000)
+    return sent, replied
+
+
+async def _opened(session: aiohttp.ClientSession, project: str) -> tuple[float, float]:
+    """When an issue was posted, and when the reply had come."""
+    begun = time.perf_counter()
+    await _timed(session, f"/api/0/{project}/new_issue", {"title": "Wake", "issue_content": "up"})
+    return begun, time.perf_counter()
 
 
 async def forks(forge: Forge, project: str, tokens: list[str]) -> list[float]:

@@ -44,6 +44,23 @@ def memory(root: int) -> list[Memory]:
     ]
 
 
+def resident(pid: int) -> float:
+    """Megabytes that a process holds at the moment."""
+    return int((_field(PROC / str(pid) / "status", "VmRSS") or "0").split()[0]) / 1024
+
+
+def spent(pid: int) -> float:
+    """Seconds of processor time that a process has taken so far."""
+    fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def found(root: int, kind: str) -> int:
+    """The only process of this kind below `root`."""
+    [pid] = [pid for pid in _family(root) if _kind(pid) == kind]
+    return int(pid)
+
+
 def _family(root: int) -> list[str]:
     children: dict[str, list[str]] = {}
     for status in PROC.glob("[0-9]*/status"):

@@ -1,7 +1,10 @@
 """The measures, in the order in which they run: what wants an idle forge comes first."""
 
 import asyncio
+import os
+import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,10 +14,14 @@ from benchmarks import floor, latency, machine, sizes, statements
 from benchmarks import forge as forges
 from benchmarks.forge import Forge
 from benchmarks.load import Load, drive, get, post, quantile
+from benchmarks.receiver import Receiver, receiving
 from benchmarks.report import Row
+from benchmarks.waiters import raise_limit, waiting
 
 CONNECTIONS = (1, 16, 64)
 PROJECTS = 10_000
+CROWDS = (5_000, 10_000)
+ISSUES = 100
 MEGABYTES = 50
 LISTING = "/api/0/projects?per_page=20"
 READY, COMMANDS, WAKE, FORK = 5.0, 1000, 100.0, 150.0  # the aims
@@ -40,6 +47,7 @@ class Bench:
         self.rows: list[Row] = []
         self.floor_url = ""
         self.floor_port = forges.free_port()
+        self.floor_pid = 0
         self.floors: dict[tuple[str, int], Load] = {}
         self.projects: list[str] = []
 
@@ -54,6 +62,8 @@ class Bench:
 
     async def _run_shared(self, wanted: list[str]) -> None:
         """The measures of one forge, which all of them share."""
+        if "waiters" in wanted:
+            raise_limit(CROWDS[-1] + 1000)  # the forge is started with it
         with ExitStack() as stack:
             data = self.folder / "data"
             with forges.started(data, self.token) as fresh:
@@ -62,7 +72,7 @@ class Bench:
             self.first_ready = first
             say("seeding")
             self.floor_url = await floor.prepare(self.forge.database_url)
-            stack.enter_context(floor.serving(self.floor_url, self.floor_port))
+            self.floor_pid = stack.enter_context(floor.serving(self.floor_url, self.floor_port))
             await forges.seed_projects(self.forge, PROJECTS)
             self.projects = await aside(forges.make_projects, self.forge, "busy", forges.ISSUES)
             for name in wanted:
@@ -83,6 +93,111 @@ class Bench:
         least = quantile(await floor.published(self.forge.redis_url, 200), 0.5)
         self._latency("long poll hears an issue, since POST", sent, "Valkey publish", least, p99=WAKE)
         self._latency("long poll hears an issue, since its reply", replied, "Valkey publish", least, p99=WAKE)
+
+    async def streams(self) -> None:
+        sent, replied = await latency.streamed(self.forge, self.projects[0], 50)
+        least = quantile(await floor.published(self.forge.redis_url, 200), 0.5)
+        self._latency("stream tells of an issue, since POST", sent, "Valkey publish", least, p99=WAKE)
+        self._latency("stream tells of an issue, since its reply", replied, "Valkey publish", least, p99=WAKE)
+
+    async def webhooks(self) -> None:
+        with receiving(forges.free_port()) as receiver:
+            await self._first_attempts(receiver)
+            await self._deliveries(receiver)
+
+    async def _first_attempts(self, receiver: Receiver) -> None:
+        made = self._subscribe(receiver, self.projects[0])
+        sent, replied = await latency.sent(self.forge, self.projects[0], receiver, 50)
+        _, taken = await floor.posts(receiver.url, b"x" * 1000, 200, 1)
+        least = quantile(taken, 0.5)
+        self._latency("webhook is sent, since POST", sent, "bare POST", least, p99=WAKE)
+        self._latency("webhook is sent, since its reply", replied, "bare POST", least, p99=WAKE)
+        self.forge.request("DELETE", f"/v1/subscriptions/{made}")
+
+    async def _deliveries(self, receiver: Receiver) -> None:
+        """All that there is of issues, once more, to an endpoint for each project."""
+        port, body = self.forge.port, {"title": "Something is wrong", "issue_content": "It does this. " * 10}
+        requests = [post(f"/api/0/{name}/new_issue", port, self.token, body) for name in self.projects]
+        await aside(drive, port, requests, 16, 2.0)
+        least, _ = await floor.posts(receiver.url, b"x" * 1000, 2000, len(self.projects))
+        for ordered in (True, False):
+            made = [self._subscribe(receiver, name, ordered=ordered) for name in self.projects]
+            await aside(receiver.ask, "DELETE")
+            worker = machine.found(self.forge.process.pid, "work")
+            os.kill(worker, signal.SIGSTOP)  # until all of it waits
+            count, busy = 0, machine.spent(worker)
+            for each in made:
+                answer = await aside(self.forge.call, "POST", f"/v1/subscriptions/{each}/replay", {"after": 0})
+                count += answer["count"]
+            os.kill(worker, signal.SIGCONT)
+            came = await receiver.came(count)
+            rate = count / (came[-1] - came[0])
+            of = "ordered" if ordered else "unordered"
+            share = (machine.spent(worker) - busy) / (came[-1] - came[0])
+            figure = f"{rate:,.0f}/s of {count:,} ({share:.0%} of a core)"
+            what = f"{least:,.0f}/s (bare POSTs, {len(self.projects)} at once)"
+            name = f"deliveries of one worker to {len(self.projects)} endpoints, {of}"
+            self.rows.append(Row(name, figure, what, rate / least))
+            for each in made:
+                self.forge.request("DELETE", f"/v1/subscriptions/{each}")
+
+    def _subscribe(self, receiver: Receiver, project: str, *, ordered: bool = True) -> str:
+        wish = {"url": receiver.url, "project": project, "types": ["issue.opened"], "ordered": ordered}
+        made: str = self.forge.call("POST", "/v1/subscriptions", wish)["id"]
+        return made
+
+    async def waiters(self) -> None:
+        """Idle ones, what they hold, what an event costs that none of them wants, and one that all want."""
+        bare = await self._idle(self.floor_port, self.floor_pid, CROWDS[0], "/wait", "")
+        serve = machine.found(self.forge.process.pid, "serve")
+        alone = await self._per_event(serve)
+        for count in CROWDS:
+            for kind, accept in (("long polls", "*/*"), ("streams", "text/event-stream")):
+                path = "/v1/events?after=now&wait=55&types=group.created"
+                if kind == "streams":
+                    path = path.replace("&wait=55", "")
+                before = machine.resident(serve)
+                request = get(path, self.forge.port, self.token).replace("\r\n", f"\r\nAccept: {accept}\r\n", 1)
+                with waiting(self.forge.port, count, request) as crowd:
+                    held = (machine.resident(serve) - before) * 1024 / count
+                    cost = await self._per_event(serve)
+                    lost = (await aside(crowd.ask))["lost"]
+                each = f"{held:.1f} KB each" + (f", {lost} lost" if lost else "")
+                self.rows.append(Row(f"{count:,} idle {kind}", each, f"{bare:.1f} KB (bare handler)", held / bare))
+                self.rows.append(
+                    Row(f"an issue beside {count:,} {kind} that do not want it", f"{cost:.1f} ms of a core",
+                        f"{alone:.1f} ms (nobody waits)", cost / alone)
+                )  # fmt: skip
+                await asyncio.sleep(1)
+        request = get("/v1/events?after=now&wait=55", self.forge.port, self.token)
+        with waiting(self.forge.port, 1000, request) as crowd:
+            begun = time.perf_counter()
+            await aside(self._open_issue)
+            while (said := await aside(crowd.ask))["heard"] < 1000:
+                await asyncio.sleep(0.02)
+            taken = said["last"] - begun
+        load = await self._floor("/read", 64)
+        least = 1000 / load.rate
+        self.rows.append(
+            Row("one event wakes 1,000 long polls that want it", f"{taken * 1000:.0f} ms until the last has its answer",
+                f"{least * 1000:.0f} ms (1,000 bare reads)", taken / least)
+        )  # fmt: skip
+
+    async def _idle(self, port: int, pid: int, count: int, path: str, accept: str) -> float:
+        """Kilobytes of each request that waits."""
+        before = machine.resident(pid)
+        with waiting(port, count, get(path, port)):
+            return (machine.resident(pid) - before) * 1024 / count
+
+    async def _per_event(self, serve: int) -> float:
+        """Milliseconds of processor time of the API process for opening one issue."""
+        before = machine.spent(serve)
+        for _ in range(ISSUES):
+            await aside(self._open_issue)
+        return (machine.spent(serve) - before) * 1000 / ISSUES
+
+    def _open_issue(self) -> None:
+        self.forge.call("POST", f"/api/0/{self.projects[3]}/new_issue", {"title": "t", "issue_content": "c"})
 
     async def forks(self) -> None:
         tokens = await forges.seed_users(self.forge, 10)
@@ -212,11 +327,14 @@ MEASURES: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "ready": Bench.ready,
     "tasks": Bench.tasks,
     "wakeups": Bench.wakeups,
+    "streams": Bench.streams,
+    "webhooks": Bench.webhooks,
     "forks": Bench.forks,
     "read": Bench.read,
     "listing": Bench.listing,
     "commands": Bench.commands,
     "sizes": Bench.sizes,
     "memory": Bench.memory,
+    "waiters": Bench.waiters,
 }
 ALONE = {"sizes"}  # with forges of their own
