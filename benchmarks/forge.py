@@ -73,6 +73,9 @@ class Forge:
             urllib.request.Request(self.url + path, method=method, headers=headers), timeout=60
         ).close()
 
+    def await_ready(self) -> None:
+        _await_ready(self.process, self.port)
+
 
 def free_port() -> int:
     with socket.socket() as probe:

@@ -57,8 +57,13 @@ def spent(pid: int) -> float:
 
 def found(root: int, kind: str) -> int:
     """The only process of this kind below `root`."""
-    [pid] = [pid for pid in _family(root) if _kind(pid) == kind]
-    return int(pid)
+    [pid] = running(root, kind)
+    return pid
+
+
+def running(root: int, kind: str) -> list[int]:
+    """The processes of this kind below `root`."""
+    return [int(pid) for pid in _family(root) if (PROC / pid).exists() and _kind(pid) == kind]
 
 
 def _family(root: int) -> list[str]:

@@ -149,13 +149,13 @@ class Bench:
     async def waiters(self) -> None:
         """Idle ones, what they hold, what an event costs that none of them wants, and one that all want."""
         bare = await self._idle(self.floor_port, self.floor_pid, CROWDS[0], "/wait", "")
-        serve = machine.found(self.forge.process.pid, "serve")
-        alone = await self._per_event(serve)
+        alone = await self._per_event(await self._fresh())
         for count in CROWDS:
             for kind, accept in (("long polls", "*/*"), ("streams", "text/event-stream")):
                 path = "/v1/events?after=now&wait=55&types=group.created"
                 if kind == "streams":
                     path = path.replace("&wait=55", "")
+                serve = await self._fresh()
                 before = machine.resident(serve)
                 request = get(path, self.forge.port, self.token).replace("\r\n", f"\r\nAccept: {accept}\r\n", 1)
                 with waiting(self.forge.port, count, request) as crowd:
@@ -168,7 +168,8 @@ class Bench:
                     Row(f"an issue beside {count:,} {kind} that do not want it", f"{cost:.1f} ms of a core",
                         f"{alone:.1f} ms (nobody waits)", cost / alone)
                 )  # fmt: skip
-                await asyncio.sleep(1)
+                say(f"{count} {kind}")
+        await self._fresh()
         request = get("/v1/events?after=now&wait=55", self.forge.port, self.token)
         with waiting(self.forge.port, 1000, request) as crowd:
             begun = time.perf_counter()
@@ -182,6 +183,16 @@ class Bench:
             Row("one event wakes 1,000 long polls that want it", f"{taken * 1000:.0f} ms until the last has its answer",
                 f"{least * 1000:.0f} ms (1,000 bare reads)", taken / least)
         )  # fmt: skip
+
+    async def _fresh(self) -> int:
+        """An API process that has not seen much yet, and so holds no memory of earlier crowds; its id."""
+        old = machine.found(self.forge.process.pid, "serve")
+        os.kill(old, signal.SIGTERM)
+        while old in (serves := machine.running(self.forge.process.pid, "serve")) or not serves:
+            await asyncio.sleep(0.1)
+        await aside(self.forge.await_ready)
+        await self._per_event(serves[0])
+        return serves[0]
 
     async def _idle(self, port: int, pid: int, count: int, path: str, accept: str) -> float:
         """Kilobytes of each request that waits."""
