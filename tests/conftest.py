@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 import os
 import subprocess
 import tempfile
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import asyncpg
 import pytest
 from aiohttp import web
 from pydantic import SecretStr
@@ -24,6 +22,7 @@ from app.database import Database, database
 from app.logs import configure
 from app.runner import Runner
 from app.server import application
+from tests.databases import fresh_database, make_template
 from workers import queue
 from workers.reactions import Hands
 from workers.relay import Relay
@@ -32,7 +31,6 @@ from workers.settings import work
 ADMIN_TOKEN = "the-administrators-token"
 # What statements name that no request sends: those of relays, workers and senders beside it.
 IN_BACKGROUND = ("numbers", "leases", "open_pushes", "work", "skip locked")
-_numbers = itertools.count()
 
 
 @contextlib.contextmanager
@@ -56,17 +54,10 @@ def services() -> Iterator[tuple[str, str]]:
     with own_folder() as data:
         postgres = embedded.postgres(data, fsync="off", synchronous_commit="off", full_page_writes="off")
         valkey = embedded.valkey(data)
-        asyncio.run(_make_template(postgres.url))
+        asyncio.run(make_template(postgres.url))
         yield postgres.url, valkey.url
         valkey.stop()
         postgres.stop()
-
-
-async def _make_template(url: str) -> None:
-    connection = await asyncpg.connect(url)
-    await connection.execute("create database template_forge")
-    await connection.close()
-    await migrate.migrate(url.rpartition("/")[0] + "/template_forge")
 
 
 @pytest.fixture
@@ -76,20 +67,10 @@ def var() -> Iterator[Path]:
         yield data
 
 
-@contextlib.asynccontextmanager
-async def fresh_database(services: tuple[str, str]) -> AsyncIterator[str]:
-    url, name = services[0], f"forge_{next(_numbers)}"
-    admin = await asyncpg.connect(url)
-    await admin.execute(f"create database {name} template template_forge strategy file_copy")
-    yield url.rpartition("/")[0] + f"/{name}"
-    await admin.execute(f"drop database {name} with (force)")
-    await admin.close()
-
-
 @pytest.fixture
 async def database_url(services: tuple[str, str]) -> AsyncIterator[str]:
     """A fresh database with the schema and nothing else."""
-    async with fresh_database(services) as url:
+    async with fresh_database(services[0]) as url:
         yield url
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine
 
 from app.core.commands import Command
-from tests.conftest import Client, Forge, fresh_database, running, settled
+from tests.conftest import Client, Forge, running, settled
+from tests.databases import fresh_database
 from tests.walk.model import ADMIN, NOBODY, OWNER, PEOPLE, Model, Project
 
 T = TypeVar("T")
@@ -94,7 +95,7 @@ class World(RuleBasedStateMachine):
 
     async def _started(self) -> Forge:
         self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="polyforge-walk-")))
-        url = await self.stack.enter_async_context(fresh_database(self.services))
+        url = await self.stack.enter_async_context(fresh_database(self.services[0]))
         settings = await settled(url, self.services, self.folder / "data")
         forge = await self.stack.enter_async_context(running(settings))
         for name in PEOPLE:
