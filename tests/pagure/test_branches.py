@@ -65,7 +65,7 @@ async def test_a_branch_is_made_from_a_branch_or_a_commit_at_each_address(
     assert dict(zip(heads[1::2], heads[::2], strict=True)) == {f"refs/heads/{name}": id for name, id in found.items()}
     zeros = "0" * 40
     assert (await told(forge))[1:] == [
-        ("alice", {"ref": f"refs/heads/{name}", "old": zeros, "new": new, "commit": new})
+        ("alice", {"ref": f"refs/heads/{name}", "old": zeros, "new": new, "commit": new, "pull_request": None})
         for name, new in (("one", second), ("two", first), ("deep/er", second))
     ]
 
