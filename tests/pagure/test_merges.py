@@ -224,8 +224,8 @@ async def test_two_who_merge_at_once_merge_once(nethack: Client, bob: Client, mo
             await moved.wait()
         return await outlook(work, theirs)
 
-    async def record_and_tell(work: working.Work, project_id: int, actor: Any, *names: str, request: str = "") -> None:
-        await record(work, project_id, actor, *names, request=request)
+    async def record_and_tell(work: working.Work, project_id: int, actor: Any, *names: str, **more: Any) -> None:
+        await record(work, project_id, actor, *names, **more)
         if names == ("refs/heads/main",):
             moved.set()
 

@@ -203,6 +203,7 @@ async def test_a_fork_has_web_hooks_of_its_own(forge: Forge, hook: Hook) -> None
     bob = await forge.user("bob")
     assert (await bob.post("/fork", repo="nethack"))[0] == 200
     await bob.post("/fork/bob/nethack/options/update", always_merge="1")
+    await forge.numbered()
     fork = Hook(hook.receiver, bob, "fork/bob/nethack", "forks/bob/nethack")
     fork.seen = hook.seen
     await fork.set(hook.receiver.url + "/fork")
