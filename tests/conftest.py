@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -31,6 +32,8 @@ from workers.settings import work
 ADMIN_TOKEN = "the-administrators-token"
 # What statements name that no request sends: those of relays, workers and senders beside it.
 IN_BACKGROUND = ("numbers", "leases", "open_pushes", "work", "skip locked")
+# Each test makes the application anew, and with it the expressions of its routes, which are more than `re` remembers.
+vars(re)["_MAXCACHE"] = 4096
 
 
 @contextlib.contextmanager

@@ -35,7 +35,10 @@ SHAPE = """
         union all
         select version::text from public.schema_version) as lines
 """
-TABLES = "select schemaname || '.' || tablename from pg_tables where schemaname in ('public', 'live')"
+DELETIONS = """
+    select string_agg(format('delete from %I.%I', schemaname, tablename), '; ') from pg_tables
+    where  schemaname in ('public', 'live') and tablename <> 'schema_version'
+"""
 SEQUENCES = "select string_agg(format('alter sequence public.%I restart', sequencename), '; ') from pg_sequences"
 
 
@@ -77,11 +80,9 @@ async def _emptied(admin: asyncpg.Connection, url: str, name: str) -> bool:
     try:
         if await connection.fetchval(SHAPE) != _shape[0]:
             return False
-        tables = [row[0] for row in await connection.fetch(TABLES) if row[0] != "public.schema_version"]
-        filled = [f"case when exists (select 1 from {table}) then '{table}' end" for table in tables]
-        found = await connection.fetchval(f"select array_remove(array[{', '.join(filled)}], null)")
-        if found:
-            await connection.execute(f"truncate {', '.join(found)} cascade")
+        await connection.execute("set session_replication_role = replica")  # neither triggers nor foreign keys
+        # Of so few rows, each a hundred times faster than truncate, which makes the files of every table anew.
+        await connection.execute(await connection.fetchval(DELETIONS))
         await connection.execute(await connection.fetchval(SEQUENCES))
         return True
     finally:
