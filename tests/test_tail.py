@@ -1,114 +1,141 @@
 """Who is woken by what goes by, and who sleeps on."""
 
 import asyncio
-from unittest.mock import Mock
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
+from redis.asyncio import Redis
 
 from app.queries.feed import FeedFilter
-from app.tail import REMEMBERED, Tail
+from app.tail import REMEMBERED, Tail, following
 from events.log import Passed
-
-
-class Log(Tail):
-    """A tail whose log is written by the test."""
-
-    def __init__(self) -> None:
-        super().__init__(Mock(), Mock())
-        self.written: list[Passed] = []
-
-    async def _passed(self) -> list[Passed]:
-        return [each for each in self.written if each.seq > self.head]
-
-    async def write(self, type: str, project_id: int | None = None, actor: str = "alice") -> None:
-        self.written.append(Passed(len(self.written) + 1, type, project_id, actor, uuid4()))
-        await self._advance()
-
+from tests.conftest import Client, Forge
 
 ISSUES = FeedFilter(types=["issue.*"])
 
 
-EVERY = FeedFilter(types=["issue.opened"], project_id=7, actor="alice")
+@pytest.fixture
+async def tail(nethack: Client) -> AsyncIterator[Tail]:
+    """A tail of this forge's log, in which nothing goes on."""
+    await nethack.forge.idle()
+    redis = Redis.from_url(nethack.forge.settings.required_redis_url())
+    async with following(nethack.forge.db, redis) as tail:
+        yield tail
+    await redis.aclose()
 
 
-@pytest.mark.parametrize("wanted", [FeedFilter(), ISSUES, FeedFilter(project_id=7), FeedFilter(actor="alice"), EVERY])
-async def test_what_is_wanted_wakes_and_nothing_else_does(wanted: FeedFilter) -> None:
-    log = Log()
-    waiting = asyncio.create_task(log.past(0, 20, wanted))
-    await asyncio.sleep(0)
-    if wanted != FeedFilter():
-        await log.write("project.created", 8, "bob")
-    await asyncio.sleep(0)
+async def caught_up(tail: Tail, forge: Forge) -> int:
+    """The head of the log, which the tail has come to."""
+    await forge.idle()
+    head = await forge.numbered()
+    async with asyncio.timeout(10):
+        while tail.head < head:
+            await asyncio.sleep(0.01)
+    return head
+
+
+async def project(owner: Client, name: str) -> int:
+    assert (await owner.post("/new", name=name, description="A game"))[0] == 200
+    return int((await owner.pagure(f"/{name}"))[1]["id"])
+
+
+async def issue(author: Client, repo: str = "nethack") -> None:
+    assert (await author.post(f"/{repo}/new_issue", title="Crash", issue_content="Boom"))[0] == 200
+
+
+@pytest.mark.parametrize("which", ["type", "project", "actor", "all of it"])
+async def test_what_is_wanted_wakes_and_nothing_else_does(which: str, tail: Tail, nethack: Client) -> None:
+    number = (await nethack.pagure("/nethack"))[1]["id"]
+    wanted = {
+        "type": ISSUES,
+        "project": FeedFilter(project_id=number),
+        "actor": FeedFilter(actor="alice"),
+        "all of it": FeedFilter(types=["issue.opened"], project_id=number, actor="alice"),
+    }[which]
+    bob = await nethack.forge.user("bob")
+    before = await caught_up(tail, nethack.forge)
+    waiting = asyncio.create_task(tail.past(before, 20, wanted))
+    await project(bob, "angband")
+    seq = await caught_up(tail, nethack.forge)
+    assert seq > before
     assert not waiting.done()
-    seq = len(log.written)
-    await log.write("issue.opened", 7)
+    await issue(nethack)
     assert await waiting == (True, seq)
 
 
-async def test_a_token_that_ends_wakes_everybody() -> None:
-    log = Log()
-    waiting = [asyncio.create_task(log.past(0, 20, wanted)) for wanted in (ISSUES, FeedFilter(project_id=7))]
+async def test_whoever_wants_everything_is_woken_by_anything(tail: Tail, nethack: Client) -> None:
+    waiting = asyncio.create_task(tail.past(tail.head, 20, FeedFilter()))
+    before = tail.head
+    await issue(nethack)
+    assert await waiting == (True, before)
+
+
+async def test_a_token_that_ends_wakes_everybody(tail: Tail, nethack: Client) -> None:
+    _, issued = await nethack.json("POST", "/v1/users/alice/tokens", {"description": "short"})
+    before = await caught_up(tail, nethack.forge)
+    waiting = [asyncio.create_task(tail.past(before, 20, wanted)) for wanted in (ISSUES, FeedFilter(project_id=10**6))]
     await asyncio.sleep(0)
-    await log.write("token.revoked")
-    assert await asyncio.gather(*waiting) == [(True, 0), (True, 0)]
+    assert (await nethack.json("DELETE", f"/v1/tokens/{issued['id']}"))[0] == 204
+    assert await asyncio.gather(*waiting) == [(True, before), (True, before)]
 
 
-async def test_when_the_time_is_up_it_is_known_how_far_nothing_came() -> None:
-    log = Log()
-    waiting = asyncio.create_task(log.past(0, 0.05, ISSUES))
-    await asyncio.sleep(0)
-    await log.write("project.created", 7)
-    assert await waiting == (False, 1)
+async def test_when_the_time_is_up_it_is_known_how_far_nothing_came(tail: Tail, nethack: Client) -> None:
+    waiting = asyncio.create_task(tail.past(tail.head, 2, ISSUES))
+    await project(nethack, "angband")
+    seq = await caught_up(tail, nethack.forge)
+    assert await waiting == (False, seq)
 
 
-async def test_what_comes_as_the_time_runs_out_is_not_passed_over() -> None:
+async def test_what_comes_as_the_time_runs_out_is_not_passed_over(tail: Tail, nethack: Client) -> None:
     """The clock has struck, and before the waiter can stir its event goes by."""
-    log = Log()
-    waiting = asyncio.create_task(log.past(0, 0.02, ISSUES))
+    before = tail.head
+    waiting = asyncio.create_task(tail.past(before, 0.02, ISSUES))
     await asyncio.sleep(0)
-    loop = asyncio.get_running_loop()
     struck = asyncio.Event()
 
     def late() -> None:
-        log.written.append(Passed(1, "issue.opened", 7, "alice", uuid4()))
-        log._recent.append(log.written[0])
-        log.head = 1
-        log._wake(log.written[0])
+        passed = Passed(before + 1, "issue.opened", 7, "alice", uuid4())
+        tail._recent.append(passed)
+        tail.head = passed.seq
+        tail._wake(passed)
         struck.set()
 
-    loop.call_later(0.02, late)
+    asyncio.get_running_loop().call_later(0.02, late)
     await struck.wait()
-    assert await waiting in [(True, 0), (False, 0)]
+    assert await waiting in [(True, before), (False, before)]
 
 
-async def test_what_has_gone_by_meanwhile_is_found_and_what_is_forgotten_is_looked_up() -> None:
-    log = Log()
-    for _ in range(3):
-        await log.write("project.created", 7)
-    assert await log.past(1, 0, ISSUES) == (False, 3)
-    await log.write("issue.opened", 7)
-    assert await log.past(1, 0, ISSUES) == (True, 3)
-    log._recent.clear()
-    assert await log.past(1, 0, ISSUES) == (True, 1)
-    assert log._recent.maxlen == REMEMBERED
+async def test_what_has_gone_by_meanwhile_is_found_and_what_is_forgotten_is_looked_up(
+    tail: Tail, nethack: Client
+) -> None:
+    before = tail.head
+    await project(nethack, "angband")
+    seq = await caught_up(tail, nethack.forge)
+    assert await tail.past(before, 0, ISSUES) == (False, seq)
+    await issue(nethack)
+    await caught_up(tail, nethack.forge)
+    assert await tail.past(before, 0, ISSUES) == (True, seq)
+    tail._recent.clear()
+    assert await tail.past(before, 0, ISSUES) == (True, before)
+    assert tail._recent.maxlen == REMEMBERED
 
 
-async def test_crowds_that_have_gone_home_are_forgotten() -> None:
-    log = Log()
-    waiting = [asyncio.create_task(log.past(0, 20, FeedFilter(project_id=n))) for n in range(10)]
+async def test_crowds_that_have_gone_home_are_forgotten(tail: Tail, nethack: Client) -> None:
+    number = (await nethack.pagure("/nethack"))[1]["id"]
+    before = tail.head
+    waiting = [asyncio.create_task(tail.past(before, 20, FeedFilter(project_id=number + n))) for n in range(10)]
     await asyncio.sleep(0)
-    await log.write("issue.opened", 3)
-    assert await waiting[3] == (True, 0)
+    await issue(nethack)
+    assert await waiting[0] == (True, before)
     for each in waiting:
         each.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-    assert log._crowds == {}
+    assert tail._crowds == {}
 
 
-async def test_a_process_that_ends_answers_whoever_waits() -> None:
-    log = Log()
-    waiting = asyncio.create_task(log.past(0, 20, ISSUES))
+async def test_a_process_that_ends_answers_whoever_waits(tail: Tail) -> None:
+    waiting = asyncio.create_task(tail.past(tail.head, 20, ISSUES))
     await asyncio.sleep(0)
-    log.close()
-    assert await waiting == (False, 0)
+    tail.close()
+    assert await waiting == (False, tail.head)

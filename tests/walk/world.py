@@ -125,11 +125,11 @@ class World(RuleBasedStateMachine):
             self.run(self.stack.aclose())
 
     def begin(self) -> None:
-        """What every walk begins with."""
+        """What every walk begins with; each walk says it itself."""
         raise NotImplementedError
 
     def look_back(self) -> None:
-        """What has to be so at the end of every walk."""
+        """What has to be so at the end of every walk; a walk that does not say it fails."""
         raise NotImplementedError
 
     def project(self, path: str) -> Project | None:
