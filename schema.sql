@@ -77,6 +77,7 @@ create table work (
     due_at      timestamptz not null default now(),
     lease_until timestamptz,                         -- null: nobody is at it
     done_at     timestamptz,
+    irrevocable boolean     not null default false,  -- past the point where it can be cancelled
     primary key (position, reaction)
 );
 
@@ -195,7 +196,7 @@ create index idempotency_keys_by_age on idempotency_keys (at);
 
 -- Which schema this is; `polyforge migrate` brings an older one here.
 create table schema_version (version int not null);
-insert into schema_version values (3);
+insert into schema_version values (4);
 
 -- Project ids are handed out before the event that uses them is written; gaps do no harm.
 create sequence project_ids;

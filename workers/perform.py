@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 
 from app.database import TROUBLE, Database, unavailable
 from app.logs import REQUEST, log
@@ -17,7 +18,7 @@ from events import log as record_log
 from events.event import Fact
 from events.record import Next, answer
 from events.tasks import TaskProgressed, TaskStarted
-from workers.reactions import REACTIONS, GiveUp, Hands, Progress, Reaction
+from workers.reactions import REACTIONS, GiveUp, Hands, Progress, Reaction, Unwanted
 
 ATTEMPTS = 5  # that ended in an error; an unreachable database is nobody's
 CLAIMS = 20  # of which nothing was heard again: the work takes its worker down
@@ -36,6 +37,13 @@ RENEW = """
     update work
     set    lease_until = now() + make_interval(secs => $4)
     where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
+    returning 1
+"""
+NO_RETURN = """
+    update work
+    set    irrevocable = true
+    where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
+    returning 1
 """
 FINISH = """
     update work
@@ -79,11 +87,14 @@ async def perform(hands: Hands, position: int, name: str) -> bool:
 async def _attempt(hands: Hands, reaction: Reaction, cause: Fact, token: int) -> str:
     if token > CLAIMS:
         return await _give_up(hands, reaction, cause, token, SORRY)
-    hands = replace(hands, progress=Progress())
+    no_return = partial(_no_return, hands.db, cause.position, reaction.name, token)
+    hands = replace(hands, progress=Progress(), point_of_no_return=no_return)
     try:
         async with _held(hands, reaction, cause, token), _told(hands, reaction, cause, token):
             answers = await reaction.work(hands, cause)
         return await _settle(hands.db, reaction, cause, token, answers, "done")
+    except Unwanted:
+        return "fenced off"
     except GiveUp as no:
         return await _give_up(hands, reaction, cause, token, str(no))
     except Exception as error:
@@ -92,6 +103,11 @@ async def _attempt(hands: Hands, reaction: Reaction, cause: Fact, token: int) ->
             return await _give_up(hands, reaction, cause, token, SORRY)
         await hands.db.execute(POSTPONE, cause.position, reaction.name, token, min(2.0**token, 60.0))
         return "postponed"
+
+
+async def _no_return(db: Database, position: int, name: str, token: int) -> None:
+    if await db.fetchval(NO_RETURN, position, name, token) is None:
+        raise Unwanted
 
 
 async def _give_up(hands: Hands, reaction: Reaction, cause: Fact, token: int, why: str) -> str:
@@ -112,13 +128,16 @@ async def _settle(db: Database, reaction: Reaction, cause: Fact, token: int, ans
 
 @asynccontextmanager
 async def _held(hands: Hands, reaction: Reaction, cause: Fact, token: int) -> AsyncIterator[None]:
-    """Keep the lease alive for as long as the block runs. Losing it is found out at the end, by the token."""
+    """Keep the lease alive for as long as the block runs. Losing it ends work that tells of its progress; other work
+    finds out at the end, by the token.
+    """
 
     async def renew() -> None:
         while True:
             await asyncio.sleep(hands.settings.lease / 3)
             with suppress(*TROUBLE):
-                await hands.db.execute(RENEW, cause.position, reaction.name, token, hands.settings.lease)
+                held = await hands.db.fetchval(RENEW, cause.position, reaction.name, token, hands.settings.lease)
+                hands.progress.unwanted = held is None
 
     heartbeat = asyncio.create_task(renew())
     try:

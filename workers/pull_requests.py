@@ -220,18 +220,20 @@ async def merge_pull_request(hands: Hands, cause: Fact) -> list[Next]:
         raise GiveUp(UNSIGNED) from None
     except Missing:
         raise lacking(found["branch"], work.target) from None
+    ref, actor, number = refs.branch(found["branch"]), Actor(cause.actor), found["number"]
     if look.status is merge.Status.NO_CHANGE:
-        answers = [] if await pull_requests.tried_before(hands.db, cause.command_id) else refuse(
-            cause, "Nothing to do, changes were already merged"
-        )  # fmt: skip
+        answers = []
+        if await pull_requests.tried_before(hands.db, cause.command_id):
+            # Whoever tried may have died when the branch had moved, and nobody had told of it.
+            await work.record(found["project_id"], actor, ref, request=cause.request, merged=number)
+        else:
+            answers = refuse(cause, "Nothing to do, changes were already merged")
         # Not if it has become another one meanwhile: two who merge at once bring one of them here.
         return [*answers, await _merged(work, cause, look.ours or head, version=found["version"] + 1)]
     # A push just before may not have been followed yet.
     moved = await _moved(work, head, look.ours)
     caught_up = [_updated(found, moved)] if moved else []
     new = await _merge(work, cause, look)
-    ref = refs.branch(found["branch"])
-    actor, number = Actor(cause.actor), found["number"]
     await work.record(found["project_id"], actor, ref, request=cause.request, merged=number)
     return [*caught_up, await _merged(work, cause, new)]
 
@@ -243,6 +245,7 @@ async def _merge(work: Work, cause: Fact, look: merge.Outlook) -> str:
     signer = await _signer(work.hands, cause)
     signed = setting(target, "enforce_signed_off_commits") or push_policy.demands(target).signed
     message = merge.merge_message(found["number"], found["title"], signer if signed else None)
+    await work.hands.point_of_no_return()
     try:
         return await aside(
             merge.merge,
@@ -306,14 +309,17 @@ async def rebase_pull_request(hands: Hands, cause: Fact) -> list[Next]:
     try:
         signer = merge.Signer(cause.actor, (await _signer(hands, cause)).email, int(cause.at.timestamp()))
         done = await aside(
-            rebase.rebase,
+            rebase.prepare,
             work.source_place,
             found["branch_from"],
             work.place,
             found["branch"],
             signer,
             push_policy.demands(work.source),
+            progress=lambda percent: hands.progress.say("rebase", percent),
         )
+        await hands.point_of_no_return()
+        await aside(rebase.apply, work.source_place, done)
     except NotForward:
         raise _declined(Fault.NOT_FORWARD) from None
     except NotSignedOff as unsigned:

@@ -17,14 +17,26 @@ class GiveUp(Exception):
     """Trying again cannot help. The message is a sentence for the task's user."""
 
 
+class Unwanted(Exception):
+    """The work was cancelled, or somebody else has taken it over: whatever it comes to, nobody will take it."""
+
+
 class Progress:
     """How far a piece of work is. Whoever does it says so as often as they like, from any thread."""
 
     def __init__(self) -> None:
         self.latest: tuple[str, int] | None = None
+        self.unwanted = False
 
     def say(self, stage: str, percent: int) -> None:
+        """Raises Unwanted, which is how long work ends early."""
+        if self.unwanted:
+            raise Unwanted
         self.latest = stage, min(max(percent, 0), 100)
+
+
+async def nothing_is_final() -> None:
+    """For hands that are at no work in particular."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,8 @@ class Hands:
     settings: Settings
     ring: Callable[[], Awaitable[None]]  # tells the relay that there is something to number
     progress: Progress = field(default_factory=Progress)  # of this very piece of work
+    # To be called before what cannot be undone: from there on nobody can cancel the work. Raises Unwanted.
+    point_of_no_return: Callable[[], Awaitable[None]] = nothing_is_final
 
 
 Work = Callable[[Hands, Fact], Awaitable[list[Next]]]

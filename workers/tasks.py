@@ -12,13 +12,16 @@ TAKE = """
     set    done_at = now(), lease_until = null, attempts = work.attempts + 1
     from   tasks
     where  tasks.task_id = $1 and work.position = tasks.origin and work.reaction = any ($2) and work.done_at is null
+    and    not work.irrevocable
     returning work.position, work.reaction
 """
 
 
 @on(TaskCancelRequested, queue=FOLLOW, surrender=nothing_to_say, tracked=False)
 async def cancel_task(hands: Hands, cause: Fact) -> list[Next]:
-    """What the work would have surrendered is what becomes of it; a task that has ended meanwhile stays as it is."""
+    """What the work would have surrendered is what becomes of it. A task that has ended meanwhile stays as it is, and
+    one that is past its point of no return goes on to its end.
+    """
     tracked = [reaction.name for reaction in REACTIONS.values() if reaction.tracked]
     async with hands.db.acquire() as connection, connection.transaction():
         taken = await connection.fetchrow(TAKE, cause.data["task_id"], tracked)

@@ -1,5 +1,6 @@
 """Putting a branch's commits on top of another's, without a work tree."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,49 +18,67 @@ COMMITS_LIMIT = 5_000  # that one rebase makes anew
 
 @dataclass(frozen=True)
 class Rebased:
-    """Where the branch led and leads now, the same if there was nothing to do, and the commit it stands on."""
+    """Where the branch led and is to lead, the same if there is nothing to do, and the commit it stands on."""
 
+    branch: str
     old: str
     new: str
     onto: str
 
 
-def rebase(
-    source: Path, branch: str, target: Path, onto: str, committer: Signer, demands: Demands = NOTHING
+def prepare(
+    source: Path,
+    branch: str,
+    target: Path,
+    onto: str,
+    committer: Signer,
+    demands: Demands = NOTHING,
+    *,
+    progress: Callable[[int], None] = lambda percent: None,
 ) -> Rebased:
-    """Put the commits of `branch` in `source` on top of the branch `onto` of `target`, and move the branch there.
+    """Put the commits of `branch` in `source` on top of the branch `onto` of `target`; the branch stays where it is.
+    `progress` hears how many of the commits are done, in percent.
 
     Authors, their times and the messages stay; the committer is the caller. Merge commits are left out, as are commits
     whose changes are in the target already; commits that need no change keep their ids. A commit that changed nothing
     from the start is kept. All this is what `git rebase` does.
 
     Raises NoBranch for either branch, Conflict with the commit and its paths, TooLarge above COMMITS_LIMIT commits, and
-    LostRace if the branch moves meanwhile or the other is rewritten; and what `demands` of the source's project do not
-    have, NotForward or NotSignedOff. Then nothing has changed.
+    LostRace if the other is rewritten meanwhile; and what `demands` of the source's project do not have, NotForward or
+    NotSignedOff.
     Source: pull-request contract 5.3.
     """
     old = refs.branch_head(source, branch)
     base = refs.branch_head(target, onto) if source == target else pulls.fetch(source, target, onto)
-    new = replay(source, old, base, committer)
-    if new != old:
-        _require(source, branch, demands, Rebased(old, new, base))
-        refs.move(source, refs.branch(branch), new, old)
-    return Rebased(old, new, base)
+    done = Rebased(branch, old, replay(source, old, base, committer, progress), base)
+    if done.new != old:
+        _require(source, demands, done)
+    return done
 
 
-def _require(place: Path, branch: str, demands: Demands, done: Rebased) -> None:
-    meant = refs.meant(place, refs.branch(branch)).removeprefix(refs.HEADS)
+def apply(source: Path, done: Rebased) -> None:
+    """Move the branch to what was prepared. Raises LostRace if it has moved meanwhile; then nothing has changed."""
+    if done.new != done.old:
+        refs.move(source, refs.branch(done.branch), done.new, done.old)
+
+
+def _require(place: Path, demands: Demands, done: Rebased) -> None:
+    meant = refs.meant(place, refs.branch(done.branch)).removeprefix(refs.HEADS)
     if demands.only_forward(meant) and not commits.contains(place, done.new, done.old):
-        raise NotForward(branch)
+        raise NotForward(done.branch)
     if demands.signed:
         commits.require_sign_off(place, done.new, done.onto)
 
 
-def replay(place: Path, head: str, base: str, committer: Signer) -> str:
+def replay(
+    place: Path, head: str, base: str, committer: Signer, progress: Callable[[int], None] = lambda percent: None
+) -> str:
     """The commits that lead to `head` and not to `base`, made anew on top of `base`; the last of them. Moves no ref."""
     repository = opened(place)
     tip = _commit(repository, base)
-    for commit_id in _picks(place, head, base):
+    picks = _picks(place, head, base)
+    for done, commit_id in enumerate(picks):
+        progress(done * 100 // len(picks))
         pick = _commit(repository, commit_id)
         if pick.parent_ids == [tip.id]:
             tip = pick

@@ -16,6 +16,12 @@ from tests.git.repositories import bare, grown, said, typed, work_tree
 BOB = Signer("bob", "bob@example.org", 1_800_000_000)
 
 
+def rebased(source: Path, branch: str, target: Path, onto: str, committer: Signer) -> Rebased:
+    done = rebase.prepare(source, branch, target, onto, committer)
+    rebase.apply(source, done)
+    return done
+
+
 async def diverged(tmp_path: Path) -> tuple[Path, Path, Path, str, str]:
     """A target, a fork and its work tree; `main` of the one and `topic` of the other have gone apart."""
     work = await work_tree(place := await bare(tmp_path))
@@ -34,8 +40,8 @@ async def diverged(tmp_path: Path) -> tuple[Path, Path, Path, str, str]:
 
 async def test_a_branch_is_put_on_top_of_the_other_with_its_authors_kept(tmp_path: Path) -> None:
     place, fork, work, head, onto = await diverged(tmp_path)
-    done = rebase.rebase(fork, "topic", place, "main", BOB)
-    assert done == Rebased(head, refs.branch_head(fork, "topic"), onto)
+    done = rebased(fork, "topic", place, "main", BOB)
+    assert done == Rebased("topic", head, refs.branch_head(fork, "topic"), onto)
     shape = "--format=%T|%an|%ae|%ad|%B"
     await git("rebase", "-q", "main", cwd=work)
     told = await git("log", shape, "--date=raw", cwd=work)
@@ -48,21 +54,21 @@ async def test_a_branch_is_put_on_top_of_the_other_with_its_authors_kept(tmp_pat
 
 async def test_what_stands_on_top_already_keeps_its_ids(tmp_path: Path) -> None:
     place, fork, _, _, _ = await diverged(tmp_path)
-    new = rebase.rebase(fork, "topic", place, "main", BOB).new
+    new = rebased(fork, "topic", place, "main", BOB).new
     later = Signer("carol", "carol@example.org", 1_900_000_000)
-    assert rebase.rebase(fork, "topic", place, "main", later).new == new
+    assert rebased(fork, "topic", place, "main", later).new == new
 
 
 async def test_a_branch_without_commits_of_its_own_goes_where_the_other_is(tmp_path: Path) -> None:
     place, fork, work, head, onto = await diverged(tmp_path)
     await git("push", "-qf", str(fork), "main~1:topic", cwd=work)
-    assert rebase.rebase(fork, "topic", place, "main", BOB).new == onto
+    assert rebased(fork, "topic", place, "main", BOB).new == onto
     # And so does one whose changes have all been taken over.
     await git("push", "-qf", str(fork), f"{head}:topic", cwd=work)
     await git("checkout", "-q", "main", cwd=work)
     await git("cherry-pick", head, cwd=work)
     await git("push", "-q", "origin", "main", cwd=work)
-    done = rebase.rebase(fork, "topic", place, "main", BOB)
+    done = rebased(fork, "topic", place, "main", BOB)
     assert await said(fork, "log", "--format=%s", f"{done.onto}..topic") == ["Empty"]
 
 
@@ -72,7 +78,7 @@ async def test_a_commit_that_was_taken_over_and_worked_on_since_does_not_clash(t
     await git("cherry-pick", head, cwd=work)
     onto = await commit(work, "theirs", "ours by now")
     await git("push", "-q", "origin", "main", cwd=work)
-    done = rebase.rebase(fork, "topic", place, "main", BOB)
+    done = rebased(fork, "topic", place, "main", BOB)
     assert done.onto == onto
     assert await said(fork, "show", "topic:theirs") == ["ours", "by", "now"]
 
@@ -84,7 +90,7 @@ async def test_a_conflict_names_commit_and_files_and_moves_nothing(tmp_path: Pat
     await git("push", "-q", str(fork), "topic", cwd=work)
     before = refs.branch_head(fork, "topic")
     with pytest.raises(Conflict) as refusal:
-        rebase.rebase(fork, "topic", place, "main", BOB)
+        rebased(fork, "topic", place, "main", BOB)
     assert (refusal.value.subject, refusal.value.paths) == (clash, ("ours",))
     assert refs.branch_head(fork, "topic") == before
 
@@ -101,7 +107,7 @@ async def test_whoever_pushes_meanwhile_loses_nothing(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(rebase, "replay", slowly)
     with pytest.raises(LostRace):
-        rebase.rebase(fork, "topic", place, "main", BOB)
+        rebased(fork, "topic", place, "main", BOB)
     assert refs.branch_head(fork, "topic") == pushed
 
 
@@ -110,7 +116,7 @@ async def test_a_missing_branch_on_either_side_is_named(tmp_path: Path) -> None:
     for name in ("gone", "-x", "--onto=x", "a\0b"):
         for arguments in ((fork, name, place, "main"), (fork, "topic", place, name)):
             with pytest.raises(NoBranch) as refusal:
-                rebase.rebase(*arguments, BOB)
+                rebased(*arguments, BOB)
             assert refusal.value.subject == name
     with pytest.raises(NoCommit):
         rebase.replay(fork, head, "f" * 40, BOB)
@@ -123,7 +129,7 @@ async def test_strange_messages_and_authors_stay_as_they_are(tmp_path: Path) -> 
     body += b"encoding latin1\n\n# not a comment\n\n\n  caf\xe9  \n\n"
     strange = typed(fork, "commit", body)
     await git("update-ref", "refs/heads/topic", strange, cwd=fork)
-    rebase.rebase(fork, "topic", place, "main", BOB)
+    rebased(fork, "topic", place, "main", BOB)
     made = subprocess.run(["git", "cat-file", "commit", "topic"], cwd=fork, capture_output=True, check=True).stdout
     assert b"\nauthor Andr\xe9 <> 5 -0730\ncommitter bob <bob@example.org> 1800000000 +0000\nencoding latin1\n" in made
     assert made.endswith(b"\n\n# not a comment\n\n\n  caf\xe9  \n\n")
@@ -133,7 +139,7 @@ async def test_a_very_long_branch_is_refused(tmp_path: Path, monkeypatch: pytest
     place, fork, _, _, _ = await diverged(tmp_path)
     monkeypatch.setattr(rebase, "COMMITS_LIMIT", 1)
     with pytest.raises(TooLarge):
-        rebase.rebase(fork, "topic", place, "main", BOB)
+        rebased(fork, "topic", place, "main", BOB)
 
 
 @pytest.mark.parametrize("seed", range(5))
