@@ -79,29 +79,29 @@ async def test_only_what_is_signed_is_believed() -> None:
     wrong_one = "webhook-signature is of another secret or body"
     wrong_pagure = "X-Pagure-Signature-256 is of another secret or body"
     pagure = {"X-Pagure-Signature-256": webhooks.pagure_signatures(SECRET, BODY)["X-Pagure-Signature-256"]}
-    cases: list[tuple[dict[str, str], str | None]] = [
-        (signed(), None),
-        (several(OTHER, SECRET), None),
-        (several(SECRET, OTHER), None),
-        (signed(at=-290), None),
-        (pagure, None),
-        ({**signed(), **pagure}, None),
-        ({}, "it is not signed"),
-        (signed(OTHER), wrong_one),
-        (several(OTHER, TEXT), wrong_one),
-        (signed(body=BODY + b" "), wrong_one),
-        (changed("webhook-id", "2"), wrong_one),
-        (changed("webhook-timestamp", str(int(time.time()) - 60)), wrong_one),
-        (changed("webhook-signature", ""), wrong_one),
-        (without("webhook-id"), wrong_one),
-        (without("webhook-timestamp"), "it has no time"),
-        (changed("webhook-timestamp", "soon"), "it has no time"),
-        (signed(at=-310), "it is more than five minutes old"),
-        (signed(at=310), "it is more than five minutes early"),
-        ({**signed(), "X-Pagure-Signature-256": "0" * 64}, wrong_pagure),
-        ({**pagure, **signed(OTHER)}, wrong_one),
-    ]
     async with listening("--secret", SECRET) as (command, url):
+        cases: list[tuple[dict[str, str], str | None]] = [
+            (signed(), None),
+            (several(OTHER, SECRET), None),
+            (several(SECRET, OTHER), None),
+            (signed(at=-200), None),
+            (pagure, None),
+            ({**signed(), **pagure}, None),
+            ({}, "it is not signed"),
+            (signed(OTHER), wrong_one),
+            (several(OTHER, TEXT), wrong_one),
+            (signed(body=BODY + b" "), wrong_one),
+            (changed("webhook-id", "2"), wrong_one),
+            (changed("webhook-timestamp", str(int(time.time()) - 60)), wrong_one),
+            (changed("webhook-signature", ""), wrong_one),
+            (without("webhook-id"), wrong_one),
+            (without("webhook-timestamp"), "it has no time"),
+            (changed("webhook-timestamp", "soon"), "it has no time"),
+            (signed(at=-400), "it is more than five minutes old"),
+            (signed(at=400), "it is more than five minutes early"),
+            ({**signed(), "X-Pagure-Signature-256": "0" * 64}, wrong_pagure),
+            ({**pagure, **signed(OTHER)}, wrong_one),
+        ]
         for headers, reason in cases:
             assert await post(url, headers) == (401 if reason else 204), headers
             got = await command.json()
