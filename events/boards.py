@@ -7,7 +7,7 @@ from events.event import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoardDefined(Event, type="board.defined", decides=True):
+class BoardDefined(Event, type="board.defined", stream="board-{project_id}/{board}"):
     """A board exists, or has another tag, or is active or not from now on."""
 
     project_id: int
@@ -15,13 +15,9 @@ class BoardDefined(Event, type="board.defined", decides=True):
     active: bool
     tag: str
 
-    @property
-    def stream(self) -> str:
-        return f"board-{self.project_id}/{self.board}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class BoardStatusesSet(Event, type="board.statuses-set", decides=True):
+class BoardStatusesSet(Event, type="board.statuses-set", stream="board-{project_id}/{board}"):
     """The whole list in the order of ranks, each with name, rank, default, bg_color, close and close_status.
 
     An issue whose status is gone stands in the default one.
@@ -31,18 +27,10 @@ class BoardStatusesSet(Event, type="board.statuses-set", decides=True):
     board: str
     statuses: list[dict[str, Any]]
 
-    @property
-    def stream(self) -> str:
-        return f"board-{self.project_id}/{self.board}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class BoardDeleted(Event, type="board.deleted", decides=True):
+class BoardDeleted(Event, type="board.deleted", stream="board-{project_id}/{board}"):
     """Issues are on it no longer; they keep its tag."""
 
     project_id: int
     board: str
-
-    @property
-    def stream(self) -> str:
-        return f"board-{self.project_id}/{self.board}"

@@ -12,31 +12,31 @@ class Event:
     """Something that can happen. Subclasses are frozen dataclasses of plain JSON values.
 
     `type` is the name the world knows it by, dotted and in the past tense.
-    `decides` says that it changes what may be decided about its project, so that a
-    command that was weighed against the old state is weighed again.
+    `stream` is the name of the story that it continues, with its own fields in braces; versions count within it.
     `takes_number` says that its field `number` is the next one of its project. It is handed out behind the project's
     row lock while the event is stored; until then it is 0, and the stream's name ends before it.
     `outlives_project` says that it may happen when its project is gone already.
     """
 
     type: ClassVar[str]
-    decides: ClassVar[bool] = False
+    story: ClassVar[str]
     takes_number: ClassVar[bool] = False
     outlives_project: ClassVar[bool] = False
 
     def __init_subclass__(
-        cls, *, type: str, decides: bool = False, takes_number: bool = False, outlives_project: bool = False
+        cls, *, type: str, stream: str, takes_number: bool = False, outlives_project: bool = False
     ) -> None:
         cls.type = type
-        cls.decides = decides
+        cls.story = stream
         cls.takes_number = takes_number
         cls.outlives_project = outlives_project
         TYPES[type] = cls
 
     @property
     def stream(self) -> str:
-        """The story this event continues; versions count within it. Every event names its own."""
-        raise TypeError(f"{type(self).__name__} names no stream")
+        """The story's name as far as it is known: without a number that is still to be handed out."""
+        told = vars(self)
+        return self.story.format_map({**told, "number": told["number"] or ""} if self.takes_number else told)
 
     @property
     def project(self) -> int | None:

@@ -6,7 +6,7 @@ from events.event import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupCreated(Event, type="group.created"):
+class GroupCreated(Event, type="group.created", stream="group-{group_name}"):
     """Its creator is its first member."""
 
     group_name: str
@@ -15,26 +15,14 @@ class GroupCreated(Event, type="group.created"):
     group_type: str
     creator: str
 
-    @property
-    def stream(self) -> str:
-        return f"group-{self.group_name}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class MemberAdded(Event, type="group.member-added"):
+class MemberAdded(Event, type="group.member-added", stream="group-{group_name}/{username}"):
     group_name: str
     username: str
 
-    @property
-    def stream(self) -> str:
-        return f"group-{self.group_name}/{self.username}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class MemberRemoved(Event, type="group.member-removed"):
+class MemberRemoved(Event, type="group.member-removed", stream="group-{group_name}/{username}"):
     group_name: str
     username: str
-
-    @property
-    def stream(self) -> str:
-        return f"group-{self.group_name}/{self.username}"

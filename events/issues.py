@@ -7,7 +7,7 @@ from events.event import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class IssueOpened(Event, type="issue.opened", takes_number=True):
+class IssueOpened(Event, type="issue.opened", stream="issue-{project_id}/{number}", takes_number=True):
     project_id: int
     number: int = 0
     uid: str
@@ -20,26 +20,18 @@ class IssueOpened(Event, type="issue.opened", takes_number=True):
     milestone: str | None
     priority: int | None
 
-    @property
-    def stream(self) -> str:
-        return f"issue-{self.project_id}/{self.number or ''}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class IssueCommented(Event, type="issue.commented"):
+class IssueCommented(Event, type="issue.commented", stream="issue-{project_id}/{number}"):
     project_id: int
     number: int
     comment_id: int
     comment: str
     author: str
 
-    @property
-    def stream(self) -> str:
-        return f"issue-{self.project_id}/{self.number}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class IssueUpdated(Event, type="issue.updated"):
+class IssueUpdated(Event, type="issue.updated", stream="issue-{project_id}/{number}"):
     """`changed` holds what is different now: title, content, status, close_status, assignee, milestone, tags, depends
     (the whole list), custom_fields (name to value, null for those that were taken away) or boards (name to status and
     rank there).
@@ -54,13 +46,9 @@ class IssueUpdated(Event, type="issue.updated"):
     details: list[str]
     comment_id: int | None
 
-    @property
-    def stream(self) -> str:
-        return f"issue-{self.project_id}/{self.number}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class IssueSubscribed(Event, type="issue.subscribed"):
+class IssueSubscribed(Event, type="issue.subscribed", stream="issue-{project_id}/{number}/{username}"):
     """Somebody wants, or does not want, to hear of the issue."""
 
     project_id: int
@@ -68,13 +56,9 @@ class IssueSubscribed(Event, type="issue.subscribed"):
     username: str
     subscribed: bool
 
-    @property
-    def stream(self) -> str:
-        return f"issue-{self.project_id}/{self.number}/{self.username}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class TagDefined(Event, type="tag.defined"):
+class TagDefined(Event, type="tag.defined", stream="tag-{project_id}/{tag}"):
     """A tag of the tracker exists, or looks different from now on."""
 
     project_id: int
@@ -82,18 +66,10 @@ class TagDefined(Event, type="tag.defined"):
     color: str
     description: str
 
-    @property
-    def stream(self) -> str:
-        return f"tag-{self.project_id}/{self.tag}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class TagDeleted(Event, type="tag.deleted", decides=True):
+class TagDeleted(Event, type="tag.deleted", stream="tag-{project_id}/{tag}"):
     """Also taken from every issue that had it."""
 
     project_id: int
     tag: str
-
-    @property
-    def stream(self) -> str:
-        return f"tag-{self.project_id}/{self.tag}"

@@ -7,7 +7,7 @@ from events.event import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectCreated(Event, type="project.created", decides=True):
+class ProjectCreated(Event, type="project.created", stream="project-{project_id}"):
     """A project exists; its repository is asked for by this very event."""
 
     project_id: int
@@ -23,13 +23,9 @@ class ProjectCreated(Event, type="project.created", decides=True):
     default_branch: str
     create_readme: bool
 
-    @property
-    def stream(self) -> str:
-        return f"project-{self.project_id}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectForked(Event, type="project.forked", decides=True):
+class ProjectForked(Event, type="project.forked", stream="project-{project_id}"):
     """A project was made from another; the copy of the repository is asked for by this event."""
 
     project_id: int
@@ -46,50 +42,34 @@ class ProjectForked(Event, type="project.forked", decides=True):
     default_branch: str
     settings: dict[str, bool]
 
-    @property
-    def stream(self) -> str:
-        return f"project-{self.project_id}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectDiscarded(Event, type="project.discarded", decides=True):
+class ProjectDiscarded(Event, type="project.discarded", stream="project-{project_id}/repository"):
     """Its repository could not be made, so the project is taken back and its name is free."""
 
     project_id: int
     path: str
     reason: str
 
-    @property
-    def stream(self) -> str:
-        return f"project-{self.project_id}/repository"
-
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectDeleted(Event, type="project.deleted", decides=True):
+class ProjectDeleted(Event, type="project.deleted", stream="project-{project_id}"):
     """Gone with everything in it; the repository is removed by a worker."""
 
     project_id: int
     path: str
 
-    @property
-    def stream(self) -> str:
-        return f"project-{self.project_id}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectConfigured(Event, type="project.configured", decides=True):
+class ProjectConfigured(Event, type="project.configured", stream="project-{project_id}"):
     """`settings` are those that have changed, and what they are now."""
 
     project_id: int
     settings: dict[str, Any]
 
-    @property
-    def stream(self) -> str:
-        return f"project-{self.project_id}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectTransferred(Event, type="project.transferred", decides=True):
+class ProjectTransferred(Event, type="project.transferred", stream="project-{project_id}"):
     """Somebody else owns it now; `retained` says that the previous owner stays its administrator."""
 
     project_id: int
@@ -97,25 +77,17 @@ class ProjectTransferred(Event, type="project.transferred", decides=True):
     previous: str
     retained: bool
 
-    @property
-    def stream(self) -> str:
-        return f"project-{self.project_id}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class UsersBlocked(Event, type="project.users-blocked", decides=True):
+class UsersBlocked(Event, type="project.users-blocked", stream="project-{project_id}"):
     """`usernames` is the whole list from now on."""
 
     project_id: int
     usernames: list[str]
 
-    @property
-    def stream(self) -> str:
-        return f"project-{self.project_id}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class AccessGranted(Event, type="access.granted", decides=True):
+class AccessGranted(Event, type="access.granted", stream="access-{project_id}/{party}/{name}"):
     """A user or a group holds this level from now on, whatever was before. `branches` are a collaborator's globs."""
 
     project_id: int
@@ -124,36 +96,24 @@ class AccessGranted(Event, type="access.granted", decides=True):
     level: str
     branches: str | None
 
-    @property
-    def stream(self) -> str:
-        return f"access-{self.project_id}/{self.party}/{self.name}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class AccessRevoked(Event, type="access.revoked", decides=True):
+class AccessRevoked(Event, type="access.revoked", stream="access-{project_id}/{party}/{name}"):
     project_id: int
     party: str
     name: str
 
-    @property
-    def stream(self) -> str:
-        return f"access-{self.project_id}/{self.party}/{self.name}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class AccessRefreshed(Event, type="access.refreshed"):
+class AccessRefreshed(Event, type="access.refreshed", stream="access-{project_id}"):
     """Somebody asked that grants be looked at anew; the task this makes has ended already."""
 
     project_id: int
     path: str
 
-    @property
-    def stream(self) -> str:
-        return f"access-{self.project_id}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class WatchChanged(Event, type="watch.changed"):
+class WatchChanged(Event, type="watch.changed", stream="watch-{project_id}/{username}"):
     """What somebody wants to hear of; both None means that their access decides again."""
 
     project_id: int
@@ -161,13 +121,9 @@ class WatchChanged(Event, type="watch.changed"):
     issues: bool | None
     commits: bool | None
 
-    @property
-    def stream(self) -> str:
-        return f"watch-{self.project_id}/{self.username}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class PluginInstalled(Event, type="plugin.installed", decides=True):
+class PluginInstalled(Event, type="plugin.installed", stream="project-{project_id}"):
     """The project has the plugin with these fields. `secrets` names the fields whose value is not for the log."""
 
     project_id: int
@@ -175,28 +131,16 @@ class PluginInstalled(Event, type="plugin.installed", decides=True):
     fields: dict[str, Any]
     secrets: list[str]
 
-    @property
-    def stream(self) -> str:
-        return f"project-{self.project_id}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class PluginRemoved(Event, type="plugin.removed", decides=True):
+class PluginRemoved(Event, type="plugin.removed", stream="project-{project_id}"):
     project_id: int
     plugin: str
 
-    @property
-    def stream(self) -> str:
-        return f"project-{self.project_id}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class TrackerConfigured(Event, type="tracker.configured", decides=True):
+class TrackerConfigured(Event, type="tracker.configured", stream="project-{project_id}"):
     """What has changed of the tracker's words; a key that is absent stays."""
 
     project_id: int
     changed: dict[str, Any]
-
-    @property
-    def stream(self) -> str:
-        return f"project-{self.project_id}"

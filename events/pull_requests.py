@@ -7,7 +7,9 @@ from events.event import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class PullRequestOpened(Event, type="pull-request.opened", takes_number=True):
+class PullRequestOpened(
+    Event, type="pull-request.opened", stream="pull-request-{project_id}/{number}", takes_number=True
+):
     """`project_id` is the target; `commit_start` and `commit_stop` are the oldest and the newest commit it brings;
     `issues` are the numbers of those that its description is about.
     """
@@ -26,13 +28,9 @@ class PullRequestOpened(Event, type="pull-request.opened", takes_number=True):
     allow_rebase: bool
     issues: list[int] = field(default_factory=list)
 
-    @property
-    def stream(self) -> str:
-        return f"pull-request-{self.project_id}/{self.number or ''}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class PullRequestCommented(Event, type="pull-request.commented"):
+class PullRequestCommented(Event, type="pull-request.commented", stream="pull-request-{project_id}/{number}"):
     """With a `commit` it is about a line of a file."""
 
     project_id: int
@@ -46,13 +44,9 @@ class PullRequestCommented(Event, type="pull-request.commented"):
     line: int | None
     vote: int | None
 
-    @property
-    def stream(self) -> str:
-        return f"pull-request-{self.project_id}/{self.number}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class PullRequestUpdated(Event, type="pull-request.updated"):
+class PullRequestUpdated(Event, type="pull-request.updated", stream="pull-request-{project_id}/{number}"):
     """`changed` holds what is different now: title, initial_comment, assignee, status (closed or open again), tags,
     commit_start, commit_stop, merge_status, issues and commit_issues (the numbers of those that the description and
     the commits are about). With a `comment_id`, `note` is a comment that the forge writes in the
@@ -65,13 +59,11 @@ class PullRequestUpdated(Event, type="pull-request.updated"):
     note: str | None
     comment_id: int | None
 
-    @property
-    def stream(self) -> str:
-        return f"pull-request-{self.project_id}/{self.number}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class PullRequestSubscribed(Event, type="pull-request.subscribed"):
+class PullRequestSubscribed(
+    Event, type="pull-request.subscribed", stream="pull-request-{project_id}/{number}/{username}"
+):
     """Somebody wants, or does not want, to hear of it."""
 
     project_id: int
@@ -79,25 +71,17 @@ class PullRequestSubscribed(Event, type="pull-request.subscribed"):
     username: str
     subscribed: bool
 
-    @property
-    def stream(self) -> str:
-        return f"pull-request-{self.project_id}/{self.number}/{self.username}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class MergeRequested(Event, type="pull-request.merge-requested"):
+class MergeRequested(Event, type="pull-request.merge-requested", stream="pull-request-{project_id}/{number}/merges"):
     """Somebody who may wants it merged; a worker answers."""
 
     project_id: int
     number: int
 
-    @property
-    def stream(self) -> str:
-        return f"pull-request-{self.project_id}/{self.number}/merges"
-
 
 @dataclass(frozen=True, kw_only=True)
-class PullRequestMerged(Event, type="pull-request.merged"):
+class PullRequestMerged(Event, type="pull-request.merged", stream="pull-request-{project_id}/{number}"):
     """What it brought is in its branch, whose head is now `commit`."""
 
     project_id: int
@@ -106,38 +90,26 @@ class PullRequestMerged(Event, type="pull-request.merged"):
     note: str
     comment_id: int
 
-    @property
-    def stream(self) -> str:
-        return f"pull-request-{self.project_id}/{self.number}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class RebaseRequested(Event, type="pull-request.rebase-requested"):
+class RebaseRequested(Event, type="pull-request.rebase-requested", stream="pull-request-{project_id}/{number}/rebases"):
     """Somebody who may wants it rebased onto its branch; a worker answers."""
 
     project_id: int
     number: int
 
-    @property
-    def stream(self) -> str:
-        return f"pull-request-{self.project_id}/{self.number}/rebases"
-
 
 @dataclass(frozen=True, kw_only=True)
-class PullRequestRebased(Event, type="pull-request.rebased"):
+class PullRequestRebased(Event, type="pull-request.rebased", stream="pull-request-{project_id}/{number}"):
     """Its branch was written anew on top of the target's; what it brings now follows as an update."""
 
     project_id: int
     number: int
     commit: str
 
-    @property
-    def stream(self) -> str:
-        return f"pull-request-{self.project_id}/{self.number}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class CommitFlagged(Event, type="commit.flagged"):
+class CommitFlagged(Event, type="commit.flagged", stream="flag-{project_id}/{commit}/{uid}"):
     """A program, called `username`, has said what it thinks of a commit, or says something else now; `pull_request` is
     the number of the one that it said it of.
     """
@@ -152,7 +124,3 @@ class CommitFlagged(Event, type="commit.flagged"):
     url: str
     author: str
     pull_request: int | None = None
-
-    @property
-    def stream(self) -> str:
-        return f"flag-{self.project_id}/{self.commit}/{self.uid}"

@@ -6,7 +6,7 @@ from events.event import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class RepositoryCreated(Event, type="repository.created"):
+class RepositoryCreated(Event, type="repository.created", stream="project-{project_id}/repository"):
     """The repository is on disk. `refs` are `[ref, object, commit]`, as a fork or README made them."""
 
     project_id: int
@@ -14,13 +14,9 @@ class RepositoryCreated(Event, type="repository.created"):
     head: str
     refs: list[list[str]]
 
-    @property
-    def stream(self) -> str:
-        return f"project-{self.project_id}/repository"
-
 
 @dataclass(frozen=True, kw_only=True)
-class RefUpdated(Event, type="ref.updated"):
+class RefUpdated(Event, type="ref.updated", stream="ref-{project_id}/{ref}"):
     """A ref moved from `old` to `new`; forty zeros mean that it was not or no longer is there. `pull_request` is the
     number of the one whose merge moved it.
     """
@@ -32,13 +28,9 @@ class RefUpdated(Event, type="ref.updated"):
     commit: str
     pull_request: int | None = None
 
-    @property
-    def stream(self) -> str:
-        return f"ref-{self.project_id}/{self.ref}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class CommitsLanded(Event, type="commits.landed"):
+class CommitsLanded(Event, type="commits.landed", stream="project-{project_id}/commits"):
     """Commits came to a project's default branch, the newest first: each is `[commit, username]`, the username of
     whoever has the author's e-mail address, or null. Of many thousands only the newest are told.
     """
@@ -47,19 +39,11 @@ class CommitsLanded(Event, type="commits.landed"):
     ref: str
     commits: list[list[str | None]]
 
-    @property
-    def stream(self) -> str:
-        return f"project-{self.project_id}/commits"
-
 
 @dataclass(frozen=True, kw_only=True)
-class HeadMoved(Event, type="head.moved"):
+class HeadMoved(Event, type="head.moved", stream="ref-{project_id}/HEAD"):
     """Another branch is the default one; both are names without `refs/heads/`."""
 
     project_id: int
     old: str
     new: str
-
-    @property
-    def stream(self) -> str:
-        return f"ref-{self.project_id}/HEAD"

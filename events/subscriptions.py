@@ -7,7 +7,7 @@ from events.event import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubscriptionCreated(Event, type="subscription.created"):
+class SubscriptionCreated(Event, type="subscription.created", stream="subscription-{subscription_id}"):
     """Somebody wants events sent to them, those of a project or all that they may read.
 
     A project's web hooks begin and end with its option instead (`ProjectConfigured`).
@@ -23,13 +23,11 @@ class SubscriptionCreated(Event, type="subscription.created"):
     host: str
     status: str
 
-    @property
-    def stream(self) -> str:
-        return f"subscription-{self.subscription_id}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class SubscriptionChanged(Event, type="subscription.changed", outlives_project=True):
+class SubscriptionChanged(
+    Event, type="subscription.changed", stream="subscription-{subscription_id}", outlives_project=True
+):
     """`changed` holds what is different now: types, format, ordered, host, status, reason. `username` None: a project's
     web hook.
     """
@@ -39,19 +37,13 @@ class SubscriptionChanged(Event, type="subscription.changed", outlives_project=T
     project_id: int | None
     changed: dict[str, Any]
 
-    @property
-    def stream(self) -> str:
-        return f"subscription-{self.subscription_id}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class SubscriptionDeleted(Event, type="subscription.deleted", outlives_project=True):
+class SubscriptionDeleted(
+    Event, type="subscription.deleted", stream="subscription-{subscription_id}", outlives_project=True
+):
     """Nothing is sent any more, nor shown of what was."""
 
     subscription_id: str
     username: str
     project_id: int | None
-
-    @property
-    def stream(self) -> str:
-        return f"subscription-{self.subscription_id}"

@@ -6,18 +6,14 @@ from events.event import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskStarted(Event, type="task.started"):
+class TaskStarted(Event, type="task.started", stream="task-{task_id}/attempt-{attempt}"):
     task_id: str
     project_id: int
     attempt: int
 
-    @property
-    def stream(self) -> str:
-        return f"task-{self.task_id}/attempt-{self.attempt}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class TaskProgressed(Event, type="task.progressed"):
+class TaskProgressed(Event, type="task.progressed", stream="task-{task_id}/attempt-{attempt}/{stage}-{percent}"):
     """Long work is so far: `percent` of the whole, in a `stage` with a short name."""
 
     task_id: str
@@ -26,43 +22,29 @@ class TaskProgressed(Event, type="task.progressed"):
     stage: str
     percent: int
 
-    @property
-    def stream(self) -> str:
-        return f"task-{self.task_id}/attempt-{self.attempt}/{self.stage}-{self.percent}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class TaskCancelRequested(Event, type="task.cancel-requested", outlives_project=True):
+class TaskCancelRequested(
+    Event, type="task.cancel-requested", stream="task-{task_id}/cancellation", outlives_project=True
+):
     """Somebody who may wants it no more; a worker takes it from whoever has it."""
 
     task_id: str
     project_id: int
 
-    @property
-    def stream(self) -> str:
-        return f"task-{self.task_id}/cancellation"
-
 
 @dataclass(frozen=True, kw_only=True)
-class TaskCancelled(Event, type="task.cancelled", outlives_project=True):
+class TaskCancelled(Event, type="task.cancelled", stream="task-{task_id}", outlives_project=True):
     """Nothing comes of it: whatever its worker still does is not taken."""
 
     task_id: str
     project_id: int
 
-    @property
-    def stream(self) -> str:
-        return f"task-{self.task_id}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class TaskFailed(Event, type="task.failed", outlives_project=True):
+class TaskFailed(Event, type="task.failed", stream="task-{task_id}", outlives_project=True):
     """Given up for good. `reason` is a sentence for its user, never the text of an exception."""
 
     task_id: str
     project_id: int
     reason: str
-
-    @property
-    def stream(self) -> str:
-        return f"task-{self.task_id}"

@@ -6,19 +6,15 @@ from events.event import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class UserCreated(Event, type="user.created"):
+class UserCreated(Event, type="user.created", stream="user-{username}"):
     username: str
     fullname: str
     email: str
     admin: bool
 
-    @property
-    def stream(self) -> str:
-        return f"user-{self.username}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class TokenIssued(Event, type="token.issued"):
+class TokenIssued(Event, type="token.issued", stream="token-{token_id}"):
     """The secret itself is never in the log: `prefix` is what its owner recognises it by."""
 
     token_id: str
@@ -29,16 +25,8 @@ class TokenIssued(Event, type="token.issued"):
     token_project: int | None
     expires_at: str | None
 
-    @property
-    def stream(self) -> str:
-        return f"token-{self.token_id}"
-
 
 @dataclass(frozen=True, kw_only=True)
-class TokenRevoked(Event, type="token.revoked"):
+class TokenRevoked(Event, type="token.revoked", stream="token-{token_id}"):
     token_id: str
     username: str
-
-    @property
-    def stream(self) -> str:
-        return f"token-{self.token_id}"

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import TableClause
@@ -74,12 +75,21 @@ def test_every_event_has_its_section_on_the_page_and_its_projection() -> None:
 
 @pytest.mark.parametrize("event", TYPES.values(), ids=lambda event: event.type)
 def test_the_page_tells_every_field_of_an_event_and_no_other(event: type[Event]) -> None:
-    section = documented()[event.type]
     names = [field.name for field in fields(event)]  # type: ignore[arg-type]
-    assert re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE) == names
-    example = re.search(r"```json\n(.+?)```", section, flags=re.DOTALL)
-    assert example is not None
-    assert json.loads(example[1]).keys() == set(names)
+    assert re.findall(r"^\| `(\w+)` \|", documented()[event.type], flags=re.MULTILINE) == names
+    assert example(event).keys() == set(names)
+
+
+def example(event: type[Event]) -> dict[str, Any]:
+    found = re.search(r"```json\n(.+?)```", documented()[event.type], flags=re.DOTALL)
+    assert found is not None
+    return dict(json.loads(found[1]))
+
+
+@pytest.mark.parametrize("event", TYPES.values(), ids=lambda event: event.type)
+def test_a_stream_is_named_by_fields_of_its_event(event: type[Event]) -> None:
+    happened = event(**example(event))
+    assert happened.stream.startswith(happened.story.partition("{")[0])
 
 
 def test_every_route_stands_under_an_action_and_every_action_is_used(settings: Settings) -> None:

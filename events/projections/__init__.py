@@ -6,6 +6,9 @@ recorded, as a common table expression of the statement that appends it, and in 
 event read back from the log. So there is no second way to write a row.
 
 The statements of one event run on one snapshot, so no two of them may write the same row.
+
+An event that changes what may be decided about its project sets the project's `revision`, so that a command that was
+weighed against the old state is weighed again.
 """
 
 from collections.abc import Callable
