@@ -24,7 +24,8 @@ from app.logs import configure
 from app.runner import Runner
 from app.server import application
 from tests.databases import fresh_database, make_template
-from workers import queue
+from tests.receiver import Receiver, receiving
+from workers import delivery, queue
 from workers.reactions import Hands
 from workers.relay import Relay
 from workers.settings import work
@@ -235,6 +236,26 @@ async def nethack(alice: Client) -> Client:
     status, body = await alice.post("/new", name="nethack", description="A game", create_readme="1")
     assert status == 200, body
     return alice
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def sent_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is due is sent within moments, also when nobody has rung."""
+    monkeypatch.setattr(delivery, "POLL", 0.05)
+
+
+@pytest.fixture
+def retried_at_once(sent_at_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is tried again at once, or nobody would wait for these tests."""
+    monkeypatch.setattr(delivery, "SCHEDULE", (0.1,) * 10)
+    monkeypatch.setattr(delivery, "OPEN", 0.1)
+    monkeypatch.setattr(delivery, "LONGEST_OPEN", 0.2)
 
 
 async def git(*arguments: str, cwd: Path | None = None, fails: bool = False) -> str:

@@ -4,7 +4,6 @@ import asyncio
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 
 from app import embedded, webhooks
 from tests.conftest import Client
-from tests.receiver import Receiver, receiving
+from tests.receiver import Receiver
 from tests.test_readme import ROOT, Reader, Step, running, session
 from workers import delivery
 
@@ -38,12 +37,6 @@ def example() -> tuple[dict[str, str], bytes]:
 def shape(value: Any) -> Any:
     """Which keys there are, at every depth."""
     return {name: shape(each) for name, each in value.items()} if isinstance(value, dict) else None
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as receiver:
-        yield receiver
 
 
 async def subscribe(client: Client, url: str, **wish: Any) -> Any:

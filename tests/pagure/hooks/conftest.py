@@ -3,14 +3,12 @@
 import hashlib
 import hmac
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from tests.conftest import Client
-from tests.receiver import Got, Receiver, receiving
-from workers import delivery
+from tests.receiver import Got, Receiver
 
 MSG_ID = re.compile(r"[0-9]{4}-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
 
@@ -60,22 +58,7 @@ class Hook:
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as receiver:
-        yield receiver
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What failed is tried again at once."""
-    monkeypatch.setattr(delivery, "SCHEDULE", (0.1,) * 10)
-    monkeypatch.setattr(delivery, "OPEN", 0.1)
-    monkeypatch.setattr(delivery, "LONGEST_OPEN", 0.2)
-    monkeypatch.setattr(delivery, "POLL", 0.05)
-
-
-@pytest.fixture
-async def hook(nethack: Client, receiver: Receiver) -> Hook:
+async def hook(nethack: Client, receiver: Receiver, retried_at_once: None) -> Hook:
     """The only web hook of alice's nethack."""
     hook = Hook(receiver, nethack)
     await hook.set(receiver.url)

@@ -13,6 +13,7 @@ from tests.conftest import Client, Forge, commit, git
 from tests.pagure.hooks.conftest import Hook
 from tests.pagure.test_sharing import grant
 from tests.receiver import Got
+from tests.subscriptions import deliveries, open_issue, until
 from workers import delivery
 
 
@@ -20,27 +21,6 @@ async def subscriptions(client: Client) -> list[Any]:
     status, page = await client.get("/v1/subscriptions")
     assert status == 200
     return list(page["subscriptions"])
-
-
-async def deliveries(client: Client, made: Any) -> list[Any]:
-    status, page = await client.get(f"/v1/subscriptions/{made['id']}/deliveries")
-    assert status == 200
-    return list(page["deliveries"])
-
-
-async def until(client: Client, made: Any, **wanted: Any) -> Any:
-    """The newest delivery, once it says so."""
-    async with asyncio.timeout(20):
-        while True:
-            found = await deliveries(client, made)
-            if found and all(found[0][name] == value for name, value in wanted.items()):
-                return found[0]
-            await asyncio.sleep(0.02)
-
-
-async def open_issue(client: Client, project: str = "nethack", **form: str) -> None:
-    status, _ = await client.post(f"/{project}/new_issue", **{"title": "t", "issue_content": "c", **form})
-    assert status == 200
 
 
 async def test_each_line_is_a_subscription_that_shows_its_host_alone(forge: Forge, nethack: Client) -> None:

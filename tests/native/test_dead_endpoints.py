@@ -1,0 +1,131 @@
+"""Endpoints that take connections and give nothing, and what they hold up."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from app import embedded
+from app.queries import lanes
+from tests.conftest import Client
+from tests.receiver import Receiver
+from tests.subscriptions import deliveries, open_issue, so, subscribed, tried_at_all, until
+from workers import delivery
+
+pytestmark = pytest.mark.usefixtures("sent_at_once")
+
+
+class Dead:
+    """An endpoint that takes connections and does what it does to them; `open` are those it has at the moment."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.port = embedded.free_port()
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.open = 0
+        self.most = 0
+        self.seen = 0
+        self.transports: set[asyncio.WriteTransport] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open, self.seen = self.open + 1, self.seen + 1
+        self.most = max(self.most, self.open)
+        self.transports.add(writer.transport)
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            if self.kind == "resets":
+                writer.transport.abort()
+            elif self.kind == "drips":
+                for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n":
+                    writer.write(bytes([byte]))
+                    await asyncio.sleep(1)
+            elif self.kind == "never ends":
+                writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                while not writer.is_closing():
+                    writer.write(b"x" * 4096)
+                    await writer.drain()
+            while await reader.read(65536):
+                pass
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self.open -= 1
+            self.transports.discard(writer.transport)
+            writer.close()
+
+
+@asynccontextmanager
+async def dead(kind: str) -> AsyncIterator[Dead]:
+    endpoint = Dead(kind)
+    if kind == "refuses":
+        yield endpoint
+        return
+    server = await asyncio.start_server(endpoint.serve, "127.0.0.1", endpoint.port)
+    try:
+        yield endpoint
+    finally:
+        server.close()
+        for transport in list(endpoint.transports):
+            transport.abort()
+
+
+@pytest.mark.parametrize("kind", ["never answers", "drips", "resets", "refuses", "never ends"])
+async def test_a_dead_endpoint_holds_up_none_of_the_others(nethack: Client, receiver: Receiver, kind: str) -> None:
+    """They have everything while the dead one's first attempt is still open, or waits for its next."""
+    async with dead(kind) as endpoint:
+        made = await subscribed(nethack, receiver, url=endpoint.url, types=["issue.*"])
+        for n in range(19):
+            await subscribed(nethack, receiver, url=f"{receiver.url}/{n}", types=["issue.*"])
+        for _ in range(3):
+            await open_issue(nethack)
+        got = await receiver.until(19 * 3)
+        assert {path: [each.path for each in got].count(path) for path in {each.path for each in got}} == {
+            f"/hook/{n}": 3 for n in range(19)
+        }
+        if kind in ("never answers", "drips"):
+            assert (endpoint.open, endpoint.seen) == (1, 1)
+            assert [row["attempts"] for row in await deliveries(nethack, made)] == [[], [], []]
+        elif kind == "never ends":
+            told = await until(nethack, made, status="delivered")
+            assert len(told["attempts"][0]["response_excerpt"]) == delivery.EXCERPT
+            await so(lambda: endpoint.open == 0)
+        else:
+            await so(lambda: tried_at_all(nethack, made))
+            errors = {tried["error"] for row in await deliveries(nethack, made) for tried in row["attempts"]}
+            assert errors == {"reset" if kind == "resets" else "unreachable"}
+
+
+async def test_a_dead_endpoint_with_many_lanes_has_its_share_and_no_more(
+    nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "LANES", 3)
+    monkeypatch.setattr(delivery, "SHARE", 2)
+    async with dead("never answers") as endpoint:
+        await subscribed(nethack, receiver, url=endpoint.url, types=["issue.*"], ordered=False)
+        for _ in range(6):
+            await open_issue(nethack)
+        await so(lambda: endpoint.open == 2)
+        for n in range(3):
+            await subscribed(nethack, receiver, url=f"{receiver.url}/{n}", types=["issue.*"])
+        for _ in range(3):
+            await open_issue(nethack)
+        await receiver.until(9)
+        assert (endpoint.open, endpoint.seen, endpoint.most) == (2, 2, 2)
+
+
+async def test_what_is_on_its_way_is_cut_off_when_its_lease_ends(
+    nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the database cannot be reached for so long; then somebody else may be sending it."""
+
+    async def unreachable(*_: Any) -> set[Any]:
+        raise OSError
+
+    monkeypatch.setattr(lanes, "renew", unreachable)
+    async with dead("never answers") as endpoint:
+        await subscribed(nethack, receiver, url=endpoint.url, types=["issue.*"])
+        await open_issue(nethack)
+        await so(lambda: endpoint.seen >= 2)
+        assert endpoint.most == 1

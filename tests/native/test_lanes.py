@@ -1,0 +1,233 @@
+"""Lanes: what they keep in order, who sends them, and when they end."""
+
+import asyncio
+import random
+from typing import Any
+from uuid import UUID
+
+import pytest
+from aiohttp import web
+
+from app.queries import subscriptions
+from tests.conftest import Client, Forge
+from tests.receiver import Got, Receiver
+from tests.subscriptions import another_worker, deliveries, no_lanes, open_issue, so, subscribed, until
+from workers import delivery, queue
+from workers.relay import Relay
+
+pytestmark = pytest.mark.usefixtures("sent_at_once")
+FORGOTTEN = """
+    select count(*)
+    from   deliveries
+    left join lanes using (subscription_id, lane)
+    left join subscriptions using (subscription_id)
+    where  deliveries.status = 'waiting' and lanes.due_at is null and subscriptions.status is distinct from 'inactive'
+"""
+
+
+@pytest.mark.usefixtures("retried_at_once")
+async def test_a_lane_keeps_its_order_and_another_does_not_wait(
+    forge: Forge, nethack: Client, receiver: Receiver
+) -> None:
+    await nethack.post("/new", name="angband", description="d")
+    status, _ = await forge.admin.json("POST", "/v1/subscriptions", {"url": receiver.url, "types": ["issue.opened"]})
+    assert status == 201
+
+    async def refuse(got: Got) -> web.StreamResponse:
+        return web.Response(status=503 if got.said["data"]["project"]["path"] == "nethack" else 200)
+
+    receiver.answers = [refuse] * 12
+    for n in range(3):
+        await open_issue(nethack, title=f"n{n}")
+        await open_issue(nethack, "angband", title=f"a{n}")
+    async with asyncio.timeout(20):
+        while len([got for got in receiver.got if got.said["data"]["data"]["title"] == "n2"]) < 1:
+            await asyncio.sleep(0.02)
+    titles = [got.said["data"]["data"]["title"] for got in receiver.got]
+    assert [title for title in titles if title[0] == "a"] == ["a0", "a1", "a2"]
+    first_of_nethack = titles.index("n1")
+    assert set(titles[:first_of_nethack]) - {"a0", "a1", "a2"} == {"n0"}
+    assert titles.index("a2") < first_of_nethack
+
+
+@pytest.mark.usefixtures("retried_at_once")
+async def test_without_order_nothing_waits_for_what_failed(nethack: Client, receiver: Receiver) -> None:
+    await subscribed(nethack, receiver, types=["issue.*"], ordered=False)
+    receiver.answers = [503]
+    await open_issue(nethack, title="one")
+    await receiver.until(1)
+    await open_issue(nethack, title="two")
+    await receiver.until(3)
+    assert sorted(got.said["data"]["data"]["title"] for got in receiver.got) == ["one", "one", "two"]
+
+
+async def test_two_workers_never_send_one_lane_at_once(forge: Forge, nethack: Client, receiver: Receiver) -> None:
+    """The endpoint takes longer than a lease lasts, and the first worker lives."""
+    await subscribed(nethack, receiver, types=["issue.*"])
+    at_once = most = 0
+
+    async def slow(got: Got) -> web.StreamResponse:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(2.5 * forge.settings.lease)
+        at_once -= 1
+        return web.Response()
+
+    receiver.answers = [slow, slow]
+    async with another_worker(forge):
+        await open_issue(nethack)
+        await open_issue(nethack)
+        await receiver.until(2)
+    assert most == 1
+    assert len({got.id for got in receiver.got}) == 2
+
+
+async def test_a_busy_lane_makes_room_for_another(
+    forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "LANES", 1)
+    monkeypatch.setattr(delivery, "BATCH", 2)
+    await subscribed(nethack, receiver, url=receiver.url + "/busy", types=["issue.*"])
+    await subscribed(nethack, receiver, url=receiver.url + "/other", types=["issue.*"])
+    forge.worker.cancel()
+    await asyncio.wait([forge.worker])
+    for _ in range(6):
+        await open_issue(nethack)
+    await forge.numbered()
+    async with another_worker(forge):
+        await receiver.until(12)
+    assert {got.path for got in receiver.got[:4]} == {"/hook/busy", "/hook/other"}
+
+
+async def test_what_is_changed_counts_for_a_busy_lane_too(
+    nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "FRESH", 0.0)
+    made = await subscribed(nethack, receiver, types=["issue.*"])
+
+    async def stop(got: Got) -> web.StreamResponse:
+        status, _ = await nethack.json("PATCH", f"/v1/subscriptions/{made['id']}", {"active": False})
+        assert status == 200
+        return web.Response()
+
+    gate = asyncio.Event()
+
+    async def wait(got: Got) -> web.StreamResponse:
+        await gate.wait()
+        return await stop(got)
+
+    receiver.answers = [wait]
+    for _ in range(3):
+        await open_issue(nethack)
+    await nethack.forge.numbered()
+    gate.set()
+    await until(nethack, made, status="waiting", next_attempt_at=None)
+    assert len(receiver.got) == 1
+    assert (await nethack.json("PATCH", f"/v1/subscriptions/{made['id']}", {"active": True}))[0] == 200
+    await receiver.until(3)
+
+
+async def test_lanes_leave_nothing_behind(forge: Forge, nethack: Client, receiver: Receiver) -> None:
+    await subscribed(nethack, receiver, types=["issue.*"], ordered=False)
+    await subscribed(nethack, receiver, types=["issue.*"])
+    for _ in range(5):
+        await open_issue(nethack)
+    await receiver.until(10)
+    await so(lambda: no_lanes(forge))
+
+
+async def test_a_lane_that_was_left_behind_is_found_again(
+    forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that made the subscription active died before it woke what waits."""
+    made = await subscribed(nethack, receiver, active=False)
+    await nethack.json("POST", f"/v1/subscriptions/{made['id']}/ping")
+    await so(lambda: no_lanes(forge))
+
+    async def died(*_: Any) -> None:
+        pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subscriptions, "wake", died)
+        assert (await nethack.json("PATCH", f"/v1/subscriptions/{made['id']}", {"active": True}))[0] == 200
+    assert await forge.db.fetchval(FORGOTTEN) == 1
+    relay = Relay(forge.db, await queue.connect(forge.settings.required_redis_url()))
+    await relay.tidy()
+    await relay.redis.aclose()
+    await until(nethack, made, status="delivered")
+    assert await forge.db.fetchval(FORGOTTEN) == 0
+
+
+async def test_an_endpoint_that_recovers_is_sent_what_waits_in_every_lane(
+    forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One probe a day is for one lane; when it succeeds, the others do not wait for theirs."""
+    made = await subscribed(nethack, receiver, types=["issue.*"], ordered=False)
+    receiver.answers = [503] * 3
+    for _ in range(3):
+        await open_issue(nethack)
+    await receiver.until(3)
+    await so(lambda: _all_tried(forge, 3))
+    monkeypatch.setattr(delivery, "OPENING", 1)
+    await forge.db.execute("update circuits set failing_since = now() - interval '121 hours', open_until = now()")
+    receiver.answers = [503]
+    await forge.db.execute("update lanes set due_at = now() + interval '1 day'")
+    await forge.db.execute("update lanes set due_at = now() where lane = (select min(lane) from lanes)")
+    async with asyncio.timeout(20):
+        while (await nethack.get(f"/v1/subscriptions/{made['id']}"))[1]["status"] != "paused":
+            await asyncio.sleep(0.02)
+    await forge.db.execute("update circuits set open_until = now()")
+    await forge.db.execute("update lanes set due_at = now() where lane = (select min(lane) from lanes)")
+    await receiver.until(7)
+    await so(lambda: no_lanes(forge))
+
+
+async def _all_tried(forge: Forge, count: int) -> bool:
+    return bool(await forge.db.fetchval("select count(*) from deliveries where attempts > 0") == count)
+
+
+async def press_some_button(dice: random.Random, nethack: Client, made: Any) -> None:
+    here = f"/v1/subscriptions/{made['id']}"
+    match dice.randrange(5):
+        case 0:
+            await nethack.json("POST", here + "/ping")
+        case 1:
+            for row in (await deliveries(nethack, made))[:3]:
+                await nethack.json("POST", f"/v1/deliveries/{row['id']}/redeliver")
+        case 2:
+            await nethack.json("POST", here + "/replay", {"after": dice.randrange(20)})
+        case 3:
+            await nethack.json("PATCH", here, {"active": dice.random() < 0.5})
+        case 4:
+            await open_issue(nethack, dice.choice(["nethack", "angband"]))
+
+
+async def test_in_any_storm_nothing_is_forgotten(
+    forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers, an endpoint in a bad mood, and a keeper who presses every button there is."""
+    for name, value in (("SCHEDULE", (0.02,) * 10), ("OPEN", 0.02), ("LONGEST_OPEN", 0.05), ("BATCH", 3)):
+        monkeypatch.setattr(delivery, name, value)
+    dice = random.Random(7)
+    await nethack.post("/new", name="angband", description="d")
+    mades = [await subscribed(nethack, receiver, project=name, ordered=ordered, types=["issue.*"])
+             for name in ("nethack", "angband") for ordered in (True, False)]  # fmt: skip
+
+    async def moody(got: Got) -> web.StreamResponse:
+        await asyncio.sleep(dice.random() * 0.05)
+        return web.Response(status=dice.choice([200, 200, 500]))
+
+    async with another_worker(forge):
+        for _ in range(30):
+            receiver.answers += [moody] * 10
+            await asyncio.gather(*(press_some_button(dice, nethack, made) for made in mades))
+            assert await forge.db.fetchval(FORGOTTEN) == 0
+        receiver.answers.clear()
+        for made in mades:
+            status, _ = await nethack.json("PATCH", f"/v1/subscriptions/{made['id']}", {"active": True})
+            assert status == 200
+            await subscriptions.wake(forge.db, UUID(made["id"]))
+        await forge.numbered()
+        await so(lambda: no_lanes(forge))
+    assert await forge.db.fetchval("select count(*) from deliveries where status not in ('delivered', 'failed')") == 0

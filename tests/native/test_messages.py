@@ -1,0 +1,75 @@
+"""What a delivery says, and how it is signed."""
+
+import base64
+import hashlib
+import hmac
+
+import pytest
+
+from tests.conftest import Client
+from tests.receiver import Receiver
+from tests.subscriptions import open_issue, subscribed, until
+
+pytestmark = pytest.mark.usefixtures("retried_at_once")
+
+
+async def test_an_event_is_sent_and_signed(nethack: Client, receiver: Receiver) -> None:
+    made = await subscribed(nethack, receiver, types=["issue.*"], headers={"X-Room": "12"})
+    await open_issue(nethack)
+    [got] = await receiver.until(1)
+    _, feed = await nethack.get("/v1/events?types=issue.*")
+    [event] = feed["events"]
+    assert got.said == {"type": "issue.opened", "timestamp": event["at"], "data": event}
+    assert got.headers["content-type"] == "application/json"
+    assert got.headers["user-agent"].startswith("polyforge/")
+    assert got.headers["x-room"] == "12"
+    key = base64.b64decode(made["secret"].removeprefix("whsec_"))
+    signed = f"{got.id}.{got.headers['webhook-timestamp']}.".encode() + got.body
+    expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    assert got.headers["webhook-signature"] == f"v1,{expected}"
+    told = await until(nethack, made, status="delivered")
+    assert (told["id"], told["seq"], told["type"]) == (got.id, event["seq"], "issue.opened")
+    assert [(tried["status"], tried["error"]) for tried in told["attempts"]] == [(200, None)]
+    assert await nethack.get(f"/v1/deliveries/{got.id}") == (200, told)
+
+
+async def test_an_event_can_be_sent_as_a_cloudevent(nethack: Client, receiver: Receiver) -> None:
+    await subscribed(nethack, receiver, types=["issue.opened"], format="cloudevents")
+    await open_issue(nethack)
+    [got] = await receiver.until(1)
+    assert got.headers["content-type"] == "application/cloudevents+json"
+    assert (got.said["specversion"], got.said["type"], got.said["source"]) == ("1.0", "issue.opened", nethack.forge.url)
+
+
+async def test_two_secrets_sign_while_one_is_replaced(nethack: Client, receiver: Receiver) -> None:
+    made = await subscribed(nethack, receiver, types=["issue.*"])
+    status, rotated = await nethack.json("POST", f"/v1/subscriptions/{made['id']}/secret", {})
+    assert (status, rotated["secret"] != made["secret"]) == (200, True)
+    await open_issue(nethack)
+    [got] = await receiver.until(1)
+    signed = f"{got.id}.{got.headers['webhook-timestamp']}.".encode() + got.body
+    for secret, said in zip((rotated, made), got.headers["webhook-signature"].split(" "), strict=True):
+        key = base64.b64decode(secret["secret"].removeprefix("whsec_"))
+        assert said == "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    await nethack.json("POST", f"/v1/subscriptions/{made['id']}/secret", {"overlap_s": 0})
+    await open_issue(nethack)
+    assert len((await receiver.until(2))[1].headers["webhook-signature"].split(" ")) == 1
+
+
+async def test_a_ping_goes_the_way_of_events(nethack: Client, receiver: Receiver) -> None:
+    made = await subscribed(nethack, receiver)
+    status, answer = await nethack.json("POST", f"/v1/subscriptions/{made['id']}/ping")
+    assert (status, answer["delivery"]["type"], answer["delivery"]["seq"]) == (202, "ping", None)
+    [got] = await receiver.until(1)
+    assert (got.id, got.said["type"]) == (answer["delivery"]["id"], "ping")
+    await until(nethack, made, status="delivered")
+
+
+async def test_what_is_too_large_is_sent_thin(nethack: Client, receiver: Receiver) -> None:
+    await subscribed(nethack, receiver, types=["issue.*"])
+    await open_issue(nethack, issue_content="x" * 300_000)
+    [got] = await receiver.until(1)
+    event = got.said["data"]
+    assert (event["data"], event["link"]) == (None, f"{nethack.forge.url}/v1/events/{event['seq']}")
+    _, whole = await nethack.get(event["link"])
+    assert len(whole["data"]["content"]) == 300_000

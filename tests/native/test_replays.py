@@ -1,0 +1,88 @@
+"""Sending again what was sent, and what happened before."""
+
+import pytest
+from aiohttp import web
+
+from app.queries import subscriptions
+from tests.conftest import Client
+from tests.receiver import Got, Receiver
+from tests.subscriptions import deliveries, open_issue, subscribed, until
+from workers import delivery
+
+pytestmark = pytest.mark.usefixtures("sent_at_once")
+
+
+async def test_what_was_delivered_can_be_sent_again(nethack: Client, receiver: Receiver) -> None:
+    made = await subscribed(nethack, receiver, types=["issue.*"])
+    await open_issue(nethack)
+    [got] = await receiver.until(1)
+    await until(nethack, made, status="delivered")
+    status, again = await nethack.json("POST", f"/v1/deliveries/{got.id}/redeliver")
+    assert (status, again["id"]) == (202, got.id)
+    first, second = await receiver.until(2)
+    assert (first.id, first.body) == (second.id, second.body)
+
+
+async def test_sending_again_counts_although_an_attempt_is_failing(
+    nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither is it put off, nor is the last attempt the last."""
+    monkeypatch.setattr(delivery, "SCHEDULE", (0.1,))
+    made = await subscribed(nethack, receiver, types=["issue.*"])
+
+    async def again(got: Got) -> web.StreamResponse:
+        monkeypatch.setattr(delivery, "SCHEDULE", ())
+        assert (await nethack.json("POST", f"/v1/deliveries/{got.id}/redeliver"))[0] == 202
+        return web.Response(status=500)
+
+    receiver.answers = [500, again]
+    await open_issue(nethack)
+    told = await until(nethack, made, status="delivered")
+    assert [tried["status"] for tried in told["attempts"]] == [500, 500, 200]
+
+    monkeypatch.setattr(delivery, "SCHEDULE", (1000.0, 1000.0))
+
+    async def press(got: Got) -> web.StreamResponse:
+        assert (await nethack.json("POST", f"/v1/deliveries/{got.id}/redeliver"))[0] == 202
+        return web.Response(status=500)
+
+    receiver.answers = [press]
+    await open_issue(nethack)
+    await receiver.until(5)
+    told = await until(nethack, made, status="delivered")
+    assert [tried["status"] for tried in told["attempts"]] == [500, 200]
+
+
+async def test_a_replay_tells_everything_since_in_order(nethack: Client, receiver: Receiver) -> None:
+    for n in range(5):
+        await open_issue(nethack, title=str(n))
+    await nethack.forge.numbered()
+    made = await subscribed(nethack, receiver, types=["issue.*"])
+    _, feed = await nethack.get("/v1/events?types=issue.*")
+    seqs = [event["seq"] for event in feed["events"]]
+    status, answer = await nethack.json(
+        "POST", f"/v1/subscriptions/{made['id']}/replay", {"after": seqs[0], "to": seqs[3]}
+    )
+    assert (status, answer) == (202, {"count": 3})
+    got = await receiver.until(3)
+    assert [each.said["data"]["seq"] for each in got] == seqs[1:4]
+    assert [each["seq"] for each in await deliveries(nethack, made, f"?after={seqs[1]}")] == seqs[3:1:-1]
+
+
+async def test_a_replay_of_too_many_is_refused_and_leaves_nothing(
+    nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriptions, "MOST", 3)
+    monkeypatch.setattr(subscriptions, "SPAN", 2)
+    for n in range(5):
+        await open_issue(nethack, title=str(n))
+    await nethack.forge.numbered()
+    made = await subscribed(nethack, receiver, types=["issue.*"])
+    _, feed = await nethack.get("/v1/events?types=issue.*")
+    seqs = [event["seq"] for event in feed["events"]]
+    here = f"/v1/subscriptions/{made['id']}/replay"
+    status, problem = await nethack.json("POST", here, {"after": seqs[0]})
+    assert (status, [error["pointer"] for error in problem["errors"]]) == (422, ["/after"])
+    assert await deliveries(nethack, made) == []
+    assert await nethack.json("POST", here, {"after": seqs[1]}) == (202, {"count": 3})
+    assert [got.said["data"]["seq"] for got in await receiver.until(3)] == seqs[2:]
