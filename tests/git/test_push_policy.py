@@ -1,7 +1,5 @@
 """What a push may do to each ref, told by the ordinary git client."""
 
-import asyncio
-import os
 from pathlib import Path
 
 import pytest
@@ -11,55 +9,12 @@ from app.core import push_policy
 from app.core.access import Actor
 from app.core.push_policy import ZEROS, Change
 from app.errors import Forbidden
-from app.git import receive, refs, store
+from app.git import refs, store
 from app.queries import projects
-from app.transports.pktline import line
 from tests.conftest import Client, Forge, commit, git
+from tests.git.pushes import FORWARD, NO_BRANCHES, SIGNED, head, heads, id_of, no, push, signed
 from tests.pagure.test_plugins import installed, removed
 from tests.pagure.test_sharing import collaborate, grant, group
-
-FORWARD, SIGNED = "Block non fast-forward pushes", "Block Un-Signed commits"
-NO_BRANCHES = "Prevent creating new branches by git push"
-
-
-@pytest.fixture
-async def work(nethack: Client, tmp_path: Path) -> Path:
-    """Alice's work tree, with a commit that is not pushed."""
-    work = tmp_path / "work"
-    await git("clone", "-q", nethack.git_url("nethack"), str(work))
-    await commit(work)
-    return work
-
-
-async def push(work: Path, *wanted: str, by: Client | None = None, fails: bool = False) -> str:
-    to = by.git_url("nethack") if by else "origin"
-    options = [each for each in wanted if each.startswith("--")]
-    return await git("push", *options, to, *(each for each in wanted if each not in options), cwd=work, fails=fails)
-
-
-async def heads(client: Client) -> dict[str, str]:
-    found: dict[str, str] = (await client.pagure("/nethack/git/branches?with_commits=1"))[1]["branches"]
-    return found
-
-
-async def head(work: Path, of: str = "HEAD") -> str:
-    return (await git("rev-parse", of, cwd=work)).strip()
-
-
-async def id_of(client: Client) -> int:
-    return int((await client.pagure("/nethack"))[1]["id"])
-
-
-async def signed(work: Path, name: str) -> str:
-    (work / name).write_text("text")
-    await git("add", name, cwd=work)
-    await git("commit", "-qsm", f"Add {name}", cwd=work)
-    return await head(work)
-
-
-def no(ref: str, why: str) -> str:
-    return f"-> {ref} ({why})\n"
-
 
 # ---------------------------------------------------------------- who may push where
 
@@ -216,120 +171,6 @@ async def test_a_push_makes_no_branch(nethack: Client, work: Path) -> None:
     assert (await nethack.pagure("/nethack/git/tags"))[1]["tags"] == ["v1"]
 
 
-# ---------------------------------------------------------------- all or nothing
-
-
-@pytest.mark.parametrize("plugin", [FORWARD, NO_BRANCHES])
-async def test_an_atomic_push_moves_all_refs_or_none(forge: Forge, nethack: Client, work: Path, plugin: str) -> None:
-    old = (await heads(nethack))["main"]
-    await push(work, "HEAD:topic")
-    before = await heads(nethack)
-    await installed(nethack, plugin, branches="topic")
-    refused = "HEAD~1:topic" if plugin == FORWARD else "HEAD:fresh"
-    said = await push(work, "--atomic", "--force", refused, "HEAD:main", fails=True)
-    assert no("main", "Another ref of this atomic push was refused.") in said
-    why = "This branch only moves forward." if plugin == FORWARD else "This project takes no new branches."
-    assert no(refused.partition(":")[2], why) in said
-    assert await heads(nethack) == before
-    assert before == {"main": old, "topic": await head(work)}
-    await push(work, "--atomic", "HEAD:main", "HEAD:topic", "HEAD:refs/tags/v1")
-    assert (await heads(nethack))["main"] == before["topic"]
-    assert await forge.db.fetchval("select count(*) from open_pushes") == 0
-
-
-async def test_a_push_of_which_nothing_is_taken_leaves_nothing_behind(
-    nethack: Client, settings: Settings, work: Path
-) -> None:
-    place = store.directory(settings.repositories, await id_of(nethack))
-
-    def objects() -> set[Path]:
-        return {path for path in (place / "objects").rglob("*") if path.is_file()}
-
-    before = objects()
-    (work / "big").write_bytes(os.urandom(3 << 20))
-    await git("add", "big", cwd=work)
-    await git("commit", "-qm", "Add much", cwd=work)
-    await installed(nethack, SIGNED)
-    assert "is not signed off.)" in await push(work, "HEAD:main", fails=True)
-    assert "is not signed off.)" in await push(work, "--atomic", "HEAD:main", "HEAD~2:refs/heads/fine", fails=True)
-    await installed(nethack, NO_BRANCHES)
-    assert "(This project takes no new branches.)" in await push(work, "HEAD:topic", fails=True)
-    assert objects() == before
-    for left in ("--no-thin", "--quiet"):
-        assert "(This project takes no new branches.)" in await push(work, left, "HEAD:topic", fails=True)
-
-
-async def test_a_push_of_many_refs_is_told_of_each_of_them(nethack: Client, work: Path) -> None:
-    await installed(nethack, SIGNED)
-    old = await head(work, "HEAD~1")
-    names = [f"{'unsigned' if n % 2 else 'fine'}-{n}" + "x" * 150 for n in range(400)]
-    wanted = [f"{'HEAD' if name.startswith('unsigned') else old}:refs/heads/{name}" for name in names]
-    said = await push(work, *wanted, fails=True)
-    assert said.count("is not signed off.)") == 200
-    assert (await heads(nethack)).keys() == {"main", *(name for name in names if name.startswith("fine"))}
-
-
-@pytest.mark.parametrize(
-    ("able", "band"),
-    [
-        (b"report-status", None),
-        (b"report-status side-band-64k", b"\1"),
-        (b"report-status-v2 side-band", None),
-        (b"", None),
-    ],
-)
-async def test_clients_of_every_kind_are_told_in_their_own_way(
-    nethack: Client, work: Path, able: bytes, band: bytes | None
-) -> None:
-    async def sent(*wishes: bytes) -> bytes:
-        headers = {"Content-Type": "application/x-git-receive-pack-request"}
-        first, *others = wishes
-        body = b"".join(line(each) for each in (first + b"\0" + able, *others)) + b"0000"
-        url = nethack.git_url("nethack") + "/git-receive-pack"
-        async with nethack.forge.session.post(url, data=body, headers=headers) as answer:
-            assert answer.status == 200
-            return await answer.read()
-
-    def told(*lines: bytes) -> bytes:
-        report = b"".join(line(each) for each in lines) + b"0000"
-        return b"" if not able else report if band is None else line(band + report) + b"0000"
-
-    zeros, new = ZEROS.encode(), (await head(work, "origin/main")).encode()
-    refused = b"ng refs/pull/1/head This ref is the forge's own.\n"
-    wish = zeros + b" " + new + b" refs/pull/1/head"
-    assert await sent(wish) == told(b"unpack ok\n", refused)
-    await push(work, "origin/main:refs/heads/gone")
-    said = await sent(wish, new + b" " + zeros + b" refs/heads/gone")
-    assert said == told(b"unpack ok\n", b"ok refs/heads/gone\n", refused)
-    assert (await heads(nethack)).keys() == {"main"}
-
-
-async def test_hooks_that_cannot_run_let_nothing_through(
-    nethack: Client, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = await heads(nethack)
-    monkeypatch.setattr(receive, "HOOKS", tmp_path)
-    await installed(nethack, SIGNED)
-    assert "500" in await push(work, "HEAD:main", fails=True)
-    assert await heads(nethack) == before
-    await removed(nethack, SIGNED)
-    await push(work, "HEAD:main")
-
-
-async def test_a_project_that_demands_nothing_runs_no_hook(
-    nethack: Client, work: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def never(*arguments: object, **options: object) -> None:
-        raise AssertionError("nothing is demanded")
-
-    monkeypatch.setattr(receive, "judging", never)
-    monkeypatch.setattr(refs, "meant", never)
-    await push(work, "HEAD:main", "HEAD:topic")
-    await installed(nethack, FORWARD)
-    await removed(nethack, FORWARD)
-    await push(work, "--force", "HEAD~1:main", ":topic")
-
-
 # ---------------------------------------------------------------- other ways to a ref
 
 
@@ -422,14 +263,3 @@ async def test_a_rebase_is_subject_to_the_plugins_of_the_source(nethack: Client,
     await removed(nethack, plugin)
     assert (await nethack.post(f"/nethack/pull-request/{number}/rebase"))[0] == 200
     assert (await heads(nethack))["topic"] != topic
-
-
-async def test_pushes_at_once_are_judged_each_by_itself(nethack: Client, work: Path) -> None:
-    await installed(nethack, SIGNED)
-    old = await head(work, "HEAD~1")
-    said = await asyncio.gather(
-        *(push(work, f"{old}:refs/heads/fine-{n}") for n in range(4)),
-        *(push(work, f"HEAD:refs/heads/unsigned-{n}", fails=True) for n in range(4)),
-    )
-    assert ["is not signed off.)" in each for each in said] == [False] * 4 + [True] * 4
-    assert (await heads(nethack)).keys() == {"main", *(f"fine-{n}" for n in range(4))}

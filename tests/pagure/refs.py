@@ -1,0 +1,31 @@
+"""What tests of branches, tags and aliases have in common."""
+
+from pathlib import Path
+from typing import Any
+
+from app.config import Settings
+from app.git import store
+from tests.conftest import Client, Forge
+
+MADE = {"message": "Project branch was created"}
+GIT_ERROR = {"error": "An error occurred during a git operation", "error_code": "EGITERROR"}
+INVALID = {"error": "Invalid or incomplete input submitted", "error_code": "EINVALIDREQ"}
+BAD_NAMES = ["--option", "-x", "a..b", "a b", "HEAD", "a\x01b", "x.lock", "a//b", "x" * 10_000, "a/" * 120 + "a"]
+
+
+def said(text: str) -> tuple[int, dict[str, str]]:
+    return 400, {"error": text, "error_code": "ENOCODE"}
+
+
+async def branches(client: Client, path: str = "/nethack") -> dict[str, str]:
+    found: dict[str, str] = (await client.pagure(f"{path}/git/branches?with_commits=1"))[1]["branches"]
+    return found
+
+
+async def place(client: Client, settings: Settings, path: str = "/nethack") -> Path:
+    return store.directory(settings.repositories, (await client.pagure(path))[1]["id"])
+
+
+async def told(forge: Forge, type: str = "ref.updated") -> list[tuple[str, dict[str, Any]]]:
+    rows = await forge.db.fetch("select actor, data from events where type = $1 order by position", type)
+    return [(row["actor"], {key: row["data"][key] for key in row["data"] if key != "project_id"}) for row in rows]
