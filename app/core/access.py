@@ -90,6 +90,9 @@ ACTIONS: dict[str, Level | None] = {
     "manage-subscriptions": None,
 }
 
+# What anybody may do where they may read, even without a name: look.
+LOOKING = frozenset({"read-project", "read-issues", "read-code", "read-pull-requests"})
+
 # What a token may be limited to: Pagure's names, which are its clients' contract.
 ACLS = frozenset({
     "commit", "commit_flag", "create_branch", "create_git_alias", "create_project", "delete_git_alias",
@@ -162,15 +165,16 @@ def may_write(actor: Actor, project: Mapping[str, Any], branch: str) -> bool:
 def may(actor: Actor, action: str, project: Mapping[str, Any]) -> bool:
     """Whether the actor may do this to the project. Writing takes a user, whatever the level."""
     needed = ACTIONS[action]
-    return needed is not None and level(actor, project) >= needed
+    if needed is None or (actor.anonymous and action not in LOOKING):
+        return False
+    return level(actor, project) >= needed
 
 
 def require(actor: Actor, action: str, project: Mapping[str, Any]) -> None:
     """Refuse what the actor may not do; what they may not even see is not found."""
-    held, needed = level(actor, project), ACTIONS[action]
-    if held < Level.READ:
+    if level(actor, project) < Level.READ:
         raise NotFound("project")
-    if needed is None or held < needed:
+    if not may(actor, action, project):
         raise Forbidden(action)
 
 

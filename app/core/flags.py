@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from app.core.access import require
 from app.core.commands import Command, Deciding, handles
-from app.errors import Forbidden
 from app.queries import pull_requests
 from events.pull_requests import CommitFlagged
 from events.record import Next
@@ -31,8 +30,6 @@ class FlagCommit(Command):
 async def flag_commit(deciding: Deciding, wish: FlagCommit) -> list[Next]:
     project = await deciding.project(wish.project_id)
     require(deciding.actor, "flag-commit", project)
-    if deciding.actor.anonymous:
-        raise Forbidden("flag-commit")
     before = await pull_requests.flag(deciding.db, wish.project_id, wish.commit, wish.uid)
     event = CommitFlagged(
         project_id=wish.project_id,

@@ -21,11 +21,9 @@ STATUSES = ("Open", "Closed")
 def require_triage(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, Any], *others: str | None) -> None:
     """Metadata is for those who hold a ticket level, for `others`, and for everybody where the project says so."""
     require_visible(actor, project, issue)
-    if actor.anonymous:
-        raise Forbidden("read-issue")
     if may(actor, "triage-issues", project) or actor.username in others:
         return
-    if not setting(project, "open_metadata_access_to_all"):
+    if actor.anonymous or not setting(project, "open_metadata_access_to_all"):
         raise Forbidden("read-issue")
 
 

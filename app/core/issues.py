@@ -32,7 +32,7 @@ def require_visible(actor: Actor, project: Mapping[str, Any], issue: Mapping[str
 def require_editor(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, Any]) -> None:
     """What an issue says is for those who may write, and for its author."""
     require_visible(actor, project, issue)
-    if actor.anonymous or not (level(actor, project) >= Level.WRITE or actor.username == issue["author"]):
+    if level(actor, project) < Level.WRITE and actor.username != issue["author"]:
         raise Forbidden("edit-issue")
 
 
@@ -88,8 +88,6 @@ async def open_issue(deciding: Deciding, wish: OpenIssue) -> list[Next]:
     project = await deciding.project(wish.project_id)
     require(deciding.actor, "open-issue", project)
     require_tracker(project, writing=True)
-    if deciding.actor.anonymous:
-        raise Forbidden("open-issue")
     if wish.priority and wish.priority not in project["priorities"]:
         raise Invalid("priority", "Not a valid choice")
     if wish.milestone and wish.milestone not in project["milestones"]:
@@ -127,8 +125,6 @@ async def comment_on_issue(deciding: Deciding, wish: CommentOnIssue) -> list[Nex
     project = await deciding.project(wish.project_id)
     require(deciding.actor, "comment-on-issue", project)
     require_tracker(project, writing=True)
-    if deciding.actor.anonymous:
-        raise Forbidden("comment-on-issue")
     issue, comment_id = await issues.for_comment(deciding.db, wish.project_id, wish.number)
     require_visible(deciding.actor, project, issue)
     return [

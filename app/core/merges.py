@@ -102,7 +102,7 @@ class MergePullRequest(Command):
 async def merge_pull_request(deciding: Deciding, wish: MergePullRequest) -> list[Next]:
     project, found = await found_for(deciding, wish.project_id, wish.number)
     actor = deciding.actor
-    if actor.anonymous or not may(actor, "merge-pull-request", project):
+    if not may(actor, "merge-pull-request", project):
         raise Forbidden("close-pull-request")
     if setting(project, "only_assignee_can_merge"):
         if not found["assignee"]:
@@ -129,8 +129,7 @@ class RebasePullRequest(Command):
 @handles(RebasePullRequest)
 async def rebase_pull_request(deciding: Deciding, wish: RebasePullRequest) -> list[Next]:
     project, found = await found_for(deciding, wish.project_id, wish.number)
-    actor = deciding.actor
-    writes = not actor.anonymous and may(actor, "merge-pull-request", project)
+    writes = may(deciding.actor, "merge-pull-request", project)
     if not (writes and found["allow_rebase"]) and not await _writes_to_source(deciding, found):
         raise Forbidden("close-pull-request" if found["allow_rebase"] else "rebase-pull-request")
     if found["status"] != "Open":
@@ -139,7 +138,7 @@ async def rebase_pull_request(deciding: Deciding, wish: RebasePullRequest) -> li
 
 
 async def _writes_to_source(deciding: Deciding, found: Row) -> bool:
-    if found["repo_from"] is None or deciding.actor.anonymous:
+    if found["repo_from"] is None:
         return False
     try:
         source = await projects.by_id(deciding.db, found["repo_from"])

@@ -80,8 +80,6 @@ async def fork_project(deciding: Deciding, wish: ForkProject) -> list[Next]:
     parent = await projects.by_id(deciding.db, wish.parent_id)
     actor = deciding.actor
     require(actor, "fork-project", parent)
-    if actor.anonymous:
-        raise Forbidden("fork-project")
     name, namespace = parent["name"], parent["namespace"]
     address = paths.address(name, namespace, actor.username)
     project_id, taken = await projects.next_id(deciding.db, address)

@@ -69,9 +69,8 @@ class CommentOnPullRequest(Command):
 
 @handles(CommentOnPullRequest)
 async def comment_on_pull_request(deciding: Deciding, wish: CommentOnPullRequest) -> list[Next]:
-    _, found = await found_for(deciding, wish.project_id, wish.number)
-    if deciding.actor.anonymous:
-        raise Forbidden("comment-on-pull-request")
+    project, found = await found_for(deciding, wish.project_id, wish.number)
+    require(deciding.actor, "comment-on-pull-request", project)
     event = PullRequestCommented(
         project_id=wish.project_id,
         number=wish.number,
@@ -89,7 +88,7 @@ async def comment_on_pull_request(deciding: Deciding, wish: CommentOnPullRequest
 
 def require_triage(actor: Actor, project: Row, *others: str | None) -> None:
     """Metadata is for those who hold a ticket level, and for `others`."""
-    if actor.anonymous or not (may(actor, "triage-pull-requests", project) or actor.username in others):
+    if not (may(actor, "triage-pull-requests", project) or actor.username in others):
         raise Forbidden("tend-pull-request")
 
 
@@ -157,7 +156,7 @@ async def close_pull_request(deciding: Deciding, wish: ClosePullRequest) -> list
 
 def require_closer(actor: Actor, project: Row, found: Row) -> None:
     """Its author and those who may merge it."""
-    if actor.anonymous or not (may(actor, "merge-pull-request", project) or actor.username == found["author"]):
+    if not (may(actor, "merge-pull-request", project) or actor.username == found["author"]):
         raise Forbidden("close-pull-request")
 
 
@@ -190,10 +189,9 @@ class SubscribeToPullRequest(Command):
 
 @handles(SubscribeToPullRequest)
 async def subscribe_to_pull_request(deciding: Deciding, wish: SubscribeToPullRequest) -> list[Next]:
-    await found_for(deciding, wish.project_id, wish.number)
+    project, _ = await found_for(deciding, wish.project_id, wish.number)
+    require(deciding.actor, "comment-on-pull-request", project)
     username = deciding.actor.username
-    if not username:
-        raise Forbidden("comment-on-pull-request")
     if await pull_requests.subscribed(deciding.db, wish.project_id, wish.number, username) == wish.subscribed:
         return []
     event = PullRequestSubscribed(

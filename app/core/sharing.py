@@ -75,8 +75,6 @@ class RefreshAccess(Command):
 async def refresh_access(deciding: Deciding, wish: RefreshAccess) -> list[Next]:
     project = await deciding.project(wish.project_id)
     require(deciding.actor, "refresh-access", project)
-    if deciding.actor.anonymous:
-        raise Forbidden("refresh-access")
     return [Next(AccessRefreshed(project_id=wish.project_id, path=project["path"]), None)]
 
 
@@ -94,7 +92,7 @@ class Watch(Command):
 async def watch(deciding: Deciding, wish: Watch) -> list[Next]:
     project = await deciding.project(wish.project_id)
     require(deciding.actor, "watch-project", project)
-    if deciding.actor.anonymous or not (deciding.actor.username == wish.username or deciding.actor.admin):
+    if not (deciding.actor.username == wish.username or deciding.actor.admin):
         raise Forbidden("watch-project")
     if await users.find(deciding.db, wish.username) is None:
         raise NotFound("user", wish.username)
