@@ -1,10 +1,11 @@
 """What people may ask about groups, and when the answer is yes."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from app.core.commands import Command, Deciding, handles
 from app.core.paths import PAGES
+from app.database import Row
 from app.errors import Conflict, Forbidden, Invalid, NotFound
 from app.queries import groups, users
 from events.groups import GroupCreated, MemberAdded, MemberRemoved
@@ -35,17 +36,7 @@ async def create_group(deciding: Deciding, wish: CreateGroup) -> list[Next]:
         raise Invalid("type", "Not a valid choice")
     if await groups.taken(deciding.db, wish.group_name):
         raise Conflict("group", "This name is taken.")
-    return [
-        Next(
-            GroupCreated(
-                group_name=wish.group_name,
-                display_name=wish.display_name,
-                description=wish.description,
-                group_type=wish.group_type,
-                creator=actor.username,
-            )
-        )
-    ]
+    return [Next(GroupCreated(**asdict(wish), creator=actor.username))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +47,7 @@ class AddMember(Command):
 
 @handles(AddMember)
 async def add_member(deciding: Deciding, wish: AddMember) -> list[Next]:
-    group = await groups.find(deciding.db, wish.group_name)
-    if group is None:
-        raise NotFound("group")
-    if await users.find(deciding.db, wish.username) is None:
-        raise NotFound("member", f"No user `{wish.username}` found")
+    group = await _known(deciding, wish)
     actor = deciding.actor
     if not (actor.admin or actor.username in (*group["members"], group["creator"])):
         raise Forbidden("manage-members", "You are not allowed to add user to this group")
@@ -77,11 +64,7 @@ class RemoveMember(Command):
 
 @handles(RemoveMember)
 async def remove_member(deciding: Deciding, wish: RemoveMember) -> list[Next]:
-    group = await groups.find(deciding.db, wish.group_name)
-    if group is None:
-        raise NotFound("group")
-    if await users.find(deciding.db, wish.username) is None:
-        raise NotFound("member", f"No user `{wish.username}` found")
+    group = await _known(deciding, wish)
     actor = deciding.actor
     if not (actor.admin or actor.username in group["members"]):
         raise Forbidden("manage-members", "You are not allowed to remove user from this group")
@@ -90,3 +73,13 @@ async def remove_member(deciding: Deciding, wish: RemoveMember) -> list[Next]:
     if wish.username not in group["members"]:
         raise NotFound("member", f"User `{wish.username}` could not be found in the group `{group['group_name']}`")
     return [Next(MemberRemoved(group_name=group["group_name"], username=wish.username), None)]
+
+
+async def _known(deciding: Deciding, wish: AddMember | RemoveMember) -> Row:
+    """The group that is to gain or lose somebody, where there are both."""
+    group = await groups.find(deciding.db, wish.group_name)
+    if group is None:
+        raise NotFound("group")
+    if await users.find(deciding.db, wish.username) is None:
+        raise NotFound("member", f"No user `{wish.username}` found")
+    return group
