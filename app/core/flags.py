@@ -1,6 +1,6 @@
 """What programs may say of commits."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 from app.core.access import require
 from app.core.commands import Command, Deciding, handles
@@ -31,16 +31,6 @@ async def flag_commit(deciding: Deciding, wish: FlagCommit) -> list[Next]:
     project = await deciding.project(wish.project_id)
     require(deciding.actor, "flag-commit", project)
     before = await pull_requests.flag(deciding.db, wish.project_id, wish.commit, wish.uid)
-    event = CommitFlagged(
-        project_id=wish.project_id,
-        commit=wish.commit,
-        uid=wish.uid,
-        username=before["username"] if before else wish.username,
-        status=wish.status,
-        percent=wish.percent,
-        comment=wish.comment,
-        url=wish.url,
-        author=before["author"] if before else deciding.actor.username,
-        pull_request=wish.pull_request,
-    )
-    return [Next(event, None)]
+    author = before["author"] if before else deciding.actor.username
+    kept = replace(wish, username=before["username"]) if before else wish
+    return [Next(CommitFlagged(**asdict(kept), author=author), None)]

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from app.core.access import Actor, Level, level, may_see_issue, require
@@ -178,7 +178,4 @@ async def subscribe_to_issue(deciding: Deciding, wish: SubscribeToIssue) -> list
         raise Forbidden("read-issue")
     if await issues.subscribed(deciding.db, wish.project_id, wish.number, username) == wish.subscribed:
         return []
-    event = IssueSubscribed(
-        project_id=wish.project_id, number=wish.number, username=username, subscribed=wish.subscribed
-    )
-    return [Next(event, None)]
+    return [Next(IssueSubscribed(**asdict(wish), username=username), None)]

@@ -4,7 +4,7 @@ What a push has to satisfy because of them stands in push_policy.py; the others 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -85,8 +85,7 @@ async def install_plugin(deciding: Deciding, wish: InstallPlugin) -> list[Next]:
     require(deciding.actor, "configure-project", project)
     if project["plugins"].get(wish.plugin) == {"fields": wish.fields, "secrets": wish.secrets}:
         return []
-    event = PluginInstalled(project_id=wish.project_id, plugin=wish.plugin, fields=wish.fields, secrets=wish.secrets)
-    return [Next(event, None)]
+    return [Next(PluginInstalled(**asdict(wish)), None)]
 
 
 def require_allowed(project: Mapping[str, Any], plugin: str, values: Mapping[str, str | bool | None]) -> None:

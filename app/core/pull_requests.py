@@ -1,7 +1,7 @@
 """What people may ask of pull requests, and when the answer is yes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from app.core.access import Actor, may, require
@@ -194,7 +194,4 @@ async def subscribe_to_pull_request(deciding: Deciding, wish: SubscribeToPullReq
     username = deciding.actor.username
     if await pull_requests.subscribed(deciding.db, wish.project_id, wish.number, username) == wish.subscribed:
         return []
-    event = PullRequestSubscribed(
-        project_id=wish.project_id, number=wish.number, username=username, subscribed=wish.subscribed
-    )
-    return [Next(event, None)]
+    return [Next(PullRequestSubscribed(**asdict(wish), username=username), None)]

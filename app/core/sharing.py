@@ -1,6 +1,6 @@
 """What people may ask about who holds what on a project, and what they want to hear of it."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from app.core.access import GRANTS, require
 from app.core.commands import Command, Deciding, handles
@@ -32,10 +32,7 @@ async def grant_access(deciding: Deciding, wish: GrantAccess) -> list[Next]:
         return []
     if project["access"][wish.party].get(wish.name) == {"level": wish.level, "branches": wish.branches}:
         return []
-    granted = AccessGranted(
-        project_id=wish.project_id, party=wish.party, name=wish.name, level=wish.level, branches=wish.branches
-    )
-    return [Next(granted, None)]
+    return [Next(AccessGranted(**asdict(wish)), None)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +52,7 @@ async def revoke_access(deciding: Deciding, wish: RevokeAccess) -> list[Next]:
         if wish.party == "user":
             raise Invalid("access", "User does not have any access on the repo")
         return []
-    return [Next(AccessRevoked(project_id=wish.project_id, party=wish.party, name=wish.name), None)]
+    return [Next(AccessRevoked(**asdict(wish)), None)]
 
 
 async def _require_known(deciding: Deciding, party: str, name: str) -> None:
@@ -99,5 +96,4 @@ async def watch(deciding: Deciding, wish: Watch) -> list[Next]:
     now = await groups.watching(deciding.db, wish.project_id, wish.username)
     if now == (wish.issues, wish.commits):
         return []
-    changed = WatchChanged(project_id=wish.project_id, username=wish.username, issues=wish.issues, commits=wish.commits)
-    return [Next(changed, None)]
+    return [Next(WatchChanged(**asdict(wish)), None)]

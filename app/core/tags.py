@@ -1,6 +1,6 @@
 """What people may ask of the tags of a tracker."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from app.core.access import require
 from app.core.commands import Command, Deciding, handles
@@ -34,8 +34,7 @@ async def define_tag(deciding: Deciding, wish: DefineTag) -> list[Next]:
             raise Invalid(subject, f"Field cannot be longer than {LONGEST_LOOK} characters.")
     if await issues.tag(deciding.db, wish.project_id, wish.tag):
         raise Conflict("tag", "This tag is there already.")
-    event = TagDefined(project_id=wish.project_id, tag=wish.tag, color=wish.color, description=wish.description)
-    return [Next(event, None)]
+    return [Next(TagDefined(**asdict(wish)), None)]
 
 
 @dataclass(frozen=True, kw_only=True)

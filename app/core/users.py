@@ -1,7 +1,7 @@
 """What people may ask about users and tokens, and when the answer is yes."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from app.core.access import ACLS, PROJECT_ACLS, require, require_admin, require_self
 from app.core.commands import Command, Deciding, handles
@@ -52,7 +52,7 @@ async def create_user(deciding: Deciding, user: CreateUser) -> list[Next]:
     taken = await users.taken(deciding.db, user.username, user.email)
     if taken:
         raise Conflict(taken, f"This {taken} is taken.")
-    return [Next(UserCreated(username=user.username, fullname=user.fullname, email=user.email, admin=user.admin))]
+    return [Next(UserCreated(**asdict(user)))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,19 +74,7 @@ async def issue_token(deciding: Deciding, token: IssueToken) -> list[Next]:
     unknown = sorted(set(token.acls or ()) - ACLS)
     if unknown:
         raise Invalid("acls", "There is no such ACL: " + ", ".join(unknown))
-    return [
-        Next(
-            TokenIssued(
-                token_id=token.token_id,
-                username=token.username,
-                prefix=token.prefix,
-                description=token.description,
-                acls=token.acls,
-                token_project=token.token_project,
-                expires_at=token.expires_at,
-            )
-        )
-    ]
+    return [Next(TokenIssued(**asdict(token)))]
 
 
 @dataclass(frozen=True, kw_only=True)
