@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.dialects.pagure.errors import Said
+from app.dialects.pagure.forms import Query
 from app.queries.spans import Span
 
 
@@ -19,6 +20,20 @@ def status(value: str | None) -> dict[str, Any]:
             return {"status": "Open"}
         case _:
             return {"status": None, "close_status": value}
+
+
+REQUEST_STATUSES = {"open": "Open", "closed": "Closed", "merged": "Merged", "true": "Open", "1": "Open"}
+
+
+def request_status(value: str | None) -> dict[str, Any]:
+    """A pull request's: open unless said otherwise; a word that is no status finds none."""
+    match (value or "open").lower():
+        case "all":
+            return {"status": None}
+        case "0" | "false":
+            return {"status": None, "not_status": "Open"}
+        case given:
+            return {"status": REQUEST_STATUSES.get(given, "none of them")}
 
 
 def assignee(value: str | None) -> dict[str, Any]:
@@ -43,7 +58,26 @@ def moment(value: str | None) -> datetime | None:
         raise Said(400, "EDATETIME") from None
 
 
-def span(value: str | None) -> Span:
-    """`A..B`, either of which may be left out; a single moment is the beginning."""
+def tags(query: Query) -> list[str]:
+    return [tag.strip() for tag in query.all("tags") if tag.strip()]
+
+
+def tracker(query: Query) -> dict[str, Any]:
+    """What every listing of issues may be narrowed by."""
+    return {
+        **status(query.text("status")),
+        "tags": tags(query),
+        "milestones": [name for name in query.all("milestones") if name],
+        "no_stones": query.flag("no_stones"),
+        "since": moment(query.text("since")),
+    }
+
+
+def spans(query: Query) -> dict[str, Any]:
+    """When it was created, updated and closed: `A..B`, either of which may be left out; one alone is the beginning."""
+    return {name: _span(query.text(name)) for name in ("created", "updated", "closed")}
+
+
+def _span(value: str | None) -> Span:
     start, _, end = (value or "").partition("..")
     return moment(start), moment(end)

@@ -71,14 +71,10 @@ async def list_issues(request: web.Request) -> web.Response:
 
 def _wanted(query: forms.Query, project: Mapping[str, Any]) -> IssueFilter:
     return IssueFilter(
-        **filters.status(query.text("status")),
         **filters.assignee(query.text("assignee")),
-        tags=[tag.strip() for tag in query.all("tags") if tag.strip()],
         author=query.text("author"),
-        milestones=[name for name in query.all("milestones") if name],
-        no_stones=query.flag("no_stones"),
         priority=_priority(query.text("priority"), project),
-        since=filters.moment(query.text("since")),
+        **filters.tracker(query),
         number_like=query.text("query_id"),
         ascending=query.text("order") == "asc",
     )

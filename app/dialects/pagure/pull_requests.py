@@ -29,7 +29,6 @@ from app.web import DATABASE, execute, reply
 
 routes = PagureRoutes()
 
-STATUSES = {"open": "Open", "closed": "Closed", "merged": "Merged", "true": "Open", "1": "Open"}
 Row = Mapping[str, Any]
 Found = tuple[Actor, Row, int]
 Rule = Callable[[Actor, Row, Row], None]
@@ -70,9 +69,9 @@ async def list_pull_requests(request: web.Request) -> web.Response:
     require_pull_requests(project)
     query = forms.Query(request)
     page = query.page()
-    tags = [tag.strip() for tag in query.all("tags") if tag.strip()]
+    tags = filters.tags(query)
     wanted = Narrowing(
-        **_status(query.text("status")),
+        **filters.request_status(query.text("status")),
         **filters.assignee(query.text("assignee")),
         author=query.text("author"),
         tags=tags,
@@ -94,16 +93,6 @@ async def list_pull_requests(request: web.Request) -> web.Response:
             "total_requests": found.total,
         }
     )
-
-
-def _status(value: str | None) -> dict[str, Any]:
-    match (value or "open").lower():
-        case "all":
-            return {"status": None}
-        case "0" | "false":
-            return {"status": None, "not_status": "Open"}
-        case given:
-            return {"status": STATUSES.get(given, "none of them")}
 
 
 @routes.project("GET", "/pull-request/{request:[0-9]+}", "read-pull-requests")

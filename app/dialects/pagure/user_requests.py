@@ -33,11 +33,8 @@ async def _listed(request: web.Request, role: str) -> web.Response:
     query, name = forms.Query(request), request.match_info["username"]
     page, status = query.page(), query.text("status") or "open"
     wanted = Wanted(
-        **{role: name},
+        **{role: name, **filters.spans(query)},
         status=None if status.lower() == "all" else status.capitalize(),
-        created=filters.span(query.text("created")),
-        updated=filters.span(query.text("updated")),
-        closed=filters.span(query.text("closed")),
     )
     found = Listing([], 0, page)
     if forms.storable(name):

@@ -110,18 +110,9 @@ def _yes(query: forms.Query, name: str) -> bool:
 
 def _wanted(query: forms.Query) -> Wanted:
     order = query.text("order_key") or ""
-    since = filters.moment(query.text("since"))
     return Wanted(
-        issue=IssueFilter(
-            **filters.status(query.text("status")),
-            tags=[tag.strip() for tag in query.all("tags") if tag.strip()],
-            milestones=[name for name in query.all("milestones") if name],
-            no_stones=query.flag("no_stones"),
-            since=since,
-        ),
-        created=filters.span(query.text("created")),
-        updated=filters.span(query.text("updated")),
-        closed=filters.span(query.text("closed")),
+        issue=IssueFilter(**filters.tracker(query)),
+        **filters.spans(query),
         order=order if order in ORDERS else "date_created",
         ascending=query.text("order") == "asc",
     )
