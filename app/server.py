@@ -1,6 +1,5 @@
 """Puts database, queue, dialects and transports together."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -8,6 +7,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from app import health
+from app.beside import beside
 from app.config import Settings
 from app.core.pushes import keep_finishing
 from app.database import database
@@ -45,13 +45,8 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
         contextlib.aclosing(redis),
         database(settings.required_database_url(), settings.pool_size) as db,
         following(db, redis) as tail,
+        beside(keep_finishing(db, settings.repositories)),
     ):
         app[DATABASE] = db
         app[TAIL] = tail
-        finishing = asyncio.create_task(keep_finishing(db, settings.repositories))
-        try:
-            yield
-        finally:
-            finishing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await finishing
+        yield

@@ -7,10 +7,11 @@ holds the work, and its answer is not taken.
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 
+from app.beside import beside
 from app.database import TROUBLE, Database, unavailable
 from app.logs import REQUEST, log
 from app.metrics import JOBS
@@ -139,13 +140,8 @@ async def _held(hands: Hands, reaction: Reaction, cause: Fact, token: int) -> As
                 held = await hands.db.fetchval(RENEW, cause.position, reaction.name, token, hands.settings.lease)
                 hands.progress.unwanted = held is None
 
-    heartbeat = asyncio.create_task(renew())
-    try:
+    async with beside(renew()):
         yield
-    finally:
-        heartbeat.cancel()
-        with suppress(asyncio.CancelledError):
-            await heartbeat
 
 
 @asynccontextmanager
@@ -172,11 +168,5 @@ async def _told(hands: Hands, reaction: Reaction, cause: Fact, token: int) -> As
                     await answer(connection, cause, event, version=None)
                 await hands.ring()
 
-    telling = asyncio.create_task(tell()) if reaction.tracked else None
-    try:
+    async with beside(tell()) if reaction.tracked else nullcontext():
         yield
-    finally:
-        if telling is not None:
-            telling.cancel()
-            with suppress(asyncio.CancelledError):
-                await telling

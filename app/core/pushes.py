@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.beside import beside
 from app.core import commands, paths
 from app.core.access import Actor
 from app.core.refs import HEAD, Move, RecordRefs
@@ -130,13 +131,8 @@ async def open_push(db: Database, project_id: int, actor: Actor, lease: float) -
                     lease,
                 )
 
-    heartbeat = asyncio.create_task(renew())
-    try:
+    async with beside(renew()):
         yield
-    finally:
-        heartbeat.cancel()
-        with suppress(asyncio.CancelledError):
-            await heartbeat
     await db.execute("delete from open_pushes where push_id = $1", push_id)
 
 
