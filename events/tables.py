@@ -1,28 +1,16 @@
-"""The read tables of schema.sql, named for queries that are put together."""
+"""The read tables of schema.sql, with those of their columns that queries name when they are put together."""
 
 from sqlalchemy import ARRAY, BigInteger, Boolean, DateTime, Integer, Text, Uuid, column, table
-from sqlalchemy.dialects.postgresql import JSONB
 
 projects = table(
     "projects",
     column("project_id", BigInteger),
-    column("address", Text),
-    column("path", Text),
     column("owner", Text),
-    column("owner_fullname", Text),
     column("name", Text),
     column("namespace", Text),
     column("forker", Text),
-    column("parent_id", BigInteger),
-    column("ancestors", ARRAY(BigInteger)),
-    column("description", Text),
     column("private", Boolean),
     column("topics", ARRAY(Text)),
-    column("settings", JSONB),
-    column("milestones", JSONB),
-    column("priorities", JSONB),
-    column("created_at", DateTime(timezone=True)),
-    column("modified_at", DateTime(timezone=True)),
 )
 
 access = table(

@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
-import pygit2
-
 from app.git import commits
 from app.git.commits import Commit
 from app.git.errors import EmptyDiff, TooLarge
@@ -108,7 +106,7 @@ def patches(place: Path, source: str, target: str | None, *, borrow: Path | None
     def mails() -> Iterator[bytes]:
         for number, commit_id in enumerate(series, 1):
             commit = commits.read(repository, commit_id)
-            yield _mail_head(repository, commit, f"[PATCH {number}/{len(series)}] " if len(series) > 1 else "")
+            yield _mail_head(commit, f"[PATCH {number}/{len(series)}] " if len(series) > 1 else "")
             yield from _own_diff(place, commit, borrow)
             yield b"\n"
 
@@ -119,7 +117,7 @@ def patch(place: Path, commit_id: str) -> Iterator[bytes]:
     """One commit as a mail. Raises NoCommit. Source: project contract 12.20 (`/raw/<ref>` without a path)."""
     repository = opened(place)
     commit = commits.read(repository, commit_id)
-    return _limited(chain([_mail_head(repository, commit, "")], _own_diff(place, commit, None)), commit_id)
+    return _limited(chain([_mail_head(commit, "")], _own_diff(place, commit, None)), commit_id)
 
 
 def diffs(place: Path, source: str, target: str | None, *, borrow: Path | None = None) -> Iterator[bytes]:
@@ -148,7 +146,7 @@ def _own_diff(place: Path, commit: Commit, borrow: Path | None) -> Iterator[byte
     return _diff_tree(place, parent, commit.id, ["-r", "-M", "-p", *PLAIN], borrow)
 
 
-def _mail_head(repository: pygit2.Repository, commit: Commit, prefix: str) -> bytes:
+def _mail_head(commit: Commit, prefix: str) -> bytes:
     seconds = min(max(commit.committer.time, 0), LAST_SECOND)
     when = datetime.fromtimestamp(seconds, UTC).strftime("%b %d %Y %H:%M:%S +0000")
     subject, _, rest = commit.message.lstrip("\n").partition("\n")
