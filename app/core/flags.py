@@ -4,9 +4,12 @@ from dataclasses import asdict, dataclass, replace
 
 from app.core.access import require
 from app.core.commands import Command, Deciding, handles
+from app.errors import Invalid
 from app.queries import pull_requests
 from events.pull_requests import CommitFlagged
 from events.record import Next
+
+STATUSES = ("success", "failure", "error", "pending", "canceled")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,8 @@ class FlagCommit(Command):
 async def flag_commit(deciding: Deciding, wish: FlagCommit) -> list[Next]:
     project = await deciding.project(wish.project_id)
     require(deciding.actor, "flag-commit", project)
+    if wish.status not in STATUSES:
+        raise Invalid("status", "Not a valid choice")
     before = await pull_requests.flag(deciding.db, wish.project_id, wish.commit, wish.uid)
     author = before["author"] if before else deciding.actor.username
     kept = replace(wish, username=before["username"]) if before else wish

@@ -1,10 +1,15 @@
 """What programs say of commits."""
 
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.core import commands
+from app.core.access import Actor
+from app.core.flags import FlagCommit
+from app.errors import Invalid
 from tests.conftest import Client, Forge, commit, git
 from tests.pagure.test_sharing import ADDRESSES, everywhere
 
@@ -120,3 +125,12 @@ async def test_a_commit_is_told_by_the_beginning_of_its_name(nethack: Client, tm
         assert await nethack.pagure(f"/nethack/c/{named}/flag") == (404, NO_COMMIT), named
     for named in ("0" * 40, "0" * 39, "beef"):
         assert await nethack.pagure(f"/nethack/c/{named}/flag") == (200, {"flags": [], "total_flags": 0})
+
+
+async def test_a_flag_says_one_of_five_things_whoever_asks(forge: Forge, nethack: Client) -> None:
+    project = (await nethack.pagure("/nethack"))[1]["id"]
+    wish = FlagCommit(
+        project_id=project, commit="1" * 40, uid="u", username="CI", status="maybe", percent=None, comment="c", url=""
+    )
+    with pytest.raises(Invalid, match="status"):
+        await commands.execute(forge.db, Actor("alice"), wish, command_id=uuid.uuid4())

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from app.core.access import Actor
-from app.core.flags import FlagCommit
+from app.core.flags import STATUSES, FlagCommit
 from app.core.pull_requests import require_pull_requests
 from app.dialects.pagure import auth, forms, render
 from app.dialects.pagure.errors import Said
@@ -24,7 +24,6 @@ from app.web import DATABASE, SETTINGS, execute, reply
 routes = PagureRoutes()
 Row = Mapping[str, Any]
 
-STATUSES = ("success", "failure", "error", "pending", "canceled")
 UID_LIMIT = 32
 HEX = re.compile(r"[0-9a-fA-F]{4,40}\Z")
 
