@@ -1,8 +1,10 @@
 """What people may ask of pull requests where git has to be asked: opening, merging, rebasing."""
 
+import asyncio
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from app.core import paths
@@ -12,6 +14,8 @@ from app.core.pull_requests import found_for, over, require_pull_requests
 from app.core.settings import setting
 from app.database import Database
 from app.errors import Forbidden, Invalid, NotFound
+from app.git import commits, store
+from app.git.commits import Span
 from app.queries import issues, projects, refs
 from events.pull_requests import MergeRequested, PullRequestOpened, RebaseRequested
 from events.record import Next
@@ -49,10 +53,19 @@ async def heads(
     return ours.get(branch), theirs[branch_from]
 
 
+async def brought(root: Path, target: Row, source: Row, ours: str | None, theirs: str) -> Span | None:
+    """The commits between the two heads, read from where they are. Raises NotSignedOff where the target wants that."""
+    place, borrow = (store.directory(root, project["project_id"]) for project in (target, source))
+    span = await asyncio.to_thread(commits.span, place, theirs, ours, borrow=borrow)
+    if setting(target, "enforce_signed_off_commits"):
+        await asyncio.to_thread(commits.require_sign_off, place, theirs, ours, borrow=borrow)
+    return span
+
+
 @dataclass(frozen=True, kw_only=True)
 class OpenPullRequest(Command):
-    """`project_id` is the target. What it brings has been looked up on disk already; `about` are the issues that the
-    description mentions (app/core/mentions.py).
+    """`project_id` is the target. What it brings has been looked up on disk already (`brought`); `about` are the
+    issues that the description mentions (app/core/mentions.py).
     """
 
     project_id: int

@@ -11,15 +11,13 @@ from app.core import paths
 from app.core.access import Actor, require
 from app.core.commands import Command
 from app.core.mentions import linked
-from app.core.merges import MergePullRequest, OpenPullRequest, RebasePullRequest, heads
+from app.core.merges import MergePullRequest, OpenPullRequest, RebasePullRequest, brought, heads
 from app.core.pull_requests import require_pull_requests
-from app.core.settings import setting
 from app.dialects.pagure import auth, forms, render
 from app.dialects.pagure.errors import Said
 from app.dialects.pagure.pull_requests import numbered, writable
 from app.dialects.pagure.urls import PagureRoutes, named_project
-from app.git import commits, diff, store
-from app.git.commits import Span
+from app.git import diff, store
 from app.git.errors import GitError, NotSignedOff
 from app.queries import projects, pull_requests
 from app.queries.tasks import FINAL
@@ -41,7 +39,10 @@ async def new_pull_request(request: web.Request) -> web.Response:
         form.check()
     branch, branch_from = (form.first("branch_to") or "").strip(), (form.first("branch_from") or "").strip()
     ours, theirs = await heads(request.config_dict[DATABASE], actor, target, source, branch, branch_from)
-    span = await _brought(request, target, source, ours, theirs)
+    try:
+        span = await brought(request.config_dict[SETTINGS].repositories, target, source, ours, theirs)
+    except NotSignedOff:
+        raise Said(400, "ENOSIGNEDOFF") from None
     wish = OpenPullRequest(
         project_id=target["project_id"],
         title=form.first("title") or "",
@@ -70,19 +71,6 @@ async def _source(request: web.Request, actor: Actor, target: Row, form: forms.F
     require(actor, "read-project", source)
     found: Row = source
     return found
-
-
-async def _brought(request: web.Request, target: Row, source: Row, ours: str | None, theirs: str) -> Span | None:
-    """The commits it brings, read from where they are."""
-    root = request.config_dict[SETTINGS].repositories
-    place, borrow = (store.directory(root, project["project_id"]) for project in (target, source))
-    try:
-        span = await asyncio.to_thread(commits.span, place, theirs, ours, borrow=borrow)
-        if setting(target, "enforce_signed_off_commits"):
-            await asyncio.to_thread(commits.require_sign_off, place, theirs, ours, borrow=borrow)
-    except NotSignedOff:
-        raise Said(400, "ENOSIGNEDOFF") from None
-    return span
 
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}/merge", "merge-pull-request")
