@@ -117,6 +117,11 @@ def next_cursor(last: UUID) -> str:
     return base64.urlsafe_b64encode(last.bytes).decode().rstrip("=")
 
 
+def link(request: web.Request, cursor: str | None) -> dict[str, str]:
+    """The header that names the page that follows, if one does."""
+    return {"Link": f'<{request.url.update_query(cursor=cursor)}>; rel="next"'} if cursor else {}
+
+
 def moment(at: datetime | None) -> str | None:
     """RFC 3339 in UTC with milliseconds."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None

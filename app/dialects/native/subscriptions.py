@@ -123,11 +123,9 @@ async def list_subscriptions(request: web.Request) -> web.Response:
     limit = read.integer(values, "limit", 50, 1, 100)
     rows = await subscriptions.of(db, actor, read.cursor(values), limit + 1)
     more = read.next_cursor(rows[limit - 1]["subscription_id"]) if len(rows) > limit else None
-    return reply({"subscriptions": [shown(row) for row in rows[:limit]], "next": more}, headers=_link(request, more))
-
-
-def _link(request: web.Request, more: str | None) -> dict[str, str]:
-    return {"Link": f'<{request.url.update_query(cursor=more)}>; rel="next"'} if more else {}
+    return reply(
+        {"subscriptions": [shown(row) for row in rows[:limit]], "next": more}, headers=read.link(request, more)
+    )
 
 
 @routes.add("GET", "/subscriptions/{id}", "manage-subscriptions")
@@ -213,7 +211,7 @@ async def list_deliveries(request: web.Request) -> web.Response:
     rows = await subscriptions.deliveries(db, found["subscription_id"], status, after, before, limit + 1)
     more = read.next_cursor(rows[limit - 1]["delivery_id"]) if len(rows) > limit else None
     return reply(
-        {"deliveries": [shown_delivery(row) for row in rows[:limit]], "next": more}, headers=_link(request, more)
+        {"deliveries": [shown_delivery(row) for row in rows[:limit]], "next": more}, headers=read.link(request, more)
     )
 
 

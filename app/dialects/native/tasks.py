@@ -62,8 +62,7 @@ async def list_tasks(request: web.Request) -> web.Response:
     more = (
         read.next_dated_cursor(rows[limit - 1]["created_at"], rows[limit - 1]["task_id"]) if len(rows) > limit else None
     )
-    headers = {"Link": f'<{request.url.update_query(cursor=more)}>; rel="next"'} if more else {}
-    return reply({"tasks": [shown_task(row) for row in rows[:limit]], "next": more}, headers=headers)
+    return reply({"tasks": [shown_task(row) for row in rows[:limit]], "next": more}, headers=read.link(request, more))
 
 
 @routes.add("POST", "/tasks/{id}/cancel", "read-task")

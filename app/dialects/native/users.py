@@ -126,8 +126,10 @@ async def list_tokens(request: web.Request) -> web.Response:
     limit = read.integer(values, "limit", 50, 1, 100)
     rows = await users.tokens(request.config_dict[DATABASE], _name(request), read.cursor(values), limit + 1)
     more = read.next_cursor(rows[limit - 1]["token_id"]) if len(rows) > limit else None
-    headers = {"Link": f'<{request.url.update_query(cursor=more)}>; rel="next"'} if more else {}
-    return reply({"tokens": [shown_token(row, row["path"]) for row in rows[:limit]], "next": more}, headers=headers)
+    return reply(
+        {"tokens": [shown_token(row, row["path"]) for row in rows[:limit]], "next": more},
+        headers=read.link(request, more),
+    )
 
 
 @routes.add("DELETE", "/tokens/{id}", "manage-tokens")
