@@ -32,7 +32,7 @@ from workers.settings import work
 
 ADMIN_TOKEN = "the-administrators-token"
 # What statements name that no request sends: those of relays, workers and senders beside it.
-IN_BACKGROUND = ("numbers", "leases", "open_pushes", "work", "skip locked")
+IN_BACKGROUND = ("numbers", "leases", "open_pushes", "work", "skip locked", "delete from deliveries")
 # Each test makes the application anew, and with it the expressions of its routes, which are more than `re` remembers.
 vars(re)["_MAXCACHE"] = 4096
 
