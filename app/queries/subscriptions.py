@@ -45,12 +45,15 @@ ATTEMPTS = """
      from   delivery_attempts as tried
      where  tried.delivery_id = deliveries.delivery_id) as tried
 """
+# It is sent when its lane is due, and not before its endpoint may be tried again.
 DELIVERY = f"""
-    select deliveries.*, coalesce(events.type, 'ping') as type, lanes.due_at, {ATTEMPTS}
+    select deliveries.*, coalesce(events.type, 'ping') as type, {ATTEMPTS},
+           case when lanes.due_at is not null then greatest(lanes.due_at, circuits.open_until) end as due_at
     from   deliveries
     left join events using (position)
     left join lanes on lanes.subscription_id = deliveries.subscription_id and lanes.lane = deliveries.lane
                     and deliveries.status = 'waiting'
+    left join circuits on circuits.subscription_id = deliveries.subscription_id
 """
 
 
