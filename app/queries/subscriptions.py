@@ -70,9 +70,25 @@ async def find(db: Database, actor: Actor, subscription_id: UUID) -> Row:
 
 
 async def of(db: Database, actor: Actor, after: UUID, limit: int) -> list[Row]:
+    """Without web hooks that ended so long ago that nothing is known of their deliveries: nobody can delete those."""
     return await db.fetch(
-        f"{SHOWN} where {WHOSE} and subscription_id > $5 order by subscription_id limit $6", *_who(actor), after, limit
+        f"""
+        {SHOWN}
+        where    {WHOSE} and subscription_id > $5
+        and      not (hook is not null and status = 'ended' and changed_at < now() - make_interval(days => {KEPT}))
+        order by subscription_id
+        limit    $6
+        """,
+        *_who(actor),
+        after,
+        limit,
     )
+
+
+async def count(db: Database, owner: str) -> int:
+    """How many somebody has."""
+    found: int = await db.fetchval("select count(*) from subscriptions where owner = $1", owner)
+    return found
 
 
 async def deliveries(
