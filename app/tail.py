@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import chain
 from typing import TypeAlias
 from uuid import UUID
 
@@ -71,7 +72,7 @@ class Tail:
 
     @contextmanager
     def about(self, command_id: UUID) -> Iterator[asyncio.Event]:
-        """An event that is set whenever the log says something about this command."""
+        """An event that is set whenever the log says something about this command, or that a token has ended."""
         waiter = asyncio.Event()
         self._commands.setdefault(command_id, set()).add(waiter)
         WAITERS.inc()
@@ -163,7 +164,8 @@ class Tail:
             self._recent += passed
             self.head = passed[-1].seq
             for each in passed:
-                for waiter in self._commands.get(each.command_id, ()):
+                concerned = self._commands.values() if each.type == ENDS else [self._commands.get(each.command_id, ())]
+                for waiter in chain.from_iterable(concerned):
                     waiter.set()
                 self._wake(each)
 

@@ -130,22 +130,41 @@ def writer(request: web.Request, actor: Actor, project: Mapping[str, Any]) -> Wr
     )
 
 
-async def finished(
-    request: web.Request, task_id: UUID, seconds: float | None = None, *, after: int | None = None
+async def finished(request: web.Request, task_id: UUID) -> Row:
+    """The task once it has ended, or as it stands when this process is about to."""
+
+    async def look() -> Row:
+        task = await tasks.find(request.config_dict[DATABASE], task_id)
+        if task is None:
+            raise NotFound("task")
+        return task
+
+    return await waited(request, task_id, look)
+
+
+async def waited(
+    request: web.Request,
+    task_id: UUID,
+    look: Callable[[], Awaitable[Row]],
+    seconds: float | None = None,
+    *,
+    after: int | None = None,
 ) -> Row:
-    """The task once it has ended or moved past `after`, or as it stands when the time is up."""
-    db, tail = request.config_dict[DATABASE], request.config_dict[TAIL]
+    """The task once it has ended or moved past `after`, or as it stands when the time is up.
+
+    `look` is asked for it whenever there may be something new, and raises what ends the waiting.
+    """
+    tail = request.config_dict[TAIL]
     deadline = None if seconds is None else time.monotonic() + seconds
     with tail.about(task_id) as news:
+        heard = seconds != 0
         while True:
             news.clear()
-            task = await tasks.find(db, task_id)
-            if task is None:
-                raise NotFound("task")
-            if task["status"] in tasks.FINAL or (after is not None and task["seq"] > after):
+            task = await look()
+            moved = task["status"] in tasks.FINAL or (after is not None and task["seq"] > after)
+            if moved or tail.closing or not heard:
                 return task
-            if tail.closing or not await _hears(news, deadline):
-                return task
+            heard = await _hears(news, deadline)
 
 
 async def _hears(news: asyncio.Event, deadline: float | None) -> bool:

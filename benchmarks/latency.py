@@ -56,16 +56,22 @@ async def streamed(forge: Forge, project: str, times: int) -> tuple[list[float],
     return sent, replied
 
 
-async def sent(forge: Forge, project: str, receiver: Receiver, times: int) -> tuple[list[float], list[float]]:
-    """Milliseconds until a receiver has been sent a posted issue: since the POST was sent, and since its reply."""
+async def sent(
+    forge: Forge, project: str, receiver: Receiver, times: int, each: int = 1
+) -> tuple[list[float], list[float]]:
+    """Milliseconds until each of so many endpoints of a receiver has been sent a posted issue: since the POST was sent,
+    and since its reply.
+    """
     sent, replied = [], []
+    before = len(await receiver.came(0))
     async with _session(forge) as session:
         for n in range(times):
             await asyncio.sleep(random.uniform(0.05, 0.3))
             begun, answered = await _opened(session, project)
-            came = (await receiver.came(n + 1))[n]
-            sent.append((came - begun) * 1000)
-            replied.append(max(0.0, came - answered) * 1000)
+            seen = before + n * each
+            for came in (await receiver.came(seen + each))[seen:]:
+                sent.append((came - begun) * 1000)
+                replied.append(max(0.0, came - answered) * 1000)
     return sent, replied
 
 

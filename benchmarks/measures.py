@@ -23,8 +23,10 @@ PROJECTS = 10_000
 CROWDS = (5_000, 10_000)
 ISSUES = 100
 MEGABYTES = 50
+ENDPOINTS = 20  # of which one is dead
 LISTING = "/api/0/projects?per_page=20"
 READY, COMMANDS, WAKE, FORK = 5.0, 1000, 100.0, 150.0  # the aims
+UNCHANGED = 1.25  # times the p99 of an undisturbed run, which repeats itself no closer on a shared machine
 FIRST, FAR = 1.5, 3.0  # times what the first page of a small forge takes: the first page of a large one, and a far one
 
 T = TypeVar("T")
@@ -103,6 +105,7 @@ class Bench:
     async def webhooks(self) -> None:
         with receiving(forges.free_port()) as receiver:
             await self._first_attempts(receiver)
+            await self._beside_a_dead_one(receiver)
             await self._deliveries(receiver)
 
     async def _first_attempts(self, receiver: Receiver) -> None:
@@ -113,6 +116,34 @@ class Bench:
         self._latency("webhook is sent, since POST", sent, "bare POST", least, p99=WAKE)
         self._latency("webhook is sent, since its reply", replied, "bare POST", least, p99=WAKE)
         self.forge.request("DELETE", f"/v1/subscriptions/{made}")
+
+    async def _beside_a_dead_one(self, receiver: Receiver) -> None:
+        """Of twenty endpoints one takes what it can get and never answers: what that does to the first attempts at the
+        others. Their turns with and without it alternate, so that what else the machine does touches both.
+        """
+        project, others = self.projects[0], ENDPOINTS - 1
+        made = [self._subscribe(receiver, project) for _ in range(others)]
+        taken: dict[bool, list[float]] = {False: [], True: []}
+        for dead in (False, True) * 3:
+            if dead:
+                last = self._subscribe(receiver, project, ordered=False, path="dead")
+            _, replied = await latency.sent(self.forge, project, receiver, 20, others)
+            taken[dead] += replied
+            if dead:
+                self.forge.request("DELETE", f"/v1/subscriptions/{last}")
+        for each in made:
+            self.forge.request("DELETE", f"/v1/subscriptions/{each}")
+        alone, beside = (quantile(taken[dead], 0.99) for dead in (False, True))
+        self.rows.append(
+            Row(
+                f"webhooks of {others} endpoints are sent beside a dead one, since the reply",
+                f"p50 {quantile(taken[True], 0.5):.1f} ms, p99 {beside:.1f} ms",
+                f"p50 {quantile(taken[False], 0.5):.1f} ms, p99 {alone:.1f} ms (without it)",
+                beside / alone,
+                f"p99 ≤ {UNCHANGED}",
+                beside / alone <= UNCHANGED,
+            )
+        )
 
     async def _deliveries(self, receiver: Receiver) -> None:
         """All that there is of issues, once more, to an endpoint for each project."""
@@ -141,8 +172,8 @@ class Bench:
             for each in made:
                 self.forge.request("DELETE", f"/v1/subscriptions/{each}")
 
-    def _subscribe(self, receiver: Receiver, project: str, *, ordered: bool = True) -> str:
-        wish = {"url": receiver.url, "project": project, "types": ["issue.opened"], "ordered": ordered}
+    def _subscribe(self, receiver: Receiver, project: str, *, ordered: bool = True, path: str = "") -> str:
+        wish = {"url": receiver.url + path, "project": project, "types": ["issue.opened"], "ordered": ordered}
         made: str = self.forge.call("POST", "/v1/subscriptions", wish)["id"]
         return made
 

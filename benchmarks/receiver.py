@@ -14,7 +14,10 @@ import uvloop
 
 
 class Take(asyncio.Protocol):
-    """One connection with one request, answered as soon as it is whole; `GET /` tells the times, `DELETE /` forgets."""
+    """One connection with one request, answered as soon as it is whole; `GET /` tells the times, `DELETE /` forgets.
+
+    `POST /dead` is never answered, nor counted.
+    """
 
     came: ClassVar[list[float]] = []
 
@@ -29,6 +32,8 @@ class Take(asyncio.Protocol):
         if not end or len(body) < (int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0):
             return
         text = b""
+        if head.startswith(b"POST /dead"):
+            return
         if head.startswith(b"POST"):
             self.came.append(time.perf_counter())
         elif head.startswith(b"DELETE"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 from sqlalchemy import TableClause
 
 from app.config import Settings
@@ -81,15 +82,20 @@ def test_the_page_tells_every_field_of_an_event_and_no_other(event: type[Event])
 
 
 def example(event: type[Event]) -> dict[str, Any]:
+    """What the page shows as the data of such an event."""
     found = re.search(r"```json\n(.+?)```", documented()[event.type], flags=re.DOTALL)
     assert found is not None
-    return dict(json.loads(found[1]))
+    shown: dict[str, Any] = json.loads(found[1])
+    return shown
 
 
 @pytest.mark.parametrize("event", TYPES.values(), ids=lambda event: event.type)
-def test_a_stream_is_named_by_fields_of_its_event(event: type[Event]) -> None:
-    happened = event(**example(event))
-    assert happened.stream.startswith(happened.story.partition("{")[0])
+def test_the_pages_example_is_such_an_event_and_continues_the_subject_that_the_page_says(event: type[Event]) -> None:
+    made = TypeAdapter(event).validate_json(json.dumps(example(event)), strict=True)
+    subject = re.search(r"Subject:\s+`([^`]+)`", documented()[event.type])
+    assert subject is not None
+    anything = "".join(f"{re.escape(fixed)}.+" for fixed in re.split("[A-Z_]+", subject[1])).removesuffix(".+")
+    assert re.fullmatch(anything, made.stream), made.stream
 
 
 def test_every_route_stands_under_an_action_and_every_action_is_used(settings: Settings) -> None:

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
@@ -286,7 +287,7 @@ class Deliverer:
         except Failed as failed:
             error = str(failed)
         else:
-            status, again = answer.status, _asked(answer.headers.get("Retry-After"))
+            status, again = answer.status, min(answer.retry_after, LONGEST_PAUSE)
             error = None if 200 <= status < 300 else "status"
             excerpt = answer.body.decode(errors="replace").replace("\x00", "\ufffd")[:EXCERPT]
         return Attempt(at, status, round((time.perf_counter() - began) * 1000), error, excerpt, again)
@@ -308,13 +309,14 @@ class Deliverer:
         tried = delivery["attempts"]
         after = max(_spread(SCHEDULE[tried]), attempt.again) if tried < len(SCHEDULE) else None
         if subscription["status"] == "paused" or attempt.status == GONE:
-            after = PROBE
+            after, attempt = PROBE, replace(attempt, again=PROBE)  # whichever of its lanes it was
         since = await lanes.failed(self.db, lane, delivery, attempt, after, OPENING, OPEN, LONGEST_OPEN)
         if attempt.status == GONE:
             await self._mark(subscription, "ended", "The endpoint answered that it is gone.")
             await subscriptions.wake(self.db, subscription["subscription_id"])  # for the others that wait to hear it
         elif since is not None and since < datetime.now(UTC) - PATIENCE - PROBATION:
             await self._mark(subscription, "ended", "The endpoint has failed for 35 days.")
+            await subscriptions.wake(self.db, subscription["subscription_id"])
         elif since is not None and since < datetime.now(UTC) - PATIENCE:
             await self._mark(subscription, "paused", "The endpoint has failed for five days; it is tried once a day.")
 
@@ -339,11 +341,6 @@ def _ping(delivery: Row) -> dict[str, Any]:
 
 def _spread(seconds: float) -> float:
     return seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
-
-
-def _asked(text: str | None) -> float:
-    """Retry-After in seconds, if it says so; dates are not worth the trouble."""
-    return min(float(text), LONGEST_PAUSE) if text and text.isascii() and text.isdigit() and len(text) < 10 else 0.0
 
 
 async def deliver(hands: Hands, redis: Redis) -> None:

@@ -21,6 +21,7 @@ from events.subscriptions import SubscriptionChanged, SubscriptionCreated, Subsc
 
 FORMATS = ("standard", "pagure", "cloudevents")
 LONGEST_URL = 2048
+MOST = 100  # subscriptions of one user, those that have ended included
 MOST_HEADERS = 20
 LONGEST_HEADER = 1024
 HEADER = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}\Z")  # RFC 9110, 5.6.2
@@ -98,6 +99,8 @@ async def create_subscription(deciding: Deciding, wish: CreateSubscription) -> l
         require(actor, "read-project", await projects.by_id(deciding.db, wish.project_id))
     require_types(wish.types)
     require_format(wish.format)
+    if await subscriptions.count(deciding.db, actor.username) >= MOST:
+        raise Conflict("subscription", f"Nobody has more than {MOST} of them; delete one that is not needed.")
     created = SubscriptionCreated(
         subscription_id=wish.subscription_id,
         username=actor.username,

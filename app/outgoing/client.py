@@ -4,8 +4,10 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -26,6 +28,17 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
     cut: bool
+
+    @property
+    def retry_after(self) -> float:
+        """For how many seconds the other side wants no more: a number or a date (RFC 9110, 10.2.3); else 0."""
+        text = self.headers.get("Retry-After", "")
+        if text.isascii() and text.isdigit():
+            return float(text)
+        with suppress(ValueError):
+            at = parsedate_to_datetime(text)
+            return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+        return 0.0
 
 
 class Client:

@@ -45,12 +45,15 @@ ATTEMPTS = """
      from   delivery_attempts as tried
      where  tried.delivery_id = deliveries.delivery_id) as tried
 """
+# It is sent when its lane is due, and not before its endpoint may be tried again.
 DELIVERY = f"""
-    select deliveries.*, coalesce(events.type, 'ping') as type, lanes.due_at, {ATTEMPTS}
+    select deliveries.*, coalesce(events.type, 'ping') as type, {ATTEMPTS},
+           case when lanes.due_at is not null then greatest(lanes.due_at, circuits.open_until) end as due_at
     from   deliveries
     left join events using (position)
     left join lanes on lanes.subscription_id = deliveries.subscription_id and lanes.lane = deliveries.lane
                     and deliveries.status = 'waiting'
+    left join circuits on circuits.subscription_id = deliveries.subscription_id
 """
 
 
@@ -67,9 +70,25 @@ async def find(db: Database, actor: Actor, subscription_id: UUID) -> Row:
 
 
 async def of(db: Database, actor: Actor, after: UUID, limit: int) -> list[Row]:
+    """Without web hooks that ended so long ago that nothing is known of their deliveries: nobody can delete those."""
     return await db.fetch(
-        f"{SHOWN} where {WHOSE} and subscription_id > $5 order by subscription_id limit $6", *_who(actor), after, limit
+        f"""
+        {SHOWN}
+        where    {WHOSE} and subscription_id > $5
+        and      not (hook is not null and status = 'ended' and changed_at < now() - make_interval(days => {KEPT}))
+        order by subscription_id
+        limit    $6
+        """,
+        *_who(actor),
+        after,
+        limit,
     )
+
+
+async def count(db: Database, owner: str) -> int:
+    """How many somebody has."""
+    found: int = await db.fetchval("select count(*) from subscriptions where owner = $1", owner)
+    return found
 
 
 async def deliveries(

@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from app.dialects.native import streams
+from app.dialects.native.streams import STREAM
 from app.metrics import WAITERS
 from tests.conftest import Client, Forge
 
@@ -152,10 +153,54 @@ async def test_a_client_that_hangs_up_on_a_task_is_waited_for_no_longer(forge: F
     await waiters(0)
 
 
+async def test_whoever_waits_holds_no_connection_and_no_thread(forge: Forge, nethack: Client) -> None:
+    """There are five connections and few threads; all who wait are more, and whoever does not is answered."""
+    await forge.idle()
+    await forge.numbered()
+    forge.worker.cancel()
+    _, queued = await nethack.post("/new", name="angband", description="d", wait="0")
+    await forge.numbered()
+    waiting = "types=issue.*&after=now"
+    headers = {"Authorization": f"token {nethack.token}"}
+    async with aiohttp.ClientSession(forge.url, headers=headers, connector=aiohttp.TCPConnector(limit=0)) as session:
+        polls = [asyncio.create_task(read_all(session, f"/v1/events?wait=50&{waiting}")) for _ in range(60)]
+        tasks = [asyncio.create_task(read_all(session, f"/v1/tasks/{queued['taskid']}?wait=50")) for _ in range(60)]
+        heard = [await session.get(f"/v1/events?{waiting}", headers={"Accept": STREAM}) for _ in range(60)]
+        await waiters(180)
+        async with asyncio.timeout(10):
+            await asyncio.gather(*(forge.nobody.get("/v1/events?limit=1") for _ in range(20)))
+            await asyncio.gather(*(asyncio.to_thread(bool) for _ in range(20)))
+        await open_issue(nethack)
+        for found in await asyncio.gather(*polls):
+            assert [event["type"] for event in found["events"]] == ["issue.opened"]
+        for stream in heard:
+            assert (await Listener(stream).event())["type"] == "issue.opened"
+            stream.close()
+        for task in tasks:
+            task.cancel()
+    await waiters(0)
+
+
+async def read_all(session: aiohttp.ClientSession, path: str) -> Any:
+    async with session.get(path) as answer:
+        assert answer.status == 200
+        return await answer.json()
+
+
 async def test_a_reader_who_does_not_read_is_cut_off(
     forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "SLOW", 0.5)
+    send, cut = streams._send, asyncio.Event()
+
+    async def watched(*arguments: Any) -> None:
+        try:
+            await send(*arguments)
+        except ConnectionResetError:
+            cut.set()
+            raise
+
+    monkeypatch.setattr(streams, "_send", watched)
     for _ in range(12):
         status, _ = await nethack.post("/nethack/new_issue", title="t", issue_content="x" * 1_000_000)
         assert status == 200
@@ -163,10 +208,10 @@ async def test_a_reader_who_does_not_read_is_cut_off(
     host, port = forge.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
     writer.write(b"GET /v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
-    await asyncio.sleep(2)
     taken = 0
-    with contextlib.suppress(ConnectionResetError):
-        async with asyncio.timeout(20):
+    async with asyncio.timeout(20):
+        await cut.wait()
+        with contextlib.suppress(ConnectionResetError):
             while chunk := await reader.read(1 << 16):
                 taken += len(chunk)
     writer.close()
@@ -250,26 +295,32 @@ async def test_numbers_that_are_no_longer_kept_are_gone(forge: Forge, nethack: C
     assert problem["title"] == "The oldest event that is kept is 3."
     assert (await forge.nobody.get("/v1/events?after=2"))[1]["next"] == head
     assert (await forge.nobody.get("/v1/events"))[1]["next"] == head
+    late = {"Accept": "text/event-stream", "Last-Event-ID": "1"}
+    assert (await forge.nobody.get("/v1/events?after=2", headers=late))[0] == 410
 
 
-async def paged(reader: Client, after: int, last: int, query: str) -> list[int]:
-    """The numbers of all events up to `last`, page by page."""
-    seen = []
+async def paged(reader: Client, after: int, last: int, query: str) -> dict[int, str]:
+    """The ids of all events up to `last`, by their numbers, page by page."""
+    seen: dict[int, str] = {}
     while after < last:
         _, page = await reader.get(f"/v1/events?after={after}&{query}")
-        seen += [event["seq"] for event in page["events"]]
+        seen |= {event["seq"]: event["id"] for event in page["events"]}
         after = page["next"]
     return seen
 
 
-async def streamed(reader: Client, after: int, last: int) -> list[int]:
-    """The same from streams that break again and again."""
-    seen = [after]
-    while seen[-1] < last:
-        async with listening(reader, **{"Last-Event-ID": str(seen[-1])}) as stream:
-            for _ in range(min(random.randint(1, 30), last - seen[-1])):
-                seen.append((await stream.event())["seq"])
-    return seen[1:]
+async def streamed(reader: Client, after: int, last: int) -> dict[int, str]:
+    """The same from streams that break again and again, in the middle of messages as well."""
+    seen: dict[int, str] = {}
+    while after < last:
+        async with listening(reader, **{"Last-Event-ID": str(after)}) as stream:
+            for _ in range(min(random.randint(1, 30), last - after)):
+                event = await stream.event()
+                assert event["seq"] > after  # once and no second time, on whichever connection
+                seen[event["seq"]], after = event["id"], event["seq"]
+            if after < last:
+                await stream.answer.content.read(random.randint(1, 100))
+    return seen
 
 
 async def test_pages_polls_and_streams_tell_the_same_while_many_write(forge: Forge, nethack: Client) -> None:
@@ -287,6 +338,8 @@ async def test_pages_polls_and_streams_tell_the_same_while_many_write(forge: For
             paged(forge.admin, head, last, "limit=1000&wait=20"),
             streamed(forge.admin, head, last),
         )
-    assert one == other == third == list(range(head + 1, last + 1))
+    assert one == other == third
+    assert list(one) == list(other) == list(third) == list(range(head + 1, last + 1))
     _, digest = await forge.admin.get(f"/v1/events/digest?from={head + 1}&to={last}")
-    assert digest["count"] == len(third)
+    ids = "".join(f"{id}\n" for id in third.values())
+    assert (digest["count"], digest["sha256"]) == (len(third), hashlib.sha256(ids.encode()).hexdigest())

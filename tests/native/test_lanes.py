@@ -27,38 +27,45 @@ FORGOTTEN = """
 
 @pytest.mark.usefixtures("retried_at_once")
 async def test_a_lane_keeps_its_order_and_another_does_not_wait(
-    forge: Forge, nethack: Client, receiver: Receiver
+    forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The one is refused until the other has told everything."""
+    monkeypatch.setattr(delivery, "SCHEDULE", (0.1,) * 1000)
     await nethack.post("/new", name="angband", description="d")
     status, _ = await forge.admin.json("POST", "/v1/subscriptions", {"url": receiver.url, "types": ["issue.opened"]})
     assert status == 201
 
-    async def refuse(got: Got) -> web.StreamResponse:
-        return web.Response(status=503 if got.said["data"]["project"]["path"] == "nethack" else 200)
+    def titles() -> list[str]:
+        return [got.said["data"]["data"]["title"] for got in receiver.got]
 
-    receiver.answers = [refuse] * 12
+    async def refuse(got: Got) -> web.StreamResponse:
+        theirs = got.said["data"]["project"]["path"] == "nethack"
+        return web.Response(status=503 if theirs and "a2" not in titles() else 200)
+
+    receiver.answers = [refuse] * 1000
     for n in range(3):
         await open_issue(nethack, title=f"n{n}")
         await open_issue(nethack, "angband", title=f"a{n}")
     async with asyncio.timeout(20):
-        while len([got for got in receiver.got if got.said["data"]["data"]["title"] == "n2"]) < 1:
+        while "n2" not in titles():
             await asyncio.sleep(0.02)
-    titles = [got.said["data"]["data"]["title"] for got in receiver.got]
-    assert [title for title in titles if title[0] == "a"] == ["a0", "a1", "a2"]
-    first_of_nethack = titles.index("n1")
-    assert set(titles[:first_of_nethack]) - {"a0", "a1", "a2"} == {"n0"}
-    assert titles.index("a2") < first_of_nethack
+    assert [title for title in titles() if title[0] == "a"] == ["a0", "a1", "a2"]
+    assert sorted(set(titles()), key=titles().index)[-2:] == ["n1", "n2"]
 
 
 @pytest.mark.usefixtures("retried_at_once")
-async def test_without_order_nothing_waits_for_what_failed(nethack: Client, receiver: Receiver) -> None:
-    await subscribed(nethack, receiver, types=["issue.*"], ordered=False)
+async def test_without_order_nothing_waits_for_what_failed(
+    nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "SCHEDULE", (1000.0,) * 10)
+    made = await subscribed(nethack, receiver, types=["issue.*"], ordered=False)
     receiver.answers = [503]
     await open_issue(nethack, title="one")
     await receiver.until(1)
     await open_issue(nethack, title="two")
-    await receiver.until(3)
-    assert sorted(got.said["data"]["data"]["title"] for got in receiver.got) == ["one", "one", "two"]
+    await until(nethack, made, status="delivered")
+    assert [got.said["data"]["data"]["title"] for got in receiver.got] == ["one", "two"]
+    assert [each["status"] for each in await deliveries(nethack, made)] == ["delivered", "waiting"]
 
 
 async def test_two_workers_never_send_one_lane_at_once(forge: Forge, nethack: Client, receiver: Receiver) -> None:

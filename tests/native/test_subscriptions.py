@@ -1,11 +1,11 @@
 """Subscriptions: made, shown, changed and ended."""
 
-import asyncio
 from typing import Any
 
 import orjson
 import pytest
 
+from app.core import subscriptions as rules
 from tests.conftest import Client, Forge
 from tests.receiver import Receiver
 from tests.subscriptions import deliveries, open_issue, subscribed
@@ -110,15 +110,30 @@ async def test_others_subscriptions_are_not_found(forge: Forge, nethack: Client,
     assert (await limited.get(here))[0] == 403
 
 
+async def test_nobody_has_more_than_so_many(
+    forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "MOST", 2)
+    first, _ = [await subscribed(nethack, receiver) for _ in range(2)]
+    wish = {"url": receiver.url, "project": "nethack"}
+    assert (await nethack.json("POST", "/v1/subscriptions", wish))[0] == 409
+    assert await forge.db.fetchval("select count(*) from subscription_endpoints") == 2
+    bob = await forge.user("bob")
+    assert (await bob.json("POST", "/v1/subscriptions", wish))[0] == 201
+    assert (await nethack.json("DELETE", f"/v1/subscriptions/{first['id']}"))[0] == 204
+    assert (await nethack.json("POST", "/v1/subscriptions", wish))[0] == 201
+
+
 async def test_a_deleted_subscription_is_sent_nothing(nethack: Client, receiver: Receiver) -> None:
-    made = await subscribed(nethack, receiver)
+    """What another is sent tells that it has been its turn."""
+    made = await subscribed(nethack, receiver, url=receiver.url + "/deleted")
+    await subscribed(nethack, receiver, types=["issue.*"])
     assert (await nethack.json("DELETE", f"/v1/subscriptions/{made['id']}"))[0] == 204
     assert (await nethack.get(f"/v1/subscriptions/{made['id']}"))[0] == 404
-    assert await nethack.forge.db.fetchval("select count(*) from subscription_endpoints") == 0
+    assert await nethack.forge.db.fetchval("select count(*) from subscription_endpoints") == 1
     await open_issue(nethack)
-    await nethack.forge.numbered()
-    await asyncio.sleep(0.2)
-    assert receiver.got == []
+    assert [got.path for got in await receiver.until(1)] == ["/hook"]
+    assert await nethack.forge.db.fetchval("select count(*) from deliveries") == 1
 
 
 async def test_a_subscription_outlives_its_project_until_it_is_deleted(nethack: Client, receiver: Receiver) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.git import store
+from app.metrics import WAITERS
 from events.event import Fact
 from events.record import Next
 from tests.conftest import Client, Forge
@@ -123,6 +124,7 @@ async def test_nothing_comes_of_a_task_that_is_cancelled(forge: Forge, alice: Cl
     waiting = asyncio.create_task(ended(alice, task))
     status, answer = await alice.json("POST", f"/v1/tasks/{task}/cancel")
     assert (status, alice.headers["Location"]) == (202, f"{forge.url}/v1/tasks/{task}")
+    assert (alice.headers["Retry-After"], answer["status"]) == ("1", "running")
     assert answer["id"] == task
     found = await waiting
     assert (found["status"], found["result"], found["error"]) == ("cancelled", None, None)
@@ -184,3 +186,56 @@ async def test_long_work_tells_how_far_it_is(forge: Forge, nethack: Client, monk
     halfway.set()
     task = await ended(bob, queued["taskid"])
     assert (task["status"], task["stage"], task["percent"]) == ("succeeded", None, 100)
+
+
+async def waiters(count: int) -> None:
+    """Wait until so many wait."""
+    async with asyncio.timeout(10):
+        while WAITERS._value.get() != count:
+            await asyncio.sleep(0.01)
+
+
+async def test_waiting_for_a_task_ends_with_the_token(alice: Client, creating: Held) -> None:
+    task = await create(alice, "nethack")
+    await creating.begun.wait()
+    await alice.forge.numbered()
+    _, issued = await alice.json("POST", "/v1/users/alice/tokens", {"description": "laptop"})
+    laptop = Client(alice.forge, issued["token"], "alice")
+    waiting = asyncio.create_task(laptop.get(f"/v1/tasks/{task}?wait=50"))
+    await waiters(1)
+    assert (await alice.json("DELETE", f"/v1/tokens/{issued['id']}"))[0] == 204
+    async with asyncio.timeout(10):
+        assert (await waiting)[0] == 401
+
+
+async def test_whoever_waits_prefers_how_long_and_hears_when_to_ask_again(alice: Client, creating: Held) -> None:
+    task = await create(alice, "nethack")
+    await creating.begun.wait()
+    here = f"/v1/tasks/{task}"
+    for query, prefer, applied in (
+        ("", {}, None),
+        ("?wait=1", {}, None),
+        ("", {"Prefer": "respond-async, wait=1"}, "wait=1"),
+    ):
+        status, found = await alice.get(here + query, headers=prefer)
+        assert (status, found["status"]) == (200, "running")
+        assert (alice.headers.get("Preference-Applied"), alice.headers["Retry-After"]) == (applied, "1")
+    waiting = asyncio.create_task(alice.get(here, headers={"Prefer": "wait=3600"}))
+    await waiters(1)
+    creating.go_on.set()
+    assert (await waiting)[1]["status"] == "succeeded"
+    assert (alice.headers["Preference-Applied"], "Retry-After" in alice.headers) == ("wait=55", False)
+
+
+async def test_whoever_knows_what_was_hears_what_is_next(alice: Client, creating: Held) -> None:
+    task = await create(alice, "nethack")
+    await creating.begun.wait()
+    await alice.forge.numbered()
+    here = f"/v1/tasks/{task}"
+    _, running = await alice.get(here)
+    assert (await alice.get(f"{here}?wait=50&after={running['seq'] - 1}"))[1] == running
+    waiting = asyncio.create_task(alice.get(f"{here}?wait=50&after={running['seq']}"))
+    await waiters(1)
+    creating.go_on.set()
+    _, ended = await waiting
+    assert (ended["status"], ended["seq"] > running["seq"]) == ("succeeded", True)

@@ -9,12 +9,13 @@ from aiohttp import web
 from app.core import paths
 from app.core.access import require
 from app.core.tasks import CancelTask, may_see
+from app.database import Row
 from app.dialects.native import read
 from app.dialects.native.problems import identified, somebody, unprocessable
 from app.errors import NotFound
 from app.queries import projects, tasks
 from app.queries.tasks import TaskFilter
-from app.web import DATABASE, SETTINGS, Routes, execute, finished, reply, while_connected
+from app.web import DATABASE, SETTINGS, Routes, execute, reply, waited, while_connected
 
 routes = Routes()
 LONGEST_WAIT = 55
@@ -73,32 +74,33 @@ async def cancel(request: web.Request) -> web.Response:
     task = await tasks.find(request.config_dict[DATABASE], task_id)
     if task is None:
         raise NotFound("task")
-    return reply(shown_task(task), 202, headers={"Location": f"{request.config_dict[SETTINGS].url}/v1/tasks/{task_id}"})
+    here = f"{request.config_dict[SETTINGS].url}/v1/tasks/{task_id}"
+    return reply(shown_task(task), 202, headers={"Location": here, **_again(task)})
 
 
 @routes.add("GET", "/tasks/{id}", "read-task")
 async def read_task(request: web.Request) -> web.Response:
-    actor = await identified(request)
-    values = read.query(request, "wait", "after")
-    seconds, preferred = read.integer(values, "wait", 0, 0, LONGEST_WAIT), _preferred(request)
-    after = read.integer(values, "after", 0, 0, 2**62) if "after" in values else None
     task_id = read.uuid(request.match_info["id"])
-    task = await tasks.find(request.config_dict[DATABASE], task_id)
-    if task is None or not may_see(actor, task):
-        raise NotFound("task")
-    wait = preferred if preferred is not None else seconds
-    headers = {}
-    if preferred is not None:
-        headers["Preference-Applied"] = f"wait={preferred}"
-    if wait and task["status"] not in tasks.FINAL:
-        with while_connected(request):
-            task = await finished(request, task_id, wait, after=after)
-        # The token may have been revoked, or the project closed to them, while they waited.
-        if not may_see(await identified(request), task):
+    values, preferred = read.query(request, "wait", "after"), _preferred(request)
+    seconds = read.integer(values, "wait", 0, 0, LONGEST_WAIT)
+    after = read.integer(values, "after", 0, 0, 2**62) if "after" in values else None
+
+    async def look() -> Row:
+        """The task, as long as they may see it: while they wait the token may be revoked, or the project closed."""
+        actor, task = await identified(request), await tasks.find(request.config_dict[DATABASE], task_id)
+        if task is None or not may_see(actor, task):
             raise NotFound("task")
-    if task["status"] not in tasks.FINAL:
-        headers["Retry-After"] = "1"
-    return reply(shown_task(task), headers=headers)
+        return task
+
+    with while_connected(request):
+        task = await waited(request, task_id, look, seconds if preferred is None else preferred, after=after)
+    applied = {} if preferred is None else {"Preference-Applied": f"wait={preferred}"}
+    return reply(shown_task(task), headers={**applied, **_again(task)})
+
+
+def _again(task: Mapping[str, Any]) -> dict[str, str]:
+    """Whoever is shown work that goes on may ask again, and when."""
+    return {} if task["status"] in tasks.FINAL else {"Retry-After": "1"}
 
 
 def _preferred(request: web.Request) -> int | None:

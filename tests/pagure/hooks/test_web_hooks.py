@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,19 @@ async def test_what_waits_for_an_address_that_stays_goes_on(hook: Hook, monkeypa
     await until(hook.client, ended, status="delivered", type="project.configured")
     await hook.client.post("/nethack/options/update", **{"Web-hooks": ""})
     assert {each["status"] for each in await subscriptions(hook.client)} == {"ended"}
+
+
+async def test_a_web_hook_that_ended_long_ago_is_listed_no_more(forge: Forge, hook: Hook) -> None:
+    """It cannot be deleted, and by then nothing is known of its deliveries; when its line comes back, it is back."""
+    [made] = await subscriptions(hook.client)
+    await hook.client.post("/nethack/options/update", **{"Web-hooks": ""})
+    age = "update subscriptions set changed_at = now() - $1::interval"
+    await forge.db.execute(age, timedelta(days=29))
+    assert [each["id"] for each in await subscriptions(hook.client)] == [made["id"]]
+    await forge.db.execute(age, timedelta(days=31))
+    assert await subscriptions(hook.client) == []
+    await hook.set(hook.receiver.url)
+    assert [each["id"] for each in await subscriptions(hook.client)] == [made["id"]]
 
 
 async def test_private_issues_are_told_to_nobody(hook: Hook) -> None:

@@ -1,0 +1,197 @@
+"""When what failed is tried again, by the times that hold in earnest; the clock is moved by hand."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from app.queries import lanes
+from tests.conftest import Client, Forge
+from tests.receiver import Answer, Got, Receiver
+from tests.subscriptions import deliveries, open_issue, subscribed, until
+from workers import delivery
+
+pytestmark = pytest.mark.usefixtures("sent_at_once")
+DAY = 86_400.0
+LATER = """
+    with moved as (
+        update circuits
+        set    failing_since = failing_since - make_interval(secs => $1),
+               open_until = open_until - make_interval(secs => $1)
+    )
+    update lanes set due_at = due_at - make_interval(secs => $1)
+"""
+# In seconds since an attempt began: when its lane is due, when its endpoint may be tried, and how late it is.
+AFTER = """
+    select extract(epoch from lanes.due_at - $1)::float as due,
+           extract(epoch from circuits.open_until - $1)::float as open,
+           extract(epoch from now() - $1)::float as now
+    from   lanes join circuits using (subscription_id)
+"""
+
+
+async def later(forge: Forge, seconds: float) -> None:
+    """So much later: whatever is waited for is that much nearer."""
+    await forge.db.execute(LATER, seconds)
+
+
+async def tried(forge: Forge, count: int) -> datetime:
+    """Wait until so many attempts are on record and nobody is at another; when the last one began."""
+    async with asyncio.timeout(20):
+        while True:
+            row = await forge.db.fetchrow("select count(*) as count, max(at) as at from delivery_attempts")
+            held = await forge.db.fetchval("select count(*) from lanes where lease_until is not null")
+            assert row is not None
+            assert row["count"] <= count
+            if row["count"] == count and not held:
+                at: datetime = row["at"]
+                return at
+            await asyncio.sleep(0.01)
+
+
+async def nobody_sends(forge: Forge) -> bool:
+    """Whether a worker that looks for something to send finds nothing."""
+    return await lanes.claim(forge.db, 60.0, {}, delivery.SHARE, delivery.OPENING, delivery.LANES) == []
+
+
+async def is_now(client: Client, made: Any, **wanted: Any) -> Any:
+    async with asyncio.timeout(20):
+        while True:
+            _, found = await client.get(f"/v1/subscriptions/{made['id']}")
+            if all(found[name] == value for name, value in wanted.items()):
+                return found
+            await asyncio.sleep(0.02)
+
+
+def asking(header: str) -> Answer:
+    async def answer(got: Got) -> web.StreamResponse:
+        return web.Response(status=429, headers={"Retry-After": header})
+
+    return answer
+
+
+async def test_the_whole_schedule(forge: Forge, nethack: Client, receiver: Receiver) -> None:
+    """Each attempt is put off as long as it should be, a fifth more or less, and until the circuit closes."""
+    made = await subscribed(nethack, receiver, types=["issue.*"])
+    receiver.answers = [503] * 11
+    await open_issue(nethack)
+    minutes, schedule = 60, (5, 30, 120, 600, 1800, 7200, 18_000, 36_000, 86_400, 118_800)
+    opened = (0, 0, 0, 0, 30, minutes, 2 * minutes, 4 * minutes, 8 * minutes, 10 * minutes, 10 * minutes)
+    spread = []
+    for n, (pause, open) in enumerate(zip(schedule, opened, strict=False), 1):
+        at = await tried(forge, n)
+        after = await forge.db.fetchrow(AFTER, at)
+        assert after is not None
+        assert pause * 0.8 <= after["due"] <= pause * 1.2 + after["now"]
+        spread.append(after["due"] / pause)
+        assert open <= after["open"] <= open + after["now"]
+        [waiting] = await deliveries(nethack, made)
+        told = datetime.fromisoformat(waiting["next_attempt_at"]) - at
+        assert abs(told.total_seconds() - max(after["due"], after["open"])) < 0.01
+        await later(forge, max(after["due"], after["open"]) - after["now"] - 1)
+        assert await nobody_sends(forge)
+        await later(forge, 1)
+    assert max(abs(each - 1) for each in spread[-5:]) > 0.01  # not all at once, when many failed at once
+    told = await until(nethack, made, status="failed")
+    assert (len(told["attempts"]), len({got.id for got in receiver.got}), told["next_attempt_at"]) == (11, 1, None)
+    await later(forge, 10 * minutes)
+    await open_issue(nethack)
+    await until(nethack, made, status="delivered")
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [("7000", 7000, 7000), ("9" * 30, DAY, DAY), ("date", 6990, 7000), ("soon", 0, 0), ("-5", 0, 0)],
+)
+async def test_an_endpoint_may_ask_to_be_left_alone(
+    forge: Forge, nethack: Client, receiver: Receiver, header: str, least: float, most: float
+) -> None:
+    """In seconds or with a date, for a day at most, and for all of its lanes."""
+    if header == "date":
+        header = format_datetime(datetime.now(UTC) + timedelta(seconds=7000), usegmt=True)
+    made = await subscribed(nethack, receiver, types=["issue.*"], ordered=False)
+    receiver.answers = [asking(header)]
+    await open_issue(nethack)
+    at = await tried(forge, 1)
+    after = await forge.db.fetchrow(AFTER, at)
+    assert after is not None
+    assert least <= after["open"] <= most + after["now"]
+    assert max(least, 4) <= after["due"] <= max(most, 6) + after["now"]
+    if least:
+        await open_issue(nethack)
+        await forge.numbered()
+        assert await nobody_sends(forge)
+        newest, oldest = await deliveries(nethack, made)
+        assert newest["next_attempt_at"] == oldest["next_attempt_at"]
+
+
+async def test_a_failing_endpoint_is_left_alone_for_a_while(forge: Forge, nethack: Client, receiver: Receiver) -> None:
+    """After so many failures in a row nothing is sent, and no attempt is used up, until the circuit closes again."""
+    made = await subscribed(nethack, receiver, types=["issue.*"])
+    receiver.answers = [503] * 5
+    await open_issue(nethack)
+    for n in range(1, 6):
+        await tried(forge, n)
+        await forge.db.execute("update lanes set due_at = now()")
+    assert await nobody_sends(forge)
+    [waiting] = await deliveries(nethack, made)
+    assert len(waiting["attempts"]) == 5
+    await later(forge, 30)
+    assert len((await until(nethack, made, status="delivered"))["attempts"]) == 6
+
+
+async def test_a_failing_endpoint_is_paused_by_the_days_and_wakes_up_again(
+    forge: Forge, nethack: Client, receiver: Receiver
+) -> None:
+    made = await subscribed(nethack, receiver, types=["issue.*"])
+    receiver.answers = [503] * 1000
+    await open_issue(nethack)
+    await tried(forge, 1)
+    await later(forge, 5 * DAY - 60)
+    await tried(forge, 2)
+    assert (await nethack.get(f"/v1/subscriptions/{made['id']}"))[1]["status"] == "active"
+    await later(forge, 120)
+    found = await is_now(nethack, made, status="paused")
+    assert (found["active"], found["reason"]) == (
+        True,
+        "The endpoint has failed for five days; it is tried once a day.",
+    )
+    await forge.numbered()
+    _, feed = await nethack.get("/v1/events?types=subscription.changed")
+    assert feed["events"][-1]["data"]["changed"]["status"] == "paused"
+    await open_issue(nethack, title="meanwhile")
+    receiver.answers = []
+    assert (await nethack.json("PATCH", f"/v1/subscriptions/{made['id']}", {"active": True}))[0] == 200
+    await until(nethack, made, status="delivered")
+    assert (await nethack.get(f"/v1/subscriptions/{made['id']}"))[1]["status"] == "active"
+    assert receiver.got[-1].said["data"]["data"]["title"] == "meanwhile"
+
+
+async def test_a_paused_endpoint_is_tried_once_a_day_and_ends_after_thirty(
+    forge: Forge, nethack: Client, receiver: Receiver
+) -> None:
+    """However many lanes it has."""
+    made = await subscribed(nethack, receiver, types=["issue.*"], ordered=False)
+    receiver.answers = [503] * 1000
+    for _ in range(3):
+        await open_issue(nethack)
+    await tried(forge, 3)
+    await later(forge, 5 * DAY)
+    await tried(forge, 6)
+    await later(forge, DAY)
+    for n in range(1, 30):
+        await tried(forge, 6 + n)
+        assert (await nethack.get(f"/v1/subscriptions/{made['id']}"))[1]["status"] == "paused"
+        await later(forge, DAY - 60)
+        assert await nobody_sends(forge)
+        await later(forge, 60)
+    found = await is_now(nethack, made, status="ended")
+    assert (found["active"], found["reason"]) == (False, "The endpoint has failed for 35 days.")
+    async with asyncio.timeout(20):
+        while {each["status"] for each in await deliveries(nethack, made)} != {"suppressed"}:
+            await asyncio.sleep(0.02)
+    assert {each["reason"] for each in await deliveries(nethack, made)} == {found["reason"]}
+    assert len(receiver.got) == 6 + 30
