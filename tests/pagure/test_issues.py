@@ -249,6 +249,24 @@ async def test_a_single_comment_says_when_and_whose_in_words(nethack: Client) ->
         assert 0 <= int(comment["date_created"]) - said.timestamp() < 60
 
 
+async def test_a_comment_is_read_at_its_own_issue_alone(forge: Forge, nethack: Client) -> None:
+    carol = await forge.user("carol")
+    await nethack.post("/new", name="other", description="d")
+    for path, private in (("/nethack", "1"), ("/nethack", ""), ("/other", "")):
+        await nethack.post(f"{path}/new_issue", title="t", issue_content="c", private=private)
+    await nethack.post("/nethack/issue/1/comment", comment="c")
+    [comment] = (await nethack.pagure("/nethack/issue/1"))[1]["comments"]
+    uid = await forge.db.fetchval("select uid from issues where private")
+    for issue, answer in (
+        ("/nethack/issue/1", (403, "EISSUENOTALLOWED")), (f"/nethack/issue/{uid}", (403, "EISSUENOTALLOWED")),
+        ("/nethack/issue/2", (404, "ENOCOMMENT")), ("/other/issue/1", (404, "ENOCOMMENT")),
+        (f"/other/issue/{uid}", (404, "ENOISSUE")),
+    ):  # fmt: skip
+        status, body = await carol.pagure(f"{issue}/comment/{comment['id']}")
+        assert (status, body["error_code"]) == answer, issue
+    assert (await nethack.pagure(f"/nethack/issue/{uid}/comment/{comment['id']}"))[0] == 200
+
+
 async def test_a_comment_is_refused_when_it_is_blank(nethack: Client) -> None:
     await nethack.post("/nethack/new_issue", title="t", issue_content="c")
     for form in ({}, {"comment": " \n"}):
