@@ -228,9 +228,11 @@ async def test_private_issues_are_listed_for_their_author_assignee_and_committer
     forge: Forge, nethack: Client, tracker: Tracker
 ) -> None:
     author, assignee = await tracker.person("author"), await tracker.person("assignee")
-    helper, committer = await tracker.person("helper", "ticket"), await tracker.person("committer", "commit")
+    committer = await tracker.person("committer", "commit")
+    others = [await tracker.person(level, level) for level in ("ticket", "collaborator")]
     await tracker.issue(author, private="1", assignee="assignee")
-    for reader, seen in ((author, 1), (assignee, 1), (committer, 1), (helper, 0), (forge.nobody, 0)):
+    for reader in (author, assignee, committer, *others, forge.nobody):
+        seen = reader in (author, assignee, committer)
         assert (await reader.pagure("/nethack/issues"))[1]["total_issues"] == seen, reader.name
         assert (await reader.pagure("/nethack/issue/1"))[0] == (200 if seen else 403), reader.name
 
