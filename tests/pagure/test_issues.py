@@ -344,6 +344,10 @@ async def test_since_is_about_the_latest_change(nethack: Client, tracker: Tracke
     assert [each["id"] for each in (await nethack.pagure(f"/nethack/issues?since={day}"))[1]["issues"]] == [2]
     await nethack.post("/nethack/issue/1/comment", comment="c")
     assert [each["id"] for each in (await nethack.pagure(f"/nethack/issues?since={day}"))[1]["issues"]] == [2, 1]
+    # The moment itself belongs to it, and so does the first one of a day.
+    await nethack.forge.db.execute("update issues set updated_at = '2020-02-02T00:00Z'")
+    for since, found in (("2020-02-02", 2), ("1580601600", 2), ("1580601601", 0), ("2020-02-03", 0)):
+        assert (await nethack.pagure(f"/nethack/issues?since={since}"))[1]["total_issues"] == found, since
 
 
 async def test_a_token_is_asked_for_before_anything_else_is_looked_at(
