@@ -15,7 +15,8 @@ class Fragments:
     """Rendered rows by id. A listing asks only for ids and versions, and renders what it has not seen yet.
 
     A row's version is PostgreSQL's own: the transaction that wrote it, and those of the other rows it shows. So there
-    is nothing to invalidate, and nothing that a projection could forget.
+    is nothing to invalidate, and nothing that a projection could forget. What is private is not the same for everybody
+    who may see it, and is rendered each time.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -45,7 +46,8 @@ class Fragments:
         for row in await read(missing) if missing else ():
             rendered = orjson.dumps(shown(row))
             found[row["id"]] = orjson.Fragment(rendered)
-            self._keep(row["id"], row["version"], rendered)
+            if not row["private"]:
+                self._keep(row["id"], row["version"], rendered)
         return found
 
     def _keep(self, id: int, version: str, rendered: bytes) -> None:

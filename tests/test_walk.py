@@ -155,10 +155,9 @@ def granted(walk: Any) -> None:
     walk.set_custom_fields(who=alice, at=issue, reviewer="bob", docs="")
     walk.subscribe_to_issue(who=bob, at=issue, wanted=True)
     walk.add_dependency(name="alice", at=other, other=issue)
-    walk.import_dependency(who=alice, at=issue, other=other)
-    walk.change_status(who=alice, at=walk.open_issue(
-        who=bob, path=game, title="Dog", private=False, wanted=set(), assignee="", milestone=""
-    ), status="Fixed")  # fmt: skip
+    third = walk.open_issue(who=bob, path=game, title="Dog", private=False, wanted=set(), assignee="", milestone="")
+    walk.change_status(who=alice, at=third, status="Fixed")
+    walk.import_dependency(who=alice, at=third, other=other)
     walk.set_boards(who=alice, path=game, wanted={"plan", "sprint"}, tag="pet")
     walk.set_board_statuses(who=alice, path=game, board="plan", statuses=STATUSES[0])
     walk.place_issue(who=alice, at=issue, board="plan", status="Backlog")

@@ -45,8 +45,8 @@ async def heed_commit(deciding: Deciding, wish: HeedCommit) -> list[Next]:
 
 async def _heed_issue(deciding: Deciding, wish: HeedCommit) -> list[Next]:
     project = await deciding.project(wish.project_id)
-    require_tracker(project, writing=True)
     issue, comment_id = await issues.for_comment(deciding.db, wish.project_id, wish.number)
+    require_tracker(project, writing=True)
     said = IssueCommented(
         project_id=wish.project_id,
         number=wish.number,

@@ -182,7 +182,20 @@ async def add_dependency(deciding: Deciding, wish: AddDependency) -> list[Next]:
     require_visible(deciding.actor, project, awaited)
     if wish.depends_on in issue["depends"]:
         return []
-    if await issues.waits_for(deciding.db, awaited, wish.number):
-        raise Invalid("dependency", "An issue cannot wait for itself, nor for one that waits for it.")
+    await require_no_circle(deciding.db, wish.project_id, {wish.number: {wish.depends_on}})
     details = [f"Issue marked as depending on: #{wish.depends_on}"]
     return await updated(deciding, issue, {"depends": sorted([*issue["depends"], wish.depends_on])}, details)
+
+
+async def require_no_circle(db: Database, project_id: int, added: Mapping[int, set[int]]) -> None:
+    """What waits for itself, through however many others, is never closed. `added` is what each is to wait for."""
+    waits = await issues.awaited(db, project_id, sorted(set().union(*added.values())))
+    for number, more in added.items():
+        waits[number] = waits.get(number, set()) | more
+    for number in added:
+        reached, ahead = set[int](), waits[number]
+        while ahead:
+            reached |= ahead
+            ahead = set[int]().union(*(waits.get(each, ()) for each in ahead)) - reached
+        if number in reached:
+            raise Invalid("dependencies", "An issue cannot wait for itself, nor for one that waits for it.")

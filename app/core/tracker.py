@@ -5,6 +5,7 @@ from typing import Any
 
 from app.core.access import require
 from app.core.commands import Command, Deciding, handles
+from app.core.issue_metadata import require_no_circle
 from app.core.issues import LONGEST_TAG, updated
 from app.core.tags import LONGEST_LOOK
 from app.errors import Invalid
@@ -54,9 +55,9 @@ async def _tags(deciding: Deciding, wish: ConfigureTracker) -> list[Next]:
 async def _dependencies(deciding: Deciding, wish: ConfigureTracker) -> list[Next]:
     waits: dict[int, set[int]] = {}
     for number, depends_on in wish.dependencies:
-        if number == depends_on:
-            raise Invalid("dependencies", "An issue cannot wait for itself.")
         waits.setdefault(number, set()).add(depends_on)
+    if waits:
+        await require_no_circle(deciding.db, wish.project_id, waits)
     found = []
     for number, wanted in waits.items():
         issue = await issues.find(deciding.db, wish.project_id, number)

@@ -1,6 +1,5 @@
 """What the listings ask about issues."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -109,23 +108,22 @@ async def open_among(db: Database, project_id: int, numbers: list[int]) -> set[i
     return {row["number"] for row in rows}
 
 
-async def waits_for(db: Database, issue: Mapping[str, Any], number: int) -> bool:
-    """Whether the issue is this one, or waits for it, directly or through others."""
-    waits: bool = await db.fetchval(
+async def awaited(db: Database, project_id: int, numbers: list[int]) -> dict[int, set[int]]:
+    """What each of these issues waits for, and what those wait for, and so on."""
+    rows = await db.fetch(
         """
-        with recursive awaited as (
-            select $2::int as number
+        with recursive reached as (
+            select number, depends from issues where project_id = $1 and number = any ($2)
             union
-            select unnest(issues.depends)
-            from   issues join awaited on issues.project_id = $1 and issues.number = awaited.number
+            select issues.number, issues.depends
+            from   reached join issues on issues.project_id = $1 and issues.number = any (reached.depends)
         )
-        select exists (select 1 from awaited where number = $3)
+        select * from reached
         """,
-        issue["project_id"],
-        issue["number"],
-        number,
+        project_id,
+        numbers,
     )
-    return waits
+    return {row["number"]: set(row["depends"]) for row in rows}
 
 
 async def subscribed(db: Database, project_id: int, number: int, username: str) -> bool | None:

@@ -54,7 +54,22 @@ async def test_issues_are_made_to_wait_for_others(nethack: Client) -> None:
     rows = await nethack.forge.db.fetch("select depends from issues order by number")
     assert [row["depends"] for row in rows] == [[2, 3], [3], []]
     assert (await nethack.json("PATCH", address, {"dependencies": [[1, 9]]}))[0] == 404
-    assert (await nethack.json("PATCH", address, {"dependencies": [[1, 1]]}))[0] == 422
+
+
+async def test_no_issue_is_made_to_wait_for_itself(nethack: Client) -> None:
+    for title in ("a", "b", "c", "d"):
+        await nethack.post("/nethack/new_issue", title=title, issue_content="c")
+    address = "/v1/projects/nethack/tracker"
+    assert (await nethack.json("PATCH", address, {"dependencies": [[1, 2], [2, 3]]}))[0] == 200
+    for circle in ([[1, 1]], [[2, 1]], [[3, 1]], [[3, 4], [4, 1]], [[4, 4]], [[3, 2]]):
+        status, problem = await nethack.json("PATCH", address, {"dependencies": circle})
+        assert (status, problem["errors"]) == (
+            422,
+            [{"detail": "An issue cannot wait for itself, nor for one that waits for it.", "pointer": "/dependencies"}],
+        ), circle
+    rows = await nethack.forge.db.fetch("select depends from issues order by number")
+    assert [row["depends"] for row in rows] == [[2], [3], [], []]
+    assert (await nethack.json("PATCH", address, {"dependencies": [[1, 3], [4, 1], [4, 3]]}))[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from app import attachments
 from tests.conftest import Client, Forge
+from tests.pagure.test_sharing import ADDRESSES, everywhere
 
 PNG = b"\x89PNG\r\n\x1a\nnot much of a picture"
 
@@ -50,6 +51,18 @@ async def test_a_picture_stands_in_the_issue_where_its_text_asks_for_it(forge: F
     # The same file again is there once.
     assert (await sent(nethack, name="cat.png"))[0] == 200
     assert len(stored(forge)) == 1
+
+
+@pytest.mark.parametrize("path", ADDRESSES)
+async def test_a_file_lies_at_the_address_of_its_project(forge: Forge, alice: Client, path: str) -> None:
+    await everywhere(alice)
+    await alice.post(f"{path}/options/update", issue_tracker="1")
+    status, body = await sent(alice, path=path[1:])
+    url = address("cat.png", path=path[1:])
+    assert (status, body["issue"]["content"]) == (200, f"Look: [![cat.png]({url})]({url})")
+    for each in ADDRESSES:
+        status, content, _ = await fetched(forge.nobody, address("cat.png", path=each[1:]))
+        assert (status, content == PNG) == ((200, True) if each == path else (404, False))
 
 
 async def test_a_file_that_the_text_does_not_ask_for_is_not_kept(forge: Forge, nethack: Client) -> None:

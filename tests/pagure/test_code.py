@@ -348,6 +348,20 @@ async def test_a_pull_request_is_read_as_patches_and_as_diffs(
     await check()
 
 
+@pytest.mark.parametrize("path", ADDRESSES)
+async def test_a_pull_request_is_read_at_each_address(forge: Forge, alice: Client, tmp_path: Path, path: str) -> None:
+    await everywhere(alice)
+    await furnish(alice, path, tmp_path / "work")
+    first = (await git("rev-parse", "HEAD~1", cwd=tmp_path / "work")).strip()
+    assert (await alice.post(f"{path}/git/branch", branch="old", from_commit=first))[0] == 200
+    await alice.post(f"{path}/options/update", pull_requests="1")
+    form = {"title": "t", "branch_to": "old", "branch_from": "main"}
+    assert (await alice.post(f"{path}/pull-request/new", **form))[0] == 200
+    for kind, beginning in (("patch", b"From "), ("diff", b"diff --git a/module b/module")):
+        status, body = await read(forge.nobody, f"{path}/pull-request/1.{kind}")
+        assert (status, body[: len(beginning)]) == (200, beginning)
+
+
 async def test_a_patch_applies(forge: Forge, nethack: Client, bob: Client, tmp_path: Path) -> None:
     await opened(bob)
     _, body = await read(forge.nobody, "/nethack/pull-request/1.patch")

@@ -15,6 +15,7 @@ METADATA = {"/status", "/milestone", "/assign", "/custom/reviewer", "/custom"}
         ("author", None, {"/status", ""}),
         ("assignee", None, {"/status", "/assign"}),
         ("helper", "ticket", METADATA),
+        ("collaborator", "collaborator", METADATA),
         ("committer", "commit", {*METADATA, ""}),
     ],
 )

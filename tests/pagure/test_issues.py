@@ -228,9 +228,11 @@ async def test_private_issues_are_listed_for_their_author_assignee_and_committer
     forge: Forge, nethack: Client, tracker: Tracker
 ) -> None:
     author, assignee = await tracker.person("author"), await tracker.person("assignee")
-    helper, committer = await tracker.person("helper", "ticket"), await tracker.person("committer", "commit")
+    committer = await tracker.person("committer", "commit")
+    others = [await tracker.person(level, level) for level in ("ticket", "collaborator")]
     await tracker.issue(author, private="1", assignee="assignee")
-    for reader, seen in ((author, 1), (assignee, 1), (committer, 1), (helper, 0), (forge.nobody, 0)):
+    for reader in (author, assignee, committer, *others, forge.nobody):
+        seen = reader in (author, assignee, committer)
         assert (await reader.pagure("/nethack/issues"))[1]["total_issues"] == seen, reader.name
         assert (await reader.pagure("/nethack/issue/1"))[0] == (200 if seen else 403), reader.name
 
@@ -247,6 +249,24 @@ async def test_a_single_comment_says_when_and_whose_in_words(nethack: Client) ->
         assert avatar.endswith("?s=16&d=retro")
         said = datetime.strptime(date, "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
         assert 0 <= int(comment["date_created"]) - said.timestamp() < 60
+
+
+async def test_a_comment_is_read_at_its_own_issue_alone(forge: Forge, nethack: Client) -> None:
+    carol = await forge.user("carol")
+    await nethack.post("/new", name="other", description="d")
+    for path, private in (("/nethack", "1"), ("/nethack", ""), ("/other", "")):
+        await nethack.post(f"{path}/new_issue", title="t", issue_content="c", private=private)
+    await nethack.post("/nethack/issue/1/comment", comment="c")
+    [comment] = (await nethack.pagure("/nethack/issue/1"))[1]["comments"]
+    uid = await forge.db.fetchval("select uid from issues where private")
+    for issue, answer in (
+        ("/nethack/issue/1", (403, "EISSUENOTALLOWED")), (f"/nethack/issue/{uid}", (403, "EISSUENOTALLOWED")),
+        ("/nethack/issue/2", (404, "ENOCOMMENT")), ("/other/issue/1", (404, "ENOCOMMENT")),
+        (f"/other/issue/{uid}", (404, "ENOISSUE")),
+    ):  # fmt: skip
+        status, body = await carol.pagure(f"{issue}/comment/{comment['id']}")
+        assert (status, body["error_code"]) == answer, issue
+    assert (await nethack.pagure(f"/nethack/issue/{uid}/comment/{comment['id']}"))[0] == 200
 
 
 async def test_a_comment_is_refused_when_it_is_blank(nethack: Client) -> None:
@@ -324,6 +344,10 @@ async def test_since_is_about_the_latest_change(nethack: Client, tracker: Tracke
     assert [each["id"] for each in (await nethack.pagure(f"/nethack/issues?since={day}"))[1]["issues"]] == [2]
     await nethack.post("/nethack/issue/1/comment", comment="c")
     assert [each["id"] for each in (await nethack.pagure(f"/nethack/issues?since={day}"))[1]["issues"]] == [2, 1]
+    # The moment itself belongs to it, and so does the first one of a day.
+    await nethack.forge.db.execute("update issues set updated_at = '2020-02-02T00:00Z'")
+    for since, found in (("2020-02-02", 2), ("1580601600", 2), ("1580601601", 0), ("2020-02-03", 0)):
+        assert (await nethack.pagure(f"/nethack/issues?since={since}"))[1]["total_issues"] == found, since
 
 
 async def test_a_token_is_asked_for_before_anything_else_is_looked_at(

@@ -206,6 +206,26 @@ async def test_commits_elsewhere_and_in_projects_that_do_not_want_it_close_nothi
     assert [(await issue(nethack, n, comments=0))["status"] for n in (1, 2)] == ["Open", "Open"]
 
 
+async def test_what_takes_nothing_takes_nothing_from_commits_either(
+    forge: Forge, nethack: Client, heeding: Path
+) -> None:
+    number = await opened(nethack)
+    await git("checkout", "-q", "-B", "main", "origin/main", cwd=heeding)
+
+    async def statuses(**options: str) -> list[str]:
+        await nethack.post("/nethack/options/update", **options)
+        await said(heeding, f"Fixes #1\n\nMerges #{number}")
+        await forge.idle()
+        await nethack.post("/nethack/options/update", issue_tracker="true", pull_requests="true")
+        pages = ("issue/1", f"pull-request/{number}")
+        return [(await nethack.pagure(f"/nethack/{page}"))[1]["status"] for page in pages]
+
+    assert await statuses(issue_tracker_read_only="true", pull_requests="false") == ["Open", "Open"]
+    # A project without a tracker has pull requests all the same.
+    assert await statuses(issue_tracker="false") == ["Open", "Merged"]
+    assert await statuses(issue_tracker_read_only="false") == ["Closed", "Merged"]
+
+
 async def test_an_issue_that_waits_for_another_is_only_remarked_upon(nethack: Client, heeding: Path) -> None:
     project = (await nethack.pagure("/nethack"))[1]["id"]
     wish = AddDependency(project_id=project, number=1, depends_on=2)

@@ -35,6 +35,7 @@ def refusal(status: int, code: str, message: str, errors: Any = None) -> tuple[i
 
 
 NOT_CLOSER = refusal(403, "ENOPRCLOSE", "You are not allowed to merge/close pull-request for this project")
+TOO_LOW = refusal(401, "ENOTHIGHENOUGH", "You do not have sufficient permissions to perform this action")
 NOT_TENDER = refusal(403, "EPRNOTALLOWED", "You are not allowed to view this pull-request")
 NO_REBASE = refusal(403, "EREBASENOTALLOWED", "You are not authorized to rebase this pull-request")
 
@@ -52,7 +53,8 @@ async def person(forge: Forge, nethack: Client, name: str, level: str | None = N
     """Somebody with a token that was made for nethack."""
     client = await forge.user(name)
     if level:
-        await wish(forge, nethack, GrantAccess, party="user", name=name, level=level)
+        branches = "*" if level == "collaborator" else None
+        await wish(forge, nethack, GrantAccess, party="user", name=name, level=level, branches=branches)
     return await client.limited(project="nethack")
 
 
@@ -63,6 +65,7 @@ async def person(forge: Forge, nethack: Client, name: str, level: str | None = N
         ("bob", None, {"", "/comment", "/subscribe", "/flag", "/close", "/reopen"}),
         ("assignee", None, {"", "/comment", "/subscribe", "/flag", "/assign"}),
         ("helper", "ticket", {"", "/comment", "/subscribe", "/flag", "/assign"}),
+        ("collaborator", "collaborator", {"", "/comment", "/subscribe", "/flag", "/assign"}),
         ("committer", "commit", {"", "/comment", "/subscribe", "/flag", "/assign", "/close", "/reopen", "/merge"}),
     ],
 )
@@ -127,8 +130,7 @@ async def test_opening_asks_for_branches_before_rights_and_rights_before_commits
     form = {
         "title": "t", "branch_to": "main", "branch_from": "topic", "repo_from": "nethack", "repo_from_username": "bob",
     }  # fmt: skip
-    low = refusal(401, "ENOTHIGHENOUGH", "You do not have sufficient permissions to perform this action")
-    assert await carol.post(new, **form) == low
+    assert await carol.post(new, **form) == TOO_LOW
     assert await carol.post(new, **{**form, "branch_from": "x"}) == invalid("Branch x does not exist")
     gone = invalid("Branch y could not be found in the target repo")
     assert await carol.post(new, **{**form, "branch_from": "x", "branch_to": "y"}) == gone
@@ -143,6 +145,20 @@ async def test_opening_asks_for_branches_before_rights_and_rights_before_commits
     await configure(forge, nethack, pull_requests=False)
     assert (await bob.post(new, **{**form, "repo_from": "gone"}))[1]["error_code"] == "ENOPROJECT"
     assert (await bob.post(new, **form))[1]["error_code"] == "EPULLREQUESTSDISABLED"
+
+
+async def test_who_may_push_to_some_branches_of_the_fork_only_opens_and_rebases_nothing(
+    forge: Forge, nethack: Client, bob: Client
+) -> None:
+    carol, fork = await forge.user("carol"), (await bob.pagure("/fork/bob/nethack"))[1]["id"]
+    some = GrantAccess(project_id=fork, party="user", name="carol", level="collaborator", branches="*")
+    await commands.execute(forge.db, Actor("bob"), some, command_id=uuid.uuid4())
+    form = {
+        "title": "t", "branch_to": "main", "branch_from": "topic", "repo_from": "nethack", "repo_from_username": "bob",
+    }  # fmt: skip
+    assert await carol.post("/nethack/pull-request/new", **form) == TOO_LOW
+    await opened(bob)
+    assert await carol.post(f"{ONE}/rebase") == NO_REBASE
 
 
 async def test_an_empty_fork_and_a_stranger_to_the_family_bring_nothing(

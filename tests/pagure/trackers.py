@@ -54,7 +54,8 @@ class Tracker:
     async def person(self, name: str, level: str | None = None, **account: Any) -> Client:
         await self.forge.admin.json("POST", "/v1/users", {"username": name, "email": f"{name}@example.org", **account})
         if level:
-            await self.execute(GrantAccess, party="user", name=name, level=level)
+            branches = "*" if level == "collaborator" else None
+            await self.execute(GrantAccess, party="user", name=name, level=level, branches=branches)
         return await self.token(name, "nethack")
 
     async def token(self, name: str, project: str | None, *acls: str) -> Client:

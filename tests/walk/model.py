@@ -61,6 +61,10 @@ class Project:
     def numbers(self) -> int:
         return len(self.issues) + len(self.pulls)
 
+    def waits(self, number: int, other: int) -> bool:
+        """Whether the issue is the other, or waits for it."""
+        return number == other or any(self.waits(each, other) for each in self.issues[number].depends)
+
 
 @dataclass
 class Model:

@@ -242,10 +242,10 @@ class Projects(World):
         path, numbers = at[0], (at[1], other[1])
         project = self.project(path)
         may = self.holds(who, path, ADMINISTER) and project is not None and set(numbers) <= project.issues.keys()
+        may = may and project is not None and not project.waits(numbers[1], numbers[0])
         answer = self.ask(
-            who, "PATCH", f"/v1/projects/{path}/tracker", path=path, allowed=may and numbers[0] != numbers[1],
-            json={"dependencies": [numbers]},
-        )  # fmt: skip
+            who, "PATCH", f"/v1/projects/{path}/tracker", path=path, allowed=may, json={"dependencies": [numbers]}
+        )
         if answer.accepted and project is not None:
             project.issues[numbers[0]].depends.add(numbers[1])
 

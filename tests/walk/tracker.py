@@ -154,5 +154,8 @@ class Tracker(World):
         except Refused:
             return
         assert self.may_change(Who(name), at)
+        project = self.project(at[0])
+        assert project is not None
+        assert not project.waits(other[1], at[1])
         issue.depends.add(other[1])
         assert str(other[1]) in self.shown(f"/{at[0]}/issue/{at[1]}")["depends"]

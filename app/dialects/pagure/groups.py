@@ -84,7 +84,7 @@ async def _projects(request: web.Request, actor: Actor, name: str, query: forms.
     wanted = ProjectFilter(group=name, levels=LEVELS.get(acl, [acl]) if acl else None)
     found = await projects.search(db, wanted, query.page(), seen=readable_projects(actor))
     listed = await request.app[FRAGMENTS].of(
-        found.rows, partial(projects.by_ids, db), lambda row: render.project(base, row)
+        found.rows, partial(projects.by_ids, db), lambda row: render.project(base, row, actor)
     )
     return {
         "pagination": render.pagination(request, found),

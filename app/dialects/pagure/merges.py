@@ -58,7 +58,7 @@ async def new_pull_request(request: web.Request) -> web.Response:
     opened = await execute(request, actor, wish, seen=target)
     found = await pull_requests.find(request.config_dict[DATABASE], target["project_id"], opened.row["number"])
     # As it was opened: a worker may know already how it could be merged.
-    return reply(render.pull_request(render.base(request), target, {**found, **opened.row}))
+    return reply(render.pull_request(render.base(request), target, {**found, **opened.row}, actor))
 
 
 async def _source(request: web.Request, actor: Actor, target: Row, form: forms.Form) -> Row:

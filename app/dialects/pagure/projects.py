@@ -112,8 +112,8 @@ async def fork(request: web.Request) -> web.Response:
 
 @routes.project("GET", "", "read-project")
 async def view_project(request: web.Request) -> web.Response:
-    _, project = await named_project(request, auth.lenient)
-    shown = render.project(render.base(request), project)
+    actor, project = await named_project(request, auth.lenient)
+    shown = render.project(render.base(request), project, actor)
     if forms.Query(request).flag("expand_group"):
         names = sorted(project["access"]["group"])
         shown["group_details"] = await groups.members(request.config_dict[DATABASE], names)

@@ -65,7 +65,7 @@ async def check(
 
 @routes.project("GET", "/pull-requests", "read-pull-requests")
 async def list_pull_requests(request: web.Request) -> web.Response:
-    _, project = await named_project(request, auth.lenient)
+    actor, project = await named_project(request, auth.lenient)
     require_pull_requests(project)
     query = forms.Query(request)
     page = query.page()
@@ -89,7 +89,7 @@ async def list_pull_requests(request: web.Request) -> web.Response:
                 "tags": tags or None,
             },
             "pagination": render.pagination(request, found),
-            "requests": [render.pull_request(base, project, row) for row in found.rows],
+            "requests": [render.pull_request(base, project, row, actor) for row in found.rows],
             "total_requests": found.total,
         }
     )
@@ -97,13 +97,13 @@ async def list_pull_requests(request: web.Request) -> web.Response:
 
 @routes.project("GET", "/pull-request/{request:[0-9]+}", "read-pull-requests")
 async def view(request: web.Request) -> web.Response:
-    _, project = await named_project(request, auth.lenient)
+    actor, project = await named_project(request, auth.lenient)
     require_pull_requests(project)
     wanted = forms.Query(request).flag("comments") is not False
     found = await pull_requests.find(
         request.config_dict[DATABASE], project["project_id"], numbered(request), thread=wanted
     )
-    return reply(render.pull_request(render.base(request), project, found))
+    return reply(render.pull_request(render.base(request), project, found, actor))
 
 
 @routes.add("GET", "/pull-requests/{uid}", "read-pull-requests")
@@ -117,7 +117,7 @@ async def view_by_uid(request: web.Request) -> web.Response:
     if not may(actor, "read-pull-requests", project):
         raise NotFound("pull request")
     require_pull_requests(project)
-    return reply(render.pull_request(render.base(request), project, found))
+    return reply(render.pull_request(render.base(request), project, found, actor))
 
 
 @routes.project("GET", "/pull-request/{request:[0-9]+}/comment/{comment:[0-9]+}", "read-pull-requests")
@@ -145,7 +145,7 @@ async def update(request: web.Request) -> web.Response:
     )
     await execute(request, actor, wish, seen=project)
     found = await pull_requests.find(request.config_dict[DATABASE], project["project_id"], key)
-    return reply(render.pull_request(render.base(request), project, found))
+    return reply(render.pull_request(render.base(request), project, found, actor))
 
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}/comment", "comment-on-pull-request")

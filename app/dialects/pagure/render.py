@@ -11,7 +11,7 @@ from aiohttp import web
 from yarl import URL
 
 from app.core import paths
-from app.core.access import GRANTS
+from app.core.access import GRANTS, NOBODY, Actor, may
 from app.core.merges import score
 from app.core.settings import setting
 from app.queries.paging import Listing
@@ -42,19 +42,21 @@ def addressed(shown: dict[str, Any], email: str | None) -> dict[str, Any]:
     return {**shown, "default_email": email, "emails": [email] if email else []}
 
 
-def project(base: str, row: Row) -> dict[str, Any]:
-    """The project, with the line of projects that it was forked from as far as these are still there."""
+def project(base: str, row: Row, actor: Actor = NOBODY) -> dict[str, Any]:
+    """The project, with the line of projects that it was forked from, as far as these are still there and the actor may
+    read them: who may read a private fork may have no right to its parent.
+    """
     shown: dict[str, Any] | None = None
-    for ancestor in reversed(list(_line(row))):
+    for ancestor in reversed(list(_line(row, actor))):
         shown = _project(base, ancestor, shown)
     return _project(base, row, shown)
 
 
-def _line(row: Row) -> Iterator[Row]:
+def _line(row: Row, actor: Actor) -> Iterator[Row]:
     """The parent, its parent and so on."""
     parent: int | None = row["parent_id"]
     for ancestor in row["line"] or []:
-        if ancestor["project_id"] != parent:
+        if ancestor["project_id"] != parent or not may(actor, "read-project", ancestor):
             break
         yield ancestor
         parent = ancestor["parent_id"]
@@ -179,12 +181,12 @@ def comment(base: str, row: Row) -> dict[str, Any]:
     }
 
 
-def pull_request(base: str, target: Row, row: Row, *, comments: bool = True) -> dict[str, Any]:
+def pull_request(base: str, target: Row, row: Row, actor: Actor = NOBODY, *, comments: bool = True) -> dict[str, Any]:
     source = row["source"]
     return {
         **bare_pull_request(base, target, row, comments=comments),
-        "project": project(base, target),
-        "repo_from": project(base, source) if source else None,
+        "project": project(base, target, actor),
+        "repo_from": project(base, source, actor) if source else None,
     }
 
 

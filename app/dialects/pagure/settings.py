@@ -115,7 +115,7 @@ async def modify_project(request: web.Request) -> web.Response:
             raise (Said(400, "ENOUSER") if missing.subject == "user" else missing) from None
         shown = given.project(project)
     now = await users.find(request.config_dict[DATABASE], shown["owner"])
-    answer = render.project(render.base(request), shown)
+    answer = render.project(render.base(request), shown, actor)
     return reply({**answer, "user": render.addressed(answer["user"], now["email"] if now else None)})
 
 
@@ -140,7 +140,7 @@ async def delete_project(request: web.Request) -> web.Response:
     if not (settings.delete_forks if project["forker"] else settings.delete_projects):
         raise NotFound("project")
     await execute(request, actor, DeleteProject(project_id=project["project_id"]), seen=project)
-    return reply({"message": "Project deleted", "project": render.project(render.base(request), project)})
+    return reply({"message": "Project deleted", "project": render.project(render.base(request), project, actor)})
 
 
 @routes.project("POST", "/token/new", "manage-project-tokens")

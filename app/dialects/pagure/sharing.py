@@ -44,7 +44,7 @@ async def modify_acls(request: web.Request) -> web.Response:
         else RevokeAccess(project_id=key, party=party, name=name)
     )
     outcome = await execute(request, actor, command, seen=project)
-    return reply(render.project(render.base(request), outcome.project(project)))
+    return reply(render.project(render.base(request), outcome.project(project), actor))
 
 
 @routes.project("POST", "/blockuser", "manage-access")
@@ -113,15 +113,16 @@ def _contributors(grants: dict[str, Any]) -> dict[str, list[Any]]:
 @routes.project("GET", "/hascommit", "read-project")
 async def has_commit(request: web.Request) -> web.Response:
     """What somebody may write to by virtue of the project, not what an administrator of the forge may."""
-    _, project = await named_project(request, auth.lenient)
+    actor, project = await named_project(request, auth.lenient)
     query = forms.Query(request)
     name, branch = query.text("user"), query.text("branch")
     if name is None or branch is None:
         raise invalid()
     held = frozenset(await users.groups_of(request.config_dict[DATABASE], name))
+    shown = render.project(render.base(request), project, actor)
     return reply(
         {
-            "args": {"branch": branch, "project": render.project(render.base(request), project), "user": name},
+            "args": {"branch": branch, "project": shown, "user": name},
             "hascommit": may_write(Actor(name, groups=held), project, branch),
         }
     )

@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
+from app.core.access import Actor
 from app.database import Row
 from app.dialects.pagure import auth, filters, forms, render
 from app.dialects.pagure.projects import FRAGMENTS
@@ -50,18 +51,18 @@ async def _listed(request: web.Request, role: str) -> web.Response:
                 "username": name,
             },
             "pagination": render.pagination(request, found),
-            "requests": await _shown(request, found.rows),
+            "requests": await _shown(request, actor, found.rows),
             "total_requests": len(found.rows),
         }
     )
 
 
-async def _shown(request: web.Request, rows: list[Row]) -> list[dict[str, Any]]:
+async def _shown(request: web.Request, actor: Actor, rows: list[Row]) -> list[dict[str, Any]]:
     """The pull requests with their targets and sources, which are looked up together."""
     db, base = request.config_dict[DATABASE], render.base(request)
     keys = {key["id"]: key for row in rows for key in (row, row["source"]) if key}
     found = await request.app[FRAGMENTS].by_id(
-        list(keys.values()), partial(projects.by_ids, db), lambda row: render.project(base, row)
+        list(keys.values()), partial(projects.by_ids, db), lambda row: render.project(base, row, actor)
     )
     return [
         {

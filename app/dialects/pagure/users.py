@@ -84,7 +84,7 @@ async def list_issues(request: web.Request) -> web.Response:
         created = await _search(request, actor, replace(wanted, issue=replace(wanted.issue, author=name)), page)
     if assignee and known:
         assigned = await _search(request, actor, replace(wanted, issue=replace(wanted.issue, assignee=name)), page)
-    shown = await _shown(request, created.rows, assigned.rows)
+    shown = await _shown(request, actor, created.rows, assigned.rows)
     return reply(
         {
             "args": {**_said(query), "assignee": assignee, "author": author, "page": page.number},
@@ -129,12 +129,12 @@ def _said(query: forms.Query) -> dict[str, Any]:
     }
 
 
-async def _shown(request: web.Request, *listed: list[Row]) -> list[list[dict[str, Any]]]:
+async def _shown(request: web.Request, actor: Actor, *listed: list[Row]) -> list[list[dict[str, Any]]]:
     """The issues of each list with their projects, which are looked up together."""
     db, base = request.config_dict[DATABASE], render.base(request)
     keys = list({row["id"]: row for rows in listed for row in rows}.values())
     found = await request.app[FRAGMENTS].by_id(
-        keys, partial(projects.by_ids, db), lambda row: render.project(base, row)
+        keys, partial(projects.by_ids, db), lambda row: render.project(base, row, actor)
     )
     return [
         [
