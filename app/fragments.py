@@ -26,14 +26,10 @@ class Fragments:
     async def of(
         self, keys: list[Row], read: Callable[[list[int]], Awaitable[list[Row]]], shown: Callable[[Row], Any]
     ) -> list[orjson.Fragment]:
-        """The fragments of rows known by (id, version), in their order; `read` gives whole rows with the same two."""
-        found = await self.by_id(keys, read, shown)
-        return [found[key["id"]] for key in keys if key["id"] in found]
+        """The fragments of rows known by (id, version), in their order; `read` gives whole rows with the same two.
 
-    async def by_id(
-        self, keys: list[Row], read: Callable[[list[int]], Awaitable[list[Row]]], shown: Callable[[Row], Any]
-    ) -> dict[int, orjson.Fragment]:
-        """The same by id; what is gone meanwhile has none."""
+        What is gone meanwhile has none.
+        """
         found: dict[int, orjson.Fragment] = {}
         missing = []
         for id, version in ((key["id"], key["version"]) for key in keys):
@@ -46,7 +42,7 @@ class Fragments:
             rendered = orjson.dumps(shown(row))
             found[row["id"]] = orjson.Fragment(rendered)
             self._keep(row["id"], row["version"], rendered)
-        return found
+        return [found[key["id"]] for key in keys if key["id"] in found]
 
     def _keep(self, id: int, version: str, rendered: bytes) -> None:
         self._drop(id)
