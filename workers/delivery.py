@@ -35,8 +35,8 @@ from app.metrics import DELIVERIES
 from app.outgoing.client import Client, client
 from app.outgoing.failures import Failed
 from app.outgoing.guard import Guard
+from app.queries import causes, lanes, subscriptions
 from app.queries import feed as log_pages
-from app.queries import lanes, subscriptions
 from app.queries.lanes import Attempt, Lane
 from app.tail import HEAD, listen
 from workers.reactions import Hands
@@ -61,6 +61,8 @@ HIDDEN = "The subscription's owner may not see this event."
 PRIVATE = "Not everybody may see this event."
 UNREADABLE = "What it is about can no longer be read."
 SILENT = "The format has no words for this."
+DEEPEST = 5  # deliveries that may lead to each other
+LOOP = f"{DEEPEST} deliveries have led to each other and to this: it may go round in a circle."
 USER_AGENT = f"polyforge/{version('polyforge')}"
 GONE = 410
 
@@ -213,6 +215,8 @@ class Deliverer:
         """True when the next of the lane may follow."""
         if event is None:
             return await self._suppress(lane, delivery, HIDDEN if subscription["hook"] is None else PRIVATE)
+        if await causes.depth(self.db, event.get("request", ""), DEEPEST) == DEEPEST:
+            return await self._suppress(lane, delivery, LOOP)
         try:
             messages = await self._messages(subscription, delivery, event)
         except (NotFound, GitError):
@@ -299,6 +303,7 @@ class Deliverer:
             **subscription["headers"],
             "Content-Type": message.media,
             "User-Agent": USER_AGENT,
+            "X-Request-Id": id,  # which many programs pass on to what they ask for because of it
             "webhook-id": id,
             "webhook-timestamp": str(now),
             "webhook-signature": webhooks.signatures(keys, id, now, message.body),

@@ -29,7 +29,7 @@ VALUE = re.compile(r"[\t -~]*\Z")
 # What the forge itself says, what belongs to the connection, and what would lend the forge another face.
 OURS = re.compile(
     r"(host|connection|content-.*|transfer-encoding|te|trailer|upgrade|expect|keep-alive|proxy-.*|user-agent|cookie"
-    r"|accept-encoding|forwarded|x-forwarded-.*|x-real-ip|via|webhook-.*|x-pagure.*|ce-.*)\Z",
+    r"|accept-encoding|forwarded|x-forwarded-.*|x-real-ip|x-request-id|via|webhook-.*|x-pagure.*|ce-.*)\Z",
     re.IGNORECASE,
 )
 
