@@ -60,6 +60,12 @@ async def test_what_is_posted_stands_in_the_body(alice: Client) -> None:
     assert (status, body["errors"]) == (400, {"name": REQUIRED, "description": REQUIRED})
     status, body = await alice.request("POST", "/api/0/new?name=x", json={"name": None, "description": "d"})
     assert (status, body["errors"]) == (400, {"name": REQUIRED})
+    for media in ("text/plain", "application/vnd.x+json", "application/octet-stream"):
+        plain = {"headers": {"Content-Type": media}}
+        status, body = await alice.request("POST", "/api/0/new", data=b'{"name": "x"}', **plain)
+        assert (status, body["errors"]) == (400, {"description": REQUIRED}), media
+        status, body = await alice.request("POST", "/api/0/new", data=b"name=x&description=d", **plain)
+        assert (status, body["error_code"], "errors" in body) == (400, "EINVALIDREQ", False), media
     assert (await alice.get("/api/0/users", data={"pattern": "nobody"}))[1]["users"] == ["admin", "alice"]
 
 

@@ -135,6 +135,11 @@ async def test_opening_asks_for_branches_before_rights_and_rights_before_commits
     gone = invalid("Branch y could not be found in the target repo")
     assert await carol.post(new, **{**form, "branch_from": "x", "branch_to": "y"}) == gone
     assert await carol.post(new) == invalid({"title": ["This field is required."]})
+    # A private source is not there, before anything else is said of the form.
+    await nethack.post("/new", name="secret", description="d", private="1")
+    for name in ("secret", "missing"):
+        status, body = await carol.post(new, repo_from=name, repo_from_namespace="alice")
+        assert (status, body["error_code"]) == (404, "ENOPROJECT"), name
     # The token has to be made for the source, and the caller may not be blocked on the target.
     for path, status in (("nethack", 401), ("fork/bob/nethack", 400)):
         code, body = await (await bob.limited(project=path)).post(new, **form)

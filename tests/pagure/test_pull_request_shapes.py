@@ -161,6 +161,18 @@ async def test_changes_are_counted_by_their_new_path(
     assert (await forge.nobody.pagure(ONE + "/diffstats"))[1] == found
 
 
+async def test_commits_that_change_nothing_have_no_statistics(
+    forge: Forge, nethack: Client, bob: Client, tmp_path: Path
+) -> None:
+    await git("checkout", "-q", "-B", "still", "origin/main", cwd=tmp_path / "bob")
+    await git("commit", "-q", "--allow-empty", "-m", "Say something", cwd=tmp_path / "bob")
+    await git("push", "-q", "origin", "HEAD:still", cwd=tmp_path / "bob")
+    none = {"error": "No statistics could be computed for this PR", "error_code": "ENOPRSTATS"}
+    for number, branch in ((1, "still"), (2, "main")):
+        assert ((await opened(bob, branch_from=branch))["commit_stop"] is None) == (branch == "main")
+        assert await forge.nobody.pagure(f"/nethack/pull-request/{number}/diffstats") == (400, none)
+
+
 async def test_a_comment_is_about_all_or_a_line(nethack: Client, bob: Client) -> None:
     await opened(bob)
     said = (200, {"message": "Comment added"})
