@@ -21,6 +21,7 @@ from app import embedded, migrate
 from app.config import Settings
 from app.database import Database, database
 from app.logs import REQUEST, configure
+from app.metrics import WAITERS
 from app.runner import Runner
 from app.server import application
 from tests.databases import fresh_database, make_template
@@ -254,6 +255,13 @@ def retried_at_once(sent_at_once: None, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(delivery, "SCHEDULE", (0.1,) * 10)
     monkeypatch.setattr(delivery, "OPEN", 0.1)
     monkeypatch.setattr(delivery, "LONGEST_OPEN", 0.2)
+
+
+async def waiters(count: int) -> None:
+    """Wait until so many wait."""
+    async with asyncio.timeout(10):
+        while WAITERS._value.get() != count:
+            await asyncio.sleep(0.01)
 
 
 async def git(*arguments: str, cwd: Path | None = None, fails: bool = False) -> str:

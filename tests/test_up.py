@@ -31,6 +31,10 @@ class Running:
         async with self.session.request(method, self.url + path, headers=headers, data=form or None) as answer:
             return answer.status, await answer.json(content_type=None)
 
+    async def measured(self) -> str:
+        async with self.session.get(self.url + "/metrics") as answer:
+            return await answer.text()
+
     async def ready(self) -> None:
         async with asyncio.timeout(40):
             while True:
@@ -121,8 +125,7 @@ async def test_what_was_acknowledged_survives_kills_and_a_restart(tmp_path: Path
         await git("clone", "-q", f"{forge.url}/nethack.git", str(work))
         head = await commit(work)
         await git("push", "-q", forge.url.replace("//", f"//admin:{TOKEN}@") + "/nethack.git", "HEAD:main", cwd=work)
-        async with forge.session.get(forge.url + "/metrics") as answer:
-            measured = await answer.text()
+        measured = await forge.measured()
         assert 'polyforge_job_duration_seconds_count{outcome="done",reaction="create-repository"}' in measured
         assert "polyforge_relay_leaderships_total" in measured
         assert (await forge.call("POST", "/api/0/nethack/new_issue", title="t", issue_content="c"))[0] == 200
@@ -174,7 +177,9 @@ async def test_who_waits_is_answered_before_the_forge_stops(tmp_path: Path) -> N
     async with started(tmp_path / "var") as forge:
         _, feed = await forge.call("GET", "/v1/events")
         waiting = asyncio.create_task(forge.call("GET", f"/v1/events?after={feed['head']}&wait=50"))
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(20):
+            while "polyforge_waiting_requests 1.0" not in await forge.measured():
+                await asyncio.sleep(0.05)
         forge.up.send_signal(signal.SIGINT)
         status, answer = await asyncio.wait_for(waiting, 10)
         assert (status, answer["events"], answer["next"]) == (200, [], feed["head"])

@@ -60,6 +60,7 @@ FORGE = Actor("forge", admin=True)
 HIDDEN = "The subscription's owner may not see this event."
 PRIVATE = "Not everybody may see this event."
 UNREADABLE = "What it is about can no longer be read."
+EXPIRED = "Its token has expired."
 SILENT = "The format has no words for this."
 DEEPEST = 5  # deliveries that may lead to each other
 LOOP = f"{DEEPEST} deliveries have led to each other and to this: it may go round in a circle."
@@ -179,11 +180,19 @@ class Deliverer:
         """With its address and what signs, None where that is gone. A web hook is signed with its project's token."""
         found = await lanes.endpoint(self.db, subscription_id)
         if found is None or found["hook"] is None:
-            return found and dict(found)
+            return found and await self._unless_expired(dict(found))
         secret = None
         with suppress(NotFound):
             secret = await project_secrets.hook_token(self.db, found["project_id"])
         return {**found, "secret": secret}
+
+    async def _unless_expired(self, subscription: Subscription) -> Subscription:
+        """What was made with a token ends with it, at the latest when something is to be sent."""
+        if not subscription["expired"] or subscription["status"] not in ("active", "paused"):
+            return subscription
+        await self._mark(subscription, "ended", EXPIRED)
+        await subscriptions.wake(self.db, subscription["subscription_id"])  # for what waits in its other lanes
+        return {**subscription, "status": "ended", "reason": EXPIRED}
 
     async def _send_batch(
         self, lane: Lane, subscription: Subscription, deliveries: list[Row], began: float

@@ -157,9 +157,11 @@ GIVEN_UP = f"""
 ENDPOINT = """
     select subscriptions.*, coalesce(kept.url, subscriptions.hook) as url, kept.secret,
            coalesce(kept.headers, '{}') as headers,
-           case when kept.previous_until > now() then kept.previous_secret end as previous_secret
+           case when kept.previous_until > now() then kept.previous_secret end as previous_secret,
+           tokens.expires_at <= now() as expired
     from   subscriptions
     left join subscription_endpoints as kept using (subscription_id)
+    left join tokens using (token_id)
     where  subscription_id = $1
 """
 

@@ -14,8 +14,7 @@ import pytest
 
 from app.dialects.native import streams
 from app.dialects.native.streams import STREAM
-from app.metrics import WAITERS
-from tests.conftest import Client, Forge
+from tests.conftest import Client, Forge, waiters
 
 
 class Listener:
@@ -122,13 +121,6 @@ async def test_a_poll_ends_with_its_token(forge: Forge, alice: Client) -> None:
     assert (await alice.json("DELETE", f"/v1/tokens/{issued['id']}"))[0] == 204
     async with asyncio.timeout(10):
         assert (await poll)[0] == 401
-
-
-async def waiters(count: int) -> None:
-    """Wait until so many wait."""
-    async with asyncio.timeout(10):
-        while WAITERS._value.get() != count:
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])

@@ -8,7 +8,7 @@ import pytest
 from app.core import subscriptions as rules
 from tests.conftest import Client, Forge
 from tests.receiver import Receiver
-from tests.subscriptions import deliveries, open_issue, subscribed
+from tests.subscriptions import deliveries, open_issue, subscribed, until
 
 pytestmark = pytest.mark.usefixtures("retried_at_once")
 
@@ -90,6 +90,24 @@ async def test_revoking_its_token_ends_a_subscription(forge: Forge, nethack: Cli
     found = (await nethack.get(f"/v1/subscriptions/{made['id']}"))[1]
     assert (found["status"], found["reason"]) == ("ended", "Its token was revoked.")
     assert receiver.got == []
+
+
+async def test_a_subscription_ends_with_its_token_that_expires(
+    forge: Forge, nethack: Client, receiver: Receiver
+) -> None:
+    laptop = await nethack.limited(expires_at="2099-01-01T00:00:00Z")
+    made = await subscribed(laptop, receiver, types=["issue.*"])
+    await open_issue(nethack)
+    await until(nethack, made, status="delivered")
+    await forge.db.execute("update tokens set expires_at = now() where expires_at is not null")
+    await open_issue(nethack)
+    await forge.numbered()
+    told = await until(nethack, made, status="suppressed")
+    found = (await nethack.get(f"/v1/subscriptions/{made['id']}"))[1]
+    assert (found["status"], found["reason"], told["reason"]) == ("ended", "Its token has expired.", found["reason"])
+    await open_issue(nethack)
+    await forge.numbered()
+    assert (len(await deliveries(nethack, made)), len(receiver.got)) == (2, 1)
 
 
 async def test_others_subscriptions_are_not_found(forge: Forge, nethack: Client, receiver: Receiver) -> None:

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from app.git import store
-from app.metrics import WAITERS
 from events.event import Fact
 from events.record import Next
-from tests.conftest import Client, Forge
+from tests.conftest import Client, Forge, waiters
 from workers import perform
 from workers.reactions import GIT, REACTIONS, Hands
 from workers.settings import CONCURRENCY
@@ -186,13 +185,6 @@ async def test_long_work_tells_how_far_it_is(forge: Forge, nethack: Client, monk
     halfway.set()
     task = await ended(bob, queued["taskid"])
     assert (task["status"], task["stage"], task["percent"]) == ("succeeded", None, 100)
-
-
-async def waiters(count: int) -> None:
-    """Wait until so many wait."""
-    async with asyncio.timeout(10):
-        while WAITERS._value.get() != count:
-            await asyncio.sleep(0.01)
 
 
 async def test_waiting_for_a_task_ends_with_the_token(alice: Client, creating: Held) -> None:

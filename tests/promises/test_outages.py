@@ -51,6 +51,13 @@ async def test_a_database_that_goes_and_comes_back_loses_nothing(
             acknowledged, refused = len(people.issues), people.unavailable
             postgres.process.send_signal(how)
             await asyncio.to_thread(postgres.process.wait, 20)
+            assert await parts.admin.get("/healthz") == (200, {"status": "alive"})
+            status, ready = await parts.admin.get("/readyz")
+            assert (status, ready["checks"]["database"][:15], ready["checks"]["queue"]) == (
+                503,
+                "does not answer",
+                "ok",
+            )
             await asyncio.sleep(1)
             postgres.process = (await asyncio.to_thread(postgres.again)).process
             await parts.ready()
