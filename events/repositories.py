@@ -38,6 +38,20 @@ class RefUpdated(Event, type="ref.updated"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MirrorChanged(Event, type="mirror.changed"):
+    """A mirror cannot be brought up to what it mirrors any more, or for another reason, or can again: `failure` is a
+    class, never what the other side said, or null.
+    """
+
+    project_id: int
+    failure: str | None
+
+    @property
+    def stream(self) -> str:
+        return f"project-{self.project_id}/mirror"
+
+
+@dataclass(frozen=True, kw_only=True)
 class CommitsLanded(Event, type="commits.landed"):
     """Commits came to a project's default branch, the newest first: each is `[commit, username]`, the username of
     whoever has the author's e-mail address, or null. Of many thousands only the newest are told.
