@@ -2,18 +2,19 @@
 
 import asyncio
 import os
+import re
 import selectors
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from app.git.errors import GitFailed, NoRepository, TimedOut
+from app.git.errors import GitFailed, NoRepository, TimedOut, TooLarge
 from app.git.text import shown
 
 # Nothing outside the repository may change what git does, and nobody is there to be asked for a password.
@@ -52,6 +53,18 @@ SERVICES = frozenset({"upload-pack", "receive-pack"})
 DEADLINE = 60.0  # seconds that one run may keep its caller waiting
 CHUNK = 1 << 16
 WORDS_LIMIT = 4096  # of what git says about a failure
+
+Progress = Callable[[str, int], None]  # hears a stage and its percent
+PROGRESS = re.compile(rb"(?:remote: )?([A-Z][a-z]+ [a-z]+): +(\d{1,3})% \(")
+STAGES = {
+    b"Counting objects": "count",
+    b"Compressing objects": "compress",
+    b"Receiving objects": "receive",
+    b"Unpacking objects": "receive",  # so git calls it when they are few
+    b"Resolving deltas": "resolve",
+}
+LINE_END = re.compile(rb"[\r\n]")
+SILENCE = 1.0  # seconds
 
 
 def command(*arguments: str, config: Mapping[str, str] | None = None) -> list[str]:
@@ -115,18 +128,88 @@ def run(
     deadline: float = DEADLINE,
     config: Mapping[str, str] | None = None,
     borrow: Path | None = None,
+    progress: Progress | None = None,
+    most: int | None = None,
 ) -> bytes:
     """The output of git in the repository at `place`; for answers of a few lines, since all of it is kept.
 
-    `borrow` is another repository whose objects may be read as well, for this run only. Raises GitFailed with git's
-    words, TimedOut, and NoRepository when there is no such place.
+    `borrow` is another repository whose objects may be read as well, for this run only. `progress` hears how far git is
+    when `--progress` is among the arguments, and in silence hears it again each second; an exception of its own ends
+    git and comes out. Raises GitFailed with git's words, TimedOut, TooLarge when more than `most` bytes come, and
+    NoRepository when there is no such place.
     """
-    with _started(place, arguments, config, borrow, stdin) as (git, words):
+    heard = progress is not None or most is not None
+    with _started(place, arguments, config, borrow, stdin, heard=heard) as (git, words):
         try:
-            output, _ = git.communicate(timeout=deadline)
+            if heard:
+                output = _attend(git, words, deadline, progress, most)
+            else:
+                output, _ = git.communicate(timeout=deadline)
         except subprocess.TimeoutExpired:
             raise TimedOut(arguments[0]) from None
         _check(git, arguments[0], words)
+    return bytes(output)
+
+
+class _Ear:
+    """Tells of the steps among git's words, and keeps the other words, up to the limit."""
+
+    def __init__(self, words: IO[bytes], progress: Progress | None) -> None:
+        self._words = words
+        self._progress = progress
+        self._latest: tuple[str, int] | None = None
+        self._line = b""
+
+    def hear(self, piece: bytes) -> None:
+        *lines, line = LINE_END.split(self._line + piece)
+        for whole in lines:
+            self._take(whole)
+        self._line = line[:WORDS_LIMIT]
+
+    def end(self) -> None:
+        self._take(self._line)
+
+    def silence(self) -> None:
+        """Tell again how far it is, so that whoever has heard enough can say so."""
+        if self._progress and self._latest:
+            self._progress(*self._latest)
+
+    def _take(self, line: bytes) -> None:
+        if step := PROGRESS.match(line):
+            if self._progress and (stage := STAGES.get(step[1])):
+                self._latest = stage, min(int(step[2]), 100)
+                self._progress(*self._latest)
+        elif line and self._words.tell() < WORDS_LIMIT:
+            self._words.write(line + b"\n")
+
+
+def _attend(
+    git: "subprocess.Popen[bytes]", words: IO[bytes], deadline: float, progress: Progress | None, most: int | None
+) -> bytes:
+    """The output of git, whose other words are told or kept as they come. Raises TimeoutExpired and TooLarge."""
+    assert git.stdout is not None  # noqa: S101 - asked for pipes
+    assert git.stderr is not None  # noqa: S101
+    ends = time.monotonic() + deadline
+    output, ear = bytearray(), _Ear(words, progress)
+    with selectors.DefaultSelector() as ready:
+        ready.register(git.stdout, selectors.EVENT_READ, output.extend)
+        ready.register(git.stderr, selectors.EVENT_READ, ear.hear)
+        while ready.get_map():
+            # Asked each time: somebody who never falls silent is not to be waited for longer than others.
+            if (left := ends - time.monotonic()) <= 0:
+                raise subprocess.TimeoutExpired(git.args, deadline)
+            spoken = ready.select(min(left, SILENCE))
+            for key, _ in spoken:
+                if piece := os.read(key.fd, CHUNK):
+                    key.data(piece)
+                else:
+                    ready.unregister(key.fileobj)
+            if not spoken:
+                ear.silence()
+            if most is not None and len(output) > most:
+                raise TooLarge("answer")
+    ear.end()
+    git.wait(max(ends - time.monotonic(), 1))
     return bytes(output)
 
 
@@ -174,8 +257,12 @@ def _started(
     config: Mapping[str, str] | None,
     borrow: Path | None,
     stdin: bytes = b"",
+    *,
+    heard: bool = False,
 ) -> Iterator[tuple["subprocess.Popen[bytes]", IO[bytes]]]:
-    """Git and the file its words of failure go to: nobody has to read that at the same time."""
+    """Git and the file its words of failure go to: nobody has to read that at the same time, unless they are `heard`,
+    which is through a pipe.
+    """
     borrowed = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(borrow / "objects")} if borrow else {}
     with tempfile.TemporaryFile() as words, tempfile.TemporaryFile() as asked:
         asked.write(stdin)
@@ -185,7 +272,7 @@ def _started(
                 command(f"--git-dir={place}", *arguments, config=config),
                 stdin=asked,
                 stdout=subprocess.PIPE,
-                stderr=words,
+                stderr=subprocess.PIPE if heard else words,
                 cwd=place,
                 env=environment(config, **borrowed),
                 start_new_session=True,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from app.git import process
-from app.git.errors import GitFailed, TimedOut
-from app.git.process import DEADLINE
+from app.git.errors import GitFailed, TimedOut, TooLarge
+from app.git.process import DEADLINE, Progress
 from app.outgoing.failures import Failed, Failure
 from app.outgoing.proxy import Proxy
 
@@ -24,6 +24,9 @@ CONFIG = {
     "filter.lfs.process": "",
     "filter.lfs.required": "false",
 }
+MOST = (
+    1 << 22
+)  # bytes of what git says about where it was: it lists refs, say, and the other side has as many as it likes
 TLS = re.compile(r"fatal: unable to access '.*': .*(?:SSL|TLS|certificate)")
 
 
@@ -33,20 +36,25 @@ async def git(
     *arguments: str,
     deadline: float = DEADLINE,
     config: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
 ) -> bytes:
     """The output of git in the repository at `place`, such as `git(proxy, place, "fetch", "--", url, refspec)`.
 
-    A URL stands behind `--`, so that git never takes it for an option. `config` adds settings and loosens none.
-    Raises NoRepository, and Failed with the class that the proxy saw, or git: its words may hold what stands in the
-    URL, and the other side's, so nobody keeps them.
+    A URL stands behind `--`, so that git never takes it for an option. `config` adds settings and loosens none;
+    `progress` hears as that of `process.run` does. Raises NoRepository, and Failed with the class that the proxy saw,
+    or git: its words may hold what stands in the URL, and the other side's, so nobody keeps them.
     """
     with proxy.admit() as admitted:
         guarded = {**(config or {}), **CONFIG, "http.proxy": admitted.url}
-        run = asyncio.to_thread(process.run, place, *arguments, deadline=deadline, config=guarded)
+        run = asyncio.to_thread(
+            process.run, place, *arguments, deadline=deadline, config=guarded, progress=progress, most=MOST
+        )
         try:
             return await run
         except TimedOut:
             failure = Failure.TIMEOUT
+        except TooLarge:
+            failure = Failure.TOO_LARGE
         except GitFailed as failed:
             failure = admitted.failure or Failure.REJECTED
             # What goes wrong inside of a tunnel, only git can say; to the proxy it looks like an end.
