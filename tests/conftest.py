@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 from app import embedded, migrate
 from app.config import Settings
 from app.database import Database, database
-from app.logs import configure
+from app.logs import REQUEST, configure
 from app.runner import Runner
 from app.server import application
 from tests.databases import fresh_database, make_template
@@ -31,8 +31,6 @@ from workers.relay import Relay
 from workers.settings import work
 
 ADMIN_TOKEN = "the-administrators-token"
-# What statements name that no request sends: those of relays, workers and senders beside it.
-IN_BACKGROUND = ("numbers", "leases", "open_pushes", "work", "skip locked", "delete from deliveries")
 # Each test makes the application anew, and with it the expressions of its routes, which are more than `re` remembers.
 vars(re)["_MAXCACHE"] = 4096
 
@@ -287,15 +285,15 @@ async def commit(work: Path, name: str = "file", text: str = "text") -> str:
 
 
 @pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The statements that requests send to Postgres, as they are sent."""
+def statements(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statements that requests send to Postgres, as they are sent; none of what goes on beside them."""
     seen: list[str] = []
     for name in ("fetch", "fetchrow", "fetchval", "execute"):
         original = getattr(Database, name)
 
         def watched(original: Any) -> Any:
             async def call(db: Database, sql: str, *arguments: Any) -> Any:
-                if not any(word in sql for word in IN_BACKGROUND):
+                if db is not forge.db and REQUEST.get():
                     seen.append(sql)
                 return await original(db, sql, *arguments)
 

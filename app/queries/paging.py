@@ -1,9 +1,10 @@
-"""Page and Listing: a page of a listing, in at most two statements whatever its size."""
+"""Page and Listing: a page of a listing with the count of all of it, in one statement whatever its size."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, TableClause, literal_column, select, true
+from sqlalchemy import Select, TableClause, func, literal_column, select, text, true, union_all
+from sqlalchemy.sql.selectable import Subquery
 
 from app.database import Database, Row
 
@@ -47,10 +48,41 @@ def spanned(page: Page) -> tuple[str, list[int]]:
     return (f"limit {page.size}", []) if page.number == 1 else ("limit $1 offset $2", [page.size, page.offset])
 
 
+@dataclass(frozen=True)
+class Search:
+    """A page of what `query` finds, in its order; `count` is the statement that counts."""
+
+    query: Select[Any]
+    count: Select[Any]
+    page: Page
+
+
 async def paginate(db: Database, query: Select[Any], count: Select[Any], page: Page) -> Listing:
-    """The page of `query`; `count` is the statement that counts, and part of the same round trip."""
-    rows = await db.select(paged(query.add_columns(count.scalar_subquery().label("total")), page))
-    return await _listing(db, rows, count, page)
+    [found] = await paginate_together(db, [Search(query, count, page)])
+    return found
+
+
+async def paginate_together(db: Database, wanted: list[Search]) -> list[Listing]:
+    """Pages of several listings, whose rows have the same columns, in one statement."""
+    if not wanted:
+        return []
+    parts = [_part(number, each) for number, each in enumerate(wanted)]
+    whole = parts[0] if len(parts) == 1 else union_all(*parts)
+    rows = await db.select(whole.order_by(text("listing, place")))
+    listed: list[list[Row]] = [[row for row in rows if row["listing"] == number] for number in range(len(wanted))]
+    return [_listing(those, "place", each.page) for those, each in zip(listed, wanted, strict=True)]
+
+
+def _part(number: int, wanted: Search) -> Select[Any]:
+    """The page beside the count, which is there even when the page is empty."""
+    counted, ordered = _counted(wanted.count), paged(wanted.query, wanted.page).subquery("ordered")
+    row = select(literal_column("ordered.*"), func.row_number().over().label("place")).select_from(ordered)
+    columns: list[Any] = [literal_column(f"{number} as listing"), counted.c.total, literal_column("page.*")]
+    return select(*columns).select_from(counted.outerjoin(row.subquery("page"), true()))
+
+
+def _counted(count: Select[Any]) -> Subquery:
+    return select(count.scalar_subquery().label("total")).subquery("counted")
 
 
 async def paginate_numbered(
@@ -77,13 +109,12 @@ async def paginate_numbered(
         .limit(literal_column("1"))  # or the planner might read the whole table and join it
         .lateral(table.name)
     )
-    query = select(*columns, count.scalar_subquery().label("total")).select_from(key.join(row, true()))
+    counted = _counted(count)
+    query = select(*columns, counted.c.total).select_from(counted.outerjoin(key.join(row, true()), true()))
     rows = await db.select(query.order_by(key.c.number.asc() if ascending else key.c.number.desc()))
-    return await _listing(db, rows, count, page)
+    return _listing(rows, "number", page)
 
 
-async def _listing(db: Database, rows: list[Row], count: Select[Any], page: Page) -> Listing:
-    if rows:
-        return Listing(rows, rows[0]["total"], page)
-    total = 0 if page.number == 1 else (await db.select(count))[0][0]
-    return Listing([], total, page)
+def _listing(rows: list[Row], key: str, page: Page) -> Listing:
+    """The count stands in every row, and alone in the only one of an empty page."""
+    return Listing([row for row in rows if row[key] is not None], rows[0]["total"], page)
