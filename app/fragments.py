@@ -12,11 +12,11 @@ LARGEST = 64 << 10  # bytes of one that is worth remembering
 
 
 class Fragments:
-    """Rendered rows by id. A listing asks only for ids and versions, and renders what it has not seen yet.
+    """Rendered rows by id, of what is public and so the same for everybody.
 
-    A row's version is PostgreSQL's own: the transaction that wrote it, and those of the other rows it shows. So there
-    is nothing to invalidate, and nothing that a projection could forget. What is private is not the same for everybody
-    who may see it, and is rendered each time.
+    A listing asks only for ids and versions, and renders what it has not seen yet. A row's version is PostgreSQL's own:
+    the transaction that wrote it, and those of the other rows it shows. So there is nothing to invalidate, and nothing
+    that a projection could forget.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -27,14 +27,10 @@ class Fragments:
     async def of(
         self, keys: list[Row], read: Callable[[list[int]], Awaitable[list[Row]]], shown: Callable[[Row], Any]
     ) -> list[orjson.Fragment]:
-        """The fragments of rows known by (id, version), in their order; `read` gives whole rows with the same two."""
-        found = await self.by_id(keys, read, shown)
-        return [found[key["id"]] for key in keys if key["id"] in found]
+        """The fragments of rows known by (id, version), in their order; `read` gives whole rows with the same two.
 
-    async def by_id(
-        self, keys: list[Row], read: Callable[[list[int]], Awaitable[list[Row]]], shown: Callable[[Row], Any]
-    ) -> dict[int, orjson.Fragment]:
-        """The same by id; what is gone meanwhile has none."""
+        What is gone meanwhile has none.
+        """
         found: dict[int, orjson.Fragment] = {}
         missing = []
         for id, version in ((key["id"], key["version"]) for key in keys):
@@ -46,9 +42,8 @@ class Fragments:
         for row in await read(missing) if missing else ():
             rendered = orjson.dumps(shown(row))
             found[row["id"]] = orjson.Fragment(rendered)
-            if not row["private"]:
-                self._keep(row["id"], row["version"], rendered)
-        return found
+            self._keep(row["id"], row["version"], rendered)
+        return [found[key["id"]] for key in keys if key["id"] in found]
 
     def _keep(self, id: int, version: str, rendered: bytes) -> None:
         self._drop(id)

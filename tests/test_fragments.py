@@ -8,7 +8,7 @@ from app.fragments import LARGEST, Fragments
 async def shown(fragments: Fragments, asked: list[list[int]], *ids: int, width: int = 8) -> None:
     async def read(missing: list[int]) -> list[Any]:
         asked.append(missing)
-        return [{"id": id, "version": "1", "private": False} for id in missing]
+        return [{"id": id, "version": "1"} for id in missing]
 
     keys: list[Any] = [{"id": id, "version": "1"} for id in ids]
     assert len(await fragments.of(keys, read, lambda row: "x" * width)) == len(ids)

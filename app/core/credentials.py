@@ -12,6 +12,8 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import cache
+from typing import Any
 
 import argon2
 
@@ -70,17 +72,9 @@ KNOWN_AS = """
     from   token_secrets
     join   tokens using (token_id)
     join   users using (username)
-    where  token_secrets.hash = $1
+    where  token_secrets.hash = {hash}
 """
-
-
-# Who asks and about which project are two questions of nearly every request, and one round trip.
-AT_PROJECT = f"""
-    select who.*, project.*
-    from   (values (1)) as one
-    left join ({KNOWN_AS}) as who on true
-    left join ({projects.WHOLE} where address = $2) as project on true
-"""
+KNOWN = KNOWN_AS.format(hash="$1")
 
 
 async def identify(db: Database, token: str | None) -> Actor:
@@ -89,21 +83,41 @@ async def identify(db: Database, token: str | None) -> Actor:
         return NOBODY
     if not well_formed(token):
         raise BadToken("unknown")
-    return _actor(await db.fetchrow(KNOWN_AS, hashed(token)))
+    return _actor(await db.fetchrow(KNOWN, hashed(token)))
+
+
+@cache
+def _beside(asked: str, arguments: int) -> str:
+    return f"""
+        select who.*, asked.*
+        from   (values (1)) as one
+        left join ({KNOWN_AS.format(hash=f"${arguments + 1}")}) as who on true
+        left join (select true as there, it.* from ({asked}) as it) as asked on true
+    """
+
+
+async def identify_beside(
+    db: Database, token: str | None, asked: str, *arguments: Any
+) -> tuple[Actor | BadToken, Row | None]:
+    """Who speaks with this token, or why it is no good, and the one row that `asked` finds.
+
+    These are two questions of nearly every request, and one round trip.
+    """
+    if token is None or not well_formed(token):
+        who = NOBODY if token is None else BadToken("unknown")
+        return who, await db.fetchrow(asked, *arguments)
+    found = await db.fetchrow(_beside(asked, len(arguments)), *arguments, hashed(token))
+    assert found is not None  # noqa: S101 - there is one row for whatever is asked
+    row = found if found["there"] else None
+    try:
+        return _actor(found), row
+    except BadToken as bad:
+        return bad, row
 
 
 async def identify_at(db: Database, token: str | None, address: str) -> tuple[Actor | BadToken, Row | None]:
     """Who speaks with this token, or why it is no good, and the project at this address, whoever may see it."""
-    if token is None or not well_formed(token):
-        who = NOBODY if token is None else BadToken("unknown")
-        return who, await projects.find(db, address)
-    found = await db.fetchrow(AT_PROJECT, hashed(token), address)
-    assert found is not None  # noqa: S101 - there is one row for whatever is asked
-    project = found if found["project_id"] is not None else None
-    try:
-        return _actor(found), project
-    except BadToken as bad:
-        return bad, project
+    return await identify_beside(db, token, projects.AT, address)
 
 
 def _actor(found: Row | None) -> Actor:

@@ -7,7 +7,7 @@ import secrets
 import string
 from collections.abc import Mapping, Sequence
 
-from app.database import Database
+from app.database import Database, Row
 from app.errors import NotFound
 
 HOOK_TOKEN = "hook_token"  # noqa: S105 - the name of a secret
@@ -23,6 +23,14 @@ MAKE = """
     where    project_id = $1
     for key share
     on conflict do nothing
+"""
+CONNECTOR = """
+    select   project_secrets.secret, tokens.token_id, tokens.description,
+             coalesce(tokens.expires_at <= now(), false) as expired
+    from     (values (1)) as one
+    left join project_secrets on project_secrets.project_id = $1 and project_secrets.name = $2
+    left join tokens on tokens.project_id = $1 and tokens.username = $3 and tokens.revoked_at is null
+    order by tokens.created_at, tokens.token_id
 """
 KEEP = """
     insert into project_secrets (project_id, name, secret)
@@ -45,6 +53,13 @@ async def hook_token(db: Database, project_id: int) -> str:
     if found is None:
         raise NotFound("project")
     return found
+
+
+async def connector(db: Database, project_id: int, username: str) -> tuple[str, list[Row]]:
+    """The same key, and somebody's tokens for the project, the oldest first."""
+    rows = await db.fetch(CONNECTOR, project_id, HOOK_TOKEN, username)
+    key = rows[0]["secret"] or await hook_token(db, project_id)
+    return key, [row for row in rows if row["token_id"] is not None]
 
 
 async def keep(db: Database, project_id: int, known: Mapping[str, str]) -> None:

@@ -12,16 +12,16 @@ MEMBERS = """
 """
 
 
+# The group with its members' names, and who made it.
+CALLED = f"""
+    select groups.*, {MEMBERS} as members, users.fullname as creator_fullname, users.email as creator_email
+    from   groups left join users on users.username = groups.creator
+    where  group_name = $1
+"""
+
+
 async def find(db: Database, group_name: str) -> Row | None:
-    """The group with its members' names, and who made it."""
-    return await db.fetchrow(
-        f"""
-        select groups.*, {MEMBERS} as members, users.fullname as creator_fullname, users.email as creator_email
-        from   groups left join users on users.username = groups.creator
-        where  group_name = $1
-        """,
-        group_name,
-    )
+    return await db.fetchrow(CALLED, group_name)
 
 
 async def taken(db: Database, name: str) -> bool:

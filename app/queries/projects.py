@@ -1,13 +1,13 @@
 """What the addresses and listings ask about projects."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import ARRAY, ColumnElement, Select, Text, func, literal, or_, select, text
 
 from app.database import Database, Row
 from app.errors import NotFound
-from app.queries.paging import Listing, Page, paginate, spanned
+from app.queries.paging import Listing, Page, Search, paginate_together, spanned
 from app.queries.visibility import PUBLIC, WRITERS
 from events.tables import access, group_members, groups, projects
 
@@ -26,7 +26,12 @@ VERSION = """
     ) else '' end as version
 """
 COLUMNS = f"projects.*, case when parent_id is not null then {LINE} end as line"
+# The same as one value, for rows that are about something else.
+WHOLE_AS_JSON = f"""
+    to_jsonb(projects) || jsonb_build_object('line', case when projects.parent_id is not null then {LINE} end)
+"""
 WHOLE = f"select {COLUMNS} from projects"
+AT = f"{WHOLE} where address = $1"
 
 
 async def by_id(db: Database, project_id: int) -> Row:
@@ -37,7 +42,7 @@ async def by_id(db: Database, project_id: int) -> Row:
 
 
 async def find(db: Database, address: str) -> Row | None:
-    return await db.fetchrow(f"{WHOLE} where address = $1", address)
+    return await db.fetchrow(AT, address)
 
 
 async def by_address(db: Database, address: str) -> Row:
@@ -174,9 +179,21 @@ async def search(
         span, arguments = spanned(page)
         rows = await db.fetch(EVERYTHING.format(columns=columns, span=span), *arguments)
         return Listing(rows, rows[0]["total"] if rows else await db.fetchval(TOTAL) or 0, page)
+    [found] = await paginate_together(db, [_narrow_search(wanted, page, columns, seen)])
+    return found
+
+
+def _narrow_search(wanted: ProjectFilter, page: Page, columns: str, seen: ColumnElement[Any]) -> Search:
     query = narrowed(select(text(columns)).select_from(projects), wanted, seen)
-    query = query.order_by(func.lower(projects.c.name), projects.c.project_id)
-    return await paginate(db, query, narrowed(select(func.count()).select_from(projects), wanted, seen), page)
+    count = narrowed(select(func.count()).select_from(projects), wanted, seen)
+    return Search(query.order_by(func.lower(projects.c.name), projects.c.project_id), count, page)
+
+
+async def of_user(db: Database, username: str, repos: Page, forks: Page) -> list[Listing]:
+    """The public projects that somebody may write to, and the forks among these, as whole rows."""
+    theirs = ProjectFilter(username=username, fork=False)
+    both = ((theirs, repos), (replace(theirs, fork=True), forks))
+    return await paginate_together(db, [_narrow_search(wanted, page, COLUMNS, PUBLIC) for wanted, page in both])
 
 
 async def by_ids(db: Database, ids: list[int]) -> list[Row]:

@@ -11,7 +11,7 @@ from app.errors import NotFound
 from app.queries import refs
 from app.queries.narrowing import Narrowing, conditions, counted_beforehand
 from app.queries.paging import Listing, Page, paginate_numbered
-from app.queries.projects import LINE
+from app.queries.projects import WHOLE_AS_JSON
 from events.tables import pull_request_counts, pull_requests
 
 THREAD = """
@@ -24,11 +24,7 @@ THREAD = """
 
 
 # Where it comes from, as the project it is.
-SOURCE = f"""
-    (select to_jsonb(projects) || jsonb_build_object('line', case when projects.parent_id is not null then {LINE} end)
-     from   projects
-     where  projects.project_id = pull_requests.repo_from) as source
-"""
+SOURCE = f"(select {WHOLE_AS_JSON} from projects where projects.project_id = pull_requests.repo_from) as source"
 
 
 async def find(db: Database, project_id: int, number: int, *, thread: bool = True) -> Row:
@@ -101,6 +97,27 @@ async def comment(db: Database, project_id: int, number: int, comment_id: int) -
     if found is None:
         raise NotFound("comment")
     return found
+
+
+async def with_flags(db: Database, project_id: int, number: int) -> list[Row]:
+    """What programs have said of the newest commit of a pull request, each row with the uid of that; one row at least,
+    which has no author when nothing has been said.
+    """
+    rows = await db.fetch(
+        """
+        select   pull_requests.uid as pull_request_uid, commit_flags.*
+        from     pull_requests
+        left join commit_flags on commit_flags.project_id = pull_requests.project_id
+                              and commit_flags.commit = pull_requests.commit_stop
+        where    pull_requests.project_id = $1 and pull_requests.number = $2
+        order by commit_flags.updated_at, commit_flags.uid
+        """,
+        project_id,
+        number,
+    )
+    if not rows:
+        raise NotFound("pull request")
+    return rows
 
 
 async def flags(db: Database, project_id: int, commit: str) -> list[Row]:

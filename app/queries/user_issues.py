@@ -1,6 +1,6 @@
 """What may be asked about somebody's issues in all projects."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select, text
@@ -9,8 +9,8 @@ from app.core.access import Actor
 from app.database import Database
 from app.queries.boards import PLACES
 from app.queries.issues import BLOCKS, THREAD, IssueFilter, narrowed
-from app.queries.paging import Listing, Page, paginate
-from app.queries.projects import VERSION
+from app.queries.paging import Listing, Page, Search, paginate_together
+from app.queries.projects import WHOLE_AS_JSON
 from app.queries.spans import Span, within
 from app.queries.visibility import readable_issues
 from events.tables import issues, projects
@@ -32,15 +32,13 @@ ORDERS: dict[str, ColumnElement[Any]] = {
     "private": issues.c.private,
     "priority": issues.c.priority,
 }
-# Whole issues with what their project needs to be shown: its row, its id and its version.
+# Whole issues, each with its project.
 COLUMNS: list[Any] = [
     literal_column("issues.*"),
     text(BLOCKS),
     text(PLACES),
     text(THREAD),
-    literal_column("to_jsonb(projects)").label("project"),
-    text("projects.project_id as id"),
-    text(VERSION),
+    text(f"{WHOLE_AS_JSON} as project"),
 ]
 
 
@@ -54,6 +52,12 @@ class Wanted:
     closed: Span = (None, None)
     order: str = "date_created"
     ascending: bool = False
+
+
+def of(username: str, role: str, wanted: Wanted) -> Wanted:
+    """The same of somebody's own: of their `role`, 'author' or 'assignee'."""
+    own: dict[str, Any] = {role: username}
+    return replace(wanted, issue=replace(wanted.issue, **own))
 
 
 def _within(wanted: Wanted) -> ColumnElement[Any]:
@@ -75,12 +79,15 @@ def _ordered(query: Select[Any], wanted: Wanted) -> Select[Any]:
     return query.order_by(sorted_by.nulls_last(), issues.c.project_id, last)
 
 
-async def search(db: Database, wanted: Wanted, page: Page, actor: Actor) -> Listing:
-    """A page of the issues that the actor may read, each with its comments and its project."""
+async def search(db: Database, wanted: list[Wanted], page: Page, actor: Actor) -> list[Listing]:
+    """The same page of each of these: issues that the actor may read, each with its comments and its project."""
+    return await paginate_together(db, [_search(each, page, actor) for each in wanted])
+
+
+def _search(wanted: Wanted, page: Page, actor: Actor) -> Search:
     both = issues.join(projects, issues.c.project_id == projects.c.project_id)
 
     def narrow(query: Select[Any]) -> Select[Any]:
         return narrowed(query.select_from(both), None, wanted.issue).where(_within(wanted), readable_issues(actor))
 
-    query = _ordered(narrow(select(*COLUMNS)), wanted)
-    return await paginate(db, query, narrow(select(func.count())), page)
+    return Search(_ordered(narrow(select(*COLUMNS)), wanted), narrow(select(func.count())), page)

@@ -8,22 +8,18 @@ from sqlalchemy import ColumnElement, Select, and_, false, func, literal_column,
 from app.core.access import Actor
 from app.database import Database
 from app.queries.paging import Listing, Page, paginate
-from app.queries.projects import VERSION, belonging_to
-from app.queries.pull_requests import THREAD
+from app.queries.projects import WHOLE_AS_JSON, belonging_to
+from app.queries.pull_requests import SOURCE, THREAD
 from app.queries.spans import Span, within
 from app.queries.visibility import WRITERS, readable_projects
 from events.tables import projects, pull_requests
 
-# A pull request, what its own fields take of its target, and the ids and versions of both projects it shows.
+# A pull request with its target and its source, as the projects that they are.
 COLUMNS: list[Any] = [
     literal_column("pull_requests.*"),
     text(THREAD),
-    text("jsonb_build_object('path', projects.path, 'settings', projects.settings) as target"),
-    text("projects.project_id as id"),
-    text(VERSION),
-    text(f"""(select jsonb_build_object('id', projects.project_id, 'version', source.version)
-              from   projects, lateral (select {VERSION}) as source
-              where  projects.project_id = pull_requests.repo_from) as source"""),
+    text(f"{WHOLE_AS_JSON} as target"),
+    text(SOURCE),
 ]
 
 

@@ -106,20 +106,6 @@ async def tokens(db: Database, username: str, after: UUID, limit: int) -> list[R
     )
 
 
-async def tokens_for(db: Database, username: str, project_id: int) -> list[Row]:
-    """Somebody's tokens for one project, the oldest first."""
-    return await db.fetch(
-        """
-        select   token_id, description, coalesce(expires_at <= now(), false) as expired
-        from     tokens
-        where    username = $1 and project_id = $2 and revoked_at is null
-        order by created_at, token_id
-        """,
-        username,
-        project_id,
-    )
-
-
 async def unknown(db: Database, usernames: list[str]) -> list[str]:
     """Which of these nobody is called, in their order."""
     rows = await db.fetch(

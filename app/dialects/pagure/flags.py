@@ -149,10 +149,10 @@ def _url(form: forms.Form) -> str:
 async def pull_request_flags(request: web.Request) -> web.Response:
     _, project = await named_project(request, auth.lenient)
     require_pull_requests(project)
-    db = request.config_dict[DATABASE]
-    found = await pull_requests.find(db, project["project_id"], numbered(request), thread=False)
-    flags = await _flags(request, project, found["commit_stop"] or "")
-    return reply({"flags": [{**flag, "pull_request_uid": found["uid"]} for flag in flags]})
+    base, key = render.base(request), project["project_id"]
+    rows = await pull_requests.with_flags(request.config_dict[DATABASE], key, numbered(request))
+    shown = [{**render.flag(base, row), "pull_request_uid": row["pull_request_uid"]} for row in rows if row["author"]]
+    return reply({"flags": shown})
 
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}/flag", "flag-commit")

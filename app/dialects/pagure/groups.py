@@ -1,16 +1,15 @@
 """Pagure's endpoints about groups."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from aiohttp import web
 
+from app.core import credentials
 from app.core.access import Actor
 from app.core.groups import AddMember, RemoveMember
 from app.database import Row
 from app.dialects.pagure import auth, forms, render
-from app.dialects.pagure.projects import FRAGMENTS
 from app.dialects.pagure.urls import PagureRoutes
 from app.errors import NotFound
 from app.queries import groups, projects
@@ -69,9 +68,13 @@ async def list_groups(request: web.Request) -> web.Response:
 
 @routes.add("GET", "/group/{group}", "list-groups")
 async def view_group(request: web.Request) -> web.Response:
-    actor = await auth.caller(request, auth.optional)
+    db, name = request.config_dict[DATABASE], request.match_info["group"]
+    known = name if name.isprintable() else ""  # nobody's name
+    found, group = await credentials.identify_beside(db, auth.token(request), groups.CALLED, known)
+    actor = auth.optional(found)
     query = forms.Query(request)
-    group = await _group(request)
+    if group is None:
+        raise NotFound("group")
     answer = shown(render.base(request), group, email=not actor.anonymous)
     if (query.text("projects") or "").lower() in ("1", "true"):
         answer |= await _projects(request, actor, group["group_name"], query)
@@ -82,13 +85,10 @@ async def _projects(request: web.Request, actor: Actor, name: str, query: forms.
     """What the group has access to, as far as the caller may read it."""
     acl, db, base = query.text("acl"), request.config_dict[DATABASE], render.base(request)
     wanted = ProjectFilter(group=name, levels=LEVELS.get(acl, [acl]) if acl else None)
-    found = await projects.search(db, wanted, query.page(), seen=readable_projects(actor))
-    listed = await request.app[FRAGMENTS].of(
-        found.rows, partial(projects.by_ids, db), lambda row: render.project(base, row, actor)
-    )
+    found = await projects.search(db, wanted, query.page(), projects.COLUMNS, readable_projects(actor))
     return {
         "pagination": render.pagination(request, found),
-        "projects": listed,
+        "projects": [render.project(base, row, actor) for row in found.rows],
         "total_projects": found.total,
     }
 

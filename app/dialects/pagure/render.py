@@ -182,17 +182,7 @@ def comment(base: str, row: Row) -> dict[str, Any]:
 
 
 def pull_request(base: str, target: Row, row: Row, actor: Actor = NOBODY, *, comments: bool = True) -> dict[str, Any]:
-    source = row["source"]
-    return {
-        **bare_pull_request(base, target, row, comments=comments),
-        "project": project(base, target, actor),
-        "repo_from": project(base, source, actor) if source else None,
-    }
-
-
-def bare_pull_request(base: str, target: Row, row: Row, *, comments: bool = True) -> dict[str, Any]:
-    """Without the two projects; of the target, only path and settings count."""
-    closer, assignee = row["closed_by"], row["assignee"]
+    source, closer, assignee = row["source"], row["closed_by"], row["assignee"]
     least = setting(target, "minimum_score_to_merge")
     return {
         "assignee": user(base, assignee, row["assignee_fullname"]) if assignee else None,
@@ -209,7 +199,9 @@ def bare_pull_request(base: str, target: Row, row: Row, *, comments: bool = True
         "id": row["number"],
         "initial_comment": row["initial_comment"],
         "last_updated": stamp(row["last_updated"]),
+        "project": project(base, target, actor),
         "remote_git": row["remote_git"],
+        "repo_from": project(base, source, actor) if source else None,
         "status": row["status"],
         "tags": row["tags"],
         "threshold_reached": score(row) >= least if least >= 0 else None,

@@ -195,12 +195,11 @@ async def connector(request: web.Request) -> web.Response:
     auth.bound(actor, project)
     require(actor, "manage-project-tokens", project)
     db, key = request.config_dict[DATABASE], project["project_id"]
-    found = await users.tokens_for(db, actor.username, key)
+    hook_token, found = await project_secrets.connector(db, key, actor.username)
     tokens = [
         {"description": row["description"] or None, "expired": row["expired"], "id": str(row["token_id"])}
         for row in found
     ]
-    hook_token = await project_secrets.hook_token(db, key)
     shown = {"api_tokens": tokens, "hook_token": hook_token}
     return reply({"connector": shown, "status": "ok"}, headers=SECRET)
 

@@ -1,6 +1,5 @@
 """Pagure's endpoints about somebody's pull requests in all projects."""
 
-from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -8,9 +7,8 @@ from aiohttp import web
 from app.core.access import Actor
 from app.database import Row
 from app.dialects.pagure import auth, filters, forms, render
-from app.dialects.pagure.projects import FRAGMENTS
 from app.dialects.pagure.urls import PagureRoutes
-from app.queries import projects, user_requests
+from app.queries import user_requests
 from app.queries.paging import Listing
 from app.queries.user_requests import Wanted
 from app.web import DATABASE, reply
@@ -51,25 +49,12 @@ async def _listed(request: web.Request, role: str) -> web.Response:
                 "username": name,
             },
             "pagination": render.pagination(request, found),
-            "requests": await _shown(request, actor, found.rows),
+            "requests": _shown(request, actor, found.rows),
             "total_requests": len(found.rows),
         }
     )
 
 
-async def _shown(request: web.Request, actor: Actor, rows: list[Row]) -> list[dict[str, Any]]:
-    """The pull requests with their targets and sources, which are looked up together."""
-    db, base = request.config_dict[DATABASE], render.base(request)
-    keys = {key["id"]: key for row in rows for key in (row, row["source"]) if key}
-    found = await request.app[FRAGMENTS].by_id(
-        list(keys.values()), partial(projects.by_ids, db), lambda row: render.project(base, row, actor)
-    )
-    return [
-        {
-            **render.bare_pull_request(base, row["target"], row),
-            "project": found[row["id"]],
-            "repo_from": found.get(row["source"]["id"]) if row["source"] else None,
-        }
-        for row in rows
-        if row["id"] in found
-    ]
+def _shown(request: web.Request, actor: Actor, rows: list[Row]) -> list[dict[str, Any]]:
+    base = render.base(request)
+    return [render.pull_request(base, row["target"], row, actor) for row in rows]

@@ -1,7 +1,5 @@
 """Pagure's endpoints about users."""
 
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -9,13 +7,11 @@ from aiohttp import web
 from app.core.access import Actor
 from app.database import Row
 from app.dialects.pagure import auth, filters, forms, render
-from app.dialects.pagure.projects import FRAGMENTS
 from app.dialects.pagure.urls import PagureRoutes
 from app.errors import NotFound
 from app.queries import projects, user_issues, users
 from app.queries.issues import IssueFilter
-from app.queries.paging import Listing, Page
-from app.queries.projects import ProjectFilter
+from app.queries.paging import Listing
 from app.queries.user_issues import ORDERS, Wanted
 from app.web import DATABASE, reply
 
@@ -52,17 +48,13 @@ async def view_user(request: web.Request) -> web.Response:
     db, base, query = request.config_dict[DATABASE], render.base(request), forms.Query(request)
     user = await named_user(request)
     size = query.size()
-    theirs = ProjectFilter(username=user["username"], fork=False)
-    repos = await projects.search(db, theirs, query.page_of("repopage", size))
-    forks = await projects.search(db, replace(theirs, fork=True), query.page_of("forkpage", size))
-    shown = await request.app[FRAGMENTS].by_id(
-        [*repos.rows, *forks.rows], partial(projects.by_ids, db), lambda row: render.project(base, row)
-    )
+    pages = query.page_of("repopage", size), query.page_of("forkpage", size)
+    repos, forks = await projects.of_user(db, user["username"], *pages)
     return reply(
         {
-            "forks": [shown[row["id"]] for row in forks.rows if row["id"] in shown],
+            "forks": [render.project(base, row) for row in forks.rows],
             "forks_pagination": render.pagination(request, forks, "forkpage"),
-            "repos": [shown[row["id"]] for row in repos.rows if row["id"] in shown],
+            "repos": [render.project(base, row) for row in repos.rows],
             "repos_pagination": render.pagination(request, repos, "repopage"),
             "user": {
                 **render.user(base, user["username"], user["fullname"]),
@@ -78,18 +70,17 @@ async def list_issues(request: web.Request) -> web.Response:
     query, name = forms.Query(request), request.match_info["username"]
     page, wanted = query.page(), _wanted(query)
     author, assignee = _yes(query, "author"), _yes(query, "assignee")
-    created, assigned = Listing([], 0, page), Listing([], 0, page)
     known = forms.storable(name) and not name.startswith("!")  # which would mean everybody else
-    if author and known:
-        created = await _search(request, actor, replace(wanted, issue=replace(wanted.issue, author=name)), page)
-    if assignee and known:
-        assigned = await _search(request, actor, replace(wanted, issue=replace(wanted.issue, assignee=name)), page)
-    shown = await _shown(request, actor, created.rows, assigned.rows)
+    roles = [role for role, asked in (("author", author), ("assignee", assignee)) if asked and known]
+    theirs = [user_issues.of(name, role, wanted) for role in roles]
+    listed = await user_issues.search(request.config_dict[DATABASE], theirs, page, actor)
+    found = dict(zip(roles, listed, strict=True))
+    created, assigned = (found.get(role) or Listing([], 0, page) for role in ("author", "assignee"))
     return reply(
         {
             "args": {**_said(query), "assignee": assignee, "author": author, "page": page.number},
-            "issues_assigned": shown[1],
-            "issues_created": shown[0],
+            "issues_assigned": _shown(request, actor, assigned.rows),
+            "issues_created": _shown(request, actor, created.rows),
             "pagination_issues_assigned": render.pagination(request, assigned) if assignee else None,
             "pagination_issues_created": render.pagination(request, created) if author else None,
             "total_issues_assigned": assigned.total,
@@ -98,10 +89,6 @@ async def list_issues(request: web.Request) -> web.Response:
             "total_issues_created_pages": created.pages,
         }
     )
-
-
-async def _search(request: web.Request, actor: Actor, wanted: Wanted, page: Page) -> Listing:
-    return await user_issues.search(request.config_dict[DATABASE], wanted, page, actor)
 
 
 def _yes(query: forms.Query, name: str) -> bool:
@@ -129,18 +116,11 @@ def _said(query: forms.Query) -> dict[str, Any]:
     }
 
 
-async def _shown(request: web.Request, actor: Actor, *listed: list[Row]) -> list[list[dict[str, Any]]]:
-    """The issues of each list with their projects, which are looked up together."""
-    db, base = request.config_dict[DATABASE], render.base(request)
-    keys = list({row["id"]: row for rows in listed for row in rows}.values())
-    found = await request.app[FRAGMENTS].by_id(
-        keys, partial(projects.by_ids, db), lambda row: render.project(base, row, actor)
-    )
-    return [
-        [
-            {**render.issue(base, row["project"], row, row["thread"]), "project": found[row["id"]]}
-            for row in rows
-            if row["id"] in found
-        ]
-        for rows in listed
-    ]
+def _shown(request: web.Request, actor: Actor, rows: list[Row]) -> list[dict[str, Any]]:
+    base = render.base(request)
+
+    def shown(row: Row) -> dict[str, Any]:
+        project = row["project"]
+        return {**render.issue(base, project, row, row["thread"]), "project": render.project(base, project, actor)}
+
+    return [shown(row) for row in rows]
