@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from app.database import Database, Row
+from app.queries.projects import AT
 from events.log import Passed
 from events.upcasts import today
 
@@ -50,6 +51,10 @@ IDS = f"select numbers.seq, events.id {SEEN}"
 RANGE = "numbers.seq > $1 and numbers.seq <= $2"
 LISTED = "numbers.seq = any ($1) and $2::bigint is null"
 
+# The oldest and the newest number there is, 1 and 0 when there is none; and the same beside the project at an address.
+ENDS = "select coalesce(min(seq), 1) as oldest, coalesce(max(seq), 0) as newest from numbers"
+ENDS_AND_PROJECT = f"select ends.*, project.* from ({ENDS}) as ends left join ({AT}) as project on true"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeedFilter:
@@ -76,13 +81,6 @@ class Reader:
     username: str
     groups: list[str]
     everything: bool
-
-
-async def bounds(db: Database) -> tuple[int, int]:
-    """The oldest and the newest number there is; 1 and 0 when there is none."""
-    row = await db.fetchrow("select coalesce(min(seq), 1) as oldest, coalesce(max(seq), 0) as newest from numbers")
-    assert row is not None  # noqa: S101 - an aggregate has one row
-    return row["oldest"], row["newest"]
 
 
 async def read(db: Database, after: int, upto: int, limit: int, wanted: FeedFilter, reader: Reader) -> list[Row]:

@@ -92,23 +92,39 @@ async def count(db: Database, owner: str) -> int:
 
 
 async def deliveries(
-    db: Database, subscription_id: UUID, status: str | None, after: int, before: UUID | None, limit: int
+    db: Database,
+    actor: Actor,
+    subscription_id: UUID,
+    status: str | None,
+    after: int,
+    before: UUID | None,
+    limit: int,
 ) -> list[Row]:
-    """The newest first."""
-    return await db.fetch(
+    """Those of a subscription that is the actor's to look after, the newest first."""
+    rows = await db.fetch(
         f"""
-        {DELIVERY}
-        where    deliveries.subscription_id = $1 and ($2::text is null or deliveries.status = $2)
-        and      ($3::uuid is null or deliveries.delivery_id < $3) and deliveries.seq >= $4
-        order by deliveries.delivery_id desc
-        limit    $5
+        select   delivery.*
+        from     ({SHOWN} where {WHOSE} and subscription_id = $5) as subscription
+        left join lateral (
+            {DELIVERY}
+            where    deliveries.subscription_id = subscription.subscription_id
+            and      ($6::text is null or deliveries.status = $6)
+            and      ($7::uuid is null or deliveries.delivery_id < $7) and deliveries.seq >= $8
+            order by deliveries.delivery_id desc
+            limit    $9
+        ) as delivery on true
+        order by delivery.delivery_id desc
         """,
+        *_who(actor),
         subscription_id,
         status,
         before,
         after and after + 1,
         limit,
     )
+    if not rows:
+        raise NotFound("subscription")
+    return [row for row in rows if row["delivery_id"] is not None]
 
 
 async def delivery(db: Database, actor: Actor, delivery_id: UUID) -> Row:

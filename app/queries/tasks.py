@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, or_, select, true, tuple_
+from sqlalchemy import ColumnElement, and_, or_, select, text, true, tuple_
 
 from app.core.access import Actor
 from app.database import Database, Row
@@ -14,12 +15,11 @@ from events.tables import projects, tasks
 FINAL = ("succeeded", "failed", "cancelled")
 # A task that ended is kept for 30 days.
 KEPT = "(tasks.ended_at is null or tasks.ended_at > now() - interval '30 days')"
-FOUND = """
-    select tasks.*, coalesce(numbers.seq, (select max(seq) + 1 from numbers), 1) as seq,
-           projects.private, projects.owner, projects.access
-    from   tasks
-    left join numbers using (position)
-    left join projects using (project_id)
+COLUMNS = """
+    tasks.*,
+    coalesce((select seq from numbers where numbers.position = tasks.position),
+             (select max(seq) + 1 from numbers), 1) as seq,
+    projects.private, projects.owner, projects.access
 """
 
 
@@ -27,7 +27,9 @@ async def find(db: Database, task_id: UUID) -> Row | None:
     """The task, what it belongs to, and the number of the latest event about it; one that it can at least not come
     before, if it has none yet.
     """
-    return await db.fetchrow(f"{FOUND} where task_id = $1 and {KEPT}", task_id)
+    return await db.fetchrow(
+        f"select {COLUMNS} from tasks left join projects using (project_id) where task_id = $1 and {KEPT}", task_id
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,7 @@ async def search(
 ) -> list[Row]:
     """The newest first, those that ended long ago left out."""
     column = tasks.c
-    conditions = [visible(actor)]
+    conditions: list[Any] = [visible(actor), text(KEPT)]
     for name in ("status", "kind", "actor", "project_id"):
         if (value := getattr(wanted, name)) is not None:
             conditions.append(column[name] == value)
@@ -61,13 +63,10 @@ async def search(
         conditions.append(tuple_(column.created_at, column.task_id) < tuple_(*before))
     joined = tasks.outerjoin(projects, projects.c.project_id == column.project_id)
     query = (
-        select(column.task_id)
+        select(text(COLUMNS))
         .select_from(joined)
         .where(*conditions)
         .order_by(column.created_at.desc(), column.task_id.desc())
         .limit(limit)
     )
-    chosen = [row["task_id"] for row in await db.select(query)]
-    return await db.fetch(
-        f"{FOUND} where task_id = any ($1) and {KEPT} order by tasks.created_at desc, task_id desc", chosen
-    )
+    return await db.select(query)

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from app import feed
-from app.core import paths
 from app.core.access import Actor, require
+from app.database import Row
 from app.dialects.native import read
-from app.dialects.native.problems import Problem, identified
+from app.dialects.native.problems import Problem, identified, identified_beside
 from app.dialects.native.streams import STREAM, stream
 from app.errors import NotFound
-from app.queries import projects
-from app.queries.feed import FeedFilter, bounds
+from app.queries.feed import ENDS, ENDS_AND_PROJECT, FeedFilter
 from app.web import DATABASE, SETTINGS, TAIL, Routes, reply, while_connected
 
 routes = Routes()
@@ -31,30 +30,33 @@ class Asked:
     head: int
 
 
-async def _asked(request: web.Request, actor: Actor, values: dict[str, str]) -> Asked:
-    db = request.config_dict[DATABASE]
-    oldest, head = await bounds(db)
+def _asked(actor: Actor, ends: Row, values: dict[str, str]) -> Asked:
+    """`ends` are those of the log, with the project if one is named."""
+    oldest, head = ends["oldest"], ends["newest"]
     after = head if values.get("after") == "now" else read.integer(values, "after", oldest - 1, 0, LARGEST)
     if after < oldest - 1:
         raise Problem(410, "gone", f"The oldest event that is kept is {oldest}.")
     project_id = None
     if "project" in values:
-        project = await projects.by_address(db, paths.address_of(values["project"]))
-        require(actor, "read-project", project)
-        project_id = project["project_id"]
+        if ends["project_id"] is None:
+            raise NotFound("project")
+        require(actor, "read-project", ends)
+        project_id = ends["project_id"]
     types = [name for name in values.get("types", "").split(",") if name] or None
     return Asked(FeedFilter(types=types, project_id=project_id, actor=values.get("actor")), after, head)
 
 
 @routes.add("GET", "/events", "read-events")
 async def list_events(request: web.Request) -> web.StreamResponse:
-    actor = await identified(request)
+    asks = (ENDS_AND_PROJECT, read.address(request)) if "project" in request.query else (ENDS,)
+    actor, ends = await identified_beside(request, *asks)
+    assert ends is not None  # noqa: S101 - the log has its ends
     if STREAM in request.headers.get("Accept", ""):
-        return await _stream(request, actor)
+        return await _stream(request, actor, ends)
     values = read.query(request, "after", "limit", "wait", "types", "project", "actor")
     limit = read.integer(values, "limit", 100, 1, 1000)
     deadline = time.monotonic() + read.integer(values, "wait", 0, 0, 55)
-    asked = await _asked(request, actor, values)
+    asked = _asked(actor, ends, values)
     db, tail = request.config_dict[DATABASE], request.config_dict[TAIL]
     looked, head = asked.after, asked.head
     with while_connected(request):
@@ -72,19 +74,20 @@ async def list_events(request: web.Request) -> web.StreamResponse:
     return reply({"events": [feed.shown(row, actor) for row in found.rows], "next": looked, "head": max(head, looked)})
 
 
-async def _stream(request: web.Request, actor: Actor) -> web.StreamResponse:
+async def _stream(request: web.Request, actor: Actor, ends: Row) -> web.StreamResponse:
     values = read.query(request, "after", "types", "project", "actor")
     if last := request.headers.get("Last-Event-ID"):
         values["after"] = last  # a client that comes back knows better than its address
-    asked = await _asked(request, actor, values)
+    asked = _asked(actor, ends, values)
     return await stream(request, asked.wanted, asked.after)
 
 
 @routes.add("GET", "/events/digest", "read-events")
 async def digest(request: web.Request) -> web.Response:
-    actor = await identified(request)
+    actor, ends = await identified_beside(request, ENDS)
+    assert ends is not None  # noqa: S101 - the log has its ends
     values = read.query(request, "from", "to")
-    oldest, head = await bounds(request.config_dict[DATABASE])
+    oldest, head = ends["oldest"], ends["newest"]
     first = read.integer(values, "from", oldest, oldest, max(head, oldest))
     last = read.integer(values, "to", head, first, min(max(head, first), first + DIGEST_SPAN - 1))
     count, sha256 = await feed.digest(request.config_dict[DATABASE], actor, first, min(last, head))

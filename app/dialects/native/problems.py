@@ -8,7 +8,7 @@ from aiohttp import web
 from app.core import credentials
 from app.core.access import Actor
 from app.core.credentials import BadToken
-from app.database import unavailable
+from app.database import Row, unavailable
 from app.errors import Conflict, Disabled, Forbidden, Invalid, NotFound, Refused, Unreadable
 from app.logs import log
 from app.web import DATABASE, DIALECT, REQUEST_ID, Handler, reply
@@ -108,15 +108,29 @@ def _conditional(request: web.Request, response: web.StreamResponse) -> web.Stre
     return response
 
 
-async def identified(request: web.Request) -> Actor:
-    """Who asks; nobody without a token. `Bearer` and `token` mean the same."""
+def _token(request: web.Request) -> str | None:
+    """`Bearer` and `token` mean the same."""
     header = request.headers.get("Authorization")
     if header is None:
-        return await credentials.identify(request.config_dict[DATABASE], None)
+        return None
     scheme, _, token = header.partition(" ")
     if scheme.lower() not in ("bearer", "token") or not token.strip():
         raise BadToken("unknown")
-    return await credentials.identify(request.config_dict[DATABASE], token.strip())
+    return token.strip()
+
+
+async def identified(request: web.Request) -> Actor:
+    """Who asks; nobody without a token."""
+    return await credentials.identify(request.config_dict[DATABASE], _token(request))
+
+
+async def identified_beside(request: web.Request, asked: str, *arguments: Any) -> tuple[Actor, Row | None]:
+    """Who asks, and the one row that `asked` finds, in one round trip."""
+    db, token = request.config_dict[DATABASE], _token(request)
+    found, row = await credentials.identify_beside(db, token, asked, *arguments)
+    if isinstance(found, BadToken):
+        raise found
+    return found, row
 
 
 async def somebody(request: web.Request) -> Actor:

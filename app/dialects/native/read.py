@@ -9,6 +9,7 @@ from uuid import UUID
 
 from aiohttp import web
 
+from app.core import paths
 from app.dialects.native.problems import Problem, unprocessable
 from app.errors import NotFound
 from app.web import json_object
@@ -66,6 +67,12 @@ def query(request: web.Request, *known: str) -> dict[str, str]:
         if "\x00" in request.query[name]:
             raise unprocessable((f"?{name}", "NUL cannot be stored."))
     return dict(request.query)
+
+
+def address(request: web.Request) -> str:
+    """Of the project that `?project=` names; of none when it cannot be the name of any."""
+    text = request.query.get("project", "")
+    return paths.address_of(text) if text.isprintable() else ""
 
 
 def integer(values: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

@@ -201,14 +201,16 @@ async def replay(request: web.Request) -> web.Response:
 
 @routes.add("GET", "/subscriptions/{id}/deliveries", "manage-subscriptions")
 async def list_deliveries(request: web.Request) -> web.Response:
-    _, db, found = await _named(request)
+    actor, db = await somebody(request), request.config_dict[DATABASE]
+    require_keeper(actor)
+    subscription_id = read.uuid(request.match_info["id"])
     values = read.query(request, "status", "after", "limit", "cursor")
     status = values.get("status")
     if status is not None and status not in STATUSES:
         raise unprocessable(("?status", "This has to be one of " + ", ".join(STATUSES) + "."))
     limit, after = read.integer(values, "limit", 50, 1, 100), read.integer(values, "after", 0, 0, 2**62)
     before = read.cursor(values) if "cursor" in values else None
-    rows = await subscriptions.deliveries(db, found["subscription_id"], status, after, before, limit + 1)
+    rows = await subscriptions.deliveries(db, actor, subscription_id, status, after, before, limit + 1)
     more = read.next_cursor(rows[limit - 1]["delivery_id"]) if len(rows) > limit else None
     return reply(
         {"deliveries": [shown_delivery(row) for row in rows[:limit]], "next": more}, headers=read.link(request, more)

@@ -6,12 +6,11 @@ from typing import Any
 
 from aiohttp import web
 
-from app.core import paths
 from app.core.access import require
 from app.core.tasks import CancelTask, may_see
 from app.database import Row
 from app.dialects.native import read
-from app.dialects.native.problems import identified, somebody, unprocessable
+from app.dialects.native.problems import identified, identified_beside, somebody, unprocessable
 from app.errors import NotFound
 from app.queries import projects, tasks
 from app.queries.tasks import TaskFilter
@@ -46,20 +45,24 @@ def shown_task(row: Mapping[str, Any]) -> dict[str, Any]:
 
 @routes.add("GET", "/tasks", "read-task")
 async def list_tasks(request: web.Request) -> web.Response:
-    actor, db = await identified(request), request.config_dict[DATABASE]
+    if "project" in request.query:
+        actor, project = await identified_beside(request, projects.AT, read.address(request))
+    else:
+        actor, project = await identified(request), None
     values = read.query(request, "status", "project", "kind", "actor", "limit", "cursor")
     limit = read.integer(values, "limit", 50, 1, 100)
     if values.get("status") not in (None, *STATUSES):
         raise unprocessable(("?status", "This has to be one of " + ", ".join(STATUSES) + "."))
     project_id = None
     if "project" in values:
-        project = await projects.by_address(db, paths.address_of(values["project"]))
+        if project is None:
+            raise NotFound("project")
         require(actor, "read-project", project)
         project_id = project["project_id"]
     wanted = TaskFilter(
         status=values.get("status"), kind=values.get("kind"), actor=values.get("actor"), project_id=project_id
     )
-    rows = await tasks.search(db, actor, wanted, read.dated_cursor(values), limit + 1)
+    rows = await tasks.search(request.config_dict[DATABASE], actor, wanted, read.dated_cursor(values), limit + 1)
     more = (
         read.next_dated_cursor(rows[limit - 1]["created_at"], rows[limit - 1]["task_id"]) if len(rows) > limit else None
     )
