@@ -12,11 +12,11 @@ LARGEST = 64 << 10  # bytes of one that is worth remembering
 
 
 class Fragments:
-    """Rendered rows by id. A listing asks only for ids and versions, and renders what it has not seen yet.
+    """Rendered rows by id, of what is public and so the same for everybody.
 
-    A row's version is PostgreSQL's own: the transaction that wrote it, and those of the other rows it shows. So there
-    is nothing to invalidate, and nothing that a projection could forget. What is rendered has to look the same to
-    whoever may see it.
+    A listing asks only for ids and versions, and renders what it has not seen yet. A row's version is PostgreSQL's own:
+    the transaction that wrote it, and those of the other rows it shows. So there is nothing to invalidate, and nothing
+    that a projection could forget.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:

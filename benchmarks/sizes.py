@@ -39,10 +39,11 @@ class Size:
 class Where(Enum):
     SMALL = "page 1 of few"
     FIRST = "page 1"
-    FAR = "page 900"
+    FAR = "page 1,000"
 
 
-SMALL, LARGE = Size(100, 100, 100), Size(20_000, 100_000, 20_000)
+# A hundredth of the projects is private; page 1,000 of the others is full.
+SMALL, LARGE = Size(100, 100, 100), Size(20_300, 100_000, 20_000)
 ROUNDS = 200
 LISTINGS = {
     "projects": "/api/0/projects?per_page=20",
@@ -176,7 +177,7 @@ def pages(small: int, large: int) -> Pages:
     for name, path in LISTINGS.items():
         found[name, Where.SMALL] = (small, path)
         found[name, Where.FIRST] = (large, path)
-        found[name, Where.FAR] = (large, f"{path}&page=900")
+        found[name, Where.FAR] = (large, f"{path}&page=1000")
     return found
 
 

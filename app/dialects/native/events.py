@@ -31,7 +31,7 @@ class Asked:
 
 
 def _asked(actor: Actor, ends: Row, values: dict[str, str]) -> Asked:
-    """`ends` are those of the log, with the project that is named."""
+    """`ends` are those of the log, with the project if one is named."""
     oldest, head = ends["oldest"], ends["newest"]
     after = head if values.get("after") == "now" else read.integer(values, "after", oldest - 1, 0, LARGEST)
     if after < oldest - 1:
@@ -48,7 +48,8 @@ def _asked(actor: Actor, ends: Row, values: dict[str, str]) -> Asked:
 
 @routes.add("GET", "/events", "read-events")
 async def list_events(request: web.Request) -> web.StreamResponse:
-    actor, ends = await identified_beside(request, ENDS_AND_PROJECT, read.address(request))
+    asks = (ENDS_AND_PROJECT, read.address(request)) if "project" in request.query else (ENDS,)
+    actor, ends = await identified_beside(request, *asks)
     assert ends is not None  # noqa: S101 - the log has its ends
     if STREAM in request.headers.get("Accept", ""):
         return await _stream(request, actor, ends)

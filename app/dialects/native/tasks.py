@@ -45,7 +45,10 @@ def shown_task(row: Mapping[str, Any]) -> dict[str, Any]:
 
 @routes.add("GET", "/tasks", "read-task")
 async def list_tasks(request: web.Request) -> web.Response:
-    actor, project = await identified_beside(request, projects.AT, read.address(request))
+    if "project" in request.query:
+        actor, project = await identified_beside(request, projects.AT, read.address(request))
+    else:
+        actor, project = await identified(request), None
     values = read.query(request, "status", "project", "kind", "actor", "limit", "cursor")
     limit = read.integer(values, "limit", 50, 1, 100)
     if values.get("status") not in (None, *STATUSES):

@@ -117,12 +117,10 @@ def _said(query: forms.Query) -> dict[str, Any]:
 
 
 def _shown(request: web.Request, actor: Actor, rows: list[Row]) -> list[dict[str, Any]]:
-    """The issues with their projects."""
     base = render.base(request)
-    return [
-        {
-            **render.issue(base, row["project"], row, row["thread"]),
-            "project": render.project(base, row["project"], actor),
-        }
-        for row in rows
-    ]
+
+    def shown(row: Row) -> dict[str, Any]:
+        project = row["project"]
+        return {**render.issue(base, project, row, row["thread"]), "project": render.project(base, project, actor)}
+
+    return [shown(row) for row in rows]
