@@ -31,6 +31,7 @@ from app.outgoing.git import git
 from app.queries import mirrors, projects
 from events.event import Fact
 from events.projects import ProjectCreated
+from workers.course import Course
 from workers.reactions import GiveUp, Hands
 
 T = TypeVar("T")
@@ -43,8 +44,6 @@ FETCH = (
     "--no-recurse-submodules",
 )
 HEAD = re.compile(rb"^ref: refs/heads/(\S+)\tHEAD$", re.MULTILINE)
-# Where in a whole each stage begins and ends, in percent.
-SPANS = {"count": (0, 5), "compress": (5, 10), "receive": (10, 85), "resolve": (85, 99)}
 BROKEN = "broken"  # nothing elsewhere is to blame
 LOOK = 5.0  # seconds between looks for mirrors that are due
 AT_ONCE = 2
@@ -62,21 +61,6 @@ SENTENCES = {
 }
 
 
-class Course:
-    """How far a fetch is: the stages of git as one whole that never goes back."""
-
-    def __init__(self, say: Progress) -> None:
-        self._say = say
-        self._latest = ("count", 0)
-
-    def __call__(self, stage: str, percent: int) -> None:
-        begin, end = SPANS[stage]
-        whole = begin + (end - begin) * percent // 100
-        if whole >= self._latest[1]:
-            self._latest = stage, whole
-        self._say(*self._latest)
-
-
 async def make(hands: Hands, cause: Fact, project: ProjectCreated) -> tuple[str, list[store.Ref]]:
     """A new mirror's repository; its HEAD and refs."""
     root, project_id = hands.settings.repositories, project.project_id
@@ -84,7 +68,7 @@ async def make(hands: Hands, cause: Fact, project: ProjectCreated) -> tuple[str,
     async with _beside(making) as bench:
         if bench is not None:
             try:
-                head = await _fetch(hands, bench, project_id, str(project.mirrored_from), Course(hands.progress.say))
+                head = await _fetch(hands, bench, project_id, str(project.mirrored_from), Course(hands.progress.say, 99))
             except Failed as failed:
                 raise GiveUp(SENTENCES.get(failed.failure, SORRY)) from None
             await asyncio.to_thread(_set_head, bench, head)

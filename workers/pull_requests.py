@@ -31,6 +31,7 @@ from events.pull_requests import (
 from events.record import Next
 from events.repositories import RefUpdated
 from events.tasks import TaskFailed
+from workers.course import Course
 from workers.reactions import FOLLOW, GIT, GiveUp, Hands, nothing_to_say, on
 
 Row = Mapping[str, Any]
@@ -39,6 +40,7 @@ UNSIGNED = "This repo enforces that all commits are signed off by their author. 
 UNMANAGED = "Did not manage to rebase this pull-request"
 MOST = 1000  # commits whose messages are read
 DECLINED = "Remote hook declined the push: "
+FETCHED, COMPARED = 70, 90  # percent of a merge
 SHOWN_COMMITS = 100  # in the comment that tells of new ones
 
 
@@ -70,7 +72,8 @@ class Work:
         try:
             if self.source_place is None:
                 return await aside(pulls.source_head, self.place, number, None, branch)
-            head = await aside(pulls.mirror, self.place, number, self.source_place, branch)
+            progress = Course(self.hands.progress.say, FETCHED)
+            head = await aside(pulls.mirror, self.place, number, self.source_place, branch, progress)
         except Missing:
             raise lacking(branch, self.source or self.target) from None
         await self.record(self.target["project_id"], Actor("forge"), refs.pull(number))
@@ -214,6 +217,7 @@ async def merge_pull_request(hands: Hands, cause: Fact) -> list[Next]:
     if found["status"] != "Open":
         raise GiveUp(over(found))
     head = await work.bring()
+    hands.progress.say("compare", FETCHED)
     try:
         look = await work.outlook(head)
     except NotSignedOff:
@@ -232,6 +236,7 @@ async def merge_pull_request(hands: Hands, cause: Fact) -> list[Next]:
         return [*answers, await _merged(work, cause, look.ours or head, version=found["version"] + 1)]
     # A push just before may not have been followed yet.
     moved = await _moved(work, head, look.ours)
+    hands.progress.say("merge", COMPARED)
     caught_up = [_updated(found, moved)] if moved else []
     new = await _merge(work, cause, look)
     await work.record(found["project_id"], actor, ref, request=cause.request, merged=number)

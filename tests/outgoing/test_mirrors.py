@@ -512,18 +512,3 @@ async def test_what_fetches_left_half_done_is_removed_when_nobody_is_at_it(
     os.utime(old, (0, 0))
     await look_again(forge)
     assert (fresh.exists(), old.exists()) == (True, False)
-
-
-def test_the_course_of_a_fetch_never_goes_back() -> None:
-    told: list[tuple[str, int]] = []
-    course = mirrors.Course(lambda *step: told.append(step))
-    for step in (
-        ("count", 100),
-        ("receive", 50),
-        ("compress", 10),
-        ("receive", 49),
-        ("receive", 100),
-        ("resolve", 100),
-    ):
-        course(*step)
-    assert told == [("count", 5), *[("receive", 47)] * 3, ("receive", 85), ("resolve", 99)]

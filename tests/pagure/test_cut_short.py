@@ -1,4 +1,4 @@
-"""What becomes of git's work that is cancelled, or whose worker dies, halfway."""
+"""How far git is with its work, and what becomes of it when it is cancelled, or its worker dies, halfway."""
 
 import asyncio
 from pathlib import Path
@@ -171,3 +171,31 @@ async def test_long_work_that_is_cancelled_ends_early(
     async with asyncio.timeout(20):
         await left.wait()
     assert await ended(bob, task) == "cancelled"
+
+
+@pytest.mark.parametrize(("what", "percent"), [("merge", 90), ("rebase", 0)])
+async def test_git_work_tells_how_far_it_is(
+    what: str, percent: int, nethack: Client, bob: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await opened(bob)
+    await git("clone", "-q", nethack.git_url("nethack"), str(tmp_path / "work"))
+    await pushed(tmp_path / "work", "main", "other")
+    halfway, no_return = Halfway(), perform._no_return
+
+    async def held(*arguments: Any) -> None:
+        await halfway.wait()
+        await no_return(*arguments)
+
+    monkeypatch.setattr(perform, "PACE", 0.01)
+    monkeypatch.setattr(perform, "_no_return", held)
+    who = nethack if what == "merge" else bob
+    task = await queued(who, f"/nethack/pull-request/1/{what}")
+    await halfway.reached.wait()
+    found, after = {"stage": None}, 0
+    async with asyncio.timeout(20):
+        while found["stage"] != what:
+            _, found = await who.get(f"/v1/tasks/{task}?wait=20&after={after}")
+            after = found["seq"]
+    assert (found["status"], found["percent"]) == ("running", percent)
+    halfway.go_on.set()
+    assert await ended(who, task) == "succeeded"
