@@ -2,13 +2,14 @@
 
 import asyncio
 import os
+import re
 import selectors
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -52,6 +53,17 @@ SERVICES = frozenset({"upload-pack", "receive-pack"})
 DEADLINE = 60.0  # seconds that one run may keep its caller waiting
 CHUNK = 1 << 16
 WORDS_LIMIT = 4096  # of what git says about a failure
+
+Progress = Callable[[str, int], None]  # hears a stage and its percent
+PROGRESS = re.compile(rb"(?:remote: )?([A-Z][a-z]+ [a-z]+): +(\d{1,3})% \(")
+STAGES = {
+    b"Counting objects": "count",
+    b"Compressing objects": "compress",
+    b"Receiving objects": "receive",
+    b"Unpacking objects": "receive",  # so git calls it when they are few
+    b"Resolving deltas": "resolve",
+}
+LINE_END = re.compile(rb"[\r\n]")
 
 
 def command(*arguments: str, config: Mapping[str, str] | None = None) -> list[str]:
@@ -115,19 +127,63 @@ def run(
     deadline: float = DEADLINE,
     config: Mapping[str, str] | None = None,
     borrow: Path | None = None,
+    progress: Progress | None = None,
 ) -> bytes:
     """The output of git in the repository at `place`; for answers of a few lines, since all of it is kept.
 
-    `borrow` is another repository whose objects may be read as well, for this run only. Raises GitFailed with git's
-    words, TimedOut, and NoRepository when there is no such place.
+    `borrow` is another repository whose objects may be read as well, for this run only. `progress` hears how far git is
+    when `--progress` is among the arguments; an exception of its own ends git and comes out. Raises GitFailed with
+    git's words, TimedOut, and NoRepository when there is no such place.
     """
-    with _started(place, arguments, config, borrow, stdin) as (git, words):
+    with _started(place, arguments, config, borrow, stdin, heard=progress is not None) as (git, words):
         try:
-            output, _ = git.communicate(timeout=deadline)
+            if progress is None:
+                output, _ = git.communicate(timeout=deadline)
+            else:
+                output = _attend(git, words, deadline, progress)
         except subprocess.TimeoutExpired:
             raise TimedOut(arguments[0]) from None
         _check(git, arguments[0], words)
     return bytes(output)
+
+
+def _attend(git: "subprocess.Popen[bytes]", words: IO[bytes], deadline: float, progress: Progress) -> bytes:
+    """The output of git, whose other words are told or kept as they come. Raises TimeoutExpired."""
+    assert git.stdout is not None  # noqa: S101 - asked for pipes
+    assert git.stderr is not None  # noqa: S101
+    ends = time.monotonic() + deadline
+    output, line = bytearray(), b""
+    with selectors.DefaultSelector() as ready:
+        for end in (git.stdout, git.stderr):
+            ready.register(end, selectors.EVENT_READ)
+        while ready.get_map():
+            left = ends - time.monotonic()
+            # Asked each time: somebody who never falls silent is not to be waited for longer than others.
+            if left <= 0 or not (spoken := ready.select(left)):
+                raise subprocess.TimeoutExpired(git.args, deadline)
+            for key, _ in spoken:
+                piece = os.read(key.fd, CHUNK)
+                if not piece:
+                    ready.unregister(key.fileobj)
+                elif key.fd == git.stdout.fileno():
+                    output += piece
+                else:
+                    *lines, line = LINE_END.split(line + piece)
+                    for whole in lines:
+                        _hear(whole, words, progress)
+                    line = line[:WORDS_LIMIT]
+    _hear(line, words, progress)
+    git.wait(max(ends - time.monotonic(), 1))
+    return bytes(output)
+
+
+def _hear(line: bytes, words: IO[bytes], progress: Progress) -> None:
+    """Tell of a step in the work; keep anything else, up to the limit."""
+    if step := PROGRESS.match(line):
+        if stage := STAGES.get(step[1]):
+            progress(stage, min(int(step[2]), 100))
+    elif line and words.tell() < WORDS_LIMIT:
+        words.write(line + b"\n")
 
 
 def stream(
@@ -174,8 +230,12 @@ def _started(
     config: Mapping[str, str] | None,
     borrow: Path | None,
     stdin: bytes = b"",
+    *,
+    heard: bool = False,
 ) -> Iterator[tuple["subprocess.Popen[bytes]", IO[bytes]]]:
-    """Git and the file its words of failure go to: nobody has to read that at the same time."""
+    """Git and the file its words of failure go to: nobody has to read that at the same time, unless they are `heard`,
+    which is through a pipe.
+    """
     borrowed = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(borrow / "objects")} if borrow else {}
     with tempfile.TemporaryFile() as words, tempfile.TemporaryFile() as asked:
         asked.write(stdin)
@@ -185,7 +245,7 @@ def _started(
                 command(f"--git-dir={place}", *arguments, config=config),
                 stdin=asked,
                 stdout=subprocess.PIPE,
-                stderr=words,
+                stderr=subprocess.PIPE if heard else words,
                 cwd=place,
                 env=environment(config, **borrowed),
                 start_new_session=True,

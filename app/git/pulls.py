@@ -6,7 +6,7 @@ from pathlib import Path
 from app.git import refs
 from app.git.errors import EmptyRepository, LostRace, NoBranch, NoRepository
 from app.git.objects import opened
-from app.git.process import run
+from app.git.process import Progress, run
 
 FETCH_DEADLINE = 600.0
 # The other end of a fetch on the same disk. Only this one call may use the protocol, and the other end has
@@ -38,16 +38,16 @@ def existing_head(source: Path, branch: str) -> str:
         raise
 
 
-def mirror(place: Path, number: int, source: Path, branch: str) -> str:
+def mirror(place: Path, number: int, source: Path, branch: str, progress: Progress | None = None) -> str:
     """Bring the source's branch and all it needs into the target, as `refs/pull/<number>/head`; where that leads now.
 
-    The objects are copied, so the target stays whole when the source goes. Doing it again does no harm. Raises NoBranch
-    and NoRepository. Source: pull-request contract 5.6.
+    The objects are copied, so the target stays whole when the source goes. Doing it again does no harm. `progress`
+    hears how far the copying is. Raises NoBranch and NoRepository. Source: pull-request contract 5.6.
     """
     while True:
         # Read before the source's head: who has brought a newer one meanwhile is not set back.
         old = refs.target(place, refs.pull(number))
-        head = refs.branch_head(source, branch) if place == source else fetch(place, source, branch)
+        head = refs.branch_head(source, branch) if place == source else fetch(place, source, branch, progress)
         if head == old:
             return head
         with suppress(LostRace):
@@ -55,17 +55,18 @@ def mirror(place: Path, number: int, source: Path, branch: str) -> str:
             return head
 
 
-def fetch(place: Path, source: Path, branch: str) -> str:
+def fetch(place: Path, source: Path, branch: str, progress: Progress | None = None) -> str:
     """Copy the objects of a branch of another repository on this disk, and no ref; the commit that it leads to.
 
     Raises NoBranch, and LostRace if the branch is rewritten meanwhile.
     """
     head = refs.branch_head(source, branch)
-    arguments = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules"]
+    voice = "--progress" if progress else "--quiet"
+    arguments = [voice, "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules"]
     wanted = refs.branch(branch)
     run(
         place, "fetch", *arguments, f"--upload-pack={OTHER_END}", "--end-of-options", str(source.absolute()), wanted,
-        config=LOCAL, deadline=FETCH_DEADLINE,
+        config=LOCAL, deadline=FETCH_DEADLINE, progress=progress,
     )  # fmt: skip
     if head not in opened(place):
         raise LostRace(wanted)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.git import process
 from app.git.errors import GitFailed, TimedOut
-from app.git.process import DEADLINE
+from app.git.process import DEADLINE, Progress
 from app.outgoing.failures import Failed, Failure
 from app.outgoing.proxy import Proxy
 
@@ -33,16 +33,17 @@ async def git(
     *arguments: str,
     deadline: float = DEADLINE,
     config: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
 ) -> bytes:
     """The output of git in the repository at `place`, such as `git(proxy, place, "fetch", "--", url, refspec)`.
 
-    A URL stands behind `--`, so that git never takes it for an option. `config` adds settings and loosens none.
-    Raises NoRepository, and Failed with the class that the proxy saw, or git: its words may hold what stands in the
-    URL, and the other side's, so nobody keeps them.
+    A URL stands behind `--`, so that git never takes it for an option. `config` adds settings and loosens none;
+    `progress` hears as that of `process.run` does. Raises NoRepository, and Failed with the class that the proxy saw,
+    or git: its words may hold what stands in the URL, and the other side's, so nobody keeps them.
     """
     with proxy.admit() as admitted:
         guarded = {**(config or {}), **CONFIG, "http.proxy": admitted.url}
-        run = asyncio.to_thread(process.run, place, *arguments, deadline=deadline, config=guarded)
+        run = asyncio.to_thread(process.run, place, *arguments, deadline=deadline, config=guarded, progress=progress)
         try:
             return await run
         except TimedOut:

@@ -47,3 +47,17 @@ def grown(place: Path, seed: int, commits: int = 30) -> list[str]:
         lines += [f"M 644 inline f{dice.randrange(8)}", f"data {len(content)}", content, ""]
     subprocess.run(["git", "fast-import", "--quiet"], cwd=place, input="\n".join(lines).encode(), check=True)
     return [f"b{mark}" for mark in range(1, commits + 1)]
+
+
+def straight(place: Path, commits: int) -> None:
+    """A history of `main`, each commit with a tree and a file that is almost the one before."""
+    lines, content = [], ""
+    for mark in range(1, commits + 1):
+        content += f"line {mark} of many\n"
+        lines += [
+            "commit refs/heads/main",
+            f"mark :{mark}",
+            f"committer Al <al@example.org> {1_700_000_000 + mark} +0000",
+        ]
+        lines += ["data 2", "hi", "M 644 inline file", f"data {len(content)}", content]
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=place, input="\n".join(lines).encode(), check=True)
