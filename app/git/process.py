@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from app.git.errors import GitFailed, NoRepository, TimedOut
+from app.git.errors import GitFailed, NoRepository, TimedOut, TooLarge
 from app.git.text import shown
 
 # Nothing outside the repository may change what git does, and nobody is there to be asked for a password.
@@ -64,6 +64,7 @@ STAGES = {
     b"Resolving deltas": "resolve",
 }
 LINE_END = re.compile(rb"[\r\n]")
+SILENCE = 1.0  # seconds
 
 
 def command(*arguments: str, config: Mapping[str, str] | None = None) -> list[str]:
@@ -128,62 +129,88 @@ def run(
     config: Mapping[str, str] | None = None,
     borrow: Path | None = None,
     progress: Progress | None = None,
+    most: int | None = None,
 ) -> bytes:
     """The output of git in the repository at `place`; for answers of a few lines, since all of it is kept.
 
     `borrow` is another repository whose objects may be read as well, for this run only. `progress` hears how far git is
-    when `--progress` is among the arguments; an exception of its own ends git and comes out. Raises GitFailed with
-    git's words, TimedOut, and NoRepository when there is no such place.
+    when `--progress` is among the arguments, and in silence hears it again each second; an exception of its own ends
+    git and comes out. Raises GitFailed with git's words, TimedOut, TooLarge when more than `most` bytes come, and
+    NoRepository when there is no such place.
     """
-    with _started(place, arguments, config, borrow, stdin, heard=progress is not None) as (git, words):
+    heard = progress is not None or most is not None
+    with _started(place, arguments, config, borrow, stdin, heard=heard) as (git, words):
         try:
-            if progress is None:
-                output, _ = git.communicate(timeout=deadline)
+            if heard:
+                output = _attend(git, words, deadline, progress, most)
             else:
-                output = _attend(git, words, deadline, progress)
+                output, _ = git.communicate(timeout=deadline)
         except subprocess.TimeoutExpired:
             raise TimedOut(arguments[0]) from None
         _check(git, arguments[0], words)
     return bytes(output)
 
 
-def _attend(git: "subprocess.Popen[bytes]", words: IO[bytes], deadline: float, progress: Progress) -> bytes:
-    """The output of git, whose other words are told or kept as they come. Raises TimeoutExpired."""
+class _Ear:
+    """Tells of the steps among git's words, and keeps the other words, up to the limit."""
+
+    def __init__(self, words: IO[bytes], progress: Progress | None) -> None:
+        self._words = words
+        self._progress = progress
+        self._latest: tuple[str, int] | None = None
+        self._line = b""
+
+    def hear(self, piece: bytes) -> None:
+        *lines, line = LINE_END.split(self._line + piece)
+        for whole in lines:
+            self._take(whole)
+        self._line = line[:WORDS_LIMIT]
+
+    def end(self) -> None:
+        self._take(self._line)
+
+    def silence(self) -> None:
+        """Tell again how far it is, so that whoever has heard enough can say so."""
+        if self._progress and self._latest:
+            self._progress(*self._latest)
+
+    def _take(self, line: bytes) -> None:
+        if step := PROGRESS.match(line):
+            if self._progress and (stage := STAGES.get(step[1])):
+                self._latest = stage, min(int(step[2]), 100)
+                self._progress(*self._latest)
+        elif line and self._words.tell() < WORDS_LIMIT:
+            self._words.write(line + b"\n")
+
+
+def _attend(
+    git: "subprocess.Popen[bytes]", words: IO[bytes], deadline: float, progress: Progress | None, most: int | None
+) -> bytes:
+    """The output of git, whose other words are told or kept as they come. Raises TimeoutExpired and TooLarge."""
     assert git.stdout is not None  # noqa: S101 - asked for pipes
     assert git.stderr is not None  # noqa: S101
     ends = time.monotonic() + deadline
-    output, line = bytearray(), b""
+    output, ear = bytearray(), _Ear(words, progress)
     with selectors.DefaultSelector() as ready:
-        for end in (git.stdout, git.stderr):
-            ready.register(end, selectors.EVENT_READ)
+        ready.register(git.stdout, selectors.EVENT_READ, output.extend)
+        ready.register(git.stderr, selectors.EVENT_READ, ear.hear)
         while ready.get_map():
-            left = ends - time.monotonic()
             # Asked each time: somebody who never falls silent is not to be waited for longer than others.
-            if left <= 0 or not (spoken := ready.select(left)):
+            if (left := ends - time.monotonic()) <= 0:
                 raise subprocess.TimeoutExpired(git.args, deadline)
+            spoken = ready.select(min(left, SILENCE))
             for key, _ in spoken:
-                piece = os.read(key.fd, CHUNK)
-                if not piece:
-                    ready.unregister(key.fileobj)
-                elif key.fd == git.stdout.fileno():
-                    output += piece
+                if piece := os.read(key.fd, CHUNK):
+                    key.data(piece)
                 else:
-                    *lines, line = LINE_END.split(line + piece)
-                    for whole in lines:
-                        _hear(whole, words, progress)
-                    line = line[:WORDS_LIMIT]
-    _hear(line, words, progress)
+                    ready.unregister(key.fileobj)
+            if not spoken:
+                ear.silence()
+            if most is not None and len(output) > most:
+                raise TooLarge("answer")
+    ear.end()
     git.wait(max(ends - time.monotonic(), 1))
     return bytes(output)
-
-
-def _hear(line: bytes, words: IO[bytes], progress: Progress) -> None:
-    """Tell of a step in the work; keep anything else, up to the limit."""
-    if step := PROGRESS.match(line):
-        if stage := STAGES.get(step[1]):
-            progress(stage, min(int(step[2]), 100))
-    elif line and words.tell() < WORDS_LIMIT:
-        words.write(line + b"\n")
 
 
 def stream(

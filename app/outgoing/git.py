@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from app.git import process
-from app.git.errors import GitFailed, TimedOut
+from app.git.errors import GitFailed, TimedOut, TooLarge
 from app.git.process import DEADLINE, Progress
 from app.outgoing.failures import Failed, Failure
 from app.outgoing.proxy import Proxy
@@ -24,6 +24,9 @@ CONFIG = {
     "filter.lfs.process": "",
     "filter.lfs.required": "false",
 }
+MOST = (
+    1 << 22
+)  # bytes of what git says about where it was: it lists refs, say, and the other side has as many as it likes
 TLS = re.compile(r"fatal: unable to access '.*': .*(?:SSL|TLS|certificate)")
 
 
@@ -43,11 +46,15 @@ async def git(
     """
     with proxy.admit() as admitted:
         guarded = {**(config or {}), **CONFIG, "http.proxy": admitted.url}
-        run = asyncio.to_thread(process.run, place, *arguments, deadline=deadline, config=guarded, progress=progress)
+        run = asyncio.to_thread(
+            process.run, place, *arguments, deadline=deadline, config=guarded, progress=progress, most=MOST
+        )
         try:
             return await run
         except TimedOut:
             failure = Failure.TIMEOUT
+        except TooLarge:
+            failure = Failure.TOO_LARGE
         except GitFailed as failed:
             failure = admitted.failure or Failure.REJECTED
             # What goes wrong inside of a tunnel, only git can say; to the proxy it looks like an end.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.git import pulls, refs
-from app.git.errors import GitFailed, TimedOut
+from app.git.errors import GitFailed, TimedOut, TooLarge
 from app.git.process import WORDS_LIMIT, run
 from tests.git.repositories import bare, straight, typed
 
@@ -76,6 +76,30 @@ async def test_git_that_never_falls_silent_ends_with_its_deadline(tmp_path: Path
     endless = {"alias.script": "!yes 'Receiving objects:  42% (5/12)' >&2; true"}
     with pytest.raises(TimedOut):
         run(await bare(tmp_path), "script", config=endless, deadline=0.5, progress=slow)
+
+
+async def test_who_hears_of_git_hears_it_again_in_silence(tmp_path: Path) -> None:
+    class EnoughError(Exception):
+        pass
+
+    told = Told()
+
+    def enough(*step: int | str) -> None:
+        told.append(step)  # type: ignore[arg-type]
+        if len(told) == 2:
+            raise EnoughError
+
+    script = {"alias.script": r"!printf 'Receiving objects:  42%% (5/12)\r' >&2; sleep 600; true"}
+    with pytest.raises(EnoughError):
+        run(await bare(tmp_path), "script", config=script, progress=enough)
+    assert told == [("receive", 42)] * 2
+
+
+async def test_an_output_may_be_limited(tmp_path: Path) -> None:
+    place = await bare(tmp_path)
+    assert run(place, "script", config={"alias.script": "!head -c 5000 /dev/zero; true"}, most=5000) == bytes(5000)
+    with pytest.raises(TooLarge):
+        run(place, "script", config={"alias.script": "!cat /dev/zero; true"}, most=5000)
 
 
 async def test_git_ends_when_whoever_hears_of_it_has_heard_enough(tmp_path: Path) -> None:
