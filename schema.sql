@@ -93,6 +93,17 @@ create table open_pushes (
     lease_until timestamptz not null
 );
 
+-- When each mirror is looked at again. The token fences off a worker that lost its lease (workers/mirrors.py).
+create table mirrors (
+    project_id  bigint      primary key,
+    due_at      timestamptz not null,
+    failures    int         not null default 0,      -- in a row
+    lease_until timestamptz,                         -- null: nobody is at it
+    token       uuid,
+    constraint a_lease_has_a_token check ((lease_until is null) = (token is null))
+);
+create index due_mirrors on mirrors (due_at);
+
 -- ---------------------------------------------------------------- deliveries (workers/delivery.py)
 
 -- Where a subscription's events go and what signs them; an address may be as good as a password.
@@ -171,7 +182,7 @@ create table token_secrets (
 );
 
 -- What a project signs or logs in with elsewhere, and therefore has to be known in full: never in an event, a log line
--- or a listing. 'hook_token' is the key of its webhooks' signatures.
+-- or a listing. 'hook_token' is the key of its webhooks' signatures, 'mirror_login' what a mirror logs in with.
 create table project_secrets (
     project_id bigint not null,
     name       text   not null,
@@ -196,7 +207,7 @@ create index idempotency_keys_by_age on idempotency_keys (at);
 
 -- Which schema this is; `polyforge migrate` brings an older one here.
 create table schema_version (version int not null);
-insert into schema_version values (4);
+insert into schema_version values (5);
 
 -- Project ids are handed out before the event that uses them is written; gaps do no harm.
 create sequence project_ids;
@@ -282,9 +293,12 @@ create table projects (
     head_version   int         not null default 0,   -- of the stream 'ref-<project>/HEAD'
     default_branch text        not null,             -- what HEAD was to be when the repository was made
     storage        text        not null default 'default',
+    mirrored_from  text,                             -- the address it is a mirror of, without user and password
+    mirror_failure text,                             -- why the mirror could not be brought up to date; null: it could
     created_at     timestamptz not null,
     modified_at    timestamptz not null,
-    constraint forks_have_a_parent check (forker is null or parent_id is not null)
+    constraint forks_have_a_parent check (forker is null or parent_id is not null),
+    constraint mirrors_alone_fail check (mirror_failure is null or mirrored_from is not null)
 );
 create unique index one_project_per_address on projects (address);
 create index projects_by_name on projects (lower(name), project_id);
@@ -293,6 +307,7 @@ create index projects_by_pattern on projects (lower(name) text_pattern_ops);
 create index projects_of_an_owner on projects (owner, lower(name), project_id);
 create index projects_of_a_namespace on projects (namespace, lower(name), project_id);
 create index projects_by_topic on projects using gin (topics);
+create index mirrors_among_projects on projects (project_id) where mirrored_from is not null;
 
 -- The same grants as in projects.access, to be found by who holds them.
 create table access (

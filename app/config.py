@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     default_branch: str = Field("main", description="HEAD of a new repository.")
     max_push_bytes: int = Field(2 << 30, description="Largest body of one push, in bytes.")
     git_deadline: float = Field(3600.0, description="Seconds after which a git process is ended.")
+    mirroring: bool = Field(True, description="Whether projects may be mirrors of repositories elsewhere.")
+    mirror_interval: float = Field(3600.0, gt=0, description="Seconds between two looks at what a project mirrors.")
     lease: float = Field(30.0, description="Seconds that work or a push is held without a sign of life.")
     metrics_allow: list[IPv4Network | IPv6Network] = Field(
         [IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")],

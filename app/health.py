@@ -16,7 +16,7 @@ from app.metrics import exposed
 from app.web import DATABASE, SETTINGS, TAIL, Routes, reply
 from events.log import oldest_unnumbered
 
-SCHEMA = 4
+SCHEMA = 5
 BEHIND = 30.0  # seconds that an event may wait for its number
 BUDGET = 1.0  # seconds for all of the checks
 

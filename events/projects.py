@@ -8,7 +8,7 @@ from events.event import Event
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectCreated(Event, type="project.created", stream="project-{project_id}"):
-    """A project exists; its repository is asked for by this very event."""
+    """A project exists; its repository is asked for by this very event. `mirrored_from` is where a mirror gets it."""
 
     project_id: int
     address: str
@@ -22,6 +22,7 @@ class ProjectCreated(Event, type="project.created", stream="project-{project_id}
     private: bool
     default_branch: str
     create_readme: bool
+    mirrored_from: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,16 @@ class RefUpdated(Event, type="ref.updated", stream="ref-{project_id}/{ref}"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MirrorChanged(Event, type="mirror.changed", stream="project-{project_id}/mirror"):
+    """A mirror cannot be brought up to what it mirrors any more, or for another reason, or can again: `failure` is a
+    class, never what the other side said, or null.
+    """
+
+    project_id: int
+    failure: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class CommitsLanded(Event, type="commits.landed", stream="project-{project_id}/commits"):
     """Commits came to a project's default branch, the newest first: each is `[commit, username]`, the username of
     whoever has the author's e-mail address, or null. Of many thousands only the newest are told.

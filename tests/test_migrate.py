@@ -18,7 +18,7 @@ SHAPE = """
     order by 1, 2, 3
 """
 BACK_TO_1 = """
-    drop table project_secrets;
+    drop table project_secrets, mirrors;
     drop table subscription_endpoints, delivery_attempts, deliveries, lanes, circuits;
     alter table idempotency_keys drop column command_id;
     drop index idempotency_keys_by_age;

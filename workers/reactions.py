@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from app.config import Settings
 from app.database import Database
+from app.outgoing.proxy import Proxy
 from events.event import Event, Fact
 from events.record import Next
 
@@ -46,6 +47,7 @@ class Hands:
     db: Database
     settings: Settings
     ring: Callable[[], Awaitable[None]]  # tells the relay that there is something to number
+    proxy: Proxy | None = None  # the way out for git, while a worker works
     progress: Progress = field(default_factory=Progress)  # of this very piece of work
     # To be called before what cannot be undone: from there on nobody can cancel the work. Raises Unwanted.
     point_of_no_return: Callable[[], Awaitable[None]] = nothing_is_final

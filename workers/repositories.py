@@ -1,16 +1,18 @@
-"""Making repositories, new ones and forks, and removing them."""
+"""Making repositories, new ones, forks and mirrors, and removing them."""
 
 import asyncio
 
 from app import attachments
 from app.core import project_secrets
 from app.git import store
+from app.queries import mirrors as looks
 from app.queries import users
 from events.event import Fact
 from events.projects import ProjectCreated, ProjectDeleted, ProjectDiscarded, ProjectForked
 from events.record import Next
 from events.repositories import RepositoryCreated
 from events.tasks import TaskFailed
+from workers import mirrors
 from workers.reactions import FOLLOW, GIT, Hands, on
 
 
@@ -27,6 +29,9 @@ def take_back(cause: Fact, reason: str) -> list[Next]:
 async def create_repository(hands: Hands, cause: Fact) -> list[Next]:
     project = cause.event
     assert isinstance(project, ProjectCreated)  # noqa: S101 - `on` says so
+    if project.mirrored_from:
+        head, fetched = await mirrors.make(hands, cause, project)
+        return [_created(project.project_id, project.path, head, fetched)]
     readme, author = None, ("", "")
     if project.create_readme:
         readme = f"# {project.name}\n\n{project.description}"
@@ -75,6 +80,7 @@ async def remove_repository(hands: Hands, cause: Fact) -> list[Next]:
 @on(ProjectDeleted, ProjectDiscarded, queue=FOLLOW, surrender=leave_behind, tracked=False)
 async def forget_secrets(hands: Hands, cause: Fact) -> list[Next]:
     await project_secrets.forget_gone(hands.db, cause.data["project_id"])
+    await looks.forget(hands.db, cause.data["project_id"])
     return []
 
 

@@ -1,6 +1,7 @@
 """The arq workers: functions, queues, start and stop."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any, cast
 
 from arq.connections import ArqRedis
@@ -12,7 +13,9 @@ import workers.pull_requests
 import workers.repositories
 import workers.tasks  # noqa: F401 - register their reactions
 from app.logs import log
-from workers import queue
+from app.outgoing.guard import Guard
+from app.outgoing.proxy import proxy
+from workers import mirrors, queue
 from workers.delivery import deliver
 from workers.perform import perform
 from workers.reactions import FOLLOW, GIT, QUEUES, Hands
@@ -46,11 +49,18 @@ def worker(hands: Hands, redis: ArqRedis, name: str) -> Worker:
 
 
 async def work(hands: Hands, redis: ArqRedis) -> None:
-    """Work through every queue, and send what is to be sent, until cancelled; what has been begun is finished first."""
-    async with asyncio.TaskGroup() as queues:  # which, unlike gather, ends only when all of them have
+    """Work through every queue, send what is to be sent and look at what is mirrored, until cancelled. What has been
+    begun is finished first, but for looks at what is mirrored: those are taken again.
+    """
+    guard = Guard(networks=tuple(hands.settings.webhook_allow))
+    # A group, unlike gather, ends only when all of them have; the way out is there until then.
+    async with proxy(guard) as out, asyncio.TaskGroup() as queues:
+        hands = replace(hands, proxy=out)
         for name in QUEUES:
             queues.create_task(_attend(hands, redis, name))
         queues.create_task(deliver(hands, redis))
+        if hands.settings.mirroring:
+            queues.create_task(mirrors.follow(hands))
 
 
 async def _attend(hands: Hands, redis: ArqRedis, name: str) -> None:

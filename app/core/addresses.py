@@ -1,4 +1,4 @@
-"""What is taken for an address in the web, wherever somebody may write one."""
+"""What is taken for an address in the web, wherever somebody may write one, and for one of a repository elsewhere."""
 
 import re
 
@@ -8,3 +8,16 @@ URL = re.compile(
     r"(:\d{2,5})?([/?#]\S*)?\Z",
     re.IGNORECASE,
 )
+# What comes after the path would be for pages, and a place to hide a secret in.
+REPOSITORY = re.compile(r"https://(?:(?P<login>[^/@]+)@)?(?P<place>[^/@]+(/[^?#]*)?)\Z", re.IGNORECASE)
+LONGEST = 2048
+
+
+def repository(url: str) -> tuple[str, str] | None:
+    """The address of a repository elsewhere without who logs in there, and `user:password`, as they are written in
+    addresses, or nothing. None if git is not to be sent there (docs/decisions/0010-outgoing-connections.md).
+    """
+    found = REPOSITORY.match(url) if URL.match(url) else None
+    if found is None or len(url) > LONGEST or not (url.isascii() and url.isprintable()):
+        return None
+    return f"https://{found['place']}", found["login"] or ""

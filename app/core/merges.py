@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.core import paths
+from app.core import paths, push_policy
 from app.core.access import Actor, Level, level, may, require
 from app.core.commands import Command, Deciding, handles
 from app.core.pull_requests import found_for, over, require_pull_requests
@@ -147,14 +147,23 @@ async def rebase_pull_request(deciding: Deciding, wish: RebasePullRequest) -> li
         raise Forbidden("close-pull-request" if found["allow_rebase"] else "rebase-pull-request")
     if found["status"] != "Open":
         raise Invalid("status", over(found))
+    source = await _source(deciding, found)
+    if source is not None and source["mirrored_from"] is not None:
+        raise Forbidden("ref", push_policy.MIRRORED)
     return [Next(RebaseRequested(project_id=wish.project_id, number=wish.number), None)]
 
 
 async def _writes_to_source(deciding: Deciding, found: Row) -> bool:
+    source = await _source(deciding, found)
+    return source is not None and level(deciding.actor, source) >= Level.WRITE
+
+
+async def _source(deciding: Deciding, found: Row) -> Row | None:
+    """The project that the commits come from, if it is still there."""
     if found["repo_from"] is None:
-        return False
+        return None
     try:
-        source = await projects.by_id(deciding.db, found["repo_from"])
+        source: Row = await projects.by_id(deciding.db, found["repo_from"])
     except NotFound:
-        return False
-    return level(deciding.actor, source) >= Level.WRITE
+        return None
+    return source

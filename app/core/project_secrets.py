@@ -5,12 +5,14 @@ No event, log line or listing holds any of it, and it goes with its project (wor
 
 import secrets
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from app.database import Database, Row
 from app.errors import NotFound
 
 HOOK_TOKEN = "hook_token"  # noqa: S105 - the name of a secret
+MIRROR_LOGIN = "mirror_login"
 HOOK_TOKEN_LENGTH = 40
 HOOK_TOKEN_ALPHABET = string.ascii_uppercase + string.digits
 
@@ -40,16 +42,23 @@ KEEP = """
     for key share of projects
     on conflict (project_id, name) do update set secret = excluded.secret
 """
+RESERVE = """
+    with fresh as (select nextval('project_ids') as id)
+    insert into project_secrets (project_id, name, secret)
+    select fresh.id, $1, $2
+    from   fresh
+    returning project_id
+"""
 
 
 async def hook_token(db: Database, project_id: int) -> str:
     """The key of the signatures of a project's web hooks, made when it is first asked for."""
-    found: str | None = await db.fetchval(READ, project_id, HOOK_TOKEN)
+    found = await find(db, project_id, HOOK_TOKEN)
     if found is None:
         made = "".join(secrets.choice(HOOK_TOKEN_ALPHABET) for _ in range(HOOK_TOKEN_LENGTH))
         await db.execute(MAKE, project_id, HOOK_TOKEN, made)
         # Somebody else's, if they were first.
-        found = await db.fetchval(READ, project_id, HOOK_TOKEN)
+        found = await find(db, project_id, HOOK_TOKEN)
     if found is None:
         raise NotFound("project")
     return found
@@ -66,6 +75,25 @@ async def keep(db: Database, project_id: int, known: Mapping[str, str]) -> None:
     """Remember secrets by their names, in the place of what they were."""
     if known:
         await db.execute(KEEP, project_id, list(known), list(known.values()))
+
+
+@asynccontextmanager
+async def reserved(db: Database, name: str, secret: str) -> AsyncIterator[int]:
+    """The id of the project that the block makes, which has a secret from the beginning: its first work may need it.
+
+    It is forgotten if the block fails.
+    """
+    project_id: int = await db.fetchval(RESERVE, name, secret)
+    try:
+        yield project_id
+    except BaseException:
+        await forget(db, project_id)
+        raise
+
+
+async def find(db: Database, project_id: int, name: str) -> str | None:
+    found: str | None = await db.fetchval(READ, project_id, name)
+    return found
 
 
 async def forget_gone(db: Database, project_id: int) -> None:

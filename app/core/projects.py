@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from app.core import paths
+from app.core import addresses, paths
 from app.core.access import require, require_appointed
 from app.core.commands import Command, Deciding, handles
 from app.core.settings import SETTINGS, web_hooks
@@ -35,6 +35,8 @@ class CreateProject(Command, makes_project=True):
     private: bool = False
     create_readme: bool = False
     default_branch: str
+    mirrored_from: str | None = None
+    project_id: int | None = None  # if it was handed out before, for secrets to be kept under
 
 
 @handles(CreateProject)
@@ -44,16 +46,18 @@ async def create_project(deciding: Deciding, wish: CreateProject) -> list[Next]:
         raise Forbidden("create-project")
     if not paths.well_formed(wish.name):
         raise Invalid("name")
+    if wish.mirrored_from and addresses.repository(wish.mirrored_from) != (wish.mirrored_from, ""):
+        raise Invalid("mirrored_from")  # a password in it would be in the log
     if paths.reserved(wish.name, wish.namespace):
         raise Conflict("reserved path", paths.path(wish.name, wish.namespace))
     address = paths.address(wish.name, wish.namespace)
-    project_id, taken = await projects.next_id(deciding.db, address, wish.namespace, wish.name)
+    fresh, taken = await projects.next_id(deciding.db, address, wish.namespace, wish.name)
     if taken:
         raise Conflict("project", paths.path(wish.name, wish.namespace))
     return [
         Next(
             ProjectCreated(
-                project_id=project_id,
+                project_id=wish.project_id or fresh,
                 address=address,
                 path=paths.path(wish.name, wish.namespace),
                 owner=actor.username,
@@ -65,6 +69,7 @@ async def create_project(deciding: Deciding, wish: CreateProject) -> list[Next]:
                 private=wish.private,
                 default_branch=wish.default_branch,
                 create_readme=wish.create_readme,
+                mirrored_from=wish.mirrored_from,
             )
         )
     ]

@@ -20,6 +20,7 @@ ZEROS = "0" * 40
 BRANCHES = "refs/heads/"
 FORGES_OWN = ("refs/pull/", "refs/internal/")
 
+MIRRORED = "This project is a mirror, and changes where it is mirrored from."
 UNDELETABLE = "This branch is not to be deleted."
 TOGETHER = "Another ref of this atomic push was refused."
 FAULTS = {
@@ -58,7 +59,8 @@ def refusal(actor: Actor, project: Row, change: Change) -> str | None:
     if change.ref.startswith(FORGES_OWN):
         return "This ref is the forge's own."
     if change.branch is None:
-        return None if level(actor, project) >= Level.WRITE else "You may push to some branches only."
+        writes = level(actor, project) >= Level.WRITE
+        return declined(project, change) if writes else "You may push to some branches only."
     if setting(project, "pull_request_access_only"):
         return "Branches of this project are changed by pull-requests only."
     if not may_write(actor, project, change.branch):
@@ -67,7 +69,9 @@ def refusal(actor: Actor, project: Row, change: Change) -> str | None:
 
 
 def declined(project: Row, change: Change) -> str | None:
-    """Why the plugins of the project do not have it, whoever asks and by whatever way."""
+    """Why the project itself or its plugins do not have it, whoever asks and by whatever way."""
+    if project["mirrored_from"] is not None:
+        return MIRRORED
     if change.branch is None:
         return None
     if change.creates and installed(project, BLOCK_NEW_BRANCHES) is not None:

@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Set
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,14 +38,10 @@ def create(
     author: tuple[str, str] = ("", ""),
 ) -> list[Ref]:
     """A bare repository, with one commit when there is a README. Doing it again for this cause finds it done."""
-    place = directory(root, project_id)
-    if not _done(place, cause):
-        with _Workshop(place, cause) as bench:
-            repository = pygit2.init_repository(str(bench), bare=True, initial_head=f"refs/heads/{head}")
-            _trim(bench)
-            if readme is not None:
-                _commit_readme(repository, head, readme, author)
-    return refs(place)
+    with bench(root, project_id, cause=cause, head=head) as made:
+        if made is not None and readme is not None:
+            _commit_readme(pygit2.Repository(str(made)), head, readme, author)
+    return refs(directory(root, project_id))
 
 
 def fork(
@@ -60,15 +56,28 @@ def fork(
     """An independent copy: packs and loose objects are hard links, which nothing ever writes to again. `progress` hears
     how much is done, in percent of the bytes.
     """
-    source, place = directory(root, parent_id), directory(root, project_id)
-    if not _done(place, cause):
-        with _Workshop(place, cause) as bench:
-            pygit2.init_repository(str(bench), bare=True, initial_head=f"refs/heads/{head}")
-            _trim(bench)
+    source = directory(root, parent_id)
+    with bench(root, project_id, cause=cause, head=head) as made:
+        if made is not None:
             shared = refs(source)  # before the objects: what these refs need is then there to be linked
-            _link_objects(source / "objects", bench / "objects", progress)
-            _write_packed_refs(bench, [ref for ref in shared if not ref[0].startswith("refs/pull/")])
-    return refs(place)
+            _link_objects(source / "objects", made / "objects", progress)
+            _write_packed_refs(made, [ref for ref in shared if not ref[0].startswith("refs/pull/")])
+    return refs(directory(root, project_id))
+
+
+@contextmanager
+def bench(root: Path, project_id: int, *, cause: uuid.UUID, head: str) -> Iterator[Path | None]:
+    """An empty repository beside its place, moved there when the block is left and removed when that fails; None if
+    there is one for this cause already.
+    """
+    place = directory(root, project_id)
+    if _done(place, cause):
+        yield None
+        return
+    with _Workshop(place, cause) as made:
+        pygit2.init_repository(str(made), bare=True, initial_head=f"refs/heads/{head}")
+        _trim(made)
+        yield made
 
 
 def remove(root: Path, project_id: int) -> None:

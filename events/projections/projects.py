@@ -24,10 +24,10 @@ FORGE = f"coalesce({fullname('it.owner')}, it.owner)"
 on(ProjectCreated, ProjectForked)(f"""
     insert into projects (project_id, address, path, owner, owner_fullname, name, namespace, forker, parent_id,
                           ancestors, description, url, avatar_email, private, settings, default_branch,
-                          revision, created_at, modified_at)
+                          mirrored_from, revision, created_at, modified_at)
     select it.project_id, it.address, it.path, it.owner, {FORGE}, it.name, it.namespace, it.forker, it.parent_id,
            coalesce(it.ancestors, '{{}}'), it.description, it.url, it.avatar_email, it.private,
-           coalesce(it.settings, '{{}}'), it.default_branch, event.position, event.at, event.at
+           coalesce(it.settings, '{{}}'), it.default_branch, it.mirrored_from, event.position, event.at, event.at
     from   event, jsonb_populate_record(null::projects, event.data) as it
     returning *
 """)

@@ -1,7 +1,7 @@
 """Refs, so that listing branches and tags touches no disk."""
 
 from events.projections import on
-from events.repositories import HeadMoved, RefUpdated, RepositoryCreated
+from events.repositories import HeadMoved, MirrorChanged, RefUpdated, RepositoryCreated
 
 on(RepositoryCreated)("""
     update projects
@@ -14,6 +14,14 @@ on(RepositoryCreated)("""
 on(HeadMoved)("""
     update projects
     set    head = event.data ->> 'new', head_version = event.version
+    from   event
+    where  projects.project_id = event.project_id
+    returning projects.*
+""")
+
+on(MirrorChanged)("""
+    update projects
+    set    mirror_failure = event.data ->> 'failure'
     from   event
     where  projects.project_id = event.project_id
     returning projects.*

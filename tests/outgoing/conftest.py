@@ -1,8 +1,9 @@
-"""What users may aim the forge at: listeners that must not be reached, names that answer as told, TLS."""
+"""What users may aim the forge at: listeners that must not be reached, names that answer as told, TLS, repositories."""
 
 import asyncio
 import socket
 import ssl
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from app.outgoing.guard import Guard
+from tests.conftest import commit, git
 
 # Both are this machine. Tests allow THERE and nothing else, so whoever comes to HERE has passed a guard that failed.
 HERE, THERE = "127.0.0.1", "127.0.0.2"
@@ -164,3 +166,55 @@ async def site(handler: Any, tls: ssl.SSLContext | None = None) -> AsyncIterator
         yield f"http{'s' if tls else ''}://{THERE}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+class Away:
+    """A repository that is served elsewhere, and one here that knows nothing of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "away"
+        self.work = folder / "work"
+        self.here = folder / "here.git"
+        self.head = ""
+        self.paths: list[str] = []
+        self.redirect: str | None = None
+
+    async def make(self) -> None:
+        await git("init", "-q", "-b", "main", str(self.work))
+        self.head = await commit(self.work)
+        await git("clone", "-q", "--bare", str(self.work), str(self.folder))
+        await git("update-server-info", cwd=self.folder)
+        await git("init", "-q", "--bare", str(self.here))
+
+    async def push(self, *arguments: str) -> None:
+        await git("push", "-q", *arguments, str(self.folder), "+refs/*:refs/*", cwd=self.work)
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        self.paths.append(request.path)
+        if self.redirect:
+            raise web.HTTPFound(self.redirect + request.path)
+        file = self.folder / request.path.lstrip("/")
+        if not file.is_file():
+            raise web.HTTPNotFound(text="secret words of the other side")
+        return web.FileResponse(file)
+
+    async def smart(self, request: web.Request) -> web.StreamResponse:
+        """The same repository as a server that knows git serves it."""
+        service = request.query.get("service") or request.path.rpartition("/")[2]
+        arguments = ["git", service.removeprefix("git-"), "--stateless-rpc", str(self.folder)]
+        if request.path.endswith("/info/refs"):
+            arguments.insert(3, "--http-backend-info-refs")
+        git = await asyncio.create_subprocess_exec(*arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        said, _ = await git.communicate(await request.read())
+        if request.path.endswith("/info/refs"):
+            head = f"# service={service}\n".encode()
+            said = b"%04x%s0000%s" % (len(head) + 4, head, said)
+            return web.Response(body=said, content_type=f"application/x-{service}-advertisement")
+        return web.Response(body=said, content_type=f"application/x-{service}-result")
+
+
+@pytest.fixture
+async def away(tmp_path: Path) -> Away:
+    away = Away(tmp_path)
+    await away.make()
+    return away

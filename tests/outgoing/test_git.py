@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from app.outgoing.failures import Failed
 from app.outgoing.guard import Guard
 from app.outgoing.proxy import Proxy, proxy
 from tests.conftest import commit, git
-from tests.outgoing.conftest import HERE, THERE, Authority, Listener, Names, site, talking
+from tests.outgoing.conftest import HERE, THERE, Authority, Away, Listener, Names, site, talking
 
 Run = Callable[..., Awaitable[str]]
 
@@ -24,55 +23,6 @@ Run = Callable[..., Awaitable[str]]
 async def out(guard: Guard) -> AsyncIterator[Proxy]:
     async with proxy(guard, connect=2.0) as out:
         yield out
-
-
-class Away:
-    """A repository that is served elsewhere, as files, and one here that knows nothing of it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "away"
-        self.here = folder / "here.git"
-        self.head = ""
-        self.paths: list[str] = []
-        self.redirect: str | None = None
-
-    async def make(self) -> None:
-        work = self.folder.parent / "work"
-        await git("init", "-q", "-b", "main", str(work))
-        self.head = await commit(work)
-        await git("clone", "-q", "--bare", str(work), str(self.folder))
-        await git("update-server-info", cwd=self.folder)
-        await git("init", "-q", "--bare", str(self.here))
-
-    async def serve(self, request: web.Request) -> web.StreamResponse:
-        self.paths.append(request.path)
-        if self.redirect:
-            raise web.HTTPFound(self.redirect + request.path)
-        file = self.folder / request.path.lstrip("/")
-        if not file.is_file():
-            raise web.HTTPNotFound(text="secret words of the other side")
-        return web.FileResponse(file)
-
-    async def smart(self, request: web.Request) -> web.StreamResponse:
-        """The same repository as a server that knows git serves it."""
-        service = request.query.get("service") or request.path.rpartition("/")[2]
-        arguments = ["git", service.removeprefix("git-"), "--stateless-rpc", str(self.folder)]
-        if request.path.endswith("/info/refs"):
-            arguments.insert(3, "--http-backend-info-refs")
-        git = await asyncio.create_subprocess_exec(*arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        said, _ = await git.communicate(await request.read())
-        if request.path.endswith("/info/refs"):
-            head = f"# service={service}\n".encode()
-            said = b"%04x%s0000%s" % (len(head) + 4, head, said)
-            return web.Response(body=said, content_type=f"application/x-{service}-advertisement")
-        return web.Response(body=said, content_type=f"application/x-{service}-result")
-
-
-@pytest.fixture
-async def away(tmp_path: Path) -> Away:
-    away = Away(tmp_path)
-    await away.make()
-    return away
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import FormData
 
 from app.config import Settings
-from tests.conftest import Client, Forge, git
+from tests.conftest import Client, Forge, git, running
 
 QUEUED = {"message": "Project creation queued"}
 NO_NAMESPACE = (
@@ -104,13 +104,15 @@ async def test_addresses_that_are_taken(alice: Client, url: str) -> None:
     assert await alice.post("/new", name="x", description="d", url=url) == (200, QUEUED)
 
 
-async def test_mirrors_are_refused_after_the_form(alice: Client) -> None:
+async def test_mirrors_that_are_switched_off_are_refused_after_the_form(settings: Settings) -> None:
     mirror = {"mirrored_from": "https://example.org/x.git"}
-    assert (await alice.post("/new", name="x", **mirror))[1]["errors"] == {"description": ["This field is required."]}
-    assert await alice.post("/new", name="projects", description="d", **mirror) == (
-        400,
-        {"error": "Mirroring external project has been disabled in this instance", "error_code": "EMIRRORINGDISABLED"},
-    )
+    async with running(settings.model_copy(update={"mirroring": False})) as forge:
+        alice = await forge.user("alice")
+        status, body = await alice.post("/new", name="x", **mirror)
+        assert body["errors"] == {"description": ["This field is required."]}
+        status, body = await alice.post("/new", name="projects", description="d", **mirror)
+        assert (status, body["error_code"]) == (400, "EMIRRORINGDISABLED")
+        assert body["error"] == "Mirroring external project has been disabled in this instance"
 
 
 RESERVED = """

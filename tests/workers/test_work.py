@@ -243,7 +243,7 @@ async def _until(client: Client, task: str, status: str) -> None:
 
 
 async def test_a_worker_that_ends_waits_for_what_each_of_its_queues_has_begun(
-    forge: Forge, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    forge: Forge, nethack: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attended, finished = asyncio.Barrier(3), []
 

@@ -1,13 +1,15 @@
 """Pagure's project endpoints."""
 
 import re
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from aiohttp import web
 
-from app.core import paths
+from app.core import addresses, paths, project_secrets
 from app.core.projects import CreateProject, ForkProject
 from app.dialects.pagure import auth, forms, render
 from app.dialects.pagure.errors import Said, invalid
@@ -53,9 +55,9 @@ async def new_project(request: web.Request) -> web.Response:
     allowed = {*settings.pagure_namespaces, *actor.groups, *own}
     if namespace and namespace not in allowed:
         form.complain("namespace", forms.NOT_A_CHOICE)
-    mirrored = form.url("mirrored_from")
+    mirrored, login = _repository_elsewhere(form)
     form.check()
-    if mirrored:
+    if mirrored and not settings.mirroring:
         raise Said(400, "EMIRRORINGDISABLED")
     if private and not settings.private_projects:
         raise Said(400, "ENOCODE", message=NAMESPACE_REFUSED)
@@ -71,11 +73,27 @@ async def new_project(request: web.Request) -> web.Response:
         url=url,
         avatar_email=avatar,
         private=private,
-        create_readme=form.boolean("create_readme"),
+        create_readme=form.boolean("create_readme") and not mirrored,
         default_branch=branch,
+        mirrored_from=mirrored,
     )
-    task = (await execute(request, actor, command)).command_id
+    async with AsyncExitStack() as kept:
+        if login:
+            secret = project_secrets.reserved(request.config_dict[DATABASE], project_secrets.MIRROR_LOGIN, login)
+            command = replace(command, project_id=await kept.enter_async_context(secret))
+        task = (await execute(request, actor, command)).command_id
     return await _answered(request, task, "Project creation queued", wait=form.wait())
+
+
+def _repository_elsewhere(form: forms.Form) -> tuple[str | None, str | None]:
+    """Where a mirror gets its repository, and what it logs in with there."""
+    value = form.optional("mirrored_from")
+    if value is None:
+        return None, None
+    if (found := addresses.repository(value)) is None:
+        form.complain("mirrored_from", forms.INVALID)
+        return None, None
+    return found
 
 
 async def _answered(request: web.Request, task: UUID, message: str, *, wait: bool, queued: str = "") -> web.Response:

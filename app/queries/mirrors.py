@@ -1,0 +1,63 @@
+"""Which mirrors are to be looked at, and who is at it."""
+
+from uuid import UUID
+
+from app.database import Database, Row
+
+# Mirrors that nobody knows of yet, be it that they are new or that they come out of an older dump.
+BEGIN = """
+    insert into mirrors (project_id, due_at)
+    select project_id, now() + make_interval(secs => $1)
+    from   projects
+    where  mirrored_from is not null and head is not null
+    and    not exists (select 1 from mirrors where mirrors.project_id = projects.project_id)
+    on conflict do nothing
+"""
+CLAIM = """
+    with due as (
+        select   project_id
+        from     mirrors
+        where    due_at <= now() and (lease_until is null or lease_until < now())
+        order by due_at
+        limit    1
+        for update skip locked
+    )
+    update mirrors
+    set    lease_until = now() + make_interval(secs => $1), token = gen_random_uuid()
+    from   due
+    where  mirrors.project_id = due.project_id
+    returning mirrors.*
+"""
+RENEW = """
+    update mirrors
+    set    lease_until = now() + make_interval(secs => $3)
+    where  project_id = $1 and token = $2
+"""
+SETTLE = """
+    update mirrors
+    set    lease_until = null, token = null, failures = $3, due_at = now() + make_interval(secs => $4)
+    where  project_id = $1 and token = $2
+"""
+
+
+async def begin(db: Database, pause: float) -> None:
+    """Let mirrors that have just been made be looked at after a pause, in seconds."""
+    await db.execute(BEGIN, pause)
+
+
+async def claim(db: Database, lease: float) -> Row | None:
+    """One that is due, for as long as the lease lasts."""
+    return await db.fetchrow(CLAIM, lease)
+
+
+async def renew(db: Database, project_id: int, token: UUID, lease: float) -> None:
+    await db.execute(RENEW, project_id, token, lease)
+
+
+async def settle(db: Database, project_id: int, token: UUID, *, failures: int, pause: float) -> None:
+    """Give it back, due again after the pause; nothing if it is somebody else's by now."""
+    await db.execute(SETTLE, project_id, token, failures, pause)
+
+
+async def forget(db: Database, project_id: int) -> None:
+    await db.execute("delete from mirrors where project_id = $1", project_id)
