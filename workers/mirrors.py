@@ -88,8 +88,6 @@ async def make(hands: Hands, cause: Fact, project: ProjectCreated) -> tuple[str,
             except Failed as failed:
                 raise GiveUp(SENTENCES.get(failed.failure, SORRY)) from None
             await asyncio.to_thread(_set_head, bench, head)
-            # Whoever cancels it now would remove the repository before it is in its place.
-            await hands.point_of_no_return()
     state = await asyncio.to_thread(store.look, store.directory(root, project_id))
     return state.head, [ref for ref in state.refs if paths.storable_ref(ref[0].encode(errors="surrogateescape"))]
 
@@ -156,6 +154,9 @@ async def _attend(hands: Hands) -> None:
         except TROUBLE as trouble:
             # The lease runs out, and somebody goes on.
             log.warning("mirrors", trouble=type(trouble).__name__)
+        except Exception:
+            log.exception("mirrors failed")
+            claimed = None
         if claimed is None:
             await asyncio.sleep(LOOK)
 
@@ -185,6 +186,7 @@ async def _bring(hands: Hands, project: Row) -> None:
     root, project_id = hands.settings.repositories, project["project_id"]
     place, failed = store.directory(root, project_id), None
     async with open_push(hands.db, project_id, FORGE, hands.settings.lease):
+        await asyncio.to_thread(store.sweep, place, hands.settings.git_deadline)
         try:
             head = await _fetch(hands, place, project_id, project["mirrored_from"])
             # Its administrators may have chosen another default branch, which stays as long as it is there.

@@ -6,6 +6,7 @@ can lead outside. It is made beside its place and moved there whole, so a direct
 
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
@@ -86,6 +87,14 @@ def remove(root: Path, project_id: int) -> None:
     with suppress(FileNotFoundError):
         place.rename(_new_bench(place))
     _clear_benches(place)
+
+
+def sweep(place: Path, age: float) -> None:
+    """Remove what fetches have left half done that began so many seconds ago: git that is ended leaves it behind."""
+    for left in (place / "objects" / "pack").glob("tmp_*"):
+        with suppress(FileNotFoundError):
+            if left.stat().st_mtime < time.time() - age:
+                left.unlink()
 
 
 def refs(place: Path) -> list[Ref]:

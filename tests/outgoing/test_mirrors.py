@@ -471,3 +471,59 @@ async def test_one_worker_looks_at_a_mirror_at_a_time(forge: Forge, alice: Clien
     assert ours is not None
     await due.renew(forge.db, ours["project_id"], ours["token"], 60.0)
     assert await due.claim(forge.db, 60.0) is None
+
+
+async def test_a_look_that_goes_wrong_ends_no_worker(
+    forge: Forge, alice: Client, away: Away, url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await new(alice, url)
+    await look_again(forge)
+    wrong, settle = asyncio.Event(), due.settle
+
+    async def fails(*arguments: Any, **options: Any) -> None:
+        wrong.set()
+        monkeypatch.setattr(due, "settle", settle)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(due, "settle", fails)
+    await forge.db.execute("update mirrors set due_at = now()")
+    await wrong.wait()
+    # Its lease runs out, and the next look settles it.
+    async with asyncio.timeout(20):
+        while not await forge.db.fetchval("select due_at > now() and token is null from mirrors"):
+            await asyncio.sleep(0.02)
+    # A repository that cannot be read is nobody's fault elsewhere.
+    place = store.directory(settings.repositories, await forge.db.fetchval("select project_id from projects"))
+    (place / "HEAD").write_text("nonsense")
+    await look_again(forge)
+    (place / "HEAD").write_text("ref: refs/heads/main\n")
+    await look_again(forge)
+    assert [told["failure"] for told in await events(forge, "mirror.changed")] == ["broken", None]
+
+
+async def test_what_fetches_left_half_done_is_removed_when_nobody_is_at_it(
+    forge: Forge, alice: Client, url: str, settings: Settings
+) -> None:
+    await new(alice, url)
+    place = store.directory(settings.repositories, await forge.db.fetchval("select project_id from projects"))
+    fresh, old = (place / "objects/pack" / f"tmp_pack_{name}" for name in ("fresh", "old"))
+    for file in (fresh, old):
+        file.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    await look_again(forge)
+    assert (fresh.exists(), old.exists()) == (True, False)
+
+
+def test_the_course_of_a_fetch_never_goes_back() -> None:
+    told: list[tuple[str, int]] = []
+    course = mirrors.Course(lambda *step: told.append(step))
+    for step in (
+        ("count", 100),
+        ("receive", 50),
+        ("compress", 10),
+        ("receive", 49),
+        ("receive", 100),
+        ("resolve", 100),
+    ):
+        course(*step)
+    assert told == [("count", 5), *[("receive", 47)] * 3, ("receive", 85), ("resolve", 99)]
