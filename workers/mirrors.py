@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote
 
+from app.beside import beside
 from app.core import paths, project_secrets
 from app.core.access import Actor
 from app.core.commands import execute
@@ -65,10 +66,12 @@ async def make(hands: Hands, cause: Fact, project: ProjectCreated) -> tuple[str,
     """A new mirror's repository; its HEAD and refs."""
     root, project_id = hands.settings.repositories, project.project_id
     making = store.bench(root, project_id, cause=cause.id, head=project.default_branch)
-    async with _beside(making) as bench:
+    async with _in_threads(making) as bench:
         if bench is not None:
             try:
-                head = await _fetch(hands, bench, project_id, str(project.mirrored_from), Course(hands.progress.say, 99))
+                head = await _fetch(
+                    hands, bench, project_id, str(project.mirrored_from), Course(hands.progress.say, 99)
+                )
             except Failed as failed:
                 raise GiveUp(SENTENCES.get(failed.failure, SORRY)) from None
             await asyncio.to_thread(_set_head, bench, head)
@@ -109,7 +112,7 @@ def _set_head(place: Path, name: str) -> None:
 
 
 @asynccontextmanager
-async def _beside(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
+async def _in_threads(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
     """The block of a manager that touches the disk, which is entered and left beside the loop."""
     made = await asyncio.to_thread(manager.__enter__)
     try:
@@ -148,7 +151,7 @@ async def _attend(hands: Hands) -> None:
 async def _look(hands: Hands, claimed: Row) -> None:
     """Bring a mirror up to date, tell if that has become impossible or possible, and say when it is due again."""
     project_id, failures, failure = claimed["project_id"], 0, None
-    async with _held(hands.db, claimed, hands.settings.lease):
+    async with beside(_hold(hands.db, claimed, hands.settings.lease)):
         try:
             await _bring(hands, await projects.by_id(hands.db, project_id))
         except Failed as failed:
@@ -195,20 +198,9 @@ def _pause(hands: Hands, failures: int) -> float:
     return min(usual * 2.0 ** min(failures, 30), longest) * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
 
 
-@asynccontextmanager
-async def _held(db: Database, claimed: Row, lease: float) -> AsyncIterator[None]:
-    """Keep the lease alive for as long as the block runs."""
-
-    async def renew() -> None:
-        while True:
-            await asyncio.sleep(lease / 3)
-            with suppress(*TROUBLE):
-                await mirrors.renew(db, claimed["project_id"], claimed["token"], lease)
-
-    heartbeat = asyncio.create_task(renew())
-    try:
-        yield
-    finally:
-        heartbeat.cancel()
-        with suppress(asyncio.CancelledError):
-            await heartbeat
+async def _hold(db: Database, claimed: Row, lease: float) -> None:
+    """Keep the lease alive, until cancelled."""
+    while True:
+        await asyncio.sleep(lease / 3)
+        with suppress(*TROUBLE):
+            await mirrors.renew(db, claimed["project_id"], claimed["token"], lease)
