@@ -131,7 +131,10 @@ async def follow(hands: Hands) -> None:
 
 
 async def _attend(hands: Hands) -> None:
+    claimed = None
     while True:
+        if claimed is None:
+            await asyncio.sleep(LOOK)
         claimed = None
         try:
             await mirrors.begin(hands.db, _pause(hands, 0))
@@ -144,8 +147,6 @@ async def _attend(hands: Hands) -> None:
         except Exception:
             log.exception("mirrors failed")
             claimed = None
-        if claimed is None:
-            await asyncio.sleep(LOOK)
 
 
 async def _look(hands: Hands, claimed: Row) -> None:
