@@ -161,7 +161,7 @@ async def test_changes_are_counted_by_their_new_path(
     assert (await forge.nobody.pagure(ONE + "/diffstats"))[1] == found
 
 
-async def test_commits_that_change_nothing_have_no_statistics(
+async def test_where_nothing_changes_there_are_no_statistics_and_without_commits_no_flags(
     forge: Forge, nethack: Client, bob: Client, tmp_path: Path
 ) -> None:
     await git("checkout", "-q", "-B", "still", "origin/main", cwd=tmp_path / "bob")
@@ -171,6 +171,11 @@ async def test_commits_that_change_nothing_have_no_statistics(
     for number, branch in ((1, "still"), (2, "main")):
         assert ((await opened(bob, branch_from=branch))["commit_stop"] is None) == (branch == "main")
         assert await forge.nobody.pagure(f"/nethack/pull-request/{number}/diffstats") == (400, none)
+    assert (await bob.post(ONE + "/flag", **FORM))[0] == 200
+    assert await bob.post("/nethack/pull-request/2/flag", **FORM) == (
+        400, {"error": "This pull-request has no commit to flag", "error_code": "ENOCODE"},
+    )  # fmt: skip
+    assert await forge.nobody.pagure("/nethack/pull-request/2/flag") == (200, {"flags": []})
 
 
 async def test_a_comment_is_about_all_or_a_line(nethack: Client, bob: Client) -> None:
