@@ -59,7 +59,7 @@ async def list_project_plugins(request: web.Request) -> web.Response:
 async def install(request: web.Request) -> web.Response:
     actor, project = await named_project(request, auth.required("modify_project"))
     auth.bound(actor, project)
-    name, plugin = _named(request, project)
+    name, plugin = _named(request)
     form = await forms.form(request)
     fields = {
         field: form.boolean(field) if kind is FLAG else form.optional(field)
@@ -87,7 +87,7 @@ async def install(request: web.Request) -> web.Response:
 async def remove(request: web.Request) -> web.Response:
     actor, project = await named_project(request, auth.required("modify_project"))
     auth.bound(actor, project)
-    name, plugin = _named(request, project)
+    name, plugin = _named(request)
     await execute(request, actor, RemovePlugin(project_id=project["project_id"], plugin=plugin), seen=project)
     had = [plugins.secret_name(plugin, field) for field in plugins.secrets(plugin)]
     await project_secrets.forget(request.config_dict[DATABASE], project["project_id"], had)
@@ -95,8 +95,8 @@ async def remove(request: web.Request) -> web.Response:
     return reply({"message": f"Hook '{name}' deactivated", "plugin": answer})
 
 
-def _named(request: web.Request, project: Mapping[str, Any]) -> tuple[str, str]:
-    """The plugin in the path, in Pagure's words and in ours, if projects here may have it."""
+def _named(request: web.Request) -> tuple[str, str]:
+    """The plugin in the path, in Pagure's words and in ours, if the instance lets projects have it."""
     name = request.match_info["plugin"]
     if name == UNCHANGEABLE:
         raise Said(403, "EPLUGINCHANGENOTALLOWED")
@@ -104,5 +104,4 @@ def _named(request: web.Request, project: Mapping[str, Any]) -> tuple[str, str]:
         raise Said(404, "ENOPLUGIN")
     if name in request.config_dict[SETTINGS].pagure_disabled_plugins:
         raise Said(404, "EPLUGINDISABLED")
-    plugins.require_known(project, NAMES[name])
     return name, NAMES[name]
