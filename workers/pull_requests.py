@@ -308,6 +308,8 @@ async def rebase_pull_request(hands: Hands, cause: Fact) -> list[Next]:
         raise GiveUp(over(found))
     if work.source is None or work.source_place is None:
         raise GiveUp(UNMANAGED)
+    if not await aside(work.place.exists):
+        raise GiveUp(f"Could not find the targeted git repository for {paths.fullname(work.target)}")
     for branch, project in ((found["branch_from"], work.source), (found["branch"], work.target)):
         if branch not in await pull_requests.heads(hands.db, project["project_id"]):
             raise lacking(branch, project)

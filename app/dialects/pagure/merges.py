@@ -18,7 +18,7 @@ from app.dialects.pagure.errors import Said
 from app.dialects.pagure.pull_requests import numbered, writable
 from app.dialects.pagure.urls import PagureRoutes, named_project
 from app.git import diff, store
-from app.git.errors import GitError, NotSignedOff
+from app.git.errors import GitError, NoRepository, NotSignedOff
 from app.queries import projects, pull_requests
 from app.queries.tasks import FINAL
 from app.web import DATABASE, SETTINGS, execute, finished, reply
@@ -43,6 +43,10 @@ async def new_pull_request(request: web.Request) -> web.Response:
         span = await brought(request.config_dict[SETTINGS].repositories, target, source, ours, theirs)
     except NotSignedOff:
         raise Said(400, "ENOSIGNEDOFF") from None
+    except NoRepository:
+        raise Said(404, "ENOPROJECT") from None
+    except GitError:
+        raise Said(400, "EGITERROR") from None
     wish = OpenPullRequest(
         project_id=target["project_id"],
         title=form.first("title") or "",
