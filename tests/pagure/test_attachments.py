@@ -124,6 +124,14 @@ async def test_a_file_of_a_private_issue_is_for_everybody_who_sees_the_project(f
     assert (await fetched(forge.nobody, address("cat.png")))[0] == 200
 
 
+async def test_files_are_away_while_the_tracker_is(forge: Forge, nethack: Client) -> None:
+    await sent(nethack)
+    for wanted, status in (("false", 404), ("true", 200)):
+        await nethack.post("/nethack/options/update", issue_tracker=wanted)
+        found, content, _ = await fetched(nethack, address("cat.png"))
+        assert (found, content) == (status, PNG if status == 200 else b"Issue tracker disabled\n")
+
+
 async def test_what_is_no_stored_file_is_not_found(forge: Forge, nethack: Client) -> None:
     await sent(nethack)
     digest = hashlib.sha256(PNG).hexdigest()
