@@ -16,6 +16,7 @@ from workers import delivery, queue
 from workers.relay import Relay
 
 pytestmark = pytest.mark.usefixtures("sent_at_once")
+DUE = "update circuits set open_until = now(); update lanes set due_at = now() - interval '1 hour'"
 LEFT = """
     select (select count(*) from lanes), (select count(*) from circuits), (select count(*) from subscription_endpoints),
            (select count(*) from deliveries where status = 'waiting')
@@ -134,16 +135,22 @@ async def test_while_the_read_tables_are_made_anew_nothing_is_given_up(
     receiver.answers = [503]
     await open_issue(nethack)
     await receiver.until(1)
+    await so(lambda: tried_at_all(nethack, made))
     await forge.db.execute("create table aside as select * from subscriptions; delete from subscriptions")
-    await forge.db.execute("update circuits set open_until = now(); update lanes set due_at = now()")
+    await forge.db.execute(DUE)
     relay = Relay(forge.db, await queue.connect(forge.settings.required_redis_url()))
     await relay.tidy()
     await relay.redis.aclose()
-    await asyncio.sleep(0.5)
+    await so(lambda: _put_off(forge))
     assert await forge.db.fetchval("select status from deliveries") == "waiting"
     await forge.db.execute("insert into subscriptions select * from aside; drop table aside")
-    await forge.db.execute("update circuits set open_until = now(); update lanes set due_at = now()")
+    await forge.db.execute(DUE)
     await until(nethack, made, status="delivered")
+
+
+async def _put_off(forge: Forge) -> bool:
+    """A worker has looked at what was long due, and left it for later."""
+    return bool(await forge.db.fetchval("select due_at > now() - interval '30 minutes' from lanes"))
 
 
 async def test_an_endpoint_that_never_came_about_is_forgotten(forge: Forge, nethack: Client) -> None:
