@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 
 from app.git import store
@@ -231,3 +232,24 @@ async def test_whoever_knows_what_was_hears_what_is_next(alice: Client, creating
     creating.go_on.set()
     _, ended = await waiting
     assert (ended["status"], ended["seq"] > running["seq"]) == ("succeeded", True)
+
+
+@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "once"}])
+async def test_whoever_hangs_up_is_waited_for_no_longer_unless_they_come_back_for_the_answer(
+    alice: Client, creating: Held, key: dict[str, str]
+) -> None:
+    headers, form = {"Authorization": f"token {alice.token}", **key}, {"name": "nethack", "description": "d"}
+    async with aiohttp.ClientSession(alice.forge.url, headers=headers) as session:
+        call = asyncio.create_task(session.post("/api/0/new", data=form))
+        await creating.begun.wait()
+        await waiters(1)
+        call.cancel()
+        await waiters(len(key))
+        assert (await session.post("/api/0/new", data=form)).status == (409 if key else 400)
+        creating.go_on.set()
+        await alice.forge.idle()
+        async with asyncio.timeout(20):
+            while (answer := await session.post("/api/0/new", data=form)).status == 409:
+                await asyncio.sleep(0.02)
+        assert (answer.status, answer.headers.get("Idempotency-Replayed")) == ((200, "true") if key else (400, None))
+    assert await alice.forge.db.fetchval("select count(*) from events where type = 'project.created'") == 1
