@@ -418,6 +418,14 @@ create table issue_subscriptions (
     primary key (project_id, number, username)
 );
 
+-- Which issues came with which files, which lie on disk by project (app/attachments.py).
+create table issue_files (
+    project_id bigint not null,
+    name       text   not null,
+    number     int    not null,
+    primary key (project_id, name, number)
+);
+
 create table issue_tags (
     project_id  bigint not null,
     tag         text   not null,

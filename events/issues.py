@@ -1,6 +1,6 @@
 """What can happen to an issue."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from events.event import Event
@@ -19,6 +19,7 @@ class IssueOpened(Event, type="issue.opened", stream="issue-{project_id}/{number
     tags: list[str]
     milestone: str | None
     priority: int | None
+    files: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,6 +52,8 @@ issues = table(
     column("closed_at", DateTime(timezone=True)),
 )
 
+issue_files = table("issue_files", column("project_id", BigInteger), column("name", Text), column("number", Integer))
+
 issue_counts = table(
     "issue_counts",
     column("project_id", BigInteger),

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from app.core.access import Actor, Level, level, may_see_issue, require
@@ -81,6 +81,7 @@ class OpenIssue(Command):
     assignee: str | None = None
     milestone: str | None = None
     priority: str | None = None
+    files: list[str] = field(default_factory=list)  # that came with it, as app/attachments.py calls them
 
 
 @handles(OpenIssue)
@@ -108,6 +109,7 @@ async def open_issue(deciding: Deciding, wish: OpenIssue) -> list[Next]:
                 tags=sorted(set(wish.tags)),
                 milestone=wish.milestone or None,
                 priority=int(wish.priority) if wish.priority else None,
+                files=wish.files,
             )
         )
     ]

@@ -25,7 +25,7 @@ from app.queries.boards import PLACES
 from app.queries.narrowing import Narrowing, conditions, counted_beforehand
 from app.queries.paging import Listing, Page, paginate_numbered
 from app.queries.visibility import visible_issues
-from events.tables import issue_counts, issues
+from events.tables import issue_counts, issue_files, issues
 
 THREAD = """
     case when issues.comments > 0 then
@@ -106,6 +106,20 @@ async def open_among(db: Database, project_id: int, numbers: list[int]) -> set[i
         "select number from issues where project_id = $1 and number = any ($2) and status = 'Open'", project_id, numbers
     )
     return {row["number"] for row in rows}
+
+
+async def with_file(db: Database, project_id: int, name: str, username: str, *, everything: bool) -> Row | None:
+    """One that came with the file and that somebody may see, a public one if there is any."""
+    same = and_(issues.c.project_id == issue_files.c.project_id, issues.c.number == issue_files.c.number)
+    query = (
+        select(issues.c.number, issues.c.private)
+        .join_from(issue_files, issues, same)
+        .where(issue_files.c.project_id == project_id, issue_files.c.name == name)
+        .where(visible_issues(username, everything=everything))
+        .order_by(issues.c.private)
+        .limit(1)
+    )
+    return next(iter(await db.select(query)), None)
 
 
 async def awaited(db: Database, project_id: int, numbers: list[int]) -> dict[int, set[int]]:

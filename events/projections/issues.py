@@ -27,6 +27,14 @@ on(IssueOpened)("""
 """)
 
 on(IssueOpened)("""
+    insert into issue_files (project_id, name, number)
+    select it.project_id, file, it.number
+    from   event, jsonb_populate_record(null::issues, event.data) as it,
+           jsonb_array_elements_text(event.data -> 'files') as file
+    on conflict do nothing
+""")
+
+on(IssueOpened)("""
     insert into issue_counts as counts (project_id, status, private, total)
     select event.project_id, 'Open', (event.data ->> 'private')::boolean, 1
     from   event

@@ -153,8 +153,8 @@ on(WatchChanged)("""
 """)
 
 for table in (
-    "access", "watches", "refs", "issues", "issue_counts", "issue_comments", "issue_tags", "issue_subscriptions",
-    "boards",
+    "access", "watches", "refs", "issues", "issue_counts", "issue_comments", "issue_files", "issue_tags",
+    "issue_subscriptions", "boards",
 ):  # fmt: skip
     on(ProjectDeleted)(f"""
         delete from {table}

@@ -119,9 +119,23 @@ async def test_files_of_private_projects_are_hidden(forge: Forge, alice: Client)
         assert (await fetched(stranger, url))[:2] == (404, b"Project not found\n")
 
 
-async def test_a_file_of_a_private_issue_is_for_everybody_who_sees_the_project(forge: Forge, nethack: Client) -> None:
-    assert (await sent(nethack, private="1"))[0] == 200
-    assert (await fetched(forge.nobody, address("cat.png")))[0] == 200
+async def test_a_file_of_a_private_issue_is_for_those_who_see_the_issue(forge: Forge, nethack: Client) -> None:
+    bob, url = await forge.user("bob"), address("cat.png")
+    assert (await sent(bob, private="1"))[0] == 200
+    elsewhere = await forge.user("carol")
+    await elsewhere.post("/new", name="angband", description="d")
+    for client in (bob, nethack, forge.admin):
+        status, content, headers = await fetched(client, url)
+        assert (status, content, headers["Cache-Control"]) == (200, PNG, "private, max-age=3600")
+    await bob.post("/new", name="moria", description="d")
+    for stranger in (forge.nobody, elsewhere, await bob.limited(project="moria")):
+        assert (await fetched(stranger, url))[0] == 404
+    # To write of it is not to have it.
+    await elsewhere.post("/nethack/new_issue", title="t", issue_content=f"See {url}")
+    assert (await fetched(elsewhere, url))[0] == 404
+    assert (await sent(bob))[0] == 200
+    status, _, headers = await fetched(forge.nobody, url)
+    assert (status, headers["Cache-Control"]) == (200, "public, max-age=3600")
 
 
 async def test_files_are_away_while_the_tracker_is(forge: Forge, nethack: Client) -> None:

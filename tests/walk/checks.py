@@ -55,8 +55,8 @@ AGREE = {
     "what a project leaves behind": " union all ".join(
         f"select '{table}', project_id from {table} where project_id not in (select project_id from projects)"
         for table in (
-            "access", "watches", "boards", "refs", "issues", "issue_comments", "issue_subscriptions", "issue_tags",
-            "issue_counts", "pull_requests", "pull_request_comments", "pull_request_subscriptions",
+            "access", "watches", "boards", "refs", "issues", "issue_comments", "issue_files", "issue_subscriptions",
+            "issue_tags", "issue_counts", "pull_requests", "pull_request_comments", "pull_request_subscriptions",
             "pull_request_counts", "commit_flags",
         )
     ),

@@ -15,17 +15,21 @@ PLACEHOLDER = "<!!image>"
 
 
 @asynccontextmanager
-async def attached(request: web.Request, project: Row, form: Form, content: str) -> AsyncIterator[str]:
-    """The text with the file of the form where it asks for one. The file goes again if the block fails."""
+async def attached(
+    request: web.Request, project: Row, form: Form, content: str
+) -> AsyncIterator[tuple[str, list[str]]]:
+    """The text with the file of the form where it asks for one, and what this is called. The file goes again if the
+    block fails.
+    """
     upload = form.files.get("filestream")
     if upload is None or PLACEHOLDER not in content:
-        yield content
+        yield content, []
         return
     root, project_id = request.config_dict[SETTINGS].attachments, project["project_id"]
     kept = await asyncio.to_thread(lambda: attachments.keep(root, project_id, upload.filename, upload.file.read()))
     try:
         address = f"/{project['path']}/issue/raw/files/{kept.name}"
-        yield content.replace(PLACEHOLDER, f"[![{kept.name.partition('-')[2]}]({address})]({address})")
+        yield content.replace(PLACEHOLDER, f"[![{kept.name.partition('-')[2]}]({address})]({address})"), [kept.name]
     except BaseException:
         if kept.fresh:
             await asyncio.to_thread(attachments.forget, root, project_id, kept.name)

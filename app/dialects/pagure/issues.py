@@ -28,7 +28,7 @@ async def new_issue(request: web.Request) -> web.Response:
     milestone = form.choice("milestone", project["milestones"])
     priority = form.choice("priority", project["priorities"])
     form.check()
-    async with attached(request, project, form, content) as text:
+    async with attached(request, project, form, content) as (text, files):
         command = OpenIssue(
             project_id=project["project_id"],
             title=title,
@@ -38,6 +38,7 @@ async def new_issue(request: web.Request) -> web.Response:
             assignee=form.optional("assignee"),
             milestone=milestone,
             priority=priority,
+            files=files,
         )
         opened = await execute(request, actor, command, seen=project)
     shown = render.issue(render.base(request), project, opened.row, [])

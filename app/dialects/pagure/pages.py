@@ -9,8 +9,10 @@ from pathlib import Path
 from aiohttp import web
 
 from app import attachments
+from app.core.access import Actor, Level, level
 from app.core.issues import require_tracker
 from app.core.pull_requests import require_pull_requests
+from app.database import Row
 from app.dialects.pagure import auth, code
 from app.dialects.pagure.errors import MESSAGES, Said, in_pagures_words
 from app.dialects.pagure.pull_requests import numbered
@@ -20,7 +22,7 @@ from app.errors import Refused
 from app.git import diff, store, tree
 from app.git.errors import EmptyRepository, GitError, Missing, TooLarge
 from app.git.tree import File
-from app.queries import pull_requests, refs
+from app.queries import issues, pull_requests, refs
 from app.streams import BYTES, HARMLESS, TEXT, send
 from app.web import DATABASE, DIALECT, SETTINGS, Handler
 
@@ -120,20 +122,36 @@ patch = _series("patch", diff.patches)
 changes = _series("diff", diff.diffs)
 
 
+async def _with_file(request: web.Request, actor: Actor, project: Row, name: str) -> Row | None:
+    """An issue that came with the file and that the actor may see."""
+    if not attachments.STORED.match(name):
+        return None
+    here = actor.token_project in (None, project["project_id"])
+    return await issues.with_file(
+        request.config_dict[DATABASE],
+        project["project_id"],
+        name,
+        actor.username if here else "",
+        everything=level(actor, project) >= Level.WRITE,
+    )
+
+
 @routes.project("GET", "/issue/raw/files/{file}", "read-issues")
 @page
 async def attachment(request: web.Request) -> web.Response:
-    """For everybody who sees the project: who knows the name has read the issue."""
-    _, project = await named_project(request, auth.lenient)
+    """For whoever sees an issue that it came with."""
+    actor, project = await named_project(request, auth.lenient)
     require_tracker(project, writing=False)
-    root, name = request.config_dict[SETTINGS].attachments, request.match_info["file"]
-    content = await asyncio.to_thread(attachments.read, root, project["project_id"], name)
-    if content is None:
+    name = request.match_info["file"]
+    issue = await _with_file(request, actor, project, name)
+    root = request.config_dict[SETTINGS].attachments
+    content = await asyncio.to_thread(attachments.read, root, project["project_id"], name) if issue else None
+    if issue is None or content is None:
         raise Said(404, "EFILENOTFOUND")
     media = PICTURES.get(Path(name).suffix.lower())
     headers = {
         **HARMLESS,
-        "Cache-Control": f"{'private' if project['private'] else 'public'}, max-age=3600",
+        "Cache-Control": f"{'private' if project['private'] or issue['private'] else 'public'}, max-age=3600",
         "Content-Disposition": "inline" if media else f'attachment; filename="{name.partition("-")[2]}"',
     }
     return web.Response(body=content, content_type=media or BYTES, headers=headers)
