@@ -16,7 +16,7 @@ import uvloop
 class Take(asyncio.Protocol):
     """One connection with one request, answered as soon as it is whole; `GET /` tells the times, `DELETE /` forgets.
 
-    `POST /dead` is never answered, nor counted.
+    `POST /dead` is never answered; neither it nor `POST /aside` is counted.
     """
 
     came: ClassVar[list[float]] = []
@@ -35,7 +35,8 @@ class Take(asyncio.Protocol):
         if head.startswith(b"POST /dead"):
             return
         if head.startswith(b"POST"):
-            self.came.append(time.perf_counter())
+            if not head.startswith(b"POST /aside"):
+                self.came.append(time.perf_counter())
         elif head.startswith(b"DELETE"):
             self.came.clear()
         else:
