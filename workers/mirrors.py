@@ -33,11 +33,12 @@ from app.queries import mirrors, projects
 from events.event import Fact
 from events.projects import ProjectCreated
 from workers.course import Course
-from workers.reactions import GiveUp, Hands
+from workers.reactions import MIRROR, GiveUp, Hands, Unwanted
 
 T = TypeVar("T")
 FORGE = Actor("forge")
 SHARE = 0.9  # of the time that a worker has: a fetch that takes too long is to end by itself
+MAKING = "create-repository"
 LISTING = 60.0  # seconds until the other side has said which refs it has
 REFSPECS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 FETCH = (
@@ -46,6 +47,13 @@ FETCH = (
 )
 HEAD = re.compile(rb"^ref: refs/heads/(\S+)\tHEAD$", re.MULTILINE)
 BROKEN = "broken"  # nothing elsewhere is to blame
+# The sweep rings for it there. Its attempts, which are the fencing token, go on.
+HAND_OVER = """
+    update work
+    set    queue = $3, lease_until = null, due_at = now() - interval '2 seconds'
+    where  position = $1 and reaction = $2 and queue <> $3 and done_at is null
+    returning 1
+"""
 LOOK = 5.0  # seconds between looks for mirrors that are due
 AT_ONCE = 2
 JITTER = 0.2
@@ -63,7 +71,9 @@ SENTENCES = {
 
 
 async def make(hands: Hands, cause: Fact, project: ProjectCreated) -> tuple[str, list[store.Ref]]:
-    """A new mirror's repository; its HEAD and refs."""
+    """A new mirror's repository; its HEAD and refs. It takes no place from those who wait for what is made here."""
+    if await hands.db.fetchval(HAND_OVER, cause.position, MAKING, MIRROR):
+        raise Unwanted
     root, project_id = hands.settings.repositories, project.project_id
     making = store.bench(root, project_id, cause=cause.id, head=project.default_branch)
     async with _in_threads(making) as bench:

@@ -31,6 +31,7 @@ from tests.conftest import Client, Forge, commit, git, settled
 from tests.git.repositories import typed
 from tests.outgoing.conftest import HERE, THERE, Authority, Away, Listener, site
 from workers import mirrors, perform
+from workers.settings import CONCURRENCY
 
 DECLINED = f"Remote hook declined the push: {MIRRORED}"
 
@@ -212,6 +213,22 @@ async def test_a_task_tells_how_far_its_mirror_is(
     told = [step["percent"] for step in await events(forge, "task.progressed")]
     assert told == sorted(told)
     assert len(await branches(alice)) == 2
+
+
+async def test_nobody_waits_behind_slow_mirrors(forge: Forge, alice: Client, away: Away, authority: Authority) -> None:
+    async with half_way(alice, away, authority) as (task, slow):
+        url = (await events(forge, "project.created"))[0]["mirrored_from"]
+        for number in range(max(CONCURRENCY.values())):
+            assert (await new(alice, url, f"mirror-{number}", wait="0"))[0] == 200
+        started = "select count(*) from events where type = 'task.started'"
+        async with asyncio.timeout(20):
+            while await forge.db.fetchval(started) < 1 + 1 + max(CONCURRENCY.values()):
+                await asyncio.sleep(0.02)
+        assert (await alice.post("/new", name="plain", description="d"))[0] == 200
+        assert (await alice.get(f"/v1/tasks/{task}"))[1]["status"] == "running"
+        slow.go.set()
+        assert (await alice.get(f"/v1/tasks/{task}?wait=30"))[1]["status"] == "succeeded"
+        await forge.idle()
 
 
 async def test_a_mirror_that_is_cancelled_half_way_leaves_nothing(
