@@ -27,7 +27,7 @@ from app.git import store
 from app.logs import log
 from app.outgoing import git as remotes
 from app.queries import mirrors as due
-from tests.conftest import Client, Forge, commit, git, settled
+from tests.conftest import Client, Forge, commit, git, running, settled
 from tests.git.repositories import typed
 from tests.outgoing.conftest import HERE, THERE, Authority, Away, Listener, site
 from workers import mirrors, perform
@@ -529,3 +529,51 @@ async def test_what_fetches_left_half_done_is_removed_when_nobody_is_at_it(
     os.utime(old, (0, 0))
     await look_again(forge)
     assert (fresh.exists(), old.exists()) == (True, False)
+
+
+async def test_a_mirror_is_brought_up_to_date_when_its_administrators_ask(
+    forge: Forge, alice: Client, away: Away, authority: Authority
+) -> None:
+    broken = False
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        if broken:
+            raise web.HTTPNotFound
+        return await away.smart(request)
+
+    async with site(serve, authority.serving) as url:
+        await new(alice, url)
+        head = await commit(away.work, "more")
+        await away.push()
+        status, task = await alice.json("POST", "/v1/projects/mirror/mirror")
+        assert (status, task["kind"], task["project"]) == (202, "pull-mirror", "mirror")
+        assert alice.headers["Location"].endswith(f"/v1/tasks/{task['id']}")
+        assert (await alice.get(f"/v1/tasks/{task['id']}?wait=30"))[1]["status"] == "succeeded"
+        assert await branches(alice) == {"main": head}
+        broken = True
+        task = (await alice.json("POST", "/v1/projects/mirror/mirror"))[1]
+        ended = (await alice.get(f"/v1/tasks/{task['id']}?wait=30"))[1]
+        assert (ended["status"], ended["message"]) == ("failed", mirrors.SORRY)
+        assert [told["failure"] for told in await events(forge, "mirror.changed")] == ["rejected"]
+
+
+async def test_who_may_not_have_a_mirror_follow_at_once(forge: Forge, alice: Client, url: str) -> None:
+    await new(alice, url)
+    await alice.post("/new", name="plain", description="d")
+    bob = await forge.user("bob")
+    limited = await alice.limited(acls=["commit"])
+    for client, path, status in (
+        (bob, "mirror", 403), (forge.nobody, "mirror", 401), (limited, "mirror", 403), (alice, "plain", 404),
+        (alice, "nowhere", 404),
+    ):  # fmt: skip
+        assert (await client.json("POST", f"/v1/projects/{path}/mirror"))[0] == status
+    assert (await alice.json("POST", "/v1/projects/mirror/mirror", {"x": 1}))[0] == 422
+    assert await events(forge, "mirror.pull-requested") == []
+
+
+async def test_where_mirrors_are_switched_off_none_follows(settings: Settings) -> None:
+    async with running(settings.model_copy(update={"mirroring": False})) as forge:
+        alice = await forge.user("alice")
+        await alice.post("/new", name="plain", description="d")
+        status, body = await alice.json("POST", "/v1/projects/plain/mirror")
+        assert (status, body["type"]) == (409, "/problems/disabled")
