@@ -72,7 +72,7 @@ create table leases (
 create table work (
     position    bigint      not null references events,
     reaction    text        not null,                -- 'create-repository'
-    queue       text        not null,                -- 'git' or 'follow'
+    queue       text        not null,                -- 'git', 'mirror' or 'follow'
     attempts    int         not null default 0,      -- also the fencing token of the present lease
     due_at      timestamptz not null default now(),
     lease_until timestamptz,                         -- null: nobody is at it

@@ -40,6 +40,20 @@ class MirrorChanged(Event, type="mirror.changed", stream="project-{project_id}/m
 
 
 @dataclass(frozen=True, kw_only=True)
+class MirrorPullRequested(Event, type="mirror.pull-requested", stream="project-{project_id}/mirror-pulls"):
+    """Somebody who may wants a mirror to be brought up to what it mirrors at once."""
+
+    project_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MirrorPulled(Event, type="mirror.pulled", stream="project-{project_id}/mirror-pulls"):
+    """It is as somebody has asked for; what moved has been told before."""
+
+    project_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class CommitsLanded(Event, type="commits.landed", stream="project-{project_id}/commits"):
     """Commits came to a project's default branch, the newest first: each is `[commit, username]`, the username of
     whoever has the author's e-mail address, or null. Of many thousands only the newest are told.

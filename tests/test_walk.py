@@ -14,7 +14,7 @@ from hypothesis import settings as told
 from hypothesis.stateful import initialize, multiple, run_state_machine_as_test
 
 from app.core.commands import HANDLERS, Command
-from app.core.mirrors import MarkMirror
+from app.core.mirrors import MarkMirror, PullMirror
 from app.core.subscriptions import MarkSubscription
 from app.core.tasks import CancelTask
 from tests.walk.boards import STATUSES
@@ -72,6 +72,7 @@ async def test_wherever_a_walk_leads_rows_listings_and_pages_agree_with_the_log(
 LEFT_OUT: dict[type[Command], str] = {
     CancelTask: "a worker that hears of it late may still move a branch, and nothing says until when",
     MarkMirror: "the forge's own, of mirrors, of which a walk makes none: it reaches nothing elsewhere",
+    PullMirror: "of mirrors too",
     MarkSubscription: "the forge's own, of endpoints that fail: a walk sends nothing anywhere",
 }
 

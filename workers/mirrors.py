@@ -32,12 +32,16 @@ from app.outgoing.git import git
 from app.queries import mirrors, projects
 from events.event import Fact
 from events.projects import ProjectCreated
+from events.record import Next
+from events.repositories import MirrorPulled, MirrorPullRequested
 from workers.course import Course
-from workers.reactions import GiveUp, Hands
+from workers.pull_requests import refuse
+from workers.reactions import MIRROR, GiveUp, Hands, Unwanted, on
 
 T = TypeVar("T")
 FORGE = Actor("forge")
 SHARE = 0.9  # of the time that a worker has: a fetch that takes too long is to end by itself
+MAKING = "create-repository"
 LISTING = 60.0  # seconds until the other side has said which refs it has
 REFSPECS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 FETCH = (
@@ -46,6 +50,13 @@ FETCH = (
 )
 HEAD = re.compile(rb"^ref: refs/heads/(\S+)\tHEAD$", re.MULTILINE)
 BROKEN = "broken"  # nothing elsewhere is to blame
+# The sweep rings for it there. Its attempts, which are the fencing token, go on.
+HAND_OVER = """
+    update work
+    set    queue = $3, lease_until = null, due_at = now() - interval '2 seconds'
+    where  position = $1 and reaction = $2 and queue <> $3 and done_at is null
+    returning 1
+"""
 LOOK = 5.0  # seconds between looks for mirrors that are due
 AT_ONCE = 2
 JITTER = 0.2
@@ -63,7 +74,9 @@ SENTENCES = {
 
 
 async def make(hands: Hands, cause: Fact, project: ProjectCreated) -> tuple[str, list[store.Ref]]:
-    """A new mirror's repository; its HEAD and refs."""
+    """A new mirror's repository; its HEAD and refs. It takes no place from those who wait for what is made here."""
+    if await hands.db.fetchval(HAND_OVER, cause.position, MAKING, MIRROR):
+        raise Unwanted
     root, project_id = hands.settings.repositories, project.project_id
     making = store.bench(root, project_id, cause=cause.id, head=project.default_branch)
     async with _in_threads(making) as bench:
@@ -77,6 +90,31 @@ async def make(hands: Hands, cause: Fact, project: ProjectCreated) -> tuple[str,
             await asyncio.to_thread(_set_head, bench, head)
     state = await asyncio.to_thread(store.look, store.directory(root, project_id))
     return state.head, [ref for ref in state.refs if paths.storable_ref(ref[0].encode(errors="surrogateescape"))]
+
+
+@on(MirrorPullRequested, queue=MIRROR, surrender=refuse)
+async def pull_mirror(hands: Hands, cause: Fact) -> list[Next]:
+    """Now, whenever its time would have come; that stays as it is."""
+    project_id = cause.data["project_id"]
+    try:
+        project = await projects.by_id(hands.db, project_id)
+    except NotFound:
+        raise GiveUp("The project is gone.") from None
+    failed = None
+    try:
+        await _bring(hands, project, Course(hands.progress.say, 99))
+    except Failed as no:
+        failed = no.failure
+    await _mark(hands, project_id, failed)
+    if failed is not None:
+        raise GiveUp(SENTENCES.get(failed, SORRY))
+    return [Next(MirrorPulled(project_id=project_id), None)]
+
+
+async def _mark(hands: Hands, project_id: int, failure: str | None) -> None:
+    wish = MarkMirror(project_id=project_id, failure=failure and str(failure))
+    with suppress(NotFound):
+        await execute(hands.db, FORGE, wish, command_id=uuid.uuid4())
 
 
 async def _fetch(hands: Hands, place: Path, project_id: int, url: str, progress: Progress | None = None) -> str:
@@ -163,20 +201,19 @@ async def _look(hands: Hands, claimed: Row) -> None:
             if not isinstance(error, (NotFound, NoRepository)):  # deleted, or about to be
                 log.exception("mirror failed", project=project_id)
             failures, failure = claimed["failures"] + 1, BROKEN
-    with suppress(NotFound):
-        await execute(hands.db, FORGE, MarkMirror(project_id=project_id, failure=failure), command_id=uuid.uuid4())
+    await _mark(hands, project_id, failure)
     await mirrors.settle(hands.db, project_id, claimed["token"], failures=failures, pause=_pause(hands, failures))
     await hands.ring()
 
 
-async def _bring(hands: Hands, project: Row) -> None:
+async def _bring(hands: Hands, project: Row, progress: Progress | None = None) -> None:
     """What was moved before a failure has moved, so the log hears of it in either case. Raises Failed."""
     root, project_id = hands.settings.repositories, project["project_id"]
     place, failed = store.directory(root, project_id), None
     async with open_push(hands.db, project_id, FORGE, hands.settings.lease):
         await asyncio.to_thread(store.sweep, place, hands.settings.git_deadline)
         try:
-            head = await _fetch(hands, place, project_id, project["mirrored_from"])
+            head = await _fetch(hands, place, project_id, project["mirrored_from"], progress)
             # Its administrators may have chosen another default branch, which stays as long as it is there.
             if not await asyncio.to_thread(_has_head, place):
                 await asyncio.to_thread(_set_head, place, head)

@@ -11,7 +11,8 @@ from events.record import Next
 
 GIT = "git"  # what somebody waits for, however long it takes
 FOLLOW = "follow"  # what follows by itself and is soon done: it never stands behind a fork
-QUEUES = (GIT, FOLLOW)
+MIRROR = "mirror"  # what takes as long as somebody elsewhere likes: nothing else stands behind it
+QUEUES = (GIT, MIRROR, FOLLOW)
 
 
 class GiveUp(Exception):
@@ -19,7 +20,7 @@ class GiveUp(Exception):
 
 
 class Unwanted(Exception):
-    """The work was cancelled, or somebody else has taken it over: whatever it comes to, nobody will take it."""
+    """The work was cancelled, or is somebody else's: whatever it comes to, nobody will take it."""
 
 
 class Progress:

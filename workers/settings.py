@@ -18,9 +18,9 @@ from app.outgoing.proxy import proxy
 from workers import mirrors, queue
 from workers.delivery import deliver
 from workers.perform import perform
-from workers.reactions import FOLLOW, GIT, QUEUES, Hands
+from workers.reactions import FOLLOW, GIT, MIRROR, QUEUES, Hands
 
-CONCURRENCY = {GIT: 4, FOLLOW: 2}
+CONCURRENCY = {GIT: 4, MIRROR: 2, FOLLOW: 2}
 AWAY = 0.5  # seconds between looks for a queue that does not answer
 POLL = 0.02  # seconds; arq looks for work by polling
 

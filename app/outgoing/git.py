@@ -3,6 +3,8 @@
 import asyncio
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from app.git import process
@@ -27,6 +29,8 @@ CONFIG = {
 MOST = (
     1 << 22
 )  # bytes of what git says about where it was: it lists refs, say, and the other side has as many as it likes
+# Whoever is slow elsewhere keeps its thread: so these are not the threads that git works in here.
+RUNS = ThreadPoolExecutor(32, thread_name_prefix="elsewhere")
 TLS = re.compile(r"fatal: unable to access '.*': .*(?:SSL|TLS|certificate)")
 
 
@@ -46,11 +50,9 @@ async def git(
     """
     with proxy.admit() as admitted:
         guarded = {**(config or {}), **CONFIG, "http.proxy": admitted.url}
-        run = asyncio.to_thread(
-            process.run, place, *arguments, deadline=deadline, config=guarded, progress=progress, most=MOST
-        )
+        run = partial(process.run, deadline=deadline, config=guarded, progress=progress, most=MOST)
         try:
-            return await run
+            return await asyncio.get_running_loop().run_in_executor(RUNS, run, place, *arguments)
         except TimedOut:
             failure = Failure.TIMEOUT
         except TooLarge:

@@ -3,7 +3,7 @@
 from events.projections import on
 from events.projects import AccessRefreshed, ProjectCreated, ProjectForked
 from events.pull_requests import MergeRequested, PullRequestMerged, PullRequestRebased, RebaseRequested
-from events.repositories import RepositoryCreated
+from events.repositories import MirrorPulled, MirrorPullRequested, RepositoryCreated
 from events.tasks import TaskCancelled, TaskCancelRequested, TaskFailed, TaskProgressed, TaskStarted
 
 
@@ -25,6 +25,7 @@ on(ProjectForked)(queued("fork-project"))
 
 on(MergeRequested)(queued("merge-pull-request", ITS_PROJECT))
 on(RebaseRequested)(queued("rebase-pull-request", ITS_PROJECT))
+on(MirrorPullRequested)(queued("pull-mirror", ITS_PROJECT))
 on(AccessRefreshed)("""
     insert into tasks (task_id, kind, status, percent, actor, project_id, result, origin, position, created_at,
                        started_at, ended_at)
@@ -45,7 +46,7 @@ on(TaskStarted)("""
     returning tasks.*
 """)
 
-on(RepositoryCreated, PullRequestMerged, PullRequestRebased)("""
+on(RepositoryCreated, PullRequestMerged, PullRequestRebased, MirrorPulled)("""
     update tasks
     set    status = 'succeeded', stage = null, percent = 100, ended_at = event.at, position = event.position
     from   event

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,24 @@ async def test_git_that_is_told_nothing_ends_with_its_deadline(out: Proxy, away:
         with pytest.raises(Failed, match=r"^timeout$"):
             await remotes.git(out, away.here, "ls-remote", "--", f"https://{THERE}:{port}/", deadline=1.0)
         await gone.wait()
+
+
+async def test_git_that_is_slow_elsewhere_takes_no_thread_from_work_here(out: Proxy, away: Away) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    came = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await asyncio.Event().wait()
+
+    async with talking(silent) as port:
+        asked = remotes.git(out, away.here, "ls-remote", "--", f"https://{THERE}:{port}/", deadline=20.0)
+        slow = asyncio.create_task(asked)
+        await came.wait()
+        assert await asyncio.to_thread(str) == ""
+        assert not slow.done()
+        slow.cancel()
+        await asyncio.wait([slow])
 
 
 async def test_why_git_failed_is_a_class_and_never_its_words(

@@ -27,10 +27,11 @@ from app.git import store
 from app.logs import log
 from app.outgoing import git as remotes
 from app.queries import mirrors as due
-from tests.conftest import Client, Forge, commit, git, settled
+from tests.conftest import Client, Forge, commit, git, running, settled
 from tests.git.repositories import typed
 from tests.outgoing.conftest import HERE, THERE, Authority, Away, Listener, site
 from workers import mirrors, perform
+from workers.settings import CONCURRENCY
 
 DECLINED = f"Remote hook declined the push: {MIRRORED}"
 
@@ -212,6 +213,22 @@ async def test_a_task_tells_how_far_its_mirror_is(
     told = [step["percent"] for step in await events(forge, "task.progressed")]
     assert told == sorted(told)
     assert len(await branches(alice)) == 2
+
+
+async def test_nobody_waits_behind_slow_mirrors(forge: Forge, alice: Client, away: Away, authority: Authority) -> None:
+    async with half_way(alice, away, authority) as (task, slow):
+        url = (await events(forge, "project.created"))[0]["mirrored_from"]
+        for number in range(max(CONCURRENCY.values())):
+            assert (await new(alice, url, f"mirror-{number}", wait="0"))[0] == 200
+        started = "select count(*) from events where type = 'task.started'"
+        async with asyncio.timeout(20):
+            while await forge.db.fetchval(started) < 1 + 1 + max(CONCURRENCY.values()):
+                await asyncio.sleep(0.02)
+        assert (await alice.post("/new", name="plain", description="d"))[0] == 200
+        assert (await alice.get(f"/v1/tasks/{task}"))[1]["status"] == "running"
+        slow.go.set()
+        assert (await alice.get(f"/v1/tasks/{task}?wait=30"))[1]["status"] == "succeeded"
+        await forge.idle()
 
 
 async def test_a_mirror_that_is_cancelled_half_way_leaves_nothing(
@@ -512,3 +529,51 @@ async def test_what_fetches_left_half_done_is_removed_when_nobody_is_at_it(
     os.utime(old, (0, 0))
     await look_again(forge)
     assert (fresh.exists(), old.exists()) == (True, False)
+
+
+async def test_a_mirror_is_brought_up_to_date_when_its_administrators_ask(
+    forge: Forge, alice: Client, away: Away, authority: Authority
+) -> None:
+    broken = False
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        if broken:
+            raise web.HTTPNotFound
+        return await away.smart(request)
+
+    async with site(serve, authority.serving) as url:
+        await new(alice, url)
+        head = await commit(away.work, "more")
+        await away.push()
+        status, task = await alice.json("POST", "/v1/projects/mirror/mirror")
+        assert (status, task["kind"], task["project"]) == (202, "pull-mirror", "mirror")
+        assert alice.headers["Location"].endswith(f"/v1/tasks/{task['id']}")
+        assert (await alice.get(f"/v1/tasks/{task['id']}?wait=30"))[1]["status"] == "succeeded"
+        assert await branches(alice) == {"main": head}
+        broken = True
+        task = (await alice.json("POST", "/v1/projects/mirror/mirror"))[1]
+        ended = (await alice.get(f"/v1/tasks/{task['id']}?wait=30"))[1]
+        assert (ended["status"], ended["message"]) == ("failed", mirrors.SORRY)
+        assert [told["failure"] for told in await events(forge, "mirror.changed")] == ["rejected"]
+
+
+async def test_who_may_not_have_a_mirror_follow_at_once(forge: Forge, alice: Client, url: str) -> None:
+    await new(alice, url)
+    await alice.post("/new", name="plain", description="d")
+    bob = await forge.user("bob")
+    limited = await alice.limited(acls=["commit"])
+    for client, path, status in (
+        (bob, "mirror", 403), (forge.nobody, "mirror", 401), (limited, "mirror", 403), (alice, "plain", 404),
+        (alice, "nowhere", 404),
+    ):  # fmt: skip
+        assert (await client.json("POST", f"/v1/projects/{path}/mirror"))[0] == status
+    assert (await alice.json("POST", "/v1/projects/mirror/mirror", {"x": 1}))[0] == 422
+    assert await events(forge, "mirror.pull-requested") == []
+
+
+async def test_where_mirrors_are_switched_off_none_follows(settings: Settings) -> None:
+    async with running(settings.model_copy(update={"mirroring": False})) as forge:
+        alice = await forge.user("alice")
+        await alice.post("/new", name="plain", description="d")
+        status, body = await alice.json("POST", "/v1/projects/plain/mirror")
+        assert (status, body["type"]) == (409, "/problems/disabled")

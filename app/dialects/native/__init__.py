@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from app.dialects.native import events, groups, subscriptions, tasks, tracker, users
+from app.dialects.native import events, groups, mirrors, subscriptions, tasks, tracker, users
 from app.dialects.native.problems import answer, identified
 from app.idempotency import speaking
 from app.web import Routes
@@ -13,6 +13,14 @@ PREFIX = "/v1"
 def application() -> web.Application:
     app = web.Application(middlewares=[speaking(answer, identified)])
     Routes(
-        [*users.routes, *groups.routes, *tracker.routes, *tasks.routes, *events.routes, *subscriptions.routes]
+        [
+            *users.routes,
+            *groups.routes,
+            *mirrors.routes,
+            *tracker.routes,
+            *tasks.routes,
+            *events.routes,
+            *subscriptions.routes,
+        ]
     ).mount(app)
     return app
