@@ -18,6 +18,7 @@ import workers.pull_requests
 import workers.repositories
 import workers.tasks  # noqa: F401 - register their reactions
 from app import idempotency
+from app.beside import beside
 from app.database import TROUBLE, Database
 from app.logs import log
 from app.metrics import LEADERSHIPS, RELAY_HEAD, RELAY_LAG
@@ -93,30 +94,30 @@ class Relay:
 
     async def run(self) -> None:
         """Lead, or stand by, until cancelled. No failure of database or queue ends it."""
-        listener = asyncio.create_task(listen(self.redis, RING, self.rung))
         try:
-            while True:
-                try:
-                    busy = await self._round()
-                except (*TROUBLE, RedisError) as trouble:
-                    log.warning("relay", trouble=type(trouble).__name__)
-                    self.leading = False
-                    await asyncio.sleep(POLL)
-                    continue
-                if busy:
-                    await asyncio.sleep(PACE)
-                else:
-                    # Not wait_for, which before Python 3.12 can lose a cancellation that comes with the ring.
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(POLL):
-                            await self.rung.wait()
-                    self.rung.clear()
+            async with beside(listen(self.redis, RING, self.rung)):
+                await self._lead()
         finally:
-            listener.cancel()
-            with suppress(asyncio.CancelledError):
-                await listener
             with suppress(Exception):
                 await self.db.execute("update leases set until = now() where holder = $1", self.holder)
+
+    async def _lead(self) -> None:
+        while True:
+            try:
+                busy = await self._round()
+            except (*TROUBLE, RedisError) as trouble:
+                log.warning("relay", trouble=type(trouble).__name__)
+                self.leading = False
+                await asyncio.sleep(POLL)
+                continue
+            if busy:
+                await asyncio.sleep(PACE)
+            else:
+                # Not wait_for, which before Python 3.12 can lose a cancellation that comes with the ring.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(POLL):
+                        await self.rung.wait()
+                self.rung.clear()
 
     async def _round(self) -> bool:
         """One look; true when there may be more to do at once."""
