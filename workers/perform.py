@@ -19,10 +19,11 @@ from events import log as record_log
 from events.event import Fact
 from events.record import Next, answer
 from events.tasks import TaskProgressed, TaskStarted
-from workers.reactions import REACTIONS, GiveUp, Hands, Progress, Reaction, Unwanted
+from workers.reactions import REACTIONS, GiveUp, Hands, NotYet, Progress, Reaction, Unwanted
 
 ATTEMPTS = 5  # that ended in an error; an unreachable database is nobody's
 CLAIMS = 20  # of which nothing was heard again: the work takes its worker down
+MOMENT = 2.0  # seconds until what waits for other work is looked at again
 PACE = 1.0  # seconds between two tellings of how far long work is
 DELETED = "The project has been deleted meanwhile."
 SORRY = "This could not be done; the administrators can see why."
@@ -96,6 +97,9 @@ async def _attempt(hands: Hands, reaction: Reaction, cause: Fact, token: int) ->
         return await _settle(hands.db, reaction, cause, token, answers, "done")
     except Unwanted:
         return "fenced off"
+    except NotYet:
+        await hands.db.execute(POSTPONE, cause.position, reaction.name, token, MOMENT)
+        return "postponed"
     except GiveUp as no:
         return await _give_up(hands, reaction, cause, token, str(no))
     except Exception as error:

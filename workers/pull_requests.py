@@ -32,7 +32,7 @@ from events.record import Next
 from events.repositories import RefUpdated
 from events.tasks import TaskFailed
 from workers.course import Course
-from workers.reactions import FOLLOW, GIT, GiveUp, Hands, nothing_to_say, on
+from workers.reactions import FOLLOW, GIT, GiveUp, Hands, NotYet, nothing_to_say, on
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
@@ -227,6 +227,8 @@ async def merge_pull_request(hands: Hands, cause: Fact) -> list[Next]:
     ref, actor, number = refs.branch(found["branch"]), Actor(cause.actor), found["number"]
     if look.status is merge.Status.NO_CHANGE:
         answers = []
+        if await pull_requests.being_merged(hands.db, found["project_id"], number, besides=cause.position):
+            raise NotYet  # they tell of it
         if await pull_requests.tried_before(hands.db, cause.command_id):
             # Whoever tried may have died when the branch had moved, and nobody had told of it.
             await work.record(found["project_id"], actor, ref, request=cause.request, merged=number)

@@ -19,6 +19,10 @@ class GiveUp(Exception):
     """Trying again cannot help. The message is a sentence for the task's user."""
 
 
+class NotYet(Exception):
+    """Somebody else is at what decides what this comes to: it is looked at again in a moment."""
+
+
 class Unwanted(Exception):
     """The work was cancelled, or is somebody else's: whatever it comes to, nobody will take it."""
 

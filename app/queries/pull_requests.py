@@ -145,17 +145,21 @@ def _counted(project_id: int, wanted: Narrowing) -> Select[Any]:
     return narrowed(select(func.count()).select_from(pull_requests), project_id, wanted)
 
 
-async def being_merged(db: Database, project_id: int, number: int) -> bool:
-    """Whether a worker has still to merge it, or is at it."""
+async def being_merged(db: Database, project_id: int, number: int, *, besides: int | None = None) -> bool:
+    """Whether a worker has still to merge it, or is at it. `besides` is the position of a wish that does not count, and
+    neither do those whose worker has not come to move the branch.
+    """
     is_so: bool = await db.fetchval(
         """
         select exists (
             select 1
             from   work join events using (position)
             where  work.done_at is null and work.reaction = 'merge-pull-request'
-            and    events.project_id = $1 and (events.data ->> 'number')::int = $2)
+            and    events.project_id = $1 and (events.data ->> 'number')::int = $2
+            and    ($3::bigint is null or (work.position <> $3 and work.irrevocable)))
         """,
         project_id,
         number,
+        besides,
     )
     return is_so

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -71,6 +72,13 @@ async def dead(kind: str) -> AsyncIterator[Dead]:
             transport.abort()
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of this forge wait for an answer longer than any test does."""
+    monkeypatch.setattr(delivery, "client", partial(delivery.client, total=1000.0))
+
+
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("kind", ["never answers", "drips", "resets", "refuses", "never ends"])
 async def test_a_dead_endpoint_holds_up_none_of_the_others(nethack: Client, receiver: Receiver, kind: str) -> None:
     """They have everything while the dead one's first attempt is still open, or waits for its next."""

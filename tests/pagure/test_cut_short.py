@@ -9,6 +9,7 @@ import pytest
 from app.git import store
 from tests.conftest import Client, Forge, git
 from tests.pagure.pulls import opened, pushed
+from tests.subscriptions import so
 from workers import perform
 from workers import pull_requests as working
 from workers.reactions import Hands, Reaction, Unwanted
@@ -173,6 +174,11 @@ async def test_long_work_that_is_cancelled_ends_early(
     assert await ended(bob, task) == "cancelled"
 
 
+async def told(client: Client, task: str, *wanted: Any) -> bool:
+    _, found = await client.get(f"/v1/tasks/{task}")
+    return (found["status"], found["stage"], found["percent"]) == wanted
+
+
 @pytest.mark.parametrize(("what", "percent"), [("merge", 90), ("rebase", 0)])
 async def test_git_work_tells_how_far_it_is(
     what: str, percent: int, nethack: Client, bob: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -191,11 +197,8 @@ async def test_git_work_tells_how_far_it_is(
     who = nethack if what == "merge" else bob
     task = await queued(who, f"/nethack/pull-request/1/{what}")
     await halfway.reached.wait()
-    found, after = {"stage": None}, 0
-    async with asyncio.timeout(20):
-        while found["stage"] != what:
-            _, found = await who.get(f"/v1/tasks/{task}?wait=20&after={after}")
-            after = found["seq"]
-    assert (found["status"], found["percent"]) == ("running", percent)
-    halfway.go_on.set()
+    try:
+        await so(lambda: told(who, task, "running", what, percent))
+    finally:
+        halfway.go_on.set()
     assert await ended(who, task) == "succeeded"
