@@ -59,6 +59,7 @@ async def followed(forge: Forge, query: Mapping[str, str]) -> AsyncGenerator[Any
         # As a number, or whatever happens between a cut before the first message and the return would be missed.
         head = (await forge.get("/v1/events", {**query, "limit": "1"}))["next"]
         query = {**query, "after": str(head)}
+        patience.answered = True
     while True:
         try:
             async with forge.asked("/v1/events", query, accept=STREAM, last_id=stream.last_id) as answer:
