@@ -15,6 +15,7 @@ def upcast(type: str, expression: str) -> None:
 
 for type in ("ref.updated", "commit.flagged"):
     upcast(type, "'{\"pull_request\": null}' || data")
+upcast("issue.opened", "'{\"files\": []}' || data")
 upcast("project.created", "'{\"mirrored_from\": null}' || data")
 
 

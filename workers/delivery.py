@@ -62,8 +62,8 @@ PRIVATE = "Not everybody may see this event."
 UNREADABLE = "What it is about can no longer be read."
 EXPIRED = "Its token has expired."
 SILENT = "The format has no words for this."
-DEEPEST = 5  # deliveries that may lead to each other
-LOOP = f"{DEEPEST} deliveries have led to each other and to this: it may go round in a circle."
+DEEPEST = 5  # deliveries of a subscription that may lead to each other
+LOOP = f"{DEEPEST} deliveries of this have led to each other and to this: it may go round in a circle."
 USER_AGENT = f"polyforge/{version('polyforge')}"
 GONE = 410
 
@@ -224,7 +224,7 @@ class Deliverer:
         """True when the next of the lane may follow."""
         if event is None:
             return await self._suppress(lane, delivery, HIDDEN if subscription["hook"] is None else PRIVATE)
-        if await causes.depth(self.db, event.get("request", ""), DEEPEST) == DEEPEST:
+        if await causes.depth(self.db, event.get("request", ""), lane.subscription_id, DEEPEST) == DEEPEST:
             return await self._suppress(lane, delivery, LOOP)
         try:
             messages = await self._messages(subscription, delivery, event)

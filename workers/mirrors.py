@@ -36,7 +36,7 @@ from events.record import Next
 from events.repositories import MirrorPulled, MirrorPullRequested
 from workers.course import Course
 from workers.pull_requests import refuse
-from workers.reactions import MIRROR, GiveUp, Hands, Unwanted, on
+from workers.reactions import MIRROR, GiveUp, Hands, NotYet, Unwanted, on
 
 T = TypeVar("T")
 FORGE = Actor("forge")
@@ -100,11 +100,17 @@ async def pull_mirror(hands: Hands, cause: Fact) -> list[Next]:
         project = await projects.by_id(hands.db, project_id)
     except NotFound:
         raise GiveUp("The project is gone.") from None
-    failed = None
+    lease, failed = hands.settings.lease, None
+    claimed = await mirrors.claim_one(hands.db, project_id, lease, _pause(hands, 0))
+    if claimed is None:
+        raise NotYet  # two fetches at once would each call the other's refs a failure
     try:
-        await _bring(hands, project, Course(hands.progress.say, 99))
+        async with beside(_hold(hands.db, claimed, lease)):
+            await _bring(hands, project, Course(hands.progress.say, 99))
     except Failed as no:
         failed = no.failure
+    finally:
+        await mirrors.release(hands.db, project_id, claimed["token"])
     await _mark(hands, project_id, failed)
     if failed is not None:
         raise GiveUp(SENTENCES.get(failed, SORRY))

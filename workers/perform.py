@@ -23,7 +23,7 @@ from workers.reactions import REACTIONS, GiveUp, Hands, NotYet, Progress, Reacti
 
 ATTEMPTS = 5  # that ended in an error; an unreachable database is nobody's
 CLAIMS = 20  # of which nothing was heard again: the work takes its worker down
-MOMENT = 2.0  # seconds until what waits for other work is looked at again
+LONGEST_PAUSE = 60.0  # seconds until the next attempt; the first ones come sooner
 PACE = 1.0  # seconds between two tellings of how far long work is
 DELETED = "The project has been deleted meanwhile."
 SORRY = "This could not be done; the administrators can see why."
@@ -97,17 +97,20 @@ async def _attempt(hands: Hands, reaction: Reaction, cause: Fact, token: int) ->
         return await _settle(hands.db, reaction, cause, token, answers, "done")
     except Unwanted:
         return "fenced off"
-    except NotYet:
-        await hands.db.execute(POSTPONE, cause.position, reaction.name, token, MOMENT)
-        return "postponed"
+    except (NotYet, record_log.Conflict):
+        return await _postpone(hands, reaction, cause, token)
     except GiveUp as no:
         return await _give_up(hands, reaction, cause, token, str(no))
     except Exception as error:
         log.exception("job failed", job=reaction.name, position=cause.position, attempt=token)
         if token >= ATTEMPTS and not unavailable(error):
             return await _give_up(hands, reaction, cause, token, SORRY)
-        await hands.db.execute(POSTPONE, cause.position, reaction.name, token, min(2.0**token, 60.0))
-        return "postponed"
+        return await _postpone(hands, reaction, cause, token)
+
+
+async def _postpone(hands: Hands, reaction: Reaction, cause: Fact, token: int) -> str:
+    await hands.db.execute(POSTPONE, cause.position, reaction.name, token, min(2.0**token, LONGEST_PAUSE))
+    return "postponed"
 
 
 async def _no_return(db: Database, position: int, name: str, token: int) -> None:
@@ -167,7 +170,7 @@ async def _told(hands: Hands, reaction: Reaction, cause: Fact, token: int) -> As
                 stage=stage,
                 percent=percent,
             )
-            with suppress(*TROUBLE):
+            with suppress(*TROUBLE, record_log.Conflict):
                 async with hands.db.acquire() as connection:
                     await answer(connection, cause, event, version=None)
                 await hands.ring()

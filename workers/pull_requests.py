@@ -57,8 +57,9 @@ async def aside(work: Callable[..., T], *arguments: Any, **options: Any) -> T:
 class Work:
     """A pull request with the places where its two ends lie."""
 
-    def __init__(self, hands: Hands, found: Row, target: Row, source: Row | None) -> None:
+    def __init__(self, hands: Hands, found: Row, target: Row, source: Row | None, request: str) -> None:
         self.hands = hands
+        self.request = request
         self.found = found
         self.target = target
         self.source = source
@@ -79,12 +80,10 @@ class Work:
         await self.record(self.target["project_id"], Actor("forge"), refs.pull(number))
         return head
 
-    async def record(
-        self, project_id: int, actor: Actor, *names: str, request: str = "", merged: int | None = None
-    ) -> None:
+    async def record(self, project_id: int, actor: Actor, *names: str, merged: int | None = None) -> None:
         """Tell the log of refs that were moved here."""
         db, root = self.hands.db, self.hands.settings.repositories
-        await record_refs(db, root, project_id, actor, request=request, only=frozenset(names), merged=merged)
+        await record_refs(db, root, project_id, actor, request=self.request, only=frozenset(names), merged=merged)
 
     async def about(self, head: str) -> list[int]:
         """The issues that its commits mention, those of commits included that it has lost since."""
@@ -105,7 +104,7 @@ def lacking(branch: str, project: Row) -> GiveUp:
     return GiveUp(f"Branch {branch} could not be found in the repo {paths.fullname(project)}")
 
 
-async def begin(hands: Hands, project_id: int, number: int) -> Work:
+async def begin(hands: Hands, cause: Fact, project_id: int, number: int) -> Work:
     try:
         found = await pull_requests.find(hands.db, project_id, number, thread=False)
         target = await projects.by_id(hands.db, project_id)
@@ -117,13 +116,13 @@ async def begin(hands: Hands, project_id: int, number: int) -> Work:
             source = await projects.by_id(hands.db, found["repo_from"])
         except NotFound:
             source = None
-    return Work(hands, found, target, source)
+    return Work(hands, found, target, source, cause.request)
 
 
 @on(PullRequestOpened, queue=FOLLOW, surrender=nothing_to_say, tracked=False)
 async def keep_pull_request(hands: Hands, cause: Fact) -> list[Next]:
     """Its commits stay in the target, and how it could be merged is known."""
-    work = await begin(hands, cause.data["project_id"], cause.data["number"])
+    work = await begin(hands, cause, cause.data["project_id"], cause.data["number"])
     head = await work.bring()
     changed: dict[str, Any] = {}
     if about := await work.about(head):
@@ -148,7 +147,7 @@ async def follow_branch(hands: Hands, cause: Fact) -> list[Next]:
         return []
     branch, answers = ref.removeprefix("refs/heads/"), []
     for row in await pull_requests.opened_from(hands.db, cause.data["project_id"], branch):
-        answers += await _follow(hands, row["project_id"], row["number"])
+        answers += await _follow(hands, cause, row["project_id"], row["number"])
     return answers
 
 
@@ -157,13 +156,13 @@ async def catch_up(hands: Hands, cause: Fact) -> list[Next]:
     """What is open again hears of what was pushed meanwhile."""
     if cause.data["changed"].get("status") != "Open":
         return []
-    return await _follow(hands, cause.data["project_id"], cause.data["number"])
+    return await _follow(hands, cause, cause.data["project_id"], cause.data["number"])
 
 
-async def _follow(hands: Hands, project_id: int, number: int) -> list[Next]:
+async def _follow(hands: Hands, cause: Fact, project_id: int, number: int) -> list[Next]:
     # A branch that is gone leaves what it brought; so does a target.
     with suppress(GiveUp):
-        work = await begin(hands, project_id, number)
+        work = await begin(hands, cause, project_id, number)
         head = await work.bring()
         branches = await pull_requests.heads(hands.db, project_id)
         return await _followed(work, head, branches.get(work.found["branch"]))
@@ -212,7 +211,7 @@ async def _note(work: Work, start: str | None, stop: str | None, ours: str | Non
 @on(MergeRequested, queue=GIT, surrender=refuse)
 async def merge_pull_request(hands: Hands, cause: Fact) -> list[Next]:
     """Doing it again finds it merged: the same wish at the same time makes the same commit."""
-    work = await begin(hands, cause.data["project_id"], cause.data["number"])
+    work = await begin(hands, cause, cause.data["project_id"], cause.data["number"])
     found = work.found
     if found["status"] != "Open":
         raise GiveUp(over(found))
@@ -227,22 +226,21 @@ async def merge_pull_request(hands: Hands, cause: Fact) -> list[Next]:
     ref, actor, number = refs.branch(found["branch"]), Actor(cause.actor), found["number"]
     if look.status is merge.Status.NO_CHANGE:
         answers = []
-        if await pull_requests.being_merged(hands.db, found["project_id"], number, besides=cause.position):
-            raise NotYet  # they tell of it
-        if await pull_requests.tried_before(hands.db, cause.command_id):
+        if await pull_requests.tried_before(hands.db, cause.position):
             # Whoever tried may have died when the branch had moved, and nobody had told of it.
-            await work.record(found["project_id"], actor, ref, request=cause.request, merged=number)
+            await work.record(found["project_id"], actor, ref, merged=number)
+        elif await pull_requests.being_merged(hands.db, found["project_id"], number, besides=cause.position):
+            raise NotYet  # they tell of it
         else:
             answers = refuse(cause, "Nothing to do, changes were already merged")
-        # Not if it has become another one meanwhile: two who merge at once bring one of them here.
-        return [*answers, await _merged(work, cause, look.ours or head, version=found["version"] + 1)]
+        return [*answers, await _merged(work, cause, look.ours or head)]
     # A push just before may not have been followed yet.
     moved = await _moved(work, head, look.ours)
     hands.progress.say("merge", COMPARED)
     caught_up = [_updated(found, moved)] if moved else []
     new = await _merge(work, cause, look)
-    await work.record(found["project_id"], actor, ref, request=cause.request, merged=number)
-    return [*caught_up, await _merged(work, cause, new)]
+    await work.record(found["project_id"], actor, ref, merged=number)
+    return [*caught_up, await _merged(work, cause, new, behind=len(caught_up))]
 
 
 async def _merge(work: Work, cause: Fact, look: merge.Outlook) -> str:
@@ -291,7 +289,8 @@ async def _signer(hands: Hands, cause: Fact) -> merge.Signer:
     return merge.Signer(name or cause.actor, email, int(cause.at.timestamp()))
 
 
-async def _merged(work: Work, cause: Fact, commit: str, *, version: int | None = None) -> Next:
+async def _merged(work: Work, cause: Fact, commit: str, *, behind: int = 0) -> Next:
+    """Not if it has become another one meanwhile, but for what is told before this: it is merged once."""
     event = PullRequestMerged(
         project_id=work.found["project_id"],
         number=work.found["number"],
@@ -299,12 +298,12 @@ async def _merged(work: Work, cause: Fact, commit: str, *, version: int | None =
         note=f"Pull-Request has been merged by {cause.actor}",
         comment_id=await comments.next_id(work.hands.db),
     )
-    return Next(event, version)
+    return Next(event, work.found["version"] + behind + 1)
 
 
 @on(RebaseRequested, queue=GIT, surrender=refuse)
 async def rebase_pull_request(hands: Hands, cause: Fact) -> list[Next]:
-    work = await begin(hands, cause.data["project_id"], cause.data["number"])
+    work = await begin(hands, cause, cause.data["project_id"], cause.data["number"])
     found = work.found
     if found["status"] != "Open":
         raise GiveUp(over(found))
@@ -336,5 +335,5 @@ async def rebase_pull_request(hands: Hands, cause: Fact) -> list[Next]:
     except (Conflict, Missing, TooLarge):
         raise GiveUp(UNMANAGED) from None
     ref = refs.branch(found["branch_from"])
-    await work.record(work.source["project_id"], Actor(cause.actor), ref, request=cause.request)
+    await work.record(work.source["project_id"], Actor(cause.actor), ref)
     return [Next(PullRequestRebased(project_id=found["project_id"], number=found["number"], commit=done.new), None)]

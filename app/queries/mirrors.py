@@ -28,6 +28,15 @@ CLAIM = """
     where  mirrors.project_id = due.project_id
     returning mirrors.*
 """
+CLAIM_ONE = """
+    insert into mirrors (project_id, due_at, lease_until, token)
+    values ($1, now() + make_interval(secs => $3), now() + make_interval(secs => $2), gen_random_uuid())
+    on conflict (project_id) do update
+    set    lease_until = excluded.lease_until, token = excluded.token
+    where  mirrors.lease_until is null or mirrors.lease_until < now()
+    returning *
+"""
+RELEASE = "update mirrors set lease_until = null, token = null where project_id = $1 and token = $2"
 RENEW = """
     update mirrors
     set    lease_until = now() + make_interval(secs => $3)
@@ -48,6 +57,16 @@ async def begin(db: Database, pause: float) -> None:
 async def claim(db: Database, lease: float) -> Row | None:
     """One that is due, for as long as the lease lasts."""
     return await db.fetchrow(CLAIM, lease)
+
+
+async def claim_one(db: Database, project_id: int, lease: float, pause: float) -> Row | None:
+    """This one, due or not, unless somebody is at it; due after the pause, if it was not known of."""
+    return await db.fetchrow(CLAIM_ONE, project_id, lease, pause)
+
+
+async def release(db: Database, project_id: int, token: UUID) -> None:
+    """Give it back, due when it was."""
+    await db.execute(RELEASE, project_id, token)
 
 
 async def renew(db: Database, project_id: int, token: UUID, lease: float) -> None:

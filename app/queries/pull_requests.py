@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Select, func, select, text
 
@@ -62,10 +61,12 @@ async def heads(db: Database, project_id: int) -> dict[str, str]:
     return await refs.branches(db, project_id)
 
 
-async def tried_before(db: Database, task_id: UUID) -> bool:
-    """Whether this is not the first attempt at the task."""
-    attempts: int | None = await db.fetchval("select attempts from tasks where task_id = $1", task_id)
-    return (attempts or 0) > 1
+async def tried_before(db: Database, position: int) -> bool:
+    """Whether the worker that was at this wish may have moved the branch."""
+    was_about_to: bool | None = await db.fetchval(
+        "select irrevocable from work where position = $1 and reaction = 'merge-pull-request'", position
+    )
+    return bool(was_about_to)
 
 
 async def opened_from(db: Database, project_id: int, branch: str) -> list[Row]:

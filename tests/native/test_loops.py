@@ -3,8 +3,8 @@
 import pytest
 from aiohttp import web
 
-from tests.conftest import Client
-from tests.receiver import Answer, Got, Receiver
+from tests.conftest import Client, Forge
+from tests.receiver import Answer, Got, Receiver, receiving
 from tests.subscriptions import deliveries, open_issue, subscribed, until
 from workers.delivery import DEEPEST
 
@@ -35,7 +35,7 @@ async def test_a_receiver_that_answers_itself_is_told_so_often_and_no_more(
     assert len(comments) == DEEPEST == len(receiver.got)
     last, *others = await deliveries(nethack, made)
     assert {each["status"] for each in others} == {"delivered"}
-    reason = "5 deliveries have led to each other and to this: it may go round in a circle."
+    reason = "5 deliveries of this have led to each other and to this: it may go round in a circle."
     assert (last["status"], last["reason"], last["attempts"]) == ("suppressed", reason, [])
     _, found = await nethack.get(f"/v1/events/{last['seq']}")
     assert found["request"] == receiver.got[-1].id
@@ -60,3 +60,25 @@ async def test_a_request_that_names_what_was_never_delivered_is_told(nethack: Cl
         assert (await nethack.request("POST", "/api/0/nethack/new_issue", data=form, headers=headers))[0] == 200
     got = await receiver.until(len(strange))
     assert [each.said["data"]["request"] for each in got] == strange
+
+
+async def test_what_others_deliveries_have_led_to_is_told(nethack: Client, receiver: Receiver, forge: Forge) -> None:
+    made = await subscribed(nethack, receiver, types=["issue.*"])
+    bobs = await forge.user("bob")
+    async with receiving() as quiet:
+        await subscribed(bobs, quiet, types=["issue.*"])
+        receiver.answers = [commenting(nethack, "webhook-id")] * 20
+        await open_issue(nethack)
+        await until(nethack, made, status="suppressed")
+        assert len(await quiet.until(DEEPEST + 1)) == DEEPEST + 1
+
+
+async def test_a_request_with_a_delivery_somewhere_in_its_name_ends_the_chain(
+    nethack: Client, receiver: Receiver
+) -> None:
+    await subscribed(nethack, receiver, types=["issue.*"])
+    receiver.answers = [commenting(nethack, "webhook-id")]
+    headers = {"X-Request-Id": "req-00000000-0000-0000-0000-000000000000"}
+    form = {"title": "t", "issue_content": "c"}
+    assert (await nethack.request("POST", "/api/0/nethack/new_issue", data=form, headers=headers))[0] == 200
+    assert [got.said["type"] for got in await receiver.until(2)] == ["issue.opened", "issue.commented"]

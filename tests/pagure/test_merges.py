@@ -248,6 +248,31 @@ async def test_two_who_merge_at_once_merge_once(nethack: Client, bob: Client, mo
     assert [each["comment"] for each in found["comments"]] == ["Pull-Request has been merged by alice"]
 
 
+async def test_two_who_come_back_to_a_merged_branch_tell_of_it_once(
+    nethack: Client, bob: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both were about to move the branch when somebody pushed the very commits."""
+    await opened(bob)
+    await nethack.forge.idle()
+    both, merge_, pushed_ = asyncio.Barrier(2), working._merge, asyncio.Event()
+
+    async def overtaken(work: working.Work, *arguments: Any) -> str:
+        if not pushed_.is_set():
+            await work.hands.point_of_no_return()
+            if await both.wait() == 0:
+                await git("push", "-q", nethack.git_url("nethack"), "HEAD:main", cwd=tmp_path / "bob")
+                pushed_.set()
+            await pushed_.wait()
+        return await merge_(work, *arguments)
+
+    monkeypatch.setattr(working, "_merge", overtaken)
+    answers = await asyncio.gather(nethack.post(MERGE), nethack.post(MERGE))
+    done, late = sorted(answers, key=lambda each: each[0])
+    assert (done, late) == (DONE, conflicts("This pull-request was merged or closed by alice"))
+    _, found = await nethack.pagure("/nethack/pull-request/1")
+    assert [each["comment"] for each in found["comments"]] == ["Pull-Request has been merged by alice"]
+
+
 async def test_what_was_pushed_right_before_is_merged_and_shown(
     nethack: Client, bob: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
