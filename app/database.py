@@ -102,7 +102,7 @@ class Database:
             self._lent += 1
             try:
                 return await self.pool.acquire()
-            except BaseException:
+            except BaseException:  # whoever gave up waiting included: the place is free again, and it is raised again
                 self._lent -= 1
                 self._invite()
                 raise

@@ -96,7 +96,7 @@ async def once(request: web.Request, handler: Handler, identify: Identify) -> we
     try:
         response = await handler(request)
         await _keep(db, who, key, command_id, response)
-    except BaseException:
+    except BaseException:  # a client that hung up included: the key is free to be tried again; it is raised again
         await db.execute(LET_GO, who, key, command_id)
         raise
     return response

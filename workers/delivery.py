@@ -147,7 +147,7 @@ class Deliverer:
         except TROUBLE as trouble:
             # The lease has run out, or will: somebody goes on.
             log.warning("delivery", trouble=type(trouble).__name__)
-        except Exception:
+        except Exception:  # a mistake of ours ends no worker: it is logged, and the lane is due when its lease ends
             log.exception("delivery failed", subscription=str(lane.subscription_id))
         finally:
             self._leases.pop(lane.token, None)
@@ -232,7 +232,7 @@ class Deliverer:
             return await self._suppress(lane, delivery, UNREADABLE)
         except TROUBLE:
             raise
-        except Exception:
+        except Exception:  # a format's mistake: logged and on record as a failed attempt, so that the lane goes on
             return await self._tried(lane, subscription, delivery, _mistake(str(delivery["delivery_id"])), whole=True)
         if delivery["parts"] >= len(messages):
             return await self._suppress(lane, delivery, SILENT)
@@ -288,7 +288,7 @@ class Deliverer:
             return await self._post(subscription, name, message)
         except TROUBLE:
             raise
-        except Exception:
+        except Exception:  # a mistake in sending: logged and on record as a failed attempt
             return _mistake(name)
 
     async def _post(self, subscription: Subscription, id: str, message: webhooks.Message) -> Attempt:

@@ -188,7 +188,7 @@ async def _attend(hands: Hands) -> None:
         except TROUBLE as trouble:
             # The lease runs out, and somebody goes on.
             log.warning("mirrors", trouble=type(trouble).__name__)
-        except Exception:
+        except Exception:  # one mirror's mistake ends no worker: it is logged, and tried again when its lease ends
             log.exception("mirrors failed")
             claimed = None
 

@@ -169,7 +169,7 @@ async def keeping(db: Database, token_id: str, token: str) -> AsyncIterator[None
     )
     try:
         yield
-    except BaseException:
+    except BaseException:  # a client that hung up included; it is raised again
         await db.execute("delete from token_secrets where token_id = $1", token_id)
         raise
 

@@ -17,6 +17,10 @@ HOOK_TOKEN_LENGTH = 40
 HOOK_TOKEN_ALPHABET = string.ascii_uppercase + string.digits
 
 READ = "select secret from project_secrets where project_id = $1 and name = $2"
+UNRESERVE = """
+    delete from project_secrets
+    where  project_id = $1 and not exists (select 1 from projects where projects.project_id = $1)
+"""
 # The lock on the project's row keeps a deletion from coming between: nothing is kept of what is gone.
 MAKE = """
     insert into project_secrets (project_id, name, secret)
@@ -86,8 +90,9 @@ async def reserved(db: Database, name: str, secret: str) -> AsyncIterator[int]:
     project_id: int = await db.fetchval(RESERVE, name, secret)
     try:
         yield project_id
-    except BaseException:
-        await forget(db, project_id)
+    except BaseException:  # a client that hung up included; it is raised again
+        # Should the answer alone have been lost, the project is there after all, and has to have it.
+        await db.execute(UNRESERVE, project_id)
         raise
 
 

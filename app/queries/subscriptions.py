@@ -149,7 +149,7 @@ async def keeping(
     )
     try:
         yield
-    except BaseException:
+    except BaseException:  # a client that hung up included; it is raised again
         # Should the answer alone have been lost, it is known after all, and has to have an endpoint.
         await db.execute(
             """

@@ -207,6 +207,14 @@ async def test_who_does_not_wait_is_told_the_task(nethack: Client, bob: Client, 
     assert (await nethack.pagure(f"/task/{queued['taskid']}/status"))[0] == 200
 
 
+async def merged_once(client: Client) -> None:
+    """Merge twice at once: one is told that it was done, and the other that it had been."""
+    done, late = sorted(await asyncio.gather(client.post(MERGE), client.post(MERGE)), key=lambda each: each[0])
+    assert (done, late) == (DONE, conflicts("This pull-request was merged or closed by alice"))
+    _, found = await client.pagure("/nethack/pull-request/1")
+    assert [each["comment"] for each in found["comments"]] == ["Pull-Request has been merged by alice"]
+
+
 async def test_two_who_merge_at_once_merge_once(nethack: Client, bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second comes to see the branch when the first has moved it, and before the first has told of it."""
     await opened(bob)
@@ -241,11 +249,7 @@ async def test_two_who_merge_at_once_merge_once(nethack: Client, bob: Client, mo
     monkeypatch.setattr(working.Work, "outlook", look_one_after_the_other)
     monkeypatch.setattr(working.Work, "record", record_and_tell)
     monkeypatch.setattr(perform, "_attempt", attempted)
-    answers = await asyncio.gather(nethack.post(MERGE), nethack.post(MERGE))
-    done, late = sorted(answers, key=lambda each: each[0])
-    assert (done, late) == (DONE, conflicts("This pull-request was merged or closed by alice"))
-    _, found = await nethack.pagure("/nethack/pull-request/1")
-    assert [each["comment"] for each in found["comments"]] == ["Pull-Request has been merged by alice"]
+    await merged_once(nethack)
 
 
 async def test_two_who_come_back_to_a_merged_branch_tell_of_it_once(
@@ -266,11 +270,7 @@ async def test_two_who_come_back_to_a_merged_branch_tell_of_it_once(
         return await merge_(work, *arguments)
 
     monkeypatch.setattr(working, "_merge", overtaken)
-    answers = await asyncio.gather(nethack.post(MERGE), nethack.post(MERGE))
-    done, late = sorted(answers, key=lambda each: each[0])
-    assert (done, late) == (DONE, conflicts("This pull-request was merged or closed by alice"))
-    _, found = await nethack.pagure("/nethack/pull-request/1")
-    assert [each["comment"] for each in found["comments"]] == ["Pull-Request has been merged by alice"]
+    await merged_once(nethack)
 
 
 async def test_what_was_pushed_right_before_is_merged_and_shown(

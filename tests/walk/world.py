@@ -125,12 +125,12 @@ class World(RuleBasedStateMachine):
             self.run(self.stack.aclose())
 
     def begin(self) -> None:
-        """What every walk begins with; each walk says it itself."""
-        raise NotImplementedError
+        """What every walk begins with."""
+        raise NotImplementedError  # hypothesis makes the machine's class, so it cannot be an ABC; test_walk.py says it
 
     def look_back(self) -> None:
-        """What has to be so at the end of every walk; a walk that does not say it fails."""
-        raise NotImplementedError
+        """What has to be so at the end of every walk."""
+        raise NotImplementedError  # a walk that forgot to look back shall fail, and not pass for having seen nothing
 
     def project(self, path: str) -> Project | None:
         return self.model.projects.get(path)

@@ -30,7 +30,7 @@ async def attached(
     try:
         address = f"/{project['path']}/issue/raw/files/{kept.name}"
         yield content.replace(PLACEHOLDER, f"[![{kept.name.partition('-')[2]}]({address})]({address})"), [kept.name]
-    except BaseException:
+    except BaseException:  # a client that hung up included: nobody shows the file; it is raised again
         if kept.fresh:
             await asyncio.to_thread(attachments.forget, root, project_id, kept.name)
         raise

@@ -1,0 +1,35 @@
+"""A forge whose users may mirror what is served at THERE."""
+
+from collections.abc import AsyncIterator
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from app.config import Settings
+from app.outgoing import git as remotes
+from tests.conftest import settled
+from tests.outgoing.conftest import THERE, Authority, Away, site
+from workers import mirrors, perform
+
+
+@pytest.fixture
+async def settings(
+    database_url: str,
+    services: tuple[str, str],
+    tmp_path: Path,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Settings:
+    """Users may aim the forge at THERE, whose certificate it trusts."""
+    monkeypatch.setitem(remotes.CONFIG, "http.sslCAInfo", str(authority.file))
+    monkeypatch.setattr(mirrors, "LOOK", 0.05)
+    monkeypatch.setattr(perform, "PACE", 0.02)
+    made = await settled(database_url, services, tmp_path / "var")
+    return made.model_copy(update={"webhook_allow": [IPv4Network(THERE)]})
+
+
+@pytest.fixture
+async def url(away: Away, authority: Authority) -> AsyncIterator[str]:
+    async with site(away.smart, authority.serving) as url:
+        yield url + "/x.git"
