@@ -14,13 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-STORED = re.compile(r"[0-9a-f]{64}-[A-Za-z0-9_.-]{1,100}\Z")
-LONGEST = 100  # characters of a file's own name
+STORED_NAME = re.compile(r"[0-9a-f]{64}-[A-Za-z0-9_.-]{1,100}\Z")
+MAX_NAME_LENGTH = 100  # characters of a file's own name
 OWNER_ONLY = 0o700
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredFile:
     """What the file is called; `fresh` says that it was not there before."""
 
     name: str
@@ -31,45 +31,45 @@ def directory(root: Path, project_id: int) -> Path:
     return root / f"{project_id % 256:02x}" / str(project_id)
 
 
-def harmless(name: str) -> str:
+def safe_name(name: str) -> str:
     """What is left of a file's name for addresses and Markdown: its last characters, if it is long."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     plain = "_".join(plain.replace("/", " ").replace("\\", " ").split())
-    return re.sub(r"[^A-Za-z0-9_.-]", "", plain)[-LONGEST:].strip("._-") or "file"
+    return re.sub(r"[^A-Za-z0-9_.-]", "", plain)[-MAX_NAME_LENGTH:].strip("._-") or "file"
 
 
-def keep(root: Path, project_id: int, name: str, content: bytes) -> Kept:
+def store(root: Path, project_id: int, name: str, content: bytes) -> StoredFile:
     """Store it whole or not at all."""
-    stored = f"{hashlib.sha256(content).hexdigest()}-{harmless(name)}"
-    place = directory(root, project_id) / stored
-    if place.exists():
-        return Kept(stored, fresh=False)
-    place.parent.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
-    bench = place.with_name(f".{uuid.uuid4().hex}")
+    stored = f"{hashlib.sha256(content).hexdigest()}-{safe_name(name)}"
+    path = directory(root, project_id) / stored
+    if path.exists():
+        return StoredFile(stored, fresh=False)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
+    staging_dir = path.with_name(f".{uuid.uuid4().hex}")
     try:
-        with bench.open("xb") as file:
+        with staging_dir.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        bench.rename(place)
+        staging_dir.rename(path)
     finally:
-        bench.unlink(missing_ok=True)
-    return Kept(stored, fresh=True)
+        staging_dir.unlink(missing_ok=True)
+    return StoredFile(stored, fresh=True)
 
 
 def read(root: Path, project_id: int, stored: str) -> bytes | None:
     """What is in it; None if there is no such file."""
-    if STORED.match(stored):
+    if STORED_NAME.match(stored):
         with suppress(FileNotFoundError):
             return (directory(root, project_id) / stored).read_bytes()
     return None
 
 
-def forget(root: Path, project_id: int, stored: str) -> None:
+def delete(root: Path, project_id: int, stored: str) -> None:
     (directory(root, project_id) / stored).unlink(missing_ok=True)
 
 
-def remove(root: Path, project_id: int) -> None:
+def delete_all(root: Path, project_id: int) -> None:
     """All files of a project. Doing it again finds it done."""
     with suppress(FileNotFoundError):
         shutil.rmtree(directory(root, project_id))

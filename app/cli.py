@@ -25,23 +25,23 @@ from app import migrate as migrations
 from app.config import Settings
 from app.core import commands, credentials
 from app.core.users import CreateUser, RevokeToken
-from app.database import TROUBLE, Database, database
+from app.database import DB_ERRORS, Database, database
 from app.errors import Refused
 from app.logs import configure, log
 from app.queries import users
 from app.runner import Runner
 from app.server import application
-from app.supervise import Up, settings_for, until_told
+from app.supervise import Up, settings_for, wait_for_signal
 from app.tools.events import events
-from app.tools.forge import Away, No
+from app.tools.forge import RequestRefused, Unreachable
 from app.tools.hooks import hooks
 from app.tools.tasks import tasks
-from events.projections.rebuild import Busy
+from events.projections.rebuild import RebuildRunning
 from events.projections.rebuild import rebuild as rebuild_rows
 from workers import queue
-from workers.reactions import Hands
+from workers.reactions import WorkerContext
 from workers.relay import Relay
-from workers.settings import work as start_work
+from workers.settings import run_workers as start_work
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 user_cli, token_cli = typer.Typer(no_args_is_help=True), typer.Typer(no_args_is_help=True)
@@ -49,7 +49,7 @@ cli.add_typer(user_cli, name="user", help="Add and list users.")
 cli.add_typer(token_cli, name="token", help="Issue and revoke tokens.")
 cli.add_typer(hooks, name="hooks")
 
-Data = Annotated[Path | None, typer.Option(help="Directory of repositories and embedded services.")]
+DataOption = Annotated[Path | None, typer.Option(help="Directory of repositories and embedded services.")]
 
 
 def main() -> None:
@@ -62,14 +62,14 @@ def main() -> None:
             typer.echo(f"POLYFORGE_{name} (--{name.lower().replace('_', '-')}): {error['msg']}", err=True)
     except Refused as refused:
         typer.echo(f"No: {refused.detail or refused.subject + ' not found'}", err=True)
-    except (No, Away) as answer:
+    except (RequestRefused, Unreachable) as answer:
         typer.echo(f"No: {answer}", err=True)
-    except Busy as busy:
+    except RebuildRunning as busy:
         typer.echo(f"No: {busy}", err=True)
     except asyncpg.UndefinedTableError:
         typer.echo("The database has no schema. Run polyforge migrate.", err=True)
-    except (*TROUBLE, RedisError) as trouble:
-        typer.echo(f"Database, queue or storage cannot be used: {trouble or type(trouble).__name__}", err=True)
+    except (*DB_ERRORS, RedisError) as failure:
+        typer.echo(f"Database, queue or storage cannot be used: {failure or type(failure).__name__}", err=True)
     else:
         return
     sys.exit(1)
@@ -83,14 +83,14 @@ def run(main: Coroutine[Any, Any, Any], settings: Settings, *, typed: bool = Fal
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Database]:
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
     async with database(settings.required_database_url(), settings.pool_size) as db:
         yield db
 
 
-async def _begin(part: str, settings: Settings) -> None:
+async def _wait_for_schema(part: str, settings: Settings) -> None:
     """Wait for a database with the schema of this program."""
-    await migrations.awaited(settings.required_database_url())
+    await migrations.wait_for_schema(settings.required_database_url())
     log.info("starting", part=part, version=version("polyforge"), url=settings.url if part == "serve" else None)
 
 
@@ -101,7 +101,7 @@ def _version(wanted: bool) -> None:
 
 
 @cli.callback()
-def program(
+def root_options(
     wanted: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell the version.")
     ] = False,
@@ -125,13 +125,13 @@ def up(
 
 @cli.command()
 def serve(
-    data: Data = None, port: Annotated[int | None, typer.Option(help="Port of the API; default: 8080.")] = None
+    data: DataOption = None, port: Annotated[int | None, typer.Option(help="Port of the API; default: 8080.")] = None
 ) -> None:
     """Answer HTTP."""
     settings = settings_for(data, port=port)
 
     async def main() -> None:
-        await _begin("serve", settings)
+        await _wait_for_schema("serve", settings)
         runner = Runner(application(settings), shutdown_timeout=5.0)
         await runner.setup()
         try:
@@ -139,7 +139,7 @@ def serve(
             # What has been loaded by now stays; looking through it at every collection only costs time.
             gc.collect()
             gc.freeze()
-            await until_told()
+            await wait_for_signal()
         finally:
             await runner.cleanup()
 
@@ -147,17 +147,17 @@ def serve(
 
 
 @cli.command()
-def work(data: Data = None) -> None:
+def work(data: DataOption = None) -> None:
     """Do the git work that events ask for."""
     settings = settings_for(data)
 
     async def main() -> None:
-        await _begin("work", settings)
+        await _wait_for_schema("work", settings)
         settings.repositories.mkdir(parents=True, exist_ok=True, mode=0o700)
         redis = await queue.connect(settings.required_redis_url())
-        async with opened(settings) as db:
-            working = asyncio.create_task(start_work(Hands(db, settings, queue.bell(redis)), redis))
-            await until_told(working)
+        async with open_database(settings) as db:
+            working = asyncio.create_task(start_work(WorkerContext(db, settings, queue.relay_bell(redis)), redis))
+            await wait_for_signal(working)
             working.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await working
@@ -167,16 +167,16 @@ def work(data: Data = None) -> None:
 
 
 @cli.command()
-def relay(data: Data = None) -> None:
+def relay(data: DataOption = None) -> None:
     """Number events and ring the workers; any number may run, one leads."""
     settings = settings_for(data)
 
     async def main() -> None:
-        await _begin("relay", settings)
+        await _wait_for_schema("relay", settings)
         redis = await queue.connect(settings.required_redis_url())
-        async with opened(settings) as db:
+        async with open_database(settings) as db:
             leading = asyncio.create_task(Relay(db, redis).run())
-            await until_told(leading)
+            await wait_for_signal(leading)
             leading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await leading
@@ -186,13 +186,13 @@ def relay(data: Data = None) -> None:
 
 
 @cli.command()
-def migrate(data: Data = None) -> None:
+def migrate(data: DataOption = None) -> None:
     """Bring the database to this program's schema, and the first administrator into it."""
     settings = settings_for(data)
 
     async def main() -> tuple[str, str | None]:
         done = await migrations.migrate(settings.required_database_url())
-        async with opened(settings) as db:
+        async with open_database(settings) as db:
             return done, await migrations.first_admin(db, settings)
 
     done, token = run(main(), settings, typed=True)
@@ -202,12 +202,12 @@ def migrate(data: Data = None) -> None:
 
 
 @cli.command()
-def rebuild(data: Data = None) -> None:
+def rebuild(data: DataOption = None) -> None:
     """Write the read tables anew from the log, beside the live ones, and swap them in."""
     settings = settings_for(data)
 
     async def main() -> int:
-        async with opened(settings) as db:
+        async with open_database(settings) as db:
             with Console(stderr=True).status("Replaying the log…") as status:
                 return await rebuild_rows(db, lambda done, of: status.update(f"Replayed {done} of {of} events"))
 
@@ -221,33 +221,33 @@ def user_add(
     fullname: str | None = None,
     admin: bool = False,
     password: Annotated[str | None, typer.Option(prompt=False, envvar="POLYFORGE_PASSWORD")] = None,
-    data: Data = None,
+    data: DataOption = None,
 ) -> None:
     """Add a user and print a token for them."""
     settings = settings_for(data)
 
     async def main() -> str:
-        async with opened(settings) as db:
-            wish = CreateUser(username=username, fullname=fullname or username, email=email, admin=admin)
-            await commands.execute(db, migrations.FORGE, wish, command_id=uuid.uuid4())
+        async with open_database(settings) as db:
+            command = CreateUser(username=username, fullname=fullname or username, email=email, admin=admin)
+            await commands.execute(db, migrations.FORGE, command, command_id=uuid.uuid4())
             if password:
-                await credentials.keep_password(db, username, password)
+                await credentials.store_password(db, username, password)
             token = credentials.new_token()
-            await migrations.issue(db, username, token, "made with the user")
+            await migrations.issue_token(db, username, token, "made with the user")
             return token
 
     typer.echo(run(main(), settings, typed=True))
 
 
 @user_cli.command("list")
-def user_list(data: Data = None) -> None:
+def user_list(data: DataOption = None) -> None:
     """List the users."""
     settings = settings_for(data)
 
     async def main() -> Table:
         table = Table("username", "full name", "e-mail", "admin")
-        async with opened(settings) as db:
-            for row in await users.everybody(db):
+        async with open_database(settings) as db:
+            for row in await users.list_all(db):
                 table.add_row(row["username"], row["fullname"], row["email"], "yes" if row["admin"] else "")
         return table
 
@@ -255,28 +255,28 @@ def user_list(data: Data = None) -> None:
 
 
 @token_cli.command("add")
-def token_add(username: str, description: str = "made at the command line", data: Data = None) -> None:
+def token_add(username: str, description: str = "made at the command line", data: DataOption = None) -> None:
     """Issue a token and print it, once."""
     settings = settings_for(data)
 
     async def main() -> str:
-        async with opened(settings) as db:
+        async with open_database(settings) as db:
             token = credentials.new_token()
-            typer.echo(f"id {await migrations.issue(db, username, token, description)}", err=True)
+            typer.echo(f"id {await migrations.issue_token(db, username, token, description)}", err=True)
             return token
 
     typer.echo(run(main(), settings, typed=True))
 
 
 @token_cli.command("list")
-def token_list(username: str, data: Data = None) -> None:
+def token_list(username: str, data: DataOption = None) -> None:
     """List a user's tokens, by which to revoke them."""
     settings = settings_for(data)
 
     async def main() -> Table:
         table = Table("id", "begins with", "description", "expires", "made")
-        async with opened(settings) as db:
-            for row in await users.tokens(db, username, uuid.UUID(int=0), 1000):
+        async with open_database(settings) as db:
+            for row in await users.list_tokens(db, username, uuid.UUID(int=0), 1000):
                 expires = f"{row['expires_at']:%Y-%m-%d}" if row["expires_at"] else "never"
                 made = f"{row['created_at']:%Y-%m-%d %H:%M}"
                 table.add_row(str(row["token_id"]), row["prefix"], row["description"], expires, made)
@@ -286,14 +286,14 @@ def token_list(username: str, data: Data = None) -> None:
 
 
 @token_cli.command("revoke")
-def token_revoke(token_id: uuid.UUID, data: Data = None) -> None:
+def token_revoke(token_id: uuid.UUID, data: DataOption = None) -> None:
     """Revoke a token by its id."""
     settings = settings_for(data)
 
     async def main() -> str:
-        async with opened(settings) as db:
-            wish = RevokeToken(token_id=str(token_id))
-            await commands.execute(db, migrations.FORGE, wish, command_id=uuid.uuid4())
+        async with open_database(settings) as db:
+            command = RevokeToken(token_id=str(token_id))
+            await commands.execute(db, migrations.FORGE, command, command_id=uuid.uuid4())
             return "Revoked."
 
     typer.echo(run(main(), settings, typed=True))
@@ -310,7 +310,7 @@ def config() -> None:
 
 
 @cli.command()
-def doctor(data: Data = None) -> None:
+def doctor(data: DataOption = None) -> None:
     """Check database, queue, storage, schema version and whether log and disk agree; say what to do."""
     settings = settings_for(data)
 

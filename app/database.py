@@ -18,7 +18,7 @@ DEADLOCKS = 3  # that a statement may lose before it gives up
 CONNECT = 5.0  # seconds for a connection to come about
 # What asyncpg says of a connection that is not there any more; the last one when the news came between two statements.
 GONE = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-TROUBLE = (*GONE, asyncpg.PostgresError)  # whatever a statement can end in
+DB_ERRORS = (*GONE, asyncpg.PostgresError)  # whatever a statement can end in
 UNAVAILABLE = (  # the part of it that is nobody's mistake and passes
     *GONE,
     asyncpg.PostgresConnectionError,
@@ -50,9 +50,9 @@ class Database:
         self._lent = 0
         self._waiting: deque[asyncio.Future[Any]] = deque()
 
-    def acquire(self) -> "Loan":
+    def acquire(self) -> "ConnectionLease":
         """A connection for the length of a block."""
-        return Loan(self)
+        return ConnectionLease(self)
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Row]:
         rows: list[Row] = await self._run("fetch", sql, *arguments)
@@ -75,16 +75,16 @@ class Database:
         """
         for _ in range(DEADLOCKS):
             try:
-                async with Loan(self) as connection:
+                async with ConnectionLease(self) as connection:
                     return await getattr(connection, method)(sql, *arguments)
             except asyncpg.DeadlockDetectedError:
                 continue
-        async with Loan(self) as connection:
+        async with ConnectionLease(self) as connection:
             return await getattr(connection, method)(sql, *arguments)
 
     async def select(self, statement: ClauseElement) -> list[Row]:
         """The rows of a Core expression, compiled once per shape."""
-        sql, arguments = compiled(statement)
+        sql, arguments = compile_statement(statement)
         return await self.fetch(sql, *arguments)
 
     async def close(self) -> None:
@@ -95,7 +95,7 @@ class Database:
     async def _take(self) -> Any:
         while self._free:
             connection = self._free.pop()
-            if not lost(connection):
+            if not is_lost(connection):
                 return connection
             await self._drop(connection)
         if self._lent < self.pool.get_max_size():
@@ -139,7 +139,7 @@ class Database:
             self._invite()
 
 
-def lost(connection: Any) -> bool:
+def is_lost(connection: Any) -> bool:
     """Whether the other side has hung up; the pool has then taken the connection back already."""
     try:
         closed: bool = connection.is_closed()
@@ -148,7 +148,7 @@ def lost(connection: Any) -> bool:
     return closed
 
 
-class Loan:
+class ConnectionLease:
     """`async with`: a connection, passed on afterwards unless the block failed."""
 
     __slots__ = ("connection", "db")
@@ -161,19 +161,19 @@ class Loan:
         return self.connection
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        if kind is None and not lost(self.connection):
+        if kind is None and not is_lost(self.connection):
             self.db._give(self.connection)
         else:
             await self.db._drop(self.connection)
 
 
-def unavailable(error: Exception) -> bool:
+def is_unavailable(error: Exception) -> bool:
     """Whether this says that the database cannot be asked at the moment. Asking again may help."""
     # Trouble with a file is an OSError too, but no network's.
     return isinstance(error, UNAVAILABLE) and getattr(error, "filename", None) is None
 
 
-def compiled(statement: ClauseElement) -> tuple[str, list[Any]]:
+def compile_statement(statement: ClauseElement) -> tuple[str, list[Any]]:
     """The statement as PostgreSQL text and its arguments, in the order of their numbers."""
     key = statement._generate_cache_key()
     found = _compiled.get(key.key) if key else None
@@ -186,7 +186,7 @@ def compiled(statement: ClauseElement) -> tuple[str, list[Any]]:
     return found.string, [values[name] for name in found.positiontup or []]
 
 
-async def prepare(connection: asyncpg.Connection) -> None:
+async def prepare_connection(connection: asyncpg.Connection) -> None:
     """JSON travels as text that has been encoded already, and is decoded on the way back."""
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=str, decoder=orjson.loads)
 
@@ -197,7 +197,7 @@ async def open_pool(url: str, size: int) -> asyncpg.Pool:
         min_size=1,
         max_size=size,
         connection_class=Connection,
-        init=prepare,
+        init=prepare_connection,
         statement_cache_size=500,
         timeout=CONNECT,
         server_settings={

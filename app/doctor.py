@@ -9,9 +9,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app.config import Settings
-from app.database import TROUBLE, Database, database
+from app.database import DB_ERRORS, Database, database
 from app.git import store
-from app.health import BEHIND, SCHEMA
+from app.health import MAX_LAG, SCHEMA
 from app.queries import projects, refs
 from events.log import oldest_unnumbered
 
@@ -23,15 +23,15 @@ async def examine(settings: Settings, say: Callable[[str], None]) -> bool:
     async def look(name: str, check: Callable[[], Awaitable[str | None]]) -> None:
         nonlocal well
         try:
-            trouble = await check()
+            fault = await check()
         except asyncpg.UndefinedTableError:
-            trouble = "has no schema, or an old one. Run polyforge migrate."
-        except (*TROUBLE, RedisError) as error:
-            trouble = f"does not answer ({type(error).__name__}). Is it running, and is its URL right?"
+            fault = "has no schema, or an old one. Run polyforge migrate."
+        except (*DB_ERRORS, RedisError) as error:
+            fault = f"does not answer ({type(error).__name__}). Is it running, and is its URL right?"
         except SystemExit as missing:
-            trouble = str(missing)
-        well = well and trouble is None
-        say(f"{name:10} {trouble or 'ok'}")
+            fault = str(missing)
+        well = well and fault is None
+        say(f"{name:10} {fault or 'ok'}")
 
     async def queue() -> str | None:
         async with Redis.from_url(settings.required_redis_url()) as redis:
@@ -39,9 +39,11 @@ async def examine(settings: Settings, say: Callable[[str], None]) -> bool:
         return None
 
     async def storage() -> str | None:
-        place = settings.repositories
+        repo_path = settings.repositories
         return (
-            None if os.access(place, os.W_OK) else f"{place} is missing or cannot be written to. Check POLYFORGE_DATA."
+            None
+            if os.access(repo_path, os.W_OK)
+            else f"{repo_path} is missing or cannot be written to. Check POLYFORGE_DATA."
         )
 
     await look("queue", queue)
@@ -70,7 +72,7 @@ async def _relay(db: Database) -> str | None:
         return "No relay leads. Run polyforge relay."
     async with db.acquire() as connection:
         behind = await oldest_unnumbered(connection)
-    if behind < BEHIND:
+    if behind < MAX_LAG:
         return None
     return f"The oldest event has waited for its number for {behind:.0f} s. Look for a transaction that does not end."
 
@@ -93,15 +95,17 @@ async def _work(db: Database) -> str | None:
 async def _agreement(db: Database, settings: Settings) -> str | None:
     """Whether the refs in the log are the refs on disk."""
     differ = []
-    for project_id in await projects.all_ids(db):
-        place = store.directory(settings.repositories, project_id)
-        known = {ref: target for ref, (target, _) in (await refs.known(db, project_id)).items() if target != refs.ZEROS}
-        if not place.exists():
+    for project_id in await projects.list_ids(db):
+        repo_path = store.repository_path(settings.repositories, project_id)
+        known = {
+            ref: target for ref, (target, _) in (await refs.list_known(db, project_id)).items() if target != refs.ZEROS
+        }
+        if not repo_path.exists():
             differ.append(f"{project_id} (no directory)")
             continue
         try:
-            state = await asyncio.to_thread(store.look, place)
-        except store.BROKEN as broken:
+            state = await asyncio.to_thread(store.read_state, repo_path)
+        except store.STORAGE_ERRORS as broken:
             differ.append(f"{project_id} (unreadable: {type(broken).__name__})")
             continue
         if {"HEAD": state.head, **{ref: target for ref, target, _ in state.refs}} != known:

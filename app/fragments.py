@@ -7,11 +7,11 @@ import orjson
 
 from app.database import Row
 
-LIMIT = 8 << 20  # bytes in all
-LARGEST = 64 << 10  # bytes of one that is worth remembering
+MAX_ENTRIES = 8 << 20  # bytes in all
+MAX_RENDERED_SIZE = 64 << 10  # bytes of one that is worth remembering
 
 
-class Fragments:
+class RenderCache:
     """Rendered rows by id, of what is public and so the same for everybody.
 
     A listing asks only for ids and versions, and renders what it has not seen yet. A row's version is PostgreSQL's own:
@@ -19,7 +19,7 @@ class Fragments:
     that a projection could forget.
     """
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = MAX_ENTRIES) -> None:
         self.limit = limit
         self._kept: dict[int, tuple[str, bytes]] = {}
         self._size = 0
@@ -47,7 +47,7 @@ class Fragments:
 
     def _keep(self, id: int, version: str, rendered: bytes) -> None:
         self._drop(id)
-        if len(rendered) > LARGEST:
+        if len(rendered) > MAX_RENDERED_SIZE:
             return
         self._kept[id] = (version, rendered)
         self._size += len(rendered)

@@ -10,15 +10,15 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError
 
 from app.core.access import require_admin
-from app.database import TROUBLE
-from app.dialects.native.problems import answer, somebody
-from app.metrics import exposed
-from app.web import DATABASE, SETTINGS, TAIL, Routes, reply
+from app.database import DB_ERRORS
+from app.dialects.native.problems import render_errors, require_user
+from app.metrics import render_metrics
+from app.web import DATABASE, SETTINGS, TAIL, Routes, json_reply
 from events.log import oldest_unnumbered
 
 SCHEMA = 5
-BEHIND = 30.0  # seconds that an event may wait for its number
-BUDGET = 1.0  # seconds for all of the checks
+MAX_LAG = 30.0  # seconds that an event may wait for its number
+CHECK_TIMEOUT = 1.0  # seconds for all of the checks
 
 routes = Routes()
 
@@ -33,54 +33,54 @@ async def index(request: web.Request) -> web.Response:
         "projects": f"{url}/api/0/projects",
         "ready": f"{url}/readyz",
     }
-    return reply({"name": "polyforge", "version": version("polyforge"), "links": links})
+    return json_reply({"name": "polyforge", "version": version("polyforge"), "links": links})
 
 
 @routes.add("GET", "/healthz", "health")
 async def healthz(request: web.Request) -> web.Response:
     """The process is alive; touches nothing."""
-    return reply({"status": "alive"})
+    return json_reply({"status": "alive"})
 
 
 @routes.add("GET", "/readyz", "health")
 async def readyz(request: web.Request) -> web.Response:
-    checks = {"database": _database, "queue": _queue, "storage": _storage, "relay": _relay}
-    results = await asyncio.gather(*(_within(check(request)) for check in checks.values()))
+    checks = {"database": _check_database, "queue": _check_queue, "storage": _check_storage, "relay": _check_relay}
+    results = await asyncio.gather(*(_run_check(check(request)) for check in checks.values()))
     found = dict(zip(checks, results, strict=True))
     ready = all(result == "ok" for result in results)
-    return reply({"status": "ready" if ready else "not ready", "checks": found}, 200 if ready else 503)
+    return json_reply({"status": "ready" if ready else "not ready", "checks": found}, 200 if ready else 503)
 
 
-async def _within(check: object) -> str:
+async def _run_check(check: object) -> str:
     try:
-        async with asyncio.timeout(BUDGET):
+        async with asyncio.timeout(CHECK_TIMEOUT):
             return await check  # type: ignore[misc,no-any-return]
-    except (*TROUBLE, RedisError) as trouble:
-        return f"does not answer ({type(trouble).__name__})"
+    except (*DB_ERRORS, RedisError) as error:
+        return f"does not answer ({type(error).__name__})"
 
 
-async def _database(request: web.Request) -> str:
+async def _check_database(request: web.Request) -> str:
     version = await request.config_dict[DATABASE].fetchval("select version from schema_version")
     return "ok" if version == SCHEMA else f"has schema {version}, this program wants {SCHEMA}: run polyforge migrate"
 
 
-async def _queue(request: web.Request) -> str:
+async def _check_queue(request: web.Request) -> str:
     await request.config_dict[TAIL].redis.ping()
     return "ok"
 
 
-async def _storage(request: web.Request) -> str:
-    place = request.config_dict[SETTINGS].repositories
-    return "ok" if await asyncio.to_thread(os.access, place, os.W_OK) else f"{place} cannot be written to"
+async def _check_storage(request: web.Request) -> str:
+    folder = request.config_dict[SETTINGS].repositories
+    return "ok" if await asyncio.to_thread(os.access, folder, os.W_OK) else f"{folder} cannot be written to"
 
 
-async def _relay(request: web.Request) -> str:
+async def _check_relay(request: web.Request) -> str:
     leading = await request.config_dict[DATABASE].fetchval("select until > now() from leases where name = 'relay'")
     if not leading:
         return "no relay leads: run polyforge relay"
     async with request.config_dict[DATABASE].acquire() as connection:
         behind = await oldest_unnumbered(connection)
-    return "ok" if behind < BEHIND else f"the oldest event has waited for its number for {behind:.0f} s"
+    return "ok" if behind < MAX_LAG else f"the oldest event has waited for its number for {behind:.0f} s"
 
 
 @routes.add("GET", "/metrics", "health")
@@ -88,14 +88,14 @@ async def metrics(request: web.Request) -> web.StreamResponse:
     """For the networks that the settings name, and for whoever brings an administrator's token."""
 
     async def measured(request: web.Request) -> web.StreamResponse:
-        if not _near(request):
-            require_admin(await somebody(request))
-        return web.Response(body=exposed(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        if not _is_allowed_network(request):
+            require_admin(await require_user(request))
+        return web.Response(body=render_metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    return await answer(request, measured)
+    return await render_errors(request, measured)
 
 
-def _near(request: web.Request) -> bool:
+def _is_allowed_network(request: web.Request) -> bool:
     """Whether the connection itself comes from such a network; one that a proxy forwards does not."""
     if request.remote is None or "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
         return False

@@ -17,13 +17,13 @@ from aiohttp import web
 from app.core.access import Actor
 from app.core.credentials import BadToken
 from app.database import Database, Row
-from app.errors import Conflict, Invalid, Unreadable
-from app.web import COMMAND_ID, DATABASE, UNREADABLE, Handler
+from app.errors import Conflict, Invalid, Malformed
+from app.web import BODY_ERRORS, COMMAND_ID, DATABASE, Handler
 
 HEADER = "Idempotency-Key"
 SUBJECT = "idempotency key"
-LONGEST = 255
-KEY = re.compile(rf"[!-~]{{1,{LONGEST}}}\Z")
+MAX_KEY_LENGTH = 255
+KEY = re.compile(rf"[!-~]{{1,{MAX_KEY_LENGTH}}}\Z")
 WRITES = frozenset({"POST", "PATCH", "PUT", "DELETE"})
 KEPT_HEADERS = ("Content-Type", "Location", "Link", "Allow", "Retry-After")
 
@@ -39,25 +39,25 @@ CLAIM = """
     or     held.status is null and held.at < now() - interval '1 minute' and held.request = excluded.request
     returning command_id
 """
-HELD = "select request, status, headers, body from idempotency_keys where principal = $1 and key = $2"
-KEEP = """
+SELECT_HELD = "select request, status, headers, body from idempotency_keys where principal = $1 and key = $2"
+STORE = """
     update idempotency_keys
     set    status = $4, headers = $5, body = $6
     where  principal = $1 and key = $2 and command_id = $3
 """
-LET_GO = """
+RELEASE = """
     update idempotency_keys
     set    at = at - interval '1 minute'
     where  principal = $1 and key = $2 and command_id = $3 and status is null
 """
-FORGET = "delete from idempotency_keys where at < now() - interval '1 day'"
+DELETE_EXPIRED = "delete from idempotency_keys where at < now() - interval '1 day'"
 
 
-Answer = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+RenderErrors = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 Identify = Callable[[web.Request], Awaitable[Actor]]
 
 
-def speaking(answer: Answer, identify: Identify) -> Any:
+def dialect_middleware(answer: RenderErrors, identify: Identify) -> Any:
     """A dialect's middleware: `answer` runs a handler and says in the dialect's words what goes wrong, the keys of
     this module included; `identify` reads who asks, or raises BadToken.
     """
@@ -70,16 +70,16 @@ def speaking(answer: Answer, identify: Identify) -> Any:
         async def answered(request: web.Request) -> web.StreamResponse:
             return await answer(request, handler)
 
-        return await answer(request, lambda request: once(request, answered, identify))
+        return await answer(request, lambda request: run_once(request, answered, identify))
 
     return speak
 
 
-async def once(request: web.Request, handler: Handler, identify: Identify) -> web.StreamResponse:
+async def run_once(request: web.Request, handler: Handler, identify: Identify) -> web.StreamResponse:
     """The handler's answer, or the one it gave when this request came first. Raises Refused for a key that clashes."""
     key = request.headers[HEADER]
     if not KEY.match(key):
-        raise Invalid(SUBJECT, f"{HEADER} has 1 to {LONGEST} visible characters.")
+        raise Invalid(SUBJECT, f"{HEADER} has 1 to {MAX_KEY_LENGTH} visible characters.")
     try:
         actor = await identify(request)
     except BadToken:
@@ -88,31 +88,31 @@ async def once(request: web.Request, handler: Handler, identify: Identify) -> we
         return await handler(request)
     db: Database = request.config_dict[DATABASE]
     # Another token of theirs may be allowed less, so it is another principal.
-    who, fingerprint = str(actor.token_id), await _fingerprint(request)
+    who, fingerprint = str(actor.token_id), await _fingerprint_request(request)
     command_id = await db.fetchval(CLAIM, who, key, fingerprint, uuid4())
     if command_id is None:
-        return _replayed(await db.fetchrow(HELD, who, key), fingerprint)
+        return _replay(await db.fetchrow(SELECT_HELD, who, key), fingerprint)
     request[COMMAND_ID] = command_id
     try:
         response = await handler(request)
-        await _keep(db, who, key, command_id, response)
+        await _store_reply(db, who, key, command_id, response)
     except BaseException:  # a client that hung up included: the key is free to be tried again; it is raised again
-        await db.execute(LET_GO, who, key, command_id)
+        await db.execute(RELEASE, who, key, command_id)
         raise
     return response
 
 
-async def _fingerprint(request: web.Request) -> bytes:
+async def _fingerprint_request(request: web.Request) -> bytes:
     """What makes two requests the same: method, path and body."""
     digest = hashlib.sha256(f"{request.method} {request.raw_path}\n".encode())
     try:
-        await _digested(request, digest)
-    except UNREADABLE:
-        raise Unreadable("body") from None
+        await _digest_body(request, digest)
+    except BODY_ERRORS:
+        raise Malformed("body") from None
     return digest.digest()
 
 
-async def _digested(request: web.Request, digest: "hashlib._Hash") -> None:
+async def _digest_body(request: web.Request, digest: "hashlib._Hash") -> None:
     if request.content_type == "multipart/form-data":
         # Read once and for all: the handler finds the parsed form.
         for name, value in (await request.post()).items():
@@ -126,7 +126,7 @@ async def _digested(request: web.Request, digest: "hashlib._Hash") -> None:
         digest.update(await request.read())
 
 
-def _replayed(held: Row | None, fingerprint: bytes) -> web.Response:
+def _replay(held: Row | None, fingerprint: bytes) -> web.Response:
     if held is not None and held["request"] != fingerprint:
         raise Invalid(SUBJECT, f"This {HEADER} was used for another request.")
     if held is None or held["status"] is None:
@@ -135,15 +135,15 @@ def _replayed(held: Row | None, fingerprint: bytes) -> web.Response:
     return web.Response(status=held["status"], headers=headers, body=held["body"])
 
 
-async def _keep(db: Database, who: str, key: str, command_id: UUID, response: web.StreamResponse) -> None:
+async def _store_reply(db: Database, who: str, key: str, command_id: UUID, response: web.StreamResponse) -> None:
     """What went wrong on our side may go better the next time; a secret is shown once and kept nowhere."""
     body: Any = response.body if isinstance(response, web.Response) else None
     if response.status >= 500 or "no-store" in response.headers.get("Cache-Control", ""):
-        await db.execute(LET_GO, who, key, command_id)
+        await db.execute(RELEASE, who, key, command_id)
         return
     headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
-    await db.execute(KEEP, who, key, command_id, response.status, orjson.dumps(headers).decode(), bytes(body or b""))
+    await db.execute(STORE, who, key, command_id, response.status, orjson.dumps(headers).decode(), bytes(body or b""))
 
 
-async def forget_old(db: Database) -> None:
-    await db.execute(FORGET)
+async def delete_expired(db: Database) -> None:
+    await db.execute(DELETE_EXPIRED)

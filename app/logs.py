@@ -15,7 +15,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 REQUEST: ContextVar[str] = ContextVar("request", default="")  # the id of the request in whose name things happen
 
 
-def _stamp(_: object, level: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _add_timestamp(_: object, level: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Level, time and request of a line, in one pass: every request pays for this."""
     line["level"] = level
     line["at"] = datetime.now(UTC)
@@ -29,7 +29,11 @@ def _dumps(line: object, **_: object) -> bytes:
 
 def configure(level: str) -> None:
     structlog.configure(
-        processors=[_stamp, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_dumps)],
+        processors=[
+            _add_timestamp,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(serializer=_dumps),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,

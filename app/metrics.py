@@ -28,7 +28,7 @@ DELIVERIES = Counter("polyforge_deliveries_total", "Attempts to send an event to
 WAITERS = Gauge("polyforge_waiting_requests", "Requests that wait for an event.", multiprocess_mode="livesum")
 
 
-def exposed() -> bytes:
+def render_metrics() -> bytes:
     """Prometheus' text format."""
     if SHARED not in os.environ:
         return generate_latest(REGISTRY)
@@ -37,6 +37,6 @@ def exposed() -> bytes:
     return generate_latest(registry)
 
 
-def forget(pid: int, shared: str) -> None:
+def remove_process(pid: int, shared: str) -> None:
     """A process has ended: what it was in the middle of is over."""
     multiprocess.mark_process_dead(pid, shared)  # type: ignore[no-untyped-call]

@@ -11,7 +11,7 @@ from app.core import commands, credentials
 from app.core.access import Actor
 from app.core.credentials import BadToken
 from app.core.users import CreateUser, IssueToken
-from app.database import CONNECT, TROUBLE, Database, database
+from app.database import CONNECT, DB_ERRORS, Database, database
 from app.health import SCHEMA
 from app.logs import log
 from app.queries import users
@@ -55,7 +55,7 @@ async def migrate(url: str) -> str:
         await connection.close()
 
 
-async def awaited(url: str) -> None:
+async def wait_for_schema(url: str) -> None:
     """Return once the database answers and has the schema of this program. Ends the program if it has another."""
     while True:
         try:
@@ -64,8 +64,8 @@ async def awaited(url: str) -> None:
                 found = await _version(connection)
             finally:
                 await connection.close()
-        except TROUBLE as trouble:
-            log.warning("database", trouble=type(trouble).__name__)
+        except DB_ERRORS as error:
+            log.warning("database", error=type(error).__name__)
             await asyncio.sleep(1.0)
             continue
         if found != SCHEMA:
@@ -86,34 +86,34 @@ async def first_admin(db: Database, settings: Settings) -> str | None:
     username = settings.admin_user
     token = settings.admin_token.get_secret_value() if settings.admin_token else None
     if await users.find(db, username) is None:
-        wish = CreateUser(
+        command = CreateUser(
             username=username, fullname="Administrator", email=f"{username}@localhost.localdomain", admin=True
         )
-        await commands.execute(db, FORGE, wish, command_id=uuid.uuid4())
+        await commands.execute(db, FORGE, command, command_id=uuid.uuid4())
         if token is None:
             made = credentials.new_token()
-            await issue(db, username, made, "made at first start")
+            await issue_token(db, username, made, "made at first start")
             return made
     if token is not None:
         try:
             await credentials.identify(db, token)
         except BadToken:
-            await issue(db, username, token, "given at start")
+            await issue_token(db, username, token, "given at start")
     return None
 
 
-async def issue(db: Database, username: str, token: str, description: str) -> str:
+async def issue_token(db: Database, username: str, token: str, description: str) -> str:
     """Give a user this token, with every right the user has."""
     token_id = str(uuid.uuid4())
-    wish = IssueToken(
+    command = IssueToken(
         token_id=token_id,
         username=username,
-        prefix=credentials.prefix(token),
+        prefix=credentials.visible_prefix(token),
         description=description,
         acls=None,
         token_project=None,
         expires_at=None,
     )
-    async with credentials.keeping(db, token_id, token):
-        await commands.execute(db, FORGE, wish, command_id=uuid.uuid4())
+    async with credentials.storing_token(db, token_id, token):
+        await commands.execute(db, FORGE, command, command_id=uuid.uuid4())
     return token_id

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from app.logs import log
-from app.web import REQUEST_ID, Handler, reply, request_id
+from app.web import REQUEST_ID, Handler, choose_request_id, json_reply
 
 # What may stand in a link to this very forge.
 HOST = re.compile(r"([a-z0-9\-._~]*|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{0,5}))?\Z", re.IGNORECASE)
@@ -24,12 +24,15 @@ TITLES = {
 }
 
 
-def unspoken(request: web.BaseRequest, status: int, headers: dict[str, str] | None = None) -> web.Response:
+def render_error(request: web.BaseRequest, status: int, headers: dict[str, str] | None = None) -> web.Response:
     """The answer in nobody's dialect; nothing of what the client sent is in it."""
-    title, known = TITLES.get(status) or HTTPStatus(status).phrase, request.get(REQUEST_ID) or request_id(request)
+    title, known = (
+        TITLES.get(status) or HTTPStatus(status).phrase,
+        request.get(REQUEST_ID) or choose_request_id(request),
+    )
     kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
     body = {"type": f"/problems/{kind}", "title": title, "status": status, "instance": known}
-    return reply(
+    return json_reply(
         {**body, "error": title, "error_code": "ENOCODE"},
         status,
         headers={**(headers or {}), "X-Request-Id": known, "X-Content-Type-Options": "nosniff"},
@@ -37,28 +40,30 @@ def unspoken(request: web.BaseRequest, status: int, headers: dict[str, str] | No
     )
 
 
-def possible(host: str) -> bool:
+def is_valid_host(host: str) -> bool:
     found = HOST.match(host)
     return found is not None and int(found["port"] or 0) < 1 << 16
 
 
-def spoken(handler: Handler) -> Handler:
+def handle_errors(handler: Handler) -> Handler:
     """The application, with an answer for whatever it would leave to aiohttp."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        if not possible(request.host):
-            return unspoken(request, 400)
+        if not is_valid_host(request.host):
+            return render_error(request, 400)
         try:
             return await handler(request)
         except web.HTTPException as http:
             if http.status < 400:
                 raise
-            return unspoken(request, http.status, {"Allow": http.headers["Allow"]} if "Allow" in http.headers else None)
+            return render_error(
+                request, http.status, {"Allow": http.headers["Allow"]} if "Allow" in http.headers else None
+            )
 
     return answer
 
 
-class Connection(web.RequestHandler):
+class RequestHandler(web.RequestHandler):
     """A client's connection. What it sends may not be HTTP at all.
 
     While `waiting`, its request only waits for something to happen, and ends when the client hangs up.
@@ -87,14 +92,14 @@ class Connection(web.RequestHandler):
             log.error("request failed", exc_info=exc)
         if request.writer.output_size:
             raise ConnectionError("Half of another answer has been sent already.")
-        answer = unspoken(request, status)
+        answer = render_error(request, status)
         answer.force_close()
         return answer
 
 
 class Server(web.Server):
     def __call__(self) -> web.RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
+        return RequestHandler(self, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
@@ -107,5 +112,5 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        handler: Any = spoken(made.request_handler)
+        handler: Any = handle_errors(made.request_handler)
         return Server(handler, request_factory=made.request_factory, loop=made._loop, **made._kwargs)

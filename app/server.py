@@ -7,45 +7,45 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from app import health
-from app.beside import beside
+from app.beside import in_background
 from app.config import Settings
-from app.core.pushes import keep_finishing
+from app.core.pushes import recover_abandoned
 from app.database import database
 from app.dialects import native, pagure
 from app.dialects.pagure import pages
-from app.dialects.pagure.urls import arranged
-from app.tail import following
+from app.dialects.pagure.urls import sort_routes
+from app.tail import open_tail
 from app.transports import smart_http
-from app.web import DATABASE, MAX_BODY, SETTINGS, TAIL, observe, single_slashes
+from app.web import DATABASE, MAX_BODY, SETTINGS, TAIL, collapse_slashes, log_requests
 
 
 def application(settings: Settings) -> web.Application:
     """The whole API; it opens its connections when it starts and closes them when it stops."""
-    app = web.Application(middlewares=[observe, single_slashes], client_max_size=MAX_BODY)
+    app = web.Application(middlewares=[log_requests, collapse_slashes], client_max_size=MAX_BODY)
     app[SETTINGS] = settings
-    app.cleanup_ctx.append(connections)
-    app.on_shutdown.append(answer_those_who_wait)
+    app.cleanup_ctx.append(open_connections)
+    app.on_shutdown.append(release_waiters)
     app.add_subapp(pagure.PREFIX, pagure.application())
     app.add_subapp(native.PREFIX, native.application())
     health.routes.mount(app)
     smart_http.routes.mount(app)
-    arranged(pages.routes).mount(app)
+    sort_routes(pages.routes).mount(app)
     return app
 
 
-async def answer_those_who_wait(app: web.Application) -> None:
+async def release_waiters(app: web.Application) -> None:
     app[TAIL].close()
 
 
-async def connections(app: web.Application) -> AsyncIterator[None]:
+async def open_connections(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     settings.repositories.mkdir(parents=True, exist_ok=True, mode=0o700)
     redis = Redis.from_url(settings.required_redis_url())
     async with (
         contextlib.aclosing(redis),
         database(settings.required_database_url(), settings.pool_size) as db,
-        following(db, redis) as tail,
-        beside(keep_finishing(db, settings.repositories)),
+        open_tail(db, redis) as tail,
+        in_background(recover_abandoned(db, settings.repositories)),
     ):
         app[DATABASE] = db
         app[TAIL] = tail

@@ -14,10 +14,10 @@ from app.web import REQUEST_ID, SETTINGS
 
 TEXT, BYTES = "text/plain; charset=utf-8", "application/octet-stream"
 # Files are anybody's. A browser shall neither guess that one is a page nor let it do anything if it were.
-HARMLESS = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
+SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
 
 
-async def send(
+async def stream_response(
     request: web.Request,
     begin: Callable[[], Iterator[bytes]],
     *,
@@ -30,10 +30,12 @@ async def send(
     Raises GitError as long as nothing has been sent. What breaks later is cut off, so that half of it does not look
     like the whole.
     """
-    async with asyncio.timeout(request.config_dict[SETTINGS].git_deadline), beside(begin) as pieces:
+    async with asyncio.timeout(request.config_dict[SETTINGS].git_deadline), iterate_in_threads(begin) as pieces:
         first = await anext(pieces, b"")
-        known = {"X-Request-Id": request[REQUEST_ID], **HARMLESS, **(headers or {})}
-        response = web.StreamResponse(headers={**known, "Content-Type": media or kind(first, whole=len(first) == size)})
+        known = {"X-Request-Id": request[REQUEST_ID], **SAFE_HEADERS, **(headers or {})}
+        response = web.StreamResponse(
+            headers={**known, "Content-Type": media or guess_media_type(first, whole=len(first) == size)}
+        )
         response.content_length = size
         try:
             await response.prepare(request)
@@ -42,15 +44,15 @@ async def send(
                 async for piece in pieces:
                     await response.write(piece)
             await response.write_eof()
-        except (ConnectionError, GitError) as trouble:
-            log.warning("stream", trouble=type(trouble).__name__)
+        except (ConnectionError, GitError) as error:
+            log.warning("stream", error=type(error).__name__)
             if request.transport is not None:
                 request.transport.close()
             return web.Response(status=499)
     return response
 
 
-def kind(beginning: bytes, *, whole: bool) -> str:
+def guess_media_type(beginning: bytes, *, whole: bool) -> str:
     """Text, if this beginning of a file is; its last character may have been cut."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(beginning, final=whole)
@@ -60,7 +62,7 @@ def kind(beginning: bytes, *, whole: bool) -> str:
 
 
 @asynccontextmanager
-async def beside(begin: Callable[[], Iterator[bytes]]) -> AsyncIterator[AsyncIterator[bytes]]:
+async def iterate_in_threads(begin: Callable[[], Iterator[bytes]]) -> AsyncIterator[AsyncIterator[bytes]]:
     """An iterator that takes its steps in other threads, one after the other, and ends with the block."""
     source = await asyncio.to_thread(begin)
     turn = threading.Lock()

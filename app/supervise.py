@@ -19,17 +19,17 @@ import uvloop
 from app import embedded, migrate
 from app.config import Settings
 from app.database import database
-from app.git.process import tied
+from app.git.process import tie_to_parent
 from app.logs import configure, log
-from app.metrics import SHARED, forget
+from app.metrics import SHARED, remove_process
 
-PATIENCE = 15.0  # seconds for a child to stop by itself
-PAUSE = 1.0  # seconds between two starts of a part
+STOP_TIMEOUT = 15.0  # seconds for a child to stop by itself
+RESTART_PAUSE = 1.0  # seconds between two starts of a part
 JOIN = "services.json"
 LOCK = "up.lock"
 
 
-async def until_told(*jobs: "asyncio.Task[None]") -> None:
+async def wait_for_signal(*jobs: "asyncio.Task[None]") -> None:
     """Until SIGINT or SIGTERM, or until one of the jobs ends by itself."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -82,7 +82,7 @@ class Up:
             if self._ready():
                 self._welcome(token, time.monotonic() - started)
             self._watch()
-        except embedded.Failed as failed:
+        except embedded.ServiceError as failed:
             sys.stderr.write(f"{failed}\n")
             return 1
         finally:
@@ -98,7 +98,7 @@ class Up:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.seek(0)
-            raise embedded.Failed(f"A forge runs over {self.settings.data} already: {lock.read()}") from None
+            raise embedded.ServiceError(f"A forge runs over {self.settings.data} already: {lock.read()}") from None
         lock.truncate(0)
         lock.write(f"process {os.getpid()}, {self.settings.url}")
         lock.flush()
@@ -109,10 +109,10 @@ class Up:
 
         The parts of a forge that was killed are ending at this moment, and are given the time.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + STOP_TIMEOUT
         while not self._port_is_free():
             if not (self.settings.data / JOIN).exists() or time.monotonic() > deadline:
-                raise embedded.Failed(f"Port {self.settings.port} is taken; choose another with --port.")
+                raise embedded.ServiceError(f"Port {self.settings.port} is taken; choose another with --port.")
             time.sleep(0.2)
 
     def _port_is_free(self) -> bool:
@@ -172,7 +172,7 @@ class Up:
     def _spawn(self, name: str) -> subprocess.Popen[bytes]:
         with (self.settings.data / "forge.log").open("ab") as output:
             return subprocess.Popen(
-                [*tied("TERM"), sys.executable, "-m", "app", name],
+                [*tie_to_parent("TERM"), sys.executable, "-m", "app", name],
                 env=self._environment(),
                 stdout=output,
                 stderr=output,
@@ -191,7 +191,9 @@ class Up:
             except OSError:
                 time.sleep(0.05)
             if any(child.poll() is not None for _, child in self.children):
-                raise embedded.Failed(f"A part of the forge ended at once; see {self.settings.data / 'forge.log'}")
+                raise embedded.ServiceError(
+                    f"A part of the forge ended at once; see {self.settings.data / 'forge.log'}"
+                )
         return False
 
     def _watch(self) -> None:
@@ -199,9 +201,9 @@ class Up:
             for n, (name, child) in enumerate(self.children):
                 if child.poll() is not None and not self.stopping and time.monotonic() > self.restart_at.get(n, 0):
                     log.warning("restarting", part=name, code=child.returncode)
-                    forget(child.pid, str(self._metrics))
+                    remove_process(child.pid, str(self._metrics))
                     self.children[n] = (name, self._spawn(name))
-                    self.restart_at[n] = time.monotonic() + PAUSE
+                    self.restart_at[n] = time.monotonic() + RESTART_PAUSE
             for n, service in enumerate(self.services):
                 code = service.process.poll()
                 if code is not None and not self.stopping:
@@ -219,7 +221,7 @@ class Up:
         for _, child in self.children:
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + STOP_TIMEOUT
         for _, child in self.children:
             try:
                 child.wait(max(0.1, deadline - time.monotonic()))

@@ -21,7 +21,7 @@ from app.config import Settings
 from app.core import commands
 from app.core.access import ACTIONS, Actor
 from app.core.commands import Command, Outcome
-from app.core.pushes import Writer
+from app.core.pushes import RefWriter
 from app.database import Database, Row
 from app.errors import NotFound
 from app.logs import REQUEST, log
@@ -37,7 +37,7 @@ DIALECT = web.RequestKey("dialect", str)
 COMMAND_ID = web.RequestKey("command_id", UUID)  # settled beforehand by an idempotency key
 
 # What reading a body raises when the body is wrong: its bytes, its charset, its parts or their headers.
-UNREADABLE = (
+BODY_ERRORS = (
     ValueError,
     LookupError,
     AssertionError,
@@ -48,10 +48,10 @@ UNREADABLE = (
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-VISIBLE = re.compile(r"[!-~]{1,128}\Z")
+VISIBLE_ID = re.compile(r"[!-~]{1,128}\Z")
 SLASHES = re.compile("/{2,}")
-IN_A_PATH = "/%!$&'()*+,;=:@~"
-HUNG_UP = 499  # in the log: the client went away before it was answered
+PATH_SAFE = "/%!$&'()*+,;=:@~"
+CLIENT_CLOSED = 499  # in the log: the client went away before it was answered
 MAX_BODY = 4 << 20  # bytes; git routes stream and have a limit of their own
 
 
@@ -86,13 +86,13 @@ class Routes(list[Route]):
                 app.router.add_route(route.method, route.path, route.handler)
 
 
-def reply(
+def json_reply(
     body: Any, status: int = 200, *, headers: Mapping[str, str] | None = None, media: str = "application/json"
 ) -> web.Response:
     return web.Response(body=orjson.dumps(body), status=status, headers=headers, content_type=media, charset="utf-8")
 
 
-async def json_object(request: web.Request) -> dict[str, Any]:
+async def read_json_object(request: web.Request) -> dict[str, Any]:
     """The body as a JSON object. Raises ValueError when it is anything else."""
     body = orjson.loads(await request.read())
     if not isinstance(body, dict):
@@ -116,10 +116,10 @@ async def execute(
     return outcome
 
 
-def writer(request: web.Request, actor: Actor, project: Mapping[str, Any]) -> Writer:
+def ref_writer(request: web.Request, actor: Actor, project: Mapping[str, Any]) -> RefWriter:
     """The actor about to move refs of the project in the name of this request."""
     settings = request.config_dict[SETTINGS]
-    return Writer(
+    return RefWriter(
         db=request.config_dict[DATABASE],
         root=settings.repositories,
         actor=actor,
@@ -130,7 +130,7 @@ def writer(request: web.Request, actor: Actor, project: Mapping[str, Any]) -> Wr
     )
 
 
-async def finished(request: web.Request, task_id: UUID) -> Row:
+async def wait_for_task(request: web.Request, task_id: UUID) -> Row:
     """The task once it has ended, or as it stands when this process is about to."""
 
     async def look() -> Row:
@@ -141,10 +141,10 @@ async def finished(request: web.Request, task_id: UUID) -> Row:
 
     # Whoever brought a key may hang up and come back for the answer.
     with nullcontext() if COMMAND_ID in request else while_connected(request):
-        return await waited(request, task_id, look)
+        return await wait_until_moved(request, task_id, look)
 
 
-async def waited(
+async def wait_until_moved(
     request: web.Request,
     task_id: UUID,
     look: Callable[[], Awaitable[Row]],
@@ -158,7 +158,7 @@ async def waited(
     """
     tail = request.config_dict[TAIL]
     deadline = None if seconds is None else time.monotonic() + seconds
-    with tail.about(task_id) as news:
+    with tail.watch_command(task_id) as news:
         heard = seconds != 0
         while True:
             news.clear()
@@ -166,10 +166,10 @@ async def waited(
             moved = task["status"] in tasks.FINAL or (after is not None and task["seq"] > after)
             if moved or tail.closing or not heard:
                 return task
-            heard = await _hears(news, deadline)
+            heard = await _wait_for_news(news, deadline)
 
 
-async def _hears(news: asyncio.Event, deadline: float | None) -> bool:
+async def _wait_for_news(news: asyncio.Event, deadline: float | None) -> bool:
     try:
         async with asyncio.timeout(None if deadline is None else max(0.0, deadline - time.monotonic())):
             await news.wait()
@@ -189,16 +189,16 @@ def while_connected(request: web.Request) -> Iterator[None]:
         connection.waiting = False
 
 
-def request_id(request: web.BaseRequest) -> str:
+def choose_request_id(request: web.BaseRequest) -> str:
     """The client's own, if it is one that may stand in a log; else a new one."""
     given = request.headers.get("X-Request-Id", "")
-    return given if VISIBLE.match(given) else secrets.token_hex(16)
+    return given if VISIBLE_ID.match(given) else secrets.token_hex(16)
 
 
 @web.middleware
-async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def log_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Outermost: the request id, one log line and one measurement per request."""
-    request[REQUEST_ID] = request_id(request)
+    request[REQUEST_ID] = choose_request_id(request)
     # A connection's requests are handled one after the other, each of which says its own.
     REQUEST.set(request[REQUEST_ID])
     started = time.perf_counter()
@@ -214,7 +214,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         status = refused.status
         raise
     except asyncio.CancelledError:
-        status = HUNG_UP
+        status = CLIENT_CLOSED
         raise
     finally:
         seconds = time.perf_counter() - started
@@ -223,7 +223,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 @web.middleware
-async def single_slashes(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def collapse_slashes(request: web.Request, handler: Handler) -> web.StreamResponse:
     """An address with doubled slashes is the one without.
 
     Clients put together what ends in a slash, or leave a gap where a project has no namespace.
@@ -232,6 +232,6 @@ async def single_slashes(request: web.Request, handler: Handler) -> web.StreamRe
     if "//" not in url.raw_path:
         return await handler(request)
     # Browsers take a backslash for a slash and leave tabs out: unquoted, they would make a host of what follows.
-    there = quote(SLASHES.sub("/", url.raw_path), safe=IN_A_PATH)
+    there = quote(SLASHES.sub("/", url.raw_path), safe=PATH_SAFE)
     query = f"?{url.raw_query_string}" if url.raw_query_string else ""
     return web.Response(status=308, headers={"Location": there + query})

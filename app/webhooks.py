@@ -15,25 +15,25 @@ import orjson
 
 from app.config import Settings
 from app.database import Database
-from app.feed import cloudevent
+from app.feed import render_cloudevent
 from events.event import TYPES
 
-MARK = "whsec_"
-VISIBLE = re.compile(r"[!-~]{16,128}\Z")
+PREFIX = "whsec_"
+VISIBLE_SECRET = re.compile(r"[!-~]{16,128}\Z")
 TOLERANCE = 300  # seconds that a delivery may be old, or early by the receiver's clock
-LARGEST = 256 << 10  # bytes of a body; what is larger is sent without its data, with a link instead
+MAX_BODY = 256 << 10  # bytes of a body; what is larger is sent without its data, with a link instead
 
 
 def new_secret() -> str:
-    return MARK + base64.b64encode(secrets.token_bytes(32)).decode()
+    return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def key(secret: str) -> bytes | None:
+def signing_key(secret: str) -> bytes | None:
     """What signs: the decoded bytes of `whsec_…`, else the text itself. None for what is no secret of ours."""
-    if not secret.startswith(MARK):
-        return secret.encode() if VISIBLE.match(secret) else None
+    if not secret.startswith(PREFIX):
+        return secret.encode() if VISIBLE_SECRET.match(secret) else None
     try:
-        decoded = base64.b64decode(secret.removeprefix(MARK), validate=True)
+        decoded = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except (binascii.Error, ValueError):
         return None
     return decoded if 24 <= len(decoded) <= 64 else None
@@ -49,7 +49,7 @@ class Message:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Occasion:
+class DeliveryContext:
     """What a delivery is about, for formats that have words of their own.
 
     `event` is as the feed shows it to whoever is told. `project_id` is the subscription's, None if it is about all that
@@ -65,63 +65,63 @@ class Occasion:
     gone: Mapping[str, Any] | None
 
 
-Tell = Callable[[Occasion], Awaitable[list[Message]]]
-SPOKEN: dict[str, tuple[Tell, frozenset[str]]] = {}
+Formatter = Callable[[DeliveryContext], Awaitable[list[Message]]]
+FORMATTERS: dict[str, tuple[Formatter, frozenset[str]]] = {}
 
 
-def speaks(format: str, types: Collection[str]) -> Callable[[Tell], Tell]:
+def formats(format: str, types: Collection[str]) -> Callable[[Formatter], Formatter]:
     """Register what puts an occasion into the messages of a format, several or none, and the types of events that it
     has words for.
     """
 
-    def register(tell: Tell) -> Tell:
-        SPOKEN[format] = (tell, frozenset(types))
+    def register(tell: Formatter) -> Formatter:
+        FORMATTERS[format] = (tell, frozenset(types))
         return tell
 
     return register
 
 
-def silent() -> list[str]:
+def list_unsupported() -> list[str]:
     """Formats with the types of events that they have no words for: `pagure user.created`."""
     return [
-        f"{format} {type}" for format, (_, types) in sorted(SPOKEN.items()) for type in sorted(TYPES.keys() - types)
+        f"{format} {type}" for format, (_, types) in sorted(FORMATTERS.items()) for type in sorted(TYPES.keys() - types)
     ]
 
 
-async def messages(format: str, occasion: Occasion) -> list[Message]:
+async def build_messages(format: str, occasion: DeliveryContext) -> list[Message]:
     """What is sent, in its order. Raises what reading that raises."""
-    if format in SPOKEN:
-        return await SPOKEN[format][0](occasion)
-    return [message(format, occasion.event, occasion.settings.url)]
+    if format in FORMATTERS:
+        return await FORMATTERS[format][0](occasion)
+    return [build_message(format, occasion.event, occasion.settings.url)]
 
 
-def standard(event: Mapping[str, Any]) -> Message:
+def standard_message(event: Mapping[str, Any]) -> Message:
     return Message(orjson.dumps({"type": event["type"], "timestamp": event["at"], "data": event}))
 
 
-def structured(event: Mapping[str, Any], source: str) -> Message:
-    return Message(orjson.dumps(cloudevent(event, source)), "application/cloudevents+json")
+def cloudevents_message(event: Mapping[str, Any], source: str) -> Message:
+    return Message(orjson.dumps(render_cloudevent(event, source)), "application/cloudevents+json")
 
 
-def message(format: str, event: Mapping[str, Any], url: str) -> Message:
+def build_message(format: str, event: Mapping[str, Any], url: str) -> Message:
     """The event in a format of ours; `url` is the forge's address."""
 
     def said(event: Mapping[str, Any]) -> Message:
-        return structured(event, url) if format == "cloudevents" else standard(event)
+        return cloudevents_message(event, url) if format == "cloudevents" else standard_message(event)
 
     whole = said(event)
-    if len(whole.body) <= LARGEST:
+    if len(whole.body) <= MAX_BODY:
         return whole
     return said({**event, "data": None, "link": f"{url}/v1/events/{event['seq']}"})
 
 
-def signatures(keys: Sequence[bytes], id: str, timestamp: int, body: bytes) -> str:
+def sign(keys: Sequence[bytes], id: str, timestamp: int, body: bytes) -> str:
     """The header `webhook-signature`: one signature for every key that is good at the moment."""
     signed = b"%s.%d.%s" % (id.encode(), timestamp, body)
     return " ".join("v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode() for key in keys)
 
 
-def pagure_signatures(secret: str, body: bytes) -> dict[str, str]:
+def sign_pagure(secret: str, body: bytes) -> dict[str, str]:
     """Pagure's headers: the whole secret is the key, the raw body what is signed."""
     return {
         "X-Pagure-Signature": hmac.new(secret.encode(), body, hashlib.sha1).hexdigest(),
@@ -129,7 +129,7 @@ def pagure_signatures(secret: str, body: bytes) -> dict[str, str]:
     }
 
 
-class Unverified(Exception):
+class SignatureError(Exception):
     """A delivery that anybody may have sent. Its text says why."""
 
 
@@ -137,21 +137,21 @@ def verify(secret: str, headers: Mapping[str, str], body: bytes, now: float) -> 
     """What a receiver asks before it believes a delivery; `headers` take no notice of case. Raises Unverified."""
     standard, pagure = headers.get("webhook-signature"), headers.get("X-Pagure-Signature-256")
     if standard is None and pagure is None:
-        raise Unverified("it is not signed")
-    if pagure is not None and not _same(pagure, pagure_signatures(secret, body)["X-Pagure-Signature-256"]):
-        raise Unverified("X-Pagure-Signature-256 is of another secret or body")
+        raise SignatureError("it is not signed")
+    if pagure is not None and not _equal(pagure, sign_pagure(secret, body)["X-Pagure-Signature-256"]):
+        raise SignatureError("X-Pagure-Signature-256 is of another secret or body")
     if standard is None:
         return
     timestamp = headers.get("webhook-timestamp", "")
     if not re.fullmatch(r"[0-9]{1,12}", timestamp):
-        raise Unverified("it has no time")
+        raise SignatureError("it has no time")
     if abs(now - int(timestamp)) > TOLERANCE:
-        raise Unverified("it is more than five minutes " + ("old" if int(timestamp) < now else "early"))
-    signing = key(secret)
-    expected = signatures([signing], headers.get("webhook-id", ""), int(timestamp), body) if signing else ""
-    if not any(_same(each, expected) for each in standard.split(" ")):
-        raise Unverified("webhook-signature is of another secret or body")
+        raise SignatureError("it is more than five minutes " + ("old" if int(timestamp) < now else "early"))
+    signing = signing_key(secret)
+    expected = sign([signing], headers.get("webhook-id", ""), int(timestamp), body) if signing else ""
+    if not any(_equal(each, expected) for each in standard.split(" ")):
+        raise SignatureError("webhook-signature is of another secret or body")
 
 
-def _same(said: str, expected: str) -> bool:
+def _equal(said: str, expected: str) -> bool:
     return hmac.compare_digest(said.encode(errors="surrogateescape"), expected.encode())

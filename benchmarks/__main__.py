@@ -19,8 +19,8 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="polyforge-bench-") as folder:
         Path(folder).chmod(0o755)
-        bench = Bench(Path(folder), secrets.token_urlsafe(24), seconds=3 if given.quick else 10)
-        rows = asyncio.run(bench.run(given.only or list(MEASURES)))
+        staging_dir = Bench(Path(folder), secrets.token_urlsafe(24), seconds=3 if given.quick else 10)
+        rows = asyncio.run(staging_dir.run(given.only or list(MEASURES)))
     command = " ".join(["python -m benchmarks", *sys.argv[1:]])
     print(report.section(rows, command))
     if given.write:

@@ -22,7 +22,7 @@ from app.core import commands, credentials
 from app.core.users import CreateUser
 from app.database import database, open_pool
 from app.logs import configure
-from app.migrate import FORGE, issue
+from app.migrate import FORGE, issue_token
 from app.supervise import JOIN
 from events.log import Append, append
 from events.projects import ProjectCreated
@@ -158,9 +158,9 @@ async def seed_users(forge: Forge, count: int) -> list[str]:
     async with database(forge.database_url, 1) as db:
         for _ in range(count):
             name, token = f"user{uuid.uuid4().hex[:8]}", credentials.new_token()
-            wish = CreateUser(username=name, fullname=name, email=f"{name}@example.org")
-            await commands.execute(db, FORGE, wish, command_id=uuid.uuid4())
-            await issue(db, name, token, "benchmark")
+            command = CreateUser(username=name, fullname=name, email=f"{name}@example.org")
+            await commands.execute(db, FORGE, command, command_id=uuid.uuid4())
+            await issue_token(db, name, token, "benchmark")
             tokens.append(token)
     return tokens
 

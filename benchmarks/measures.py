@@ -174,8 +174,8 @@ class Bench:
                 self.forge.request("DELETE", f"/v1/subscriptions/{each}")
 
     def _subscribe(self, receiver: Receiver, project: str, *, ordered: bool = True, path: str = "") -> str:
-        wish = {"url": receiver.url + path, "project": project, "types": ["issue.opened"], "ordered": ordered}
-        made: str = self.forge.call("POST", "/v1/subscriptions", wish)["id"]
+        command = {"url": receiver.url + path, "project": project, "types": ["issue.opened"], "ordered": ordered}
+        made: str = self.forge.call("POST", "/v1/subscriptions", command)["id"]
         return made
 
     async def waiters(self) -> None:

@@ -16,7 +16,7 @@ from benchmarks.forge import Forge
 from benchmarks.load import quantile
 from events.event import Event
 from events.issues import IssueCommented, IssueOpened, IssueUpdated
-from events.projections import folding
+from events.projections import projection_sql
 from events.projects import ProjectCreated
 from events.pull_requests import PullRequestOpened
 from events.users import UserCreated
@@ -100,7 +100,7 @@ async def _taken(connection: asyncpg.Connection, sequence: str, count: int) -> i
 async def _record(connection: asyncpg.Connection, events: list[Event], version: int) -> None:
     """Events of one type. The relay's lease is held meanwhile, so no worker is asked for anything."""
     type = events[0].type
-    one = f"with event as (select * from events where position = $1){folding(type)[0]} select 1"
+    one = f"with event as (select * from events where position = $1){projection_sql(type)[0]} select 1"
     async with connection.transaction():
         await connection.execute("select 1 from leases where name = 'relay' for update")
         rows = await connection.fetch(

@@ -19,7 +19,7 @@ class Event:
     """
 
     type: ClassVar[str]
-    story: ClassVar[str]
+    stream_template: ClassVar[str]
     takes_number: ClassVar[bool] = False
     outlives_project: ClassVar[bool] = False
 
@@ -27,7 +27,7 @@ class Event:
         cls, *, type: str, stream: str, takes_number: bool = False, outlives_project: bool = False
     ) -> None:
         cls.type = type
-        cls.story = stream
+        cls.stream_template = stream
         cls.takes_number = takes_number
         cls.outlives_project = outlives_project
         TYPES[type] = cls
@@ -36,7 +36,7 @@ class Event:
     def stream(self) -> str:
         """The story's name as far as it is known: without a number that is still to be handed out."""
         told = vars(self)
-        return self.story.format_map({**told, "number": told["number"] or ""} if self.takes_number else told)
+        return self.stream_template.format_map({**told, "number": told["number"] or ""} if self.takes_number else told)
 
     @property
     def project(self) -> int | None:
@@ -45,7 +45,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Fact:
+class StoredEvent:
     """An event that did happen, as the log holds it. `seq` is 0 until it has been numbered."""
 
     seq: int

@@ -8,13 +8,13 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from events.event import TYPES, Event, Fact
-from events.projections import folding
-from events.upcasts import today
+from events.event import TYPES, Event, StoredEvent
+from events.projections import projection_sql
+from events.upcasts import current_data_sql
 
 Connection: TypeAlias = Any  # an asyncpg connection, its own or one lent by a pool
 
-MAY_BE_DECIDED = """
+LOCK_PROJECT = """
     select last_number + 1 as number
     from   projects
     where  project_id = $8
@@ -26,11 +26,11 @@ MAY_BE_DECIDED = """
 NEXT_VERSION = "(select coalesce(max(version), 0) + 1 from events where events.stream = {stream})"
 
 
-class Conflict(Exception):
+class VersionConflict(Exception):
     """The state that a decision rested on has changed meanwhile: decide again."""
 
 
-class Repeated(Exception):
+class CommandRepeated(Exception):
     """This very command has been carried out before."""
 
 
@@ -53,7 +53,7 @@ class Append:
 
 
 @cache
-def _statement(type: str, *, anchored: bool, with_command: bool, answer: bool, versioned: bool) -> str:
+def _append_statement(type: str, *, anchored: bool, with_command: bool, answer: bool, versioned: bool) -> str:
     """One statement that stores the command, its event and the event's rows.
 
     The project's row is locked first, so that within a project the order of positions, of
@@ -62,7 +62,7 @@ def _statement(type: str, *, anchored: bool, with_command: bool, answer: bool, v
     """
     parts = []
     if anchored:
-        parts.append(f"anchor as ({MAY_BE_DECIDED})")
+        parts.append(f"anchor as ({LOCK_PROJECT})")
     source = "from anchor" if anchored else "where $9::bigint is null"
     if anchored and TYPES[type].outlives_project:
         source = "from (values (1)) as always left join anchor on true"
@@ -82,7 +82,7 @@ def _statement(type: str, *, anchored: bool, with_command: bool, answer: bool, v
         returning *
     )""")
     parts.append("waiting as (insert into unnumbered (position, txid) select position, txid from event)")
-    projections, returning = folding(type)
+    projections, returning = projection_sql(type)
     row = f"to_jsonb({returning})" if returning else "null::jsonb"
     join = f"left join {returning} on true" if returning else ""
     return f"""with {", ".join(parts)}{projections}
@@ -98,7 +98,7 @@ async def append(db: Connection, entry: Append, command: tuple[str, bytes] | Non
     """
     event = entry.event
     anchored = entry.anchored and event.project is not None
-    statement = _statement(
+    statement = _append_statement(
         event.type,
         anchored=anchored,
         with_command=command is not None,
@@ -122,12 +122,12 @@ async def append(db: Connection, entry: Append, command: tuple[str, bytes] | Non
         stored = await db.fetchrow(statement, *arguments)
     except asyncpg.UniqueViolationError as clash:
         if clash.constraint_name == "commands_pkey":
-            raise Repeated from clash
-        raise Conflict(clash.constraint_name) from clash
+            raise CommandRepeated from clash
+        raise VersionConflict(clash.constraint_name) from clash
     except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as clash:
-        raise Conflict(str(clash.sqlstate)) from clash
+        raise VersionConflict(str(clash.sqlstate)) from clash
     if stored is None and entry.cause is None:
-        raise Conflict("revision")
+        raise VersionConflict("revision")
     return stored
 
 
@@ -159,7 +159,7 @@ NUMBER = """
     order by  placed.seq
 """
 
-FACTS = """
+SELECT_EVENTS = """
     select   numbers.seq, events.position, events.id, events.stream, events.version, events.type, {data} as data,
              events.actor, events.project_id, events.command_id, events.cause, events.request, events.at
     from     {source}
@@ -175,7 +175,7 @@ class Numbered:
     type: str
 
 
-class Passed(NamedTuple):
+class LogEntry(NamedTuple):
     """An event that has been numbered, without what it says."""
 
     seq: int
@@ -193,14 +193,16 @@ class Numbering:
     numbered: list[Numbered]
 
 
-def numbering(allowed: str = "select 1", also: str = "") -> str:
+def build_numbering(allowed: str = "select 1", also: str = "") -> str:
     """The statement that numbers. `allowed` is a query that has a row if this may be done now; `also` are further
     common table expressions, which may read `placed` (seq, position, type). Parameters from $2 on are theirs.
     """
     return NUMBER.format(allowed=allowed, also=also)
 
 
-async def number(db: Connection, limit: int = 1000, *arguments: Any, statement: str = numbering()) -> Numbering:
+async def number_settled(
+    db: Connection, limit: int = 1000, *arguments: Any, statement: str = build_numbering()
+) -> Numbering:
     """Give settled events their dense numbers, in the order (transaction id, position).
 
     A sequence hands out positions before commit, so following positions would lose a slow writer's event. The caller
@@ -225,14 +227,14 @@ async def head(db: Connection) -> int:
     return newest or 0
 
 
-async def read(db: Connection, after: int, limit: int = 500) -> list[Fact]:
+async def read(db: Connection, after: int, limit: int = 500) -> list[StoredEvent]:
     """The next facts after this number, in order."""
-    facts = FACTS.format(data=today(), source="numbers join events using (position)")
+    facts = SELECT_EVENTS.format(data=current_data_sql(), source="numbers join events using (position)")
     rows = await db.fetch(f"{facts} where numbers.seq > $1 order by numbers.seq limit $2", after, limit)
-    return [fact(row) for row in rows]
+    return [build_stored_event(row) for row in rows]
 
 
-async def passed_after(db: Connection, after: int, limit: int = 1000) -> list[Passed]:
+async def read_entries(db: Connection, after: int, limit: int = 1000) -> list[LogEntry]:
     """What the next numbers were given to: as much as whoever waits has to know."""
     rows = await db.fetch(
         """
@@ -245,18 +247,18 @@ async def passed_after(db: Connection, after: int, limit: int = 1000) -> list[Pa
         after,
         limit,
     )
-    return [Passed(*row) for row in rows]
+    return [LogEntry(*row) for row in rows]
 
 
-async def at_position(db: Connection, position: int) -> Fact | None:
+async def find_at_position(db: Connection, position: int) -> StoredEvent | None:
     """One fact, numbered or not."""
-    facts = FACTS.format(data=today(), source="events left join numbers using (position)")
+    facts = SELECT_EVENTS.format(data=current_data_sql(), source="events left join numbers using (position)")
     row = await db.fetchrow(f"{facts} where events.position = $1", position)
-    return fact(row) if row else None
+    return build_stored_event(row) if row else None
 
 
-def fact(row: asyncpg.Record) -> Fact:
+def build_stored_event(row: asyncpg.Record) -> StoredEvent:
     """A row of the log as a Fact."""
     values = dict(row)
     values["seq"] = values["seq"] or 0
-    return Fact(**values)
+    return StoredEvent(**values)

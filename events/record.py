@@ -7,12 +7,12 @@ from uuid import UUID
 
 import asyncpg
 
-from events.event import Event, Fact
+from events.event import Event, StoredEvent
 from events.log import Append, Connection, append
 
 
 @dataclass(frozen=True)
-class Next:
+class NewEvent:
     """An event to come, and which chapter of its stream it is; None: the next one, whatever came before."""
 
     event: Event
@@ -31,7 +31,7 @@ class Recorded:
 async def record(
     db: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy,
     command: tuple[str, bytes],
-    happened: list[Next],
+    events: list[NewEvent],
     *,
     command_id: UUID,
     actor: str,
@@ -54,15 +54,19 @@ async def record(
             revision=revision if n == 0 else None,
             anchored=anchored,
         )
-        for n, each in enumerate(happened)
+        for n, each in enumerate(events)
     ]
     if len(entries) == 1:
-        return [_recorded(await append(db, entries[0], command))]
+        return [_build_recorded(await append(db, entries[0], command))]
     async with db.transaction():
-        return [_recorded(await append(db, entry, command if n == 0 else None)) for n, entry in enumerate(entries)]
+        return [
+            _build_recorded(await append(db, entry, command if n == 0 else None)) for n, entry in enumerate(entries)
+        ]
 
 
-async def answer(db: Connection, cause: Fact, event: Event, *, version: int | None = 1) -> Recorded | None:
+async def record_answer(
+    db: Connection, cause: StoredEvent, event: Event, *, version: int | None = 1
+) -> Recorded | None:
     """Store what a worker found out about `cause`; None when it has been answered like this before."""
     entry = Append(
         event=event,
@@ -73,9 +77,9 @@ async def answer(db: Connection, cause: Fact, event: Event, *, version: int | No
         cause=cause.position,
     )
     stored = await append(db, entry)
-    return _recorded(stored) if stored else None
+    return _build_recorded(stored) if stored else None
 
 
-def _recorded(stored: asyncpg.Record | None) -> Recorded:
+def _build_recorded(stored: asyncpg.Record | None) -> Recorded:
     assert stored is not None  # noqa: S101 - append raises Conflict instead
     return Recorded(stored["position"], stored["at"], stored["row"])

@@ -8,26 +8,26 @@ upcast is an SQL expression over `data`, since projections are SQL; it has to le
 UPCASTS: dict[str, list[str]] = {}
 
 
-def upcast(type: str, expression: str) -> None:
+def build_upcast(type: str, expression: str) -> None:
     """Register a change. The changes of a type apply in the order in which they were registered."""
     UPCASTS.setdefault(type, []).append(expression)
 
 
 for type in ("ref.updated", "commit.flagged"):
-    upcast(type, "'{\"pull_request\": null}' || data")
-upcast("issue.opened", "'{\"files\": []}' || data")
-upcast("project.created", "'{\"mirrored_from\": null}' || data")
+    build_upcast(type, "'{\"pull_request\": null}' || data")
+build_upcast("issue.opened", "'{\"files\": []}' || data")
+build_upcast("project.created", "'{\"mirrored_from\": null}' || data")
 
 
-def today(type: str = "events.type", data: str = "events.data") -> str:
+def current_data_sql(type: str = "events.type", data: str = "events.data") -> str:
     """The SQL for an event's data as today's code knows it."""
     if not UPCASTS:
         return data
-    cases = "".join(f" when '{name}' then {_chained(data, changes)}" for name, changes in UPCASTS.items())
+    cases = "".join(f" when '{name}' then {_chain(data, changes)}" for name, changes in UPCASTS.items())
     return f"case {type}{cases} else {data} end"
 
 
-def _chained(data: str, changes: list[str]) -> str:
+def _chain(data: str, changes: list[str]) -> str:
     told = data
     for change in changes:
         told = f"(select {change} from (values ({told})) as event (data))"

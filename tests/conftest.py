@@ -27,9 +27,9 @@ from app.server import application
 from tests.databases import fresh_database, make_template
 from tests.receiver import Receiver, receiving
 from workers import delivery, queue
-from workers.reactions import Hands
+from workers.reactions import WorkerContext
 from workers.relay import Relay
-from workers.settings import work
+from workers.settings import run_workers
 
 ADMIN_TOKEN = "the-administrators-token"
 # Each test makes the application anew, and with it the expressions of its routes, which are more than `re` remembers.
@@ -205,8 +205,8 @@ async def running(settings: Settings) -> AsyncIterator[Forge]:
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, settings.host, settings.port).start()
-        hands = Hands(db, settings, queue.bell(redis))
-        jobs = [asyncio.create_task(Relay(db, redis).run()), asyncio.create_task(work(hands, redis))]
+        ctx = WorkerContext(db, settings, queue.relay_bell(redis))
+        jobs = [asyncio.create_task(Relay(db, redis).run()), asyncio.create_task(run_workers(ctx, redis))]
         stack.push_async_callback(_end, jobs)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         yield Forge(settings, db, session, jobs[1])
@@ -246,15 +246,15 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.fixture
 def sent_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is due is sent within moments, also when nobody has rung."""
-    monkeypatch.setattr(delivery, "POLL", 0.05)
+    monkeypatch.setattr(delivery, "POLL_INTERVAL", 0.05)
 
 
 @pytest.fixture
 def retried_at_once(sent_at_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """What failed is tried again at once, or nobody would wait for these tests."""
     monkeypatch.setattr(delivery, "SCHEDULE", (0.1,) * 10)
-    monkeypatch.setattr(delivery, "OPEN", 0.1)
-    monkeypatch.setattr(delivery, "LONGEST_OPEN", 0.2)
+    monkeypatch.setattr(delivery, "OPEN_SECONDS", 0.1)
+    monkeypatch.setattr(delivery, "MAX_OPEN_SECONDS", 0.2)
 
 
 async def waiters(count: int) -> None:

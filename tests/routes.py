@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.dialects.pagure.urls import FORMS
+from app.dialects.pagure.urls import PROJECT_FORMS
 from app.web import Route, Routes
 
 PREFIXES = {"app.dialects.pagure.pages": "", "app.dialects.pagure": "/api/0", "app.dialects.native": "/v1"}
@@ -34,7 +34,7 @@ def call(route: Route) -> Call:
     module = route.handler.__module__
     prefix = PREFIXES.get(module, PREFIXES.get(module.rpartition(".")[0], ""))
     path = re.sub(r":[^{}]+}", "}", route.path)
-    for form in reversed(FORMS) if "pagure" in module else ():
+    for form in reversed(PROJECT_FORMS) if "pagure" in module else ():
         if path.startswith(form):
             path = "/{P}" + path.removeprefix(form)
     return Call(route, prefix, path)

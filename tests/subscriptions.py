@@ -5,17 +5,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from app.outgoing.client import client
+from app.outgoing.client import open_client
 from app.outgoing.guard import Guard
 from tests.conftest import Client, Forge
 from tests.receiver import Receiver
 from workers import queue
 from workers.delivery import Deliverer
-from workers.reactions import Hands
+from workers.reactions import WorkerContext
 
 
-async def subscribed(client: Client, receiver: Receiver, **wish: Any) -> Any:
-    body = {"url": receiver.url, "project": "nethack", **wish}
+async def subscribed(client: Client, receiver: Receiver, **command: Any) -> Any:
+    body = {"url": receiver.url, "project": "nethack", **command}
     status, made = await client.json("POST", "/v1/subscriptions", body)
     assert status == 201, made
     return made
@@ -62,8 +62,8 @@ async def no_lanes(forge: Forge) -> bool:
 @asynccontextmanager
 async def another_worker(forge: Forge) -> AsyncIterator[Deliverer]:
     redis = await queue.connect(forge.settings.required_redis_url())
-    async with client(Guard(tuple(forge.settings.webhook_allow))) as made:
-        deliverer = Deliverer(Hands(forge.db, forge.settings, queue.bell(redis)), redis, made)
+    async with open_client(Guard(tuple(forge.settings.webhook_allow))) as made:
+        deliverer = Deliverer(WorkerContext(forge.db, forge.settings, queue.relay_bell(redis)), redis, made)
         running = asyncio.create_task(deliverer.run())
         try:
             yield deliverer

@@ -39,7 +39,7 @@ async def test_whatever_a_project_is_called_it_is_refused_or_kept_as_it_is(forge
     async def check(fields: dict[str, str], as_json: bool) -> None:
         answer = await (stranger.json if as_json else stranger.form)("/api/0/new", fields)
         known = await forge.db.fetch("select project_id from projects")
-        assert {store.directory(root, row["project_id"]) for row in known} == set(root.glob("*/*"))
+        assert {store.repository_path(root, row["project_id"]) for row in known} == set(root.glob("*/*"))
         assert [place.name for place in forge.settings.data.iterdir()] == [root.name]
         if answer.status != 200:
             return

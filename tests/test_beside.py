@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.beside import beside
+from app.beside import in_background
 
 
 async def for_ever() -> None:
@@ -13,7 +13,7 @@ async def for_ever() -> None:
 
 async def test_it_ends_with_the_block() -> None:
     before = asyncio.all_tasks()
-    async with beside(for_ever()):
+    async with in_background(for_ever()):
         await asyncio.sleep(0)
         assert len(asyncio.all_tasks() - before) == 1
     assert asyncio.all_tasks() == before
@@ -24,7 +24,7 @@ async def test_a_mistake_in_it_comes_out() -> None:
         raise ValueError("mistaken")
 
     with pytest.raises(ValueError, match="mistaken"):
-        async with beside(mistaken()):
+        async with in_background(mistaken()):
             await asyncio.sleep(0)
 
 
@@ -39,7 +39,7 @@ async def test_whoever_is_cancelled_while_it_ends_is_cancelled() -> None:
             await go_on.wait()
 
     async def somebody() -> None:
-        async with beside(slow_to_end()):
+        async with in_background(slow_to_end()):
             await asyncio.sleep(0)
 
     task = asyncio.create_task(somebody())

@@ -35,8 +35,8 @@ async def test_the_same_key_for_another_request_is_refused_in_the_dialects_words
     status, body = await open_issue(nethack, "k1", title="other")
     assert (status, body["error_code"]) == (422, "ENOCODE")
     headers = {"Idempotency-Key": "k1"}
-    wish = {"description": "d"}
-    status, body = await nethack.json("POST", "/v1/users/alice/tokens", wish, headers=headers)
+    command = {"description": "d"}
+    status, body = await nethack.json("POST", "/v1/users/alice/tokens", command, headers=headers)
     assert (status, body["type"]) == (422, "/problems/invalid")
 
 
@@ -98,7 +98,7 @@ async def test_what_was_carried_out_but_not_answered_is_not_done_again(
         raise asyncio.CancelledError
 
     with monkeypatch.context() as patched:
-        patched.setattr(idempotency, "_keep", dies)
+        patched.setattr(idempotency, "_store_reply", dies)
         with pytest.raises(Exception, match="disconnected"):
             await open_issue(nethack, "k1")
     status, body = await open_issue(nethack, "k1")
@@ -122,5 +122,5 @@ async def test_a_key_is_free_again_after_a_day(forge: Forge, nethack: Client) ->
     await forge.db.execute("update idempotency_keys set at = at - interval '25 hours'")
     assert (await open_issue(nethack, "k1", title="other"))[1]["issue"]["id"] == 2
     await forge.db.execute("update idempotency_keys set at = at - interval '25 hours'")
-    await idempotency.forget_old(forge.db)
+    await idempotency.delete_expired(forge.db)
     assert await forge.db.fetchval("select count(*) from idempotency_keys") == 0

@@ -19,7 +19,7 @@ from app.server import application
 from app.web import Route
 from events import tables
 from events.event import TYPES, Event
-from events.projections import PROJECTIONS, folding
+from events.projections import PROJECTIONS, projection_sql
 from tests import routes
 from tests.routes import page_of_calls
 
@@ -53,7 +53,7 @@ async def test_the_named_columns_are_the_tables_columns(db: Database) -> None:
 async def test_every_projection_is_sql_that_fits_the_schema(db: Database) -> None:
     async with db.acquire() as connection:
         for type in PROJECTIONS:
-            statements, _ = folding(type)
+            statements, _ = projection_sql(type)
             await connection.prepare(f"with event as (select * from events where position = $1){statements} select 1")
 
 

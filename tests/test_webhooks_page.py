@@ -41,8 +41,8 @@ def shape(value: Any) -> Any:
     return {name: shape(each) for name, each in value.items()} if isinstance(value, dict) else None
 
 
-async def subscribe(client: Client, url: str, **wish: Any) -> Any:
-    body = {"url": url, "project": "nethack", "secret": SECRET, **wish}
+async def subscribe(client: Client, url: str, **command: Any) -> Any:
+    body = {"url": url, "project": "nethack", "secret": SECRET, **command}
     status, made = await client.json("POST", "/v1/subscriptions", body)
     assert status == 201, made
     return made
@@ -132,7 +132,7 @@ async def test_the_receiver_receives(
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     monkeypatch.setattr(delivery, "SCHEDULE", (0.2,) * 10)
-    monkeypatch.setattr(delivery, "OPENING", 100)
+    monkeypatch.setattr(delivery, "FAILURES_TO_OPEN", 100)
     made = await subscribe(nethack, f"http://127.0.0.1:{port}/", types=["issue.*"])
     other = await subscribe(nethack, f"http://127.0.0.1:{port}/", types=["issue.*"], secret="another-secret-of-mine")
     try:
@@ -199,15 +199,15 @@ def test_the_numbers_of_the_page_are_the_programs() -> None:
     assert waits == list(delivery.SCHEDULE)
     for sentence, number in {
         "each longer or shorter by up to a fifth": delivery.JITTER == 1 / 5,
-        "five failures in a row": delivery.OPENING == 5,
-        "for 30 seconds, then for a minute, up to ten": (delivery.OPEN, delivery.LONGEST_OPEN) == (30, 600),
-        "24 hours at most": delivery.LONGEST_PAUSE == 24 * 3600,
-        "failures only, for five days": delivery.PATIENCE.days == 5,
-        "ends it after 30 more days": delivery.PROBATION.days == 30,
-        "of your answer are read, and 2,000 characters kept": delivery.EXCERPT == 2000,
-        "Up to 16 KiB of your": client.MOST == 16 * 1024,
-        "Nobody has more than 100 of them": rules.MOST == 100,
-        "A body of more than 256 KiB": webhooks.LARGEST == 256 * 1024,
+        "five failures in a row": delivery.FAILURES_TO_OPEN == 5,
+        "for 30 seconds, then for a minute, up to ten": (delivery.OPEN_SECONDS, delivery.MAX_OPEN_SECONDS) == (30, 600),
+        "24 hours at most": delivery.MAX_PAUSE == 24 * 3600,
+        "failures only, for five days": delivery.FAILURE_GRACE.days == 5,
+        "ends it after 30 more days": delivery.PROBE_GRACE.days == 30,
+        "of your answer are read, and 2,000 characters kept": delivery.MAX_EXCERPT == 2000,
+        "Up to 16 KiB of your": client.MAX_BODY == 16 * 1024,
+        "Nobody has more than 100 of them": rules.MAX_SUBSCRIPTIONS == 100,
+        "A body of more than 256 KiB": webhooks.MAX_BODY == 256 * 1024,
         "older than five minutes": webhooks.TOLERANCE == 300,
     }.items():
         assert sentence in " ".join(PAGE.split())

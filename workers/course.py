@@ -6,7 +6,7 @@ from app.git.process import Progress
 SPANS = {"count": (0, 5), "compress": (5, 10), "receive": (10, 85), "resolve": (85, 100)}
 
 
-class Course:
+class StagedProgress:
     """The stages of git as one that never goes back; when the fetch is done, `upto` percent of the work are."""
 
     def __init__(self, say: Progress, upto: int) -> None:

@@ -27,43 +27,49 @@ from app.core import credentials, project_secrets
 from app.core.access import NOBODY, Actor
 from app.core.commands import execute
 from app.core.subscriptions import MarkSubscription
-from app.database import TROUBLE, Row
+from app.database import DB_ERRORS, Row
 from app.errors import NotFound, Refused
 from app.git.errors import GitError
 from app.logs import log
 from app.metrics import DELIVERIES
-from app.outgoing.client import Client, client
-from app.outgoing.failures import Failed
+from app.outgoing.client import Client, open_client
+from app.outgoing.failures import OutgoingError
 from app.outgoing.guard import Guard
 from app.queries import causes, lanes, subscriptions
 from app.queries import feed as log_pages
 from app.queries.lanes import Attempt, Lane
 from app.tail import HEAD, listen
-from workers.reactions import Hands
+from workers.reactions import WorkerContext
 
 # Seconds until each further attempt, some 75 hours in all, each longer or shorter by up to a fifth.
 SCHEDULE = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000, 86_400, 118_800)
 JITTER = 0.2
-LONGEST_PAUSE = 86_400.0  # seconds that an endpoint may ask to be left alone
-OPENING, OPEN, LONGEST_OPEN = 5, 30.0, 600.0  # failures in a row that open the circuit; seconds that it stays open
-PATIENCE = timedelta(days=5)  # of failures only, before a subscription is paused
-PROBE = 86_400.0  # seconds between probes of a paused one
-PROBATION = timedelta(days=30)  # of probes, before it ends
-FRESH = 1.0  # seconds for which what has been read is good
-AWHILE = 60.0  # seconds until a lane is looked at again whose subscription cannot be found, although nobody deleted it
-LANES = 256  # that one worker sends at once
-SHARE = 16  # of them for one subscription
-BATCH = 50
-EXCERPT = 2000  # characters of an answer that are kept
-POLL = 1.0
+MAX_PAUSE = 86_400.0  # seconds that an endpoint may ask to be left alone
+FAILURES_TO_OPEN, OPEN_SECONDS, MAX_OPEN_SECONDS = (
+    5,
+    30.0,
+    600.0,
+)  # failures in a row that open the circuit; seconds that it stays open
+FAILURE_GRACE = timedelta(days=5)  # of failures only, before a subscription is paused
+PROBE_INTERVAL = 86_400.0  # seconds between probes of a paused one
+PROBE_GRACE = timedelta(days=30)  # of probes, before it ends
+CACHE_SECONDS = 1.0  # seconds for which what has been read is good
+ORPHAN_PAUSE = (
+    60.0  # seconds until a lane is looked at again whose subscription cannot be found, although nobody deleted it
+)
+MAX_LANES = 256  # that one worker sends at once
+MAX_LANES_PER_SUBSCRIPTION = 16  # of them for one subscription
+BATCH_SIZE = 50
+MAX_EXCERPT = 2000  # characters of an answer that are kept
+POLL_INTERVAL = 1.0
 FORGE = Actor("forge", admin=True)
 HIDDEN = "The subscription's owner may not see this event."
 PRIVATE = "Not everybody may see this event."
 UNREADABLE = "What it is about can no longer be read."
 EXPIRED = "Its token has expired."
-SILENT = "The format has no words for this."
-DEEPEST = 5  # deliveries of a subscription that may lead to each other
-LOOP = f"{DEEPEST} deliveries of this have led to each other and to this: it may go round in a circle."
+UNSUPPORTED = "The format has no words for this."
+MAX_CHAIN = 5  # deliveries of a subscription that may lead to each other
+LOOP = f"{MAX_CHAIN} deliveries of this have led to each other and to this: it may go round in a circle."
 USER_AGENT = f"polyforge/{version('polyforge')}"
 GONE = 410
 
@@ -74,9 +80,9 @@ Subscription = Mapping[str, Any]  # a row, with its address and what signs
 class Deliverer:
     """One worker's share of the sending."""
 
-    def __init__(self, hands: Hands, redis: Redis, client: Client) -> None:
-        self.hands = hands
-        self.db = hands.db
+    def __init__(self, ctx: WorkerContext, redis: Redis, client: Client) -> None:
+        self.ctx = ctx
+        self.db = ctx.db
         self.redis = redis
         self.client = client
         self._woken = asyncio.Event()
@@ -91,10 +97,10 @@ class Deliverer:
             while True:
                 try:
                     await self._claim()
-                except TROUBLE as trouble:
-                    log.warning("delivery", trouble=type(trouble).__name__)
+                except DB_ERRORS as error:
+                    log.warning("delivery", error=type(error).__name__)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL):
+                    async with asyncio.timeout(POLL_INTERVAL):
                         await self._woken.wait()
                 self._woken.clear()
         finally:
@@ -105,9 +111,11 @@ class Deliverer:
             await asyncio.gather(heart, return_exceptions=True)
 
     async def _claim(self) -> None:
-        while room := LANES - len(self._at):
+        while room := MAX_LANES - len(self._at):
             taken, ends = Counter(lane.subscription_id for lane in self._at.values()), self._lease_from_now()
-            claimed = await lanes.claim(self.db, self.hands.settings.lease, taken, SHARE, OPENING, room)
+            claimed = await lanes.claim(
+                self.db, self.ctx.settings.lease, taken, MAX_LANES_PER_SUBSCRIPTION, FAILURES_TO_OPEN, room
+            )
             for lane in claimed:
                 task = asyncio.create_task(self._attend(lane, ends))
                 self._at[task] = lane
@@ -121,18 +129,18 @@ class Deliverer:
 
     def _lease_from_now(self) -> float:
         """When a lease ends that is about to be asked for; the database's ends a little later."""
-        return asyncio.get_running_loop().time() + self.hands.settings.lease
+        return asyncio.get_running_loop().time() + self.ctx.settings.lease
 
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(self.hands.settings.lease / 3)
+            await asyncio.sleep(self.ctx.settings.lease / 3)
             if not self._at:
                 continue
             ends = self._lease_from_now()
             try:
-                renewed = await lanes.renew(self.db, self.hands.settings.lease, list(self._at.values()))
-            except TROUBLE as trouble:
-                log.warning("delivery", trouble=type(trouble).__name__)
+                renewed = await lanes.renew(self.db, self.ctx.settings.lease, list(self._at.values()))
+            except DB_ERRORS as error:
+                log.warning("delivery", error=type(error).__name__)
                 continue
             for token in renewed & self._leases.keys():
                 if not self._leases[token].expired():
@@ -144,9 +152,9 @@ class Deliverer:
             async with asyncio.timeout_at(ends) as lease:
                 self._leases[lane.token] = lease
                 await self._send_lane(lane)
-        except TROUBLE as trouble:
+        except DB_ERRORS as error:
             # The lease has run out, or will: somebody goes on.
-            log.warning("delivery", trouble=type(trouble).__name__)
+            log.warning("delivery", error=type(error).__name__)
         except Exception:  # a mistake of ours ends no worker: it is logged, and the lane is due when its lease ends
             log.exception("delivery failed", subscription=str(lane.subscription_id))
         finally:
@@ -156,34 +164,34 @@ class Deliverer:
         began = time.monotonic()
         # In this order: whoever makes the subscription active, and then wakes the lane, is noticed by one of both. And
         # what has happened to the subscription is known before it is told.
-        waiting = await lanes.waiting(self.db, lane, BATCH)
+        waiting = await lanes.list_waiting(self.db, lane, BATCH_SIZE)
         subscription = await self._subscription(lane.subscription_id)
         if waiting is None:
             return
-        if subscription is None and not await subscriptions.deleted(self.db, lane.subscription_id):
-            await lanes.let_go(self.db, lane, AWHILE)  # the read tables are being made anew
+        if subscription is None and not await subscriptions.is_deleted(self.db, lane.subscription_id):
+            await lanes.release(self.db, lane, ORPHAN_PAUSE)  # the read tables are being made anew
             return
         at_rest, sends = True, subscription is not None and subscription["status"] in ("active", "paused")
         if subscription is None or subscription["status"] == "ended" or subscription["secret"] is None:
             reason = (subscription and subscription["reason"]) or "The subscription is gone."
             sends = subscription is not None and None not in (subscription["gone"], subscription["secret"])
-            at_rest = not await lanes.give_up(self.db, lane, reason, farewell=sends)
+            at_rest = not await lanes.abandon(self.db, lane, reason, farewell=sends)
         if subscription is not None and sends:
             sent = await self._send_batch(lane, subscription, waiting.deliveries, began)
             if sent is None:
                 return
             at_rest = at_rest and sent
-        if not (at_rest and await lanes.rest(self.db, lane, waiting.news)):
-            await lanes.let_go(self.db, lane)  # there is more: it is due again at once
+        if not (at_rest and await lanes.release_idle(self.db, lane, waiting.news)):
+            await lanes.release(self.db, lane)  # there is more: it is due again at once
 
     async def _subscription(self, subscription_id: UUID) -> Subscription | None:
         """With its address and what signs, None where that is gone. A web hook is signed with its project's token."""
-        found = await lanes.endpoint(self.db, subscription_id)
+        found = await lanes.find_endpoint(self.db, subscription_id)
         if found is None or found["hook"] is None:
             return found and await self._unless_expired(dict(found))
         secret = None
         with suppress(NotFound):
-            secret = await project_secrets.hook_token(self.db, found["project_id"])
+            secret = await project_secrets.ensure_hook_token(self.db, found["project_id"])
         return {**found, "secret": secret}
 
     async def _unless_expired(self, subscription: Subscription) -> Subscription:
@@ -204,19 +212,19 @@ class Deliverer:
             event = events.get(delivery["seq"]) if delivery["seq"] else _ping(delivery)
             if gone and (event is None or event["type"] != "project.deleted"):
                 continue  # it was given up
-            if n and (self._closing or time.monotonic() > began + FRESH):
+            if n and (self._closing or time.monotonic() > began + CACHE_SECONDS):
                 return False
             if not await self._deliver(lane, subscription, delivery, event):
                 return None
         if gone:
-            await project_secrets.forget_gone(self.db, subscription["project_id"])
-        return len(deliveries) < BATCH
+            await project_secrets.delete_for_deleted_project(self.db, subscription["project_id"])
+        return len(deliveries) < BATCH_SIZE
 
     async def _reader(self, subscription: Subscription) -> Actor:
         """Whoever is to see what is sent: for a project's web hooks everybody, or it is not sent."""
         if subscription["gone"] is not None:
             return FORGE  # nothing is left to be told of the project but its end
-        return NOBODY if subscription["hook"] else await credentials.acting(self.db, subscription["owner"])
+        return NOBODY if subscription["hook"] else await credentials.find_actor(self.db, subscription["owner"])
 
     async def _deliver(
         self, lane: Lane, subscription: Subscription, delivery: Row, event: dict[str, Any] | None
@@ -224,18 +232,20 @@ class Deliverer:
         """True when the next of the lane may follow."""
         if event is None:
             return await self._suppress(lane, delivery, HIDDEN if subscription["hook"] is None else PRIVATE)
-        if await causes.depth(self.db, event.get("request", ""), lane.subscription_id, DEEPEST) == DEEPEST:
+        if await causes.measure_depth(self.db, event.get("request", ""), lane.subscription_id, MAX_CHAIN) == MAX_CHAIN:
             return await self._suppress(lane, delivery, LOOP)
         try:
             messages = await self._messages(subscription, delivery, event)
         except (NotFound, GitError):
             return await self._suppress(lane, delivery, UNREADABLE)
-        except TROUBLE:
+        except DB_ERRORS:
             raise
         except Exception:  # a format's mistake: logged and on record as a failed attempt, so that the lane goes on
-            return await self._tried(lane, subscription, delivery, _mistake(str(delivery["delivery_id"])), whole=True)
+            return await self._tried(
+                lane, subscription, delivery, _internal_failure(str(delivery["delivery_id"])), whole=True
+            )
         if delivery["parts"] >= len(messages):
-            return await self._suppress(lane, delivery, SILENT)
+            return await self._suppress(lane, delivery, UNSUPPORTED)
         for n, message in enumerate(messages[delivery["parts"] :], delivery["parts"]):
             name = f"{delivery['delivery_id']}-{n}" if n else str(delivery["delivery_id"])
             attempt = await self._attempt(subscription, name, message)
@@ -245,7 +255,7 @@ class Deliverer:
 
     async def _suppress(self, lane: Lane, delivery: Row, reason: str) -> bool:
         DELIVERIES.labels("suppressed").inc()
-        return await lanes.suppressed(self.db, lane, delivery, reason)
+        return await lanes.mark_suppressed(self.db, lane, delivery, reason)
 
     async def _tried(
         self, lane: Lane, subscription: Subscription, delivery: Row, attempt: Attempt, *, whole: bool
@@ -258,7 +268,7 @@ class Deliverer:
             if subscription["status"] == "paused":
                 await self._mark(subscription, "active", None)
                 await subscriptions.wake(self.db, lane.subscription_id)  # its other lanes
-            return await lanes.delivered(self.db, lane, delivery, attempt, whole=whole)
+            return await lanes.mark_delivered(self.db, lane, delivery, attempt, whole=whole)
         DELIVERIES.labels("failed").inc()
         await self._failed(lane, subscription, delivery, attempt)
         return False
@@ -266,30 +276,30 @@ class Deliverer:
     async def _events(self, reader: Actor, deliveries: list[Row]) -> dict[int, dict[str, Any]]:
         """What is to be said, by number: the events that the reader may see at this moment."""
         seqs = [delivery["seq"] for delivery in deliveries if delivery["seq"]]
-        rows = await log_pages.among(self.db, seqs, feed.reader(reader)) if seqs else []
-        return {row["seq"]: feed.shown(row, reader) for row in rows}
+        rows = await log_pages.read_numbers(self.db, seqs, feed.build_reader(reader)) if seqs else []
+        return {row["seq"]: feed.render_event(row, reader) for row in rows}
 
     async def _messages(
         self, subscription: Subscription, delivery: Row, event: Mapping[str, Any]
     ) -> list[webhooks.Message]:
-        occasion = webhooks.Occasion(
+        occasion = webhooks.DeliveryContext(
             db=self.db,
-            settings=self.hands.settings,
+            settings=self.ctx.settings,
             event=event,
             delivery_id=delivery["delivery_id"],
             secret=subscription["secret"],
             project_id=subscription["project_id"],
             gone=subscription["gone"],
         )
-        return await webhooks.messages(subscription["format"], occasion)
+        return await webhooks.build_messages(subscription["format"], occasion)
 
     async def _attempt(self, subscription: Subscription, name: str, message: webhooks.Message) -> Attempt:
         try:
             return await self._post(subscription, name, message)
-        except TROUBLE:
+        except DB_ERRORS:
             raise
         except Exception:  # a mistake in sending: logged and on record as a failed attempt
-            return _mistake(name)
+            return _internal_failure(name)
 
     async def _post(self, subscription: Subscription, id: str, message: webhooks.Message) -> Attempt:
         at, began = datetime.now(UTC), time.perf_counter()
@@ -297,17 +307,17 @@ class Deliverer:
         headers = self._headers(subscription, id, int(at.timestamp()), message)
         try:
             answer = await self.client.send("POST", subscription["url"], body=message.body, headers=headers)
-        except Failed as failed:
+        except OutgoingError as failed:
             error = str(failed)
         else:
-            status, again = answer.status, min(answer.retry_after, LONGEST_PAUSE)
+            status, again = answer.status, min(answer.retry_after, MAX_PAUSE)
             error = None if 200 <= status < 300 else "status"
-            excerpt = answer.body.decode(errors="replace").replace("\x00", "\ufffd")[:EXCERPT]
+            excerpt = answer.body.decode(errors="replace").replace("\x00", "\ufffd")[:MAX_EXCERPT]
         return Attempt(at, status, round((time.perf_counter() - began) * 1000), error, excerpt, again)
 
     def _headers(self, subscription: Subscription, id: str, now: int, message: webhooks.Message) -> dict[str, str]:
         secrets = [subscription["secret"], *filter(None, [subscription["previous_secret"]])]
-        keys = [key for secret in secrets if (key := webhooks.key(secret)) is not None]
+        keys = [key for secret in secrets if (key := webhooks.signing_key(secret)) is not None]
         return {
             **subscription["headers"],
             "Content-Type": message.media,
@@ -315,33 +325,35 @@ class Deliverer:
             "X-Request-Id": id,  # which many programs pass on to what they ask for because of it
             "webhook-id": id,
             "webhook-timestamp": str(now),
-            "webhook-signature": webhooks.signatures(keys, id, now, message.body),
+            "webhook-signature": webhooks.sign(keys, id, now, message.body),
             **message.headers,
         }
 
     async def _failed(self, lane: Lane, subscription: Subscription, delivery: Row, attempt: Attempt) -> None:
         tried = delivery["attempts"]
-        after = max(_spread(SCHEDULE[tried]), attempt.again) if tried < len(SCHEDULE) else None
+        after = max(_jitter(SCHEDULE[tried]), attempt.again) if tried < len(SCHEDULE) else None
         if subscription["status"] == "paused" or attempt.status == GONE:
-            after, attempt = PROBE, replace(attempt, again=PROBE)  # whichever of its lanes it was
-        since = await lanes.failed(self.db, lane, delivery, attempt, after, OPENING, OPEN, LONGEST_OPEN)
+            after, attempt = PROBE_INTERVAL, replace(attempt, again=PROBE_INTERVAL)  # whichever of its lanes it was
+        since = await lanes.mark_failed(
+            self.db, lane, delivery, attempt, after, FAILURES_TO_OPEN, OPEN_SECONDS, MAX_OPEN_SECONDS
+        )
         if attempt.status == GONE:
             await self._mark(subscription, "ended", "The endpoint answered that it is gone.")
             await subscriptions.wake(self.db, subscription["subscription_id"])  # for the others that wait to hear it
-        elif since is not None and since < datetime.now(UTC) - PATIENCE - PROBATION:
+        elif since is not None and since < datetime.now(UTC) - FAILURE_GRACE - PROBE_GRACE:
             await self._mark(subscription, "ended", "The endpoint has failed for 35 days.")
             await subscriptions.wake(self.db, subscription["subscription_id"])
-        elif since is not None and since < datetime.now(UTC) - PATIENCE:
+        elif since is not None and since < datetime.now(UTC) - FAILURE_GRACE:
             await self._mark(subscription, "paused", "The endpoint has failed for five days; it is tried once a day.")
 
     async def _mark(self, subscription: Subscription, status: str, reason: str | None) -> None:
-        wish = MarkSubscription(subscription_id=str(subscription["subscription_id"]), status=status, reason=reason)
+        command = MarkSubscription(subscription_id=str(subscription["subscription_id"]), status=status, reason=reason)
         with suppress(Refused):
-            await execute(self.db, FORGE, wish, command_id=uuid4())
-            await self.hands.ring()
+            await execute(self.db, FORGE, command, command_id=uuid4())
+            await self.ctx.ring()
 
 
-def _mistake(name: str) -> Attempt:
+def _internal_failure(name: str) -> Attempt:
     """One of ours is tried again like any other failure, and holds up no lane for ever."""
     log.exception("delivery failed", id=name)
     return Attempt(datetime.now(UTC), None, 0, "internal", None)
@@ -353,11 +365,11 @@ def _ping(delivery: Row) -> dict[str, Any]:
     return {"seq": 0, "id": str(delivery["delivery_id"]), "type": "ping", "at": at, "subject": "ping", "data": {}}
 
 
-def _spread(seconds: float) -> float:
+def _jitter(seconds: float) -> float:
     return seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
 
 
-async def deliver(hands: Hands, redis: Redis) -> None:
+async def run_delivery(ctx: WorkerContext, redis: Redis) -> None:
     """Send until cancelled."""
-    async with client(Guard(tuple(hands.settings.webhook_allow))) as made:
-        await Deliverer(hands, redis, made).run()
+    async with open_client(Guard(tuple(ctx.settings.webhook_allow))) as made:
+        await Deliverer(ctx, redis, made).run()

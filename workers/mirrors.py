@@ -15,34 +15,34 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote
 
-from app.beside import beside
+from app.beside import in_background
 from app.core import paths, project_secrets
 from app.core.access import Actor
 from app.core.commands import execute
 from app.core.mirrors import MarkMirror
 from app.core.pushes import open_push, record_refs
-from app.database import TROUBLE, Database, Row
+from app.database import DB_ERRORS, Database, Row
 from app.errors import NotFound
 from app.git import refs, store
 from app.git.errors import NoBranch, NoRepository
 from app.git.process import Progress
 from app.logs import log
-from app.outgoing.failures import Failed, Failure
-from app.outgoing.git import git
+from app.outgoing.failures import Failure, OutgoingError
+from app.outgoing.git import run_git
 from app.queries import mirrors, projects
-from events.event import Fact
+from events.event import StoredEvent
 from events.projects import ProjectCreated
-from events.record import Next
+from events.record import NewEvent
 from events.repositories import MirrorPulled, MirrorPullRequested
-from workers.course import Course
-from workers.pull_requests import refuse
-from workers.reactions import MIRROR, GiveUp, Hands, NotYet, Unwanted, on
+from workers.course import StagedProgress
+from workers.pull_requests import fail_task
+from workers.reactions import MIRROR, LeaseLost, PermanentError, RetryLater, WorkerContext, on
 
 T = TypeVar("T")
 FORGE = Actor("forge")
-SHARE = 0.9  # of the time that a worker has: a fetch that takes too long is to end by itself
-MAKING = "create-repository"
-LISTING = 60.0  # seconds until the other side has said which refs it has
+TIMEOUT_SHARE = 0.9  # of the time that a worker has: a fetch that takes too long is to end by itself
+CREATE_REACTION = "create-repository"
+LISTING_TIMEOUT = 60.0  # seconds until the other side has said which refs it has
 REFSPECS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 FETCH = (
     *("fetch", "--progress", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"),
@@ -57,12 +57,12 @@ HAND_OVER = """
     where  position = $1 and reaction = $2 and queue <> $3 and done_at is null
     returning 1
 """
-LOOK = 5.0  # seconds between looks for mirrors that are due
-AT_ONCE = 2
+POLL_INTERVAL = 5.0  # seconds between looks for mirrors that are due
+CONCURRENCY = 2
 JITTER = 0.2
-LONGEST_PAUSE = 86_400.0
-SORRY = "The repository that was to be mirrored could not be read."
-SENTENCES = {
+MAX_PAUSE = 86_400.0
+GENERIC_FAILURE = "The repository that was to be mirrored could not be read."
+FAILURE_MESSAGES = {
     Failure.REFUSED: "This forge does not connect to where the repository that was to be mirrored is.",
     Failure.UNRESOLVED: "The host of the repository that was to be mirrored has no address.",
     Failure.UNREACHABLE: "The host of the repository that was to be mirrored takes no connection.",
@@ -73,73 +73,77 @@ SENTENCES = {
 }
 
 
-async def make(hands: Hands, cause: Fact, project: ProjectCreated) -> tuple[str, list[store.Ref]]:
+async def create_mirror(ctx: WorkerContext, cause: StoredEvent, project: ProjectCreated) -> tuple[str, list[store.Ref]]:
     """A new mirror's repository; its HEAD and refs. It takes no place from those who wait for what is made here."""
-    if await hands.db.fetchval(HAND_OVER, cause.position, MAKING, MIRROR):
-        raise Unwanted
-    root, project_id = hands.settings.repositories, project.project_id
-    making = store.bench(root, project_id, cause=cause.id, head=project.default_branch)
-    async with _in_threads(making) as bench:
-        if bench is not None:
+    if await ctx.db.fetchval(HAND_OVER, cause.position, CREATE_REACTION, MIRROR):
+        raise LeaseLost
+    root, project_id = ctx.settings.repositories, project.project_id
+    making = store.staging_dir(root, project_id, cause=cause.id, head=project.default_branch)
+    async with _enter_in_thread(making) as staging_dir:
+        if staging_dir is not None:
             try:
                 head = await _fetch(
-                    hands, bench, project_id, str(project.mirrored_from), Course(hands.progress.say, 99)
+                    ctx, staging_dir, project_id, str(project.mirrored_from), StagedProgress(ctx.progress.say, 99)
                 )
-            except Failed as failed:
-                raise GiveUp(SENTENCES.get(failed.failure, SORRY)) from None
-            await asyncio.to_thread(_set_head, bench, head)
-    state = await asyncio.to_thread(store.look, store.directory(root, project_id))
-    return state.head, [ref for ref in state.refs if paths.storable_ref(ref[0].encode(errors="surrogateescape"))]
+            except OutgoingError as failed:
+                raise PermanentError(FAILURE_MESSAGES.get(failed.failure, GENERIC_FAILURE)) from None
+            await asyncio.to_thread(_set_head, staging_dir, head)
+    state = await asyncio.to_thread(store.read_state, store.repository_path(root, project_id))
+    return state.head, [ref for ref in state.refs if paths.is_storable_ref(ref[0].encode(errors="surrogateescape"))]
 
 
-@on(MirrorPullRequested, queue=MIRROR, surrender=refuse)
-async def pull_mirror(hands: Hands, cause: Fact) -> list[Next]:
+@on(MirrorPullRequested, queue=MIRROR, on_failure=fail_task)
+async def pull_mirror(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     """Now, whenever its time would have come; that stays as it is."""
     project_id = cause.data["project_id"]
     try:
-        project = await projects.by_id(hands.db, project_id)
+        project = await projects.by_id(ctx.db, project_id)
     except NotFound:
-        raise GiveUp("The project is gone.") from None
-    lease, failed = hands.settings.lease, None
-    claimed = await mirrors.claim_one(hands.db, project_id, lease, _pause(hands, 0))
+        raise PermanentError("The project is gone.") from None
+    lease, failed = ctx.settings.lease, None
+    claimed = await mirrors.claim_one(ctx.db, project_id, lease, _pause(ctx, 0))
     if claimed is None:
-        raise NotYet  # two fetches at once would each call the other's refs a failure
+        raise RetryLater  # two fetches at once would each call the other's refs a failure
     try:
-        async with beside(_hold(hands.db, claimed, lease)):
-            await _bring(hands, project, Course(hands.progress.say, 99))
-    except Failed as no:
+        async with in_background(_renew_lease(ctx.db, claimed, lease)):
+            await _update_mirror(ctx, project, StagedProgress(ctx.progress.say, 99))
+    except OutgoingError as no:
         failed = no.failure
     finally:
-        await mirrors.release(hands.db, project_id, claimed["token"])
-    await _mark(hands, project_id, failed)
+        await mirrors.release(ctx.db, project_id, claimed["token"])
+    await _mark(ctx, project_id, failed)
     if failed is not None:
-        raise GiveUp(SENTENCES.get(failed, SORRY))
-    return [Next(MirrorPulled(project_id=project_id), None)]
+        raise PermanentError(FAILURE_MESSAGES.get(failed, GENERIC_FAILURE))
+    return [NewEvent(MirrorPulled(project_id=project_id), None)]
 
 
-async def _mark(hands: Hands, project_id: int, failure: str | None) -> None:
-    wish = MarkMirror(project_id=project_id, failure=failure and str(failure))
+async def _mark(ctx: WorkerContext, project_id: int, failure: str | None) -> None:
+    command = MarkMirror(project_id=project_id, failure=failure and str(failure))
     with suppress(NotFound):
-        await execute(hands.db, FORGE, wish, command_id=uuid.uuid4())
+        await execute(ctx.db, FORGE, command, command_id=uuid.uuid4())
 
 
-async def _fetch(hands: Hands, place: Path, project_id: int, url: str, progress: Progress | None = None) -> str:
+async def _fetch(
+    ctx: WorkerContext, repo_path: Path, project_id: int, url: str, progress: Progress | None = None
+) -> str:
     """Bring branches and tags to where they are elsewhere; the branch that HEAD names there, or ''. Raises Failed."""
-    assert hands.proxy is not None  # noqa: S101 - a worker has one
-    login = await project_secrets.find(hands.db, project_id, project_secrets.MIRROR_LOGIN)
+    assert ctx.proxy is not None  # noqa: S101 - a worker has one
+    login = await project_secrets.find(ctx.db, project_id, project_secrets.MIRROR_LOGIN)
     # What a push may not bring, a mirror does not.
-    config, deadline = {**_authorized(login), "fetch.fsckObjects": "true"}, hands.settings.git_deadline * SHARE
+    config, deadline = {**_auth_config(login), "fetch.fsckObjects": "true"}, ctx.settings.git_deadline * TIMEOUT_SHARE
     # All refs are listed, though one is of interest: if they are too many, none of them comes here.
-    listed = await git(
-        hands.proxy, place, "ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*", "refs/tags/*",
-        deadline=min(deadline, LISTING), config=config,
+    listed = await run_git(
+        ctx.proxy, repo_path, "ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*", "refs/tags/*",
+        deadline=min(deadline, LISTING_TIMEOUT), config=config,
     )  # fmt: skip
-    await git(hands.proxy, place, *FETCH, "--", url, *REFSPECS, deadline=deadline, config=config, progress=progress)
+    await run_git(
+        ctx.proxy, repo_path, *FETCH, "--", url, *REFSPECS, deadline=deadline, config=config, progress=progress
+    )
     found = HEAD.search(listed)
     return found[1].decode(errors="surrogateescape") if found else ""
 
 
-def _authorized(login: str | None) -> Mapping[str, str]:
+def _auth_config(login: str | None) -> Mapping[str, str]:
     """What git sends along; it gets its configuration in the environment, so no list of processes shows it."""
     if not login:
         return {}
@@ -148,15 +152,15 @@ def _authorized(login: str | None) -> Mapping[str, str]:
     return {"http.extraHeader": f"Authorization: Basic {told}"}
 
 
-def _set_head(place: Path, name: str) -> None:
+def _set_head(repo_path: Path, name: str) -> None:
     """If there is such a branch."""
-    if paths.branch_name(name):
+    if paths.is_valid_branch_name(name):
         with suppress(NoBranch):
-            refs.set_head(place, name)
+            refs.set_head(repo_path, name)
 
 
 @asynccontextmanager
-async def _in_threads(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
+async def _enter_in_thread(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
     """The block of a manager that touches the disk, which is entered and left beside the loop."""
     made = await asyncio.to_thread(manager.__enter__)
     try:
@@ -167,84 +171,84 @@ async def _in_threads(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
     await asyncio.to_thread(manager.__exit__, None, None, None)
 
 
-async def follow(hands: Hands) -> None:
+async def run_polling(ctx: WorkerContext) -> None:
     """Look at mirrors that are due, until cancelled."""
     async with asyncio.TaskGroup() as places:
-        for _ in range(AT_ONCE):
-            places.create_task(_attend(hands))
+        for _ in range(CONCURRENCY):
+            places.create_task(_poll_forever(ctx))
 
 
-async def _attend(hands: Hands) -> None:
+async def _poll_forever(ctx: WorkerContext) -> None:
     claimed = None
     while True:
         if claimed is None:
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL_INTERVAL)
         claimed = None
         try:
-            await mirrors.begin(hands.db, _pause(hands, 0))
-            claimed = await mirrors.claim(hands.db, hands.settings.lease)
+            await mirrors.add_missing(ctx.db, _pause(ctx, 0))
+            claimed = await mirrors.claim(ctx.db, ctx.settings.lease)
             if claimed is not None:
-                await _look(hands, claimed)
-        except TROUBLE as trouble:
+                await _poll_mirror(ctx, claimed)
+        except DB_ERRORS as error:
             # The lease runs out, and somebody goes on.
-            log.warning("mirrors", trouble=type(trouble).__name__)
+            log.warning("mirrors", error=type(error).__name__)
         except Exception:  # one mirror's mistake ends no worker: it is logged, and tried again when its lease ends
             log.exception("mirrors failed")
             claimed = None
 
 
-async def _look(hands: Hands, claimed: Row) -> None:
+async def _poll_mirror(ctx: WorkerContext, claimed: Row) -> None:
     """Bring a mirror up to date, tell if that has become impossible or possible, and say when it is due again."""
     project_id, failures, failure = claimed["project_id"], 0, None
-    async with beside(_hold(hands.db, claimed, hands.settings.lease)):
+    async with in_background(_renew_lease(ctx.db, claimed, ctx.settings.lease)):
         try:
-            await _bring(hands, await projects.by_id(hands.db, project_id))
-        except Failed as failed:
+            await _update_mirror(ctx, await projects.by_id(ctx.db, project_id))
+        except OutgoingError as failed:
             failures, failure = claimed["failures"] + 1, str(failed.failure)
-        except TROUBLE:
+        except DB_ERRORS:
             raise
         except Exception as error:
             if not isinstance(error, (NotFound, NoRepository)):  # deleted, or about to be
                 log.exception("mirror failed", project=project_id)
             failures, failure = claimed["failures"] + 1, BROKEN
-    await _mark(hands, project_id, failure)
-    await mirrors.settle(hands.db, project_id, claimed["token"], failures=failures, pause=_pause(hands, failures))
-    await hands.ring()
+    await _mark(ctx, project_id, failure)
+    await mirrors.reschedule(ctx.db, project_id, claimed["token"], failures=failures, pause=_pause(ctx, failures))
+    await ctx.ring()
 
 
-async def _bring(hands: Hands, project: Row, progress: Progress | None = None) -> None:
+async def _update_mirror(ctx: WorkerContext, project: Row, progress: Progress | None = None) -> None:
     """What was moved before a failure has moved, so the log hears of it in either case. Raises Failed."""
-    root, project_id = hands.settings.repositories, project["project_id"]
-    place, failed = store.directory(root, project_id), None
-    async with open_push(hands.db, project_id, FORGE, hands.settings.lease):
-        await asyncio.to_thread(store.sweep, place, hands.settings.git_deadline)
+    root, project_id = ctx.settings.repositories, project["project_id"]
+    repo_path, failed = store.repository_path(root, project_id), None
+    async with open_push(ctx.db, project_id, FORGE, ctx.settings.lease):
+        await asyncio.to_thread(store.remove_stale_files, repo_path, ctx.settings.git_deadline)
         try:
-            head = await _fetch(hands, place, project_id, project["mirrored_from"], progress)
+            head = await _fetch(ctx, repo_path, project_id, project["mirrored_from"], progress)
             # Its administrators may have chosen another default branch, which stays as long as it is there.
-            if not await asyncio.to_thread(_has_head, place):
-                await asyncio.to_thread(_set_head, place, head)
-        except Failed as no:
+            if not await asyncio.to_thread(_has_head, repo_path):
+                await asyncio.to_thread(_set_head, repo_path, head)
+        except OutgoingError as no:
             failed = no.failure
-        await record_refs(hands.db, root, project_id, FORGE)
+        await record_refs(ctx.db, root, project_id, FORGE)
     if failed is not None:
-        raise Failed(failed)
+        raise OutgoingError(failed)
 
 
-def _has_head(place: Path) -> bool:
-    state = store.look(place)
-    return any(name == refs.branch(state.head) for name, _, _ in state.refs)
+def _has_head(repo_path: Path) -> bool:
+    state = store.read_state(repo_path)
+    return any(name == refs.branch_ref(state.head) for name, _, _ in state.refs)
 
 
-def _pause(hands: Hands, failures: int) -> float:
+def _pause(ctx: WorkerContext, failures: int) -> float:
     """Seconds: longer after each failure in a row, up to a day."""
-    usual: float = hands.settings.mirror_interval
-    longest = max(usual, LONGEST_PAUSE)
+    usual: float = ctx.settings.mirror_interval
+    longest = max(usual, MAX_PAUSE)
     return min(usual * 2.0 ** min(failures, 30), longest) * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
 
 
-async def _hold(db: Database, claimed: Row, lease: float) -> None:
+async def _renew_lease(db: Database, claimed: Row, lease: float) -> None:
     """Keep the lease alive, until cancelled."""
     while True:
         await asyncio.sleep(lease / 3)
-        with suppress(*TROUBLE):
+        with suppress(*DB_ERRORS):
             await mirrors.renew(db, claimed["project_id"], claimed["token"], lease)

@@ -11,22 +11,22 @@ from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 
-from app.beside import beside
-from app.database import TROUBLE, Database, unavailable
+from app.beside import in_background
+from app.database import DB_ERRORS, Database, is_unavailable
 from app.logs import REQUEST, log
 from app.metrics import JOBS
 from events import log as record_log
-from events.event import Fact
-from events.record import Next, answer
+from events.event import StoredEvent
+from events.record import NewEvent, record_answer
 from events.tasks import TaskProgressed, TaskStarted
-from workers.reactions import REACTIONS, GiveUp, Hands, NotYet, Progress, Reaction, Unwanted
+from workers.reactions import REACTIONS, LeaseLost, PermanentError, Progress, Reaction, RetryLater, WorkerContext
 
-ATTEMPTS = 5  # that ended in an error; an unreachable database is nobody's
-CLAIMS = 20  # of which nothing was heard again: the work takes its worker down
-LONGEST_PAUSE = 60.0  # seconds until the next attempt; the first ones come sooner
-PACE = 1.0  # seconds between two tellings of how far long work is
+MAX_ATTEMPTS = 5  # that ended in an error; an unreachable database is nobody's
+MAX_CLAIMS = 20  # of which nothing was heard again: the work takes its worker down
+MAX_PAUSE = 60.0  # seconds until the next attempt; the first ones come sooner
+PROGRESS_INTERVAL = 1.0  # seconds between two tellings of how far long work is
 DELETED = "The project has been deleted meanwhile."
-SORRY = "This could not be done; the administrators can see why."
+GENERIC_FAILURE = "This could not be done; the administrators can see why."
 
 CLAIM = """
     update work
@@ -41,7 +41,7 @@ RENEW = """
     where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
     returning 1
 """
-NO_RETURN = """
+MARK_IRREVOCABLE = """
     update work
     set    irrevocable = true
     where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
@@ -54,7 +54,7 @@ FINISH = """
     returning 1
 """
 # And for as long as the transaction lasts.
-STILL_THERE = "select 1 from projects where project_id = $1 for no key update"
+LOCK_PROJECT = "select 1 from projects where project_id = $1 for no key update"
 POSTPONE = """
     update work
     set    lease_until = null, due_at = now() + make_interval(secs => $4)
@@ -62,104 +62,110 @@ POSTPONE = """
 """
 
 
-async def perform(hands: Hands, position: int, name: str) -> bool:
+async def perform(ctx: WorkerContext, position: int, name: str) -> bool:
     """Do the work if it is still to be done and nobody is at it. True when it was this call that settled it."""
-    db, lease = hands.db, hands.settings.lease
+    db, lease = ctx.db, ctx.settings.lease
     token: int | None = await db.fetchval(CLAIM, position, name, lease)
     if token is None:
         return False
     async with db.acquire() as connection:
-        cause = await record_log.at_position(connection, position)
+        cause = await record_log.find_at_position(connection, position)
         assert cause is not None  # noqa: S101 - work refers to events
         if REACTIONS[name].tracked:
             task, project_id = str(cause.command_id), cause.data["project_id"]
-            await answer(connection, cause, TaskStarted(task_id=task, project_id=project_id, attempt=token))
+            await record_answer(connection, cause, TaskStarted(task_id=task, project_id=project_id, attempt=token))
     if REACTIONS[name].tracked:
-        await hands.ring()
+        await ctx.ring()
     REQUEST.set(cause.request)
     started = time.perf_counter()
-    outcome = await _attempt(hands, REACTIONS[name], cause, token)
+    outcome = await _attempt(ctx, REACTIONS[name], cause, token)
     seconds = time.perf_counter() - started
     JOBS.labels(name, outcome).observe(seconds)
-    await hands.ring()
+    await ctx.ring()
     log.info("job", job=name, position=position, attempt=token, outcome=outcome, ms=round(seconds * 1000, 1))
     return outcome in ("done", "given up")
 
 
-async def _attempt(hands: Hands, reaction: Reaction, cause: Fact, token: int) -> str:
-    if token > CLAIMS:
-        return await _give_up(hands, reaction, cause, token, SORRY)
-    no_return = partial(_no_return, hands.db, cause.position, reaction.name, token)
-    hands = replace(hands, progress=Progress(), point_of_no_return=no_return)
+async def _attempt(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int) -> str:
+    if token > MAX_CLAIMS:
+        return await _give_up(ctx, reaction, cause, token, GENERIC_FAILURE)
+    no_return = partial(_mark_irrevocable, ctx.db, cause.position, reaction.name, token)
+    ctx = replace(ctx, progress=Progress(), point_of_no_return=no_return)
     try:
-        async with _held(hands, reaction, cause, token), _told(hands, reaction, cause, token):
-            answers = await reaction.work(hands, cause)
-        return await _settle(hands.db, reaction, cause, token, answers, "done")
-    except Unwanted:
+        async with _renewing_lease(ctx, reaction, cause, token), _reporting_progress(ctx, reaction, cause, token):
+            answers = await reaction.work(ctx, cause)
+        return await _settle(ctx.db, reaction, cause, token, answers, "done")
+    except LeaseLost:
         return "fenced off"
-    except (NotYet, record_log.Conflict):
-        return await _postpone(hands, reaction, cause, token)
-    except GiveUp as no:
-        return await _give_up(hands, reaction, cause, token, str(no))
+    except (RetryLater, record_log.VersionConflict):
+        return await _postpone(ctx, reaction, cause, token)
+    except PermanentError as no:
+        return await _give_up(ctx, reaction, cause, token, str(no))
     except Exception as error:
         log.exception("job failed", job=reaction.name, position=cause.position, attempt=token)
-        if token >= ATTEMPTS and not unavailable(error):
-            return await _give_up(hands, reaction, cause, token, SORRY)
-        return await _postpone(hands, reaction, cause, token)
+        if token >= MAX_ATTEMPTS and not is_unavailable(error):
+            return await _give_up(ctx, reaction, cause, token, GENERIC_FAILURE)
+        return await _postpone(ctx, reaction, cause, token)
 
 
-async def _postpone(hands: Hands, reaction: Reaction, cause: Fact, token: int) -> str:
-    await hands.db.execute(POSTPONE, cause.position, reaction.name, token, min(2.0**token, LONGEST_PAUSE))
+async def _postpone(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int) -> str:
+    await ctx.db.execute(POSTPONE, cause.position, reaction.name, token, min(2.0**token, MAX_PAUSE))
     return "postponed"
 
 
-async def _no_return(db: Database, position: int, name: str, token: int) -> None:
-    if await db.fetchval(NO_RETURN, position, name, token) is None:
-        raise Unwanted
+async def _mark_irrevocable(db: Database, position: int, name: str, token: int) -> None:
+    if await db.fetchval(MARK_IRREVOCABLE, position, name, token) is None:
+        raise LeaseLost
 
 
-async def _give_up(hands: Hands, reaction: Reaction, cause: Fact, token: int, why: str) -> str:
-    return await _settle(hands.db, reaction, cause, token, reaction.surrender(cause, why), "given up")
+async def _give_up(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int, why: str) -> str:
+    return await _settle(ctx.db, reaction, cause, token, reaction.on_failure(cause, why), "given up")
 
 
-async def _settle(db: Database, reaction: Reaction, cause: Fact, token: int, answers: list[Next], outcome: str) -> str:
+async def _settle(
+    db: Database, reaction: Reaction, cause: StoredEvent, token: int, answers: list[NewEvent], outcome: str
+) -> str:
     """The answer and the end of the work are one transaction, behind the fencing token."""
     async with db.acquire() as connection, connection.transaction():
         if await connection.fetchval(FINISH, cause.position, reaction.name, token) is None:
             return "fenced off"
-        if reaction.tracked and not await connection.fetchval(STILL_THERE, cause.project_id):
-            answers = reaction.surrender(cause, DELETED)  # or its task would never end
+        if reaction.tracked and not await connection.fetchval(LOCK_PROJECT, cause.project_id):
+            answers = reaction.on_failure(cause, DELETED)  # or its task would never end
         for each in answers:
-            await answer(connection, cause, each.event, version=each.version)
+            await record_answer(connection, cause, each.event, version=each.version)
     return outcome
 
 
 @asynccontextmanager
-async def _held(hands: Hands, reaction: Reaction, cause: Fact, token: int) -> AsyncIterator[None]:
+async def _renewing_lease(
+    ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int
+) -> AsyncIterator[None]:
     """Keep the lease alive for as long as the block runs. Losing it ends work that tells of its progress; other work
     finds out at the end, by the token.
     """
 
     async def renew() -> None:
         while True:
-            await asyncio.sleep(hands.settings.lease / 3)
-            with suppress(*TROUBLE):
-                held = await hands.db.fetchval(RENEW, cause.position, reaction.name, token, hands.settings.lease)
-                hands.progress.unwanted = held is None
+            await asyncio.sleep(ctx.settings.lease / 3)
+            with suppress(*DB_ERRORS):
+                held = await ctx.db.fetchval(RENEW, cause.position, reaction.name, token, ctx.settings.lease)
+                ctx.progress.cancelled = held is None
 
-    async with beside(renew()):
+    async with in_background(renew()):
         yield
 
 
 @asynccontextmanager
-async def _told(hands: Hands, reaction: Reaction, cause: Fact, token: int) -> AsyncIterator[None]:
+async def _reporting_progress(
+    ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int
+) -> AsyncIterator[None]:
     """Let the log hear how far the work is, now and then: what is soon done is not worth an event."""
 
     async def tell() -> None:
         told = None
         while True:
-            await asyncio.sleep(PACE)
-            latest = hands.progress.latest
+            await asyncio.sleep(PROGRESS_INTERVAL)
+            latest = ctx.progress.latest
             if latest is None or latest == told:
                 continue
             stage, percent = told = latest
@@ -170,10 +176,10 @@ async def _told(hands: Hands, reaction: Reaction, cause: Fact, token: int) -> As
                 stage=stage,
                 percent=percent,
             )
-            with suppress(*TROUBLE, record_log.Conflict):
-                async with hands.db.acquire() as connection:
-                    await answer(connection, cause, event, version=None)
-                await hands.ring()
+            with suppress(*DB_ERRORS, record_log.VersionConflict):
+                async with ctx.db.acquire() as connection:
+                    await record_answer(connection, cause, event, version=None)
+                await ctx.ring()
 
-    async with beside(tell()) if reaction.tracked else nullcontext():
+    async with in_background(tell()) if reaction.tracked else nullcontext():
         yield

@@ -9,17 +9,17 @@ from typing import Any, TypeVar
 
 from app.core import paths, push_policy
 from app.core.access import Actor
-from app.core.mentions import linked
-from app.core.pull_requests import over
+from app.core.mentions import linked_issues
+from app.core.pull_requests import describe_closed
 from app.core.push_policy import ZEROS, Change
 from app.core.pushes import record_refs
-from app.core.settings import setting
+from app.core.settings import get_setting
 from app.errors import NotFound
 from app.git import commits, merge, pulls, rebase, refs, store
-from app.git.errors import Conflict, Missing, NeedsRebase, NotForward, NotSignedOff, TooLarge
+from app.git.errors import MergeConflict, Missing, NeedsRebase, NotFastForward, NotSignedOff, TooLarge
 from app.git.receive import Fault, Verdict
 from app.queries import comments, issues, projects, pull_requests, users
-from events.event import Fact
+from events.event import StoredEvent
 from events.pull_requests import (
     MergeRequested,
     PullRequestMerged,
@@ -28,163 +28,167 @@ from events.pull_requests import (
     PullRequestUpdated,
     RebaseRequested,
 )
-from events.record import Next
+from events.record import NewEvent
 from events.repositories import RefUpdated
 from events.tasks import TaskFailed
-from workers.course import Course
-from workers.reactions import FOLLOW, GIT, GiveUp, Hands, NotYet, nothing_to_say, on
+from workers.course import StagedProgress
+from workers.reactions import FOLLOW, GIT, PermanentError, RetryLater, WorkerContext, ignore_failure, on
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
 UNSIGNED = "This repo enforces that all commits are signed off by their author. "
-UNMANAGED = "Did not manage to rebase this pull-request"
-MOST = 1000  # commits whose messages are read
+REBASE_FAILED = "Did not manage to rebase this pull-request"
+MAX_COMMITS = 1000  # commits whose messages are read
 DECLINED = "Remote hook declined the push: "
 FETCHED, COMPARED = 70, 90  # percent of a merge
-SHOWN_COMMITS = 100  # in the comment that tells of new ones
+MAX_LISTED_COMMITS = 100  # in the comment that tells of new ones
 
 
-def refuse(cause: Fact, reason: str) -> list[Next]:
+def fail_task(cause: StoredEvent, reason: str) -> list[NewEvent]:
     task = str(cause.command_id)
-    return [Next(TaskFailed(task_id=task, project_id=cause.data["project_id"], reason=reason))]
+    return [NewEvent(TaskFailed(task_id=task, project_id=cause.data["project_id"], reason=reason))]
 
 
-async def aside(work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+async def in_thread(work: Callable[..., T], *arguments: Any, **options: Any) -> T:
     """git's work, beside the loop."""
     return await asyncio.to_thread(work, *arguments, **options)
 
 
-class Work:
+class PullRequestWork:
     """A pull request with the places where its two ends lie."""
 
-    def __init__(self, hands: Hands, found: Row, target: Row, source: Row | None, request: str) -> None:
-        self.hands = hands
+    def __init__(self, ctx: WorkerContext, found: Row, target: Row, source: Row | None, request: str) -> None:
+        self.ctx = ctx
         self.request = request
         self.found = found
         self.target = target
         self.source = source
-        root = hands.settings.repositories
-        self.place = store.directory(root, found["project_id"])
-        self.source_place: Path | None = store.directory(root, source["project_id"]) if source else None
+        root = ctx.settings.repositories
+        self.repo_path = store.repository_path(root, found["project_id"])
+        self.source_path: Path | None = store.repository_path(root, source["project_id"]) if source else None
 
-    async def bring(self) -> str:
+    async def fetch_head(self) -> str:
         """Its newest commit, which is in the target from now on. A source that is there has to have the branch."""
         number, branch = self.found["number"], self.found["branch_from"]
         try:
-            if self.source_place is None:
-                return await aside(pulls.source_head, self.place, number, None, branch)
-            progress = Course(self.hands.progress.say, FETCHED)
-            head = await aside(pulls.mirror, self.place, number, self.source_place, branch, progress)
+            if self.source_path is None:
+                return await in_thread(pulls.find_source_head, self.repo_path, number, None, branch)
+            progress = StagedProgress(self.ctx.progress.say, FETCHED)
+            head = await in_thread(pulls.copy_source_head, self.repo_path, number, self.source_path, branch, progress)
         except Missing:
-            raise lacking(branch, self.source or self.target) from None
-        await self.record(self.target["project_id"], Actor("forge"), refs.pull(number))
+            raise missing_branch(branch, self.source or self.target) from None
+        await self.record(self.target["project_id"], Actor("forge"), refs.pull_ref(number))
         return head
 
     async def record(self, project_id: int, actor: Actor, *names: str, merged: int | None = None) -> None:
         """Tell the log of refs that were moved here."""
-        db, root = self.hands.db, self.hands.settings.repositories
+        db, root = self.ctx.db, self.ctx.settings.repositories
         await record_refs(db, root, project_id, actor, request=self.request, only=frozenset(names), merged=merged)
 
     async def about(self, head: str) -> list[int]:
         """The issues that its commits mention, those of commits included that it has lost since."""
         found, target = self.found, self.target
-        ours = (await pull_requests.heads(self.hands.db, found["project_id"])).get(found["branch"])
-        home = f"{self.hands.settings.url}/{target['path']}"
-        said = await aside(lambda: [one.message for one in islice(commits.between(self.place, head, ours), MOST)])
-        numbers = {number for message in said for number in linked(message, home)}
-        known = await issues.existing(self.hands.db, found["project_id"], sorted(numbers))
+        ours = (await pull_requests.list_heads(self.ctx.db, found["project_id"])).get(found["branch"])
+        home = f"{self.ctx.settings.url}/{target['path']}"
+        said = await in_thread(
+            lambda: [one.message for one in islice(commits.list_between(self.repo_path, head, ours), MAX_COMMITS)]
+        )
+        numbers = {number for message in said for number in linked_issues(message, home)}
+        known = await issues.list_existing(self.ctx.db, found["project_id"], sorted(numbers))
         return sorted({*known, *found["commit_issues"]})
 
-    async def outlook(self, head: str) -> merge.Outlook:
-        signed = setting(self.target, "enforce_signed_off_commits")
-        return await aside(merge.outlook, self.place, self.found["branch"], head, signed_off=signed)
+    async def outlook(self, head: str) -> merge.MergePreview:
+        signed = get_setting(self.target, "enforce_signed_off_commits")
+        return await in_thread(merge.preview_merge, self.repo_path, self.found["branch"], head, signed_off=signed)
 
 
-def lacking(branch: str, project: Row) -> GiveUp:
-    return GiveUp(f"Branch {branch} could not be found in the repo {paths.fullname(project)}")
+def missing_branch(branch: str, project: Row) -> PermanentError:
+    return PermanentError(f"Branch {branch} could not be found in the repo {paths.fullname(project)}")
 
 
-async def begin(hands: Hands, cause: Fact, project_id: int, number: int) -> Work:
+async def load_work(ctx: WorkerContext, cause: StoredEvent, project_id: int, number: int) -> PullRequestWork:
     try:
-        found = await pull_requests.find(hands.db, project_id, number, thread=False)
-        target = await projects.by_id(hands.db, project_id)
+        found = await pull_requests.find(ctx.db, project_id, number, thread=False)
+        target = await projects.by_id(ctx.db, project_id)
     except NotFound:
-        raise GiveUp("The pull-request is gone.") from None
+        raise PermanentError("The pull-request is gone.") from None
     source = None
     if found["repo_from"] is not None:
         try:
-            source = await projects.by_id(hands.db, found["repo_from"])
+            source = await projects.by_id(ctx.db, found["repo_from"])
         except NotFound:
             source = None
-    return Work(hands, found, target, source, cause.request)
+    return PullRequestWork(ctx, found, target, source, cause.request)
 
 
-@on(PullRequestOpened, queue=FOLLOW, surrender=nothing_to_say, tracked=False)
-async def keep_pull_request(hands: Hands, cause: Fact) -> list[Next]:
+@on(PullRequestOpened, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
+async def keep_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     """Its commits stay in the target, and how it could be merged is known."""
-    work = await begin(hands, cause, cause.data["project_id"], cause.data["number"])
-    head = await work.bring()
+    work = await load_work(ctx, cause, cause.data["project_id"], cause.data["number"])
+    head = await work.fetch_head()
     changed: dict[str, Any] = {}
     if about := await work.about(head):
         changed["commit_issues"] = about
     with suppress(Missing, NotSignedOff):
         changed["merge_status"] = str((await work.outlook(head)).status)
-    return [_updated(work.found, changed)] if changed else []
+    return [_build_update(work.found, changed)] if changed else []
 
 
-def _updated(found: Row, changed: dict[str, Any], note: str | None = None, comment_id: int | None = None) -> Next:
+def _build_update(
+    found: Row, changed: dict[str, Any], note: str | None = None, comment_id: int | None = None
+) -> NewEvent:
     event = PullRequestUpdated(
         project_id=found["project_id"], number=found["number"], changed=changed, note=note, comment_id=comment_id
     )
-    return Next(event, None)
+    return NewEvent(event, None)
 
 
-@on(RefUpdated, queue=FOLLOW, surrender=nothing_to_say, tracked=False)
-async def follow_branch(hands: Hands, cause: Fact) -> list[Next]:
+@on(RefUpdated, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
+async def follow_branch(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     """What was pushed to a branch is part of every open pull request from it."""
     ref: str = cause.data["ref"]
     if not ref.startswith("refs/heads/"):
         return []
     branch, answers = ref.removeprefix("refs/heads/"), []
-    for row in await pull_requests.opened_from(hands.db, cause.data["project_id"], branch):
-        answers += await _follow(hands, cause, row["project_id"], row["number"])
+    for row in await pull_requests.list_opened_from(ctx.db, cause.data["project_id"], branch):
+        answers += await _follow(ctx, cause, row["project_id"], row["number"])
     return answers
 
 
-@on(PullRequestUpdated, queue=FOLLOW, surrender=nothing_to_say, tracked=False)
-async def catch_up(hands: Hands, cause: Fact) -> list[Next]:
+@on(PullRequestUpdated, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
+async def catch_up(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     """What is open again hears of what was pushed meanwhile."""
     if cause.data["changed"].get("status") != "Open":
         return []
-    return await _follow(hands, cause, cause.data["project_id"], cause.data["number"])
+    return await _follow(ctx, cause, cause.data["project_id"], cause.data["number"])
 
 
-async def _follow(hands: Hands, cause: Fact, project_id: int, number: int) -> list[Next]:
+async def _follow(ctx: WorkerContext, cause: StoredEvent, project_id: int, number: int) -> list[NewEvent]:
     # A branch that is gone leaves what it brought; so does a target.
-    with suppress(GiveUp):
-        work = await begin(hands, cause, project_id, number)
-        head = await work.bring()
-        branches = await pull_requests.heads(hands.db, project_id)
-        return await _followed(work, head, branches.get(work.found["branch"]))
+    with suppress(PermanentError):
+        work = await load_work(ctx, cause, project_id, number)
+        head = await work.fetch_head()
+        branches = await pull_requests.list_heads(ctx.db, project_id)
+        return await _build_follow_up(work, head, branches.get(work.found["branch"]))
     return []
 
 
-async def _followed(work: Work, head: str, ours: str | None) -> list[Next]:
+async def _build_follow_up(work: PullRequestWork, head: str, ours: str | None) -> list[NewEvent]:
     """What a push to its branch has changed of it, with the comment that tells of it."""
-    changed = await _moved(work, head, ours)
+    changed = await _find_changes(work, head, ours)
     if not changed:
         return []
     with suppress(Missing, NotSignedOff):
         changed["merge_status"] = str((await work.outlook(head)).status)
-    note = await _note(work, changed["commit_start"], changed["commit_stop"], ours)
-    return [_updated(work.found, changed, note, await comments.next_id(work.hands.db) if note else None)]
+    note = await _build_note(work, changed["commit_start"], changed["commit_stop"], ours)
+    return [_build_update(work.found, changed, note, await comments.next_id(work.ctx.db) if note else None)]
 
 
-async def _moved(work: Work, head: str, ours: str | None) -> dict[str, Any]:
+async def _find_changes(work: PullRequestWork, head: str, ours: str | None) -> dict[str, Any]:
     """Which commits it brings and what they are about, if others than before: `head` is its newest commit, and `ours`
     the one of its branch.
     """
-    span = await aside(commits.span, work.place, head, ours)
+    span = await in_thread(commits.find_span, work.repo_path, head, ours)
     if span is None and head == work.found["commit_stop"]:
         return {}  # the target has got it some other way
     start, stop = (span.start, span.stop) if span else (None, None)
@@ -193,147 +197,147 @@ async def _moved(work: Work, head: str, ours: str | None) -> dict[str, Any]:
     return {"commit_start": start, "commit_stop": stop, "commit_issues": await work.about(head)}
 
 
-async def _note(work: Work, start: str | None, stop: str | None, ours: str | None) -> str | None:
+async def _build_note(work: PullRequestWork, start: str | None, stop: str | None, ours: str | None) -> str | None:
     """What the comment says of the push."""
     found = work.found
     if stop is None or found["commit_stop"] is None:
         return None
     if start != found["commit_start"]:
         return f"rebased onto {ours or 'unknown target'}"
-    fresh = await aside(lambda: list(commits.between(work.place, stop, found["commit_stop"])))
+    fresh = await in_thread(lambda: list(commits.list_between(work.repo_path, stop, found["commit_stop"])))
     if not fresh:
         return None
-    lines = "\n".join(f" * ``{commit.subject}``" for commit in fresh[:SHOWN_COMMITS])
+    lines = "\n".join(f" * ``{commit.subject}``" for commit in fresh[:MAX_LISTED_COMMITS])
     count = "1 new commit added" if len(fresh) == 1 else f"{len(fresh)} new commits added"
     return f"**{count}**\n\n{lines}"
 
 
-@on(MergeRequested, queue=GIT, surrender=refuse)
-async def merge_pull_request(hands: Hands, cause: Fact) -> list[Next]:
+@on(MergeRequested, queue=GIT, on_failure=fail_task)
+async def merge_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     """Doing it again finds it merged: the same wish at the same time makes the same commit."""
-    work = await begin(hands, cause, cause.data["project_id"], cause.data["number"])
+    work = await load_work(ctx, cause, cause.data["project_id"], cause.data["number"])
     found = work.found
     if found["status"] != "Open":
-        raise GiveUp(over(found))
-    head = await work.bring()
-    hands.progress.say("compare", FETCHED)
+        raise PermanentError(describe_closed(found))
+    head = await work.fetch_head()
+    ctx.progress.say("compare", FETCHED)
     try:
         look = await work.outlook(head)
     except NotSignedOff:
-        raise GiveUp(UNSIGNED) from None
+        raise PermanentError(UNSIGNED) from None
     except Missing:
-        raise lacking(found["branch"], work.target) from None
-    ref, actor, number = refs.branch(found["branch"]), Actor(cause.actor), found["number"]
+        raise missing_branch(found["branch"], work.target) from None
+    ref, actor, number = refs.branch_ref(found["branch"]), Actor(cause.actor), found["number"]
     if look.status is merge.Status.NO_CHANGE:
         answers = []
-        if await pull_requests.tried_before(hands.db, cause.position):
+        if await pull_requests.was_tried_before(ctx.db, cause.position):
             # Whoever tried may have died when the branch had moved, and nobody had told of it.
             await work.record(found["project_id"], actor, ref, merged=number)
-        elif await pull_requests.being_merged(hands.db, found["project_id"], number, besides=cause.position):
-            raise NotYet  # they tell of it
+        elif await pull_requests.is_being_merged(ctx.db, found["project_id"], number, besides=cause.position):
+            raise RetryLater  # they tell of it
         else:
-            answers = refuse(cause, "Nothing to do, changes were already merged")
-        return [*answers, await _merged(work, cause, look.ours or head)]
+            answers = fail_task(cause, "Nothing to do, changes were already merged")
+        return [*answers, await _build_merged(work, cause, look.ours or head)]
     # A push just before may not have been followed yet.
-    moved = await _moved(work, head, look.ours)
-    hands.progress.say("merge", COMPARED)
-    caught_up = [_updated(found, moved)] if moved else []
+    moved = await _find_changes(work, head, look.ours)
+    ctx.progress.say("merge", COMPARED)
+    caught_up = [_build_update(found, moved)] if moved else []
     new = await _merge(work, cause, look)
     await work.record(found["project_id"], actor, ref, merged=number)
-    return [*caught_up, await _merged(work, cause, new, behind=len(caught_up))]
+    return [*caught_up, await _build_merged(work, cause, new, behind=len(caught_up))]
 
 
-async def _merge(work: Work, cause: Fact, look: merge.Outlook) -> str:
+async def _merge(work: PullRequestWork, cause: StoredEvent, look: merge.MergePreview) -> str:
     target, found = work.target, work.found
     if look.status is not merge.Status.CONFLICTS:
-        await _ask_plugins(work, look)
-    signer = await _signer(work.hands, cause)
-    signed = setting(target, "enforce_signed_off_commits") or push_policy.demands(target).signed
+        await _check_plugins(work, look)
+    signer = await _find_signer(work.ctx, cause)
+    signed = get_setting(target, "enforce_signed_off_commits") or push_policy.find_requirements(target).signed
     message = merge.merge_message(found["number"], found["title"], signer if signed else None)
-    await work.hands.point_of_no_return()
+    await work.ctx.point_of_no_return()
     try:
-        return await aside(
+        return await in_thread(
             merge.merge,
-            work.place,
+            work.repo_path,
             look,
             message,
             signer,
-            always=setting(target, "always_merge"),
-            only_forward=not setting(target, "non_fast_forward_merges"),
+            always=get_setting(target, "always_merge"),
+            only_forward=not get_setting(target, "non_fast_forward_merges"),
         )
-    except Conflict:
-        raise GiveUp("Merge conflicts!") from None
+    except MergeConflict:
+        raise PermanentError("Merge conflicts!") from None
     except NeedsRebase:
-        raise GiveUp("The pull-request must be rebased before merging") from None
+        raise PermanentError("The pull-request must be rebased before merging") from None
 
 
-async def _ask_plugins(work: Work, look: merge.Outlook) -> None:
+async def _check_plugins(work: PullRequestWork, look: merge.MergePreview) -> None:
     """A merge is for those who may, whatever they may push; what a push has to satisfy besides, it has to as well."""
-    change = Change(refs.branch(work.found["branch"]), look.ours or ZEROS, look.theirs)
-    if reason := push_policy.declined(work.target, change):
-        raise GiveUp(DECLINED + reason)
-    if push_policy.demands(work.target).signed:
+    change = Change(refs.branch_ref(work.found["branch"]), look.ours or ZEROS, look.theirs)
+    if reason := push_policy.find_project_refusal(work.target, change):
+        raise PermanentError(DECLINED + reason)
+    if push_policy.find_requirements(work.target).signed:
         try:
-            await aside(commits.require_sign_off, work.place, look.theirs, look.ours)
+            await in_thread(commits.require_sign_off, work.repo_path, look.theirs, look.ours)
         except NotSignedOff as unsigned:
-            raise _declined(Fault.UNSIGNED, unsigned.subject) from None
+            raise _declined_error(Fault.UNSIGNED, unsigned.subject) from None
 
 
-def _declined(fault: Fault, commit: str = "") -> GiveUp:
-    return GiveUp(DECLINED + push_policy.sentence(Verdict(fault, commit)))
+def _declined_error(fault: Fault, commit: str = "") -> PermanentError:
+    return PermanentError(DECLINED + push_policy.describe_verdict(Verdict(fault, commit)))
 
 
-async def _signer(hands: Hands, cause: Fact) -> merge.Signer:
-    user = await users.find(hands.db, cause.actor)
+async def _find_signer(ctx: WorkerContext, cause: StoredEvent) -> merge.Signer:
+    user = await users.find(ctx.db, cause.actor)
     name, email = (user["fullname"], user["email"]) if user else ("", "")
     return merge.Signer(name or cause.actor, email, int(cause.at.timestamp()))
 
 
-async def _merged(work: Work, cause: Fact, commit: str, *, behind: int = 0) -> Next:
+async def _build_merged(work: PullRequestWork, cause: StoredEvent, commit: str, *, behind: int = 0) -> NewEvent:
     """Not if it has become another one meanwhile, but for what is told before this: it is merged once."""
     event = PullRequestMerged(
         project_id=work.found["project_id"],
         number=work.found["number"],
         commit=commit,
         note=f"Pull-Request has been merged by {cause.actor}",
-        comment_id=await comments.next_id(work.hands.db),
+        comment_id=await comments.next_id(work.ctx.db),
     )
-    return Next(event, work.found["version"] + behind + 1)
+    return NewEvent(event, work.found["version"] + behind + 1)
 
 
-@on(RebaseRequested, queue=GIT, surrender=refuse)
-async def rebase_pull_request(hands: Hands, cause: Fact) -> list[Next]:
-    work = await begin(hands, cause, cause.data["project_id"], cause.data["number"])
+@on(RebaseRequested, queue=GIT, on_failure=fail_task)
+async def rebase_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+    work = await load_work(ctx, cause, cause.data["project_id"], cause.data["number"])
     found = work.found
     if found["status"] != "Open":
-        raise GiveUp(over(found))
-    if work.source is None or work.source_place is None:
-        raise GiveUp(UNMANAGED)
-    if not await aside(work.place.exists):
-        raise GiveUp(f"Could not find the targeted git repository for {paths.fullname(work.target)}")
+        raise PermanentError(describe_closed(found))
+    if work.source is None or work.source_path is None:
+        raise PermanentError(REBASE_FAILED)
+    if not await in_thread(work.repo_path.exists):
+        raise PermanentError(f"Could not find the targeted git repository for {paths.fullname(work.target)}")
     for branch, project in ((found["branch_from"], work.source), (found["branch"], work.target)):
-        if branch not in await pull_requests.heads(hands.db, project["project_id"]):
-            raise lacking(branch, project)
+        if branch not in await pull_requests.list_heads(ctx.db, project["project_id"]):
+            raise missing_branch(branch, project)
     try:
-        signer = merge.Signer(cause.actor, (await _signer(hands, cause)).email, int(cause.at.timestamp()))
-        done = await aside(
-            rebase.prepare,
-            work.source_place,
+        signer = merge.Signer(cause.actor, (await _find_signer(ctx, cause)).email, int(cause.at.timestamp()))
+        done = await in_thread(
+            rebase.prepare_rebase,
+            work.source_path,
             found["branch_from"],
-            work.place,
+            work.repo_path,
             found["branch"],
             signer,
-            push_policy.demands(work.source),
-            progress=lambda percent: hands.progress.say("rebase", percent),
+            push_policy.find_requirements(work.source),
+            progress=lambda percent: ctx.progress.say("rebase", percent),
         )
-        await hands.point_of_no_return()
-        await aside(rebase.apply, work.source_place, done)
-    except NotForward:
-        raise _declined(Fault.NOT_FORWARD) from None
+        await ctx.point_of_no_return()
+        await in_thread(rebase.apply_rebase, work.source_path, done)
+    except NotFastForward:
+        raise _declined_error(Fault.NOT_FORWARD) from None
     except NotSignedOff as unsigned:
-        raise _declined(Fault.UNSIGNED, unsigned.subject) from None
-    except (Conflict, Missing, TooLarge):
-        raise GiveUp(UNMANAGED) from None
-    ref = refs.branch(found["branch_from"])
+        raise _declined_error(Fault.UNSIGNED, unsigned.subject) from None
+    except (MergeConflict, Missing, TooLarge):
+        raise PermanentError(REBASE_FAILED) from None
+    ref = refs.branch_ref(found["branch_from"])
     await work.record(work.source["project_id"], Actor(cause.actor), ref)
-    return [Next(PullRequestRebased(project_id=found["project_id"], number=found["number"], commit=done.new), None)]
+    return [NewEvent(PullRequestRebased(project_id=found["project_id"], number=found["number"], commit=done.new), None)]

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from app.tail import HEAD, RING
 
-__all__ = ["HEAD", "RING", "bell", "connect", "deserialize", "queue_name", "ring", "serialize"]
+__all__ = ["HEAD", "RING", "connect", "deserialize", "enqueue", "queue_name", "relay_bell", "serialize"]
 
 
 def queue_name(queue: str) -> str:
@@ -33,7 +33,7 @@ async def connect(url: str) -> ArqRedis:
     return await create_pool(settings, job_serializer=serialize, job_deserializer=deserialize)
 
 
-def bell(redis: ArqRedis) -> Callable[[], Awaitable[None]]:
+def relay_bell(redis: ArqRedis) -> Callable[[], Awaitable[None]]:
     """A hint to the relay that there is something to number; losing it costs a poll interval."""
 
     async def ring_relay() -> None:
@@ -43,7 +43,7 @@ def bell(redis: ArqRedis) -> Callable[[], Awaitable[None]]:
     return ring_relay
 
 
-async def ring(redis: ArqRedis, queue: str, position: int, reaction: str, round: str) -> None:
+async def enqueue(redis: ArqRedis, queue: str, position: int, reaction: str, round: str) -> None:
     """Tell the workers of one piece of work; the same round of ringing is heard once."""
     await redis.enqueue_job(
         "perform", position, reaction, _queue_name=queue_name(queue), _job_id=f"{position}:{reaction}:{round}"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from app.config import Settings
 from app.database import Database
 from app.outgoing.proxy import Proxy
-from events.event import Event, Fact
-from events.record import Next
+from events.event import Event, StoredEvent
+from events.record import NewEvent
 
 GIT = "git"  # what somebody waits for, however long it takes
 FOLLOW = "follow"  # what follows by itself and is soon done: it never stands behind a fork
@@ -15,15 +15,15 @@ MIRROR = "mirror"  # what takes as long as somebody elsewhere likes: nothing els
 QUEUES = (GIT, MIRROR, FOLLOW)
 
 
-class GiveUp(Exception):
+class PermanentError(Exception):
     """Trying again cannot help. The message is a sentence for the task's user."""
 
 
-class NotYet(Exception):
+class RetryLater(Exception):
     """Somebody else is at what decides what this comes to: it is looked at again in a moment."""
 
 
-class Unwanted(Exception):
+class LeaseLost(Exception):
     """The work was cancelled, or is somebody else's: whatever it comes to, nobody will take it."""
 
 
@@ -32,21 +32,21 @@ class Progress:
 
     def __init__(self) -> None:
         self.latest: tuple[str, int] | None = None
-        self.unwanted = False
+        self.cancelled = False
 
     def say(self, stage: str, percent: int) -> None:
         """Raises Unwanted, which is how long work ends early."""
-        if self.unwanted:
-            raise Unwanted
+        if self.cancelled:
+            raise LeaseLost
         self.latest = stage, min(max(percent, 0), 100)
 
 
-async def nothing_is_final() -> None:
+async def ignore_point_of_no_return() -> None:
     """For hands that are at no work in particular."""
 
 
 @dataclass(frozen=True)
-class Hands:
+class WorkerContext:
     """What a piece of work is done with."""
 
     db: Database
@@ -55,11 +55,11 @@ class Hands:
     proxy: Proxy | None = None  # the way out for git, while a worker works
     progress: Progress = field(default_factory=Progress)  # of this very piece of work
     # To be called before what cannot be undone: from there on nobody can cancel the work. Raises Unwanted.
-    point_of_no_return: Callable[[], Awaitable[None]] = nothing_is_final
+    point_of_no_return: Callable[[], Awaitable[None]] = ignore_point_of_no_return
 
 
-Work = Callable[[Hands, Fact], Awaitable[list[Next]]]
-Surrender = Callable[[Fact, str], list[Next]]
+Work = Callable[[WorkerContext, StoredEvent], Awaitable[list[NewEvent]]]
+OnFailure = Callable[[StoredEvent, str], list[NewEvent]]
 
 
 @dataclass(frozen=True)
@@ -72,27 +72,27 @@ class Reaction:
     name: str
     queue: str
     work: Work
-    surrender: Surrender
+    on_failure: OnFailure
     tracked: bool = True
 
 
 REACTIONS: dict[str, Reaction] = {}
-ASKED_BY: dict[str, list[Reaction]] = {}
+REACTIONS_BY_TYPE: dict[str, list[Reaction]] = {}
 
 
-def on(*happened: type[Event], queue: str, surrender: Surrender, tracked: bool = True) -> Callable[[Work], Work]:
+def on(*events: type[Event], queue: str, on_failure: OnFailure, tracked: bool = True) -> Callable[[Work], Work]:
     """Register work that these events ask for; its name is the function's."""
 
     def register(work: Work) -> Work:
-        reaction = Reaction(work.__name__.replace("_", "-"), queue, work, surrender, tracked)
+        reaction = Reaction(work.__name__.replace("_", "-"), queue, work, on_failure, tracked)
         REACTIONS[reaction.name] = reaction
-        for event in happened:
-            ASKED_BY.setdefault(event.type, []).append(reaction)
+        for event in events:
+            REACTIONS_BY_TYPE.setdefault(event.type, []).append(reaction)
         return work
 
     return register
 
 
-def nothing_to_say(cause: Fact, reason: str) -> list[Next]:
+def ignore_failure(cause: StoredEvent, reason: str) -> list[NewEvent]:
     """Nobody waits for the work, so nobody is told that it could not be done."""
     return []

@@ -18,19 +18,19 @@ import workers.pull_requests
 import workers.repositories
 import workers.tasks  # noqa: F401 - register their reactions
 from app import idempotency
-from app.beside import beside
-from app.database import TROUBLE, Database
+from app.beside import in_background
+from app.database import DB_ERRORS, Database
 from app.logs import log
 from app.metrics import LEADERSHIPS, RELAY_HEAD, RELAY_LAG
 from app.queries import subscriptions
 from app.queries.subscriptions import FANNED_OUT, WAKE, WANTED
 from app.tail import RING, listen
-from app.webhooks import silent
+from app.webhooks import list_unsupported
 from events import log as record_log
 from workers import queue
-from workers.reactions import ASKED_BY, Reaction
+from workers.reactions import REACTIONS_BY_TYPE, Reaction
 
-LEAD = """
+TAKE_LEAD = """
     insert into leases as held (name, holder, until) values ('relay', $1, now() + make_interval(secs => $2))
     on conflict (name) do update
     set    holder = excluded.holder, until = excluded.until,
@@ -40,7 +40,7 @@ LEAD = """
 """
 # One statement numbers, and only while the lease is ours; what the events ask for, and to whom they are to be sent, is
 # written down with them.
-NUMBER = record_log.numbering(
+NUMBER = record_log.build_numbering(
     allowed="select 1 from leases where name = 'relay' and holder = $2 and until > now() for update",
     also=f""", due as (
         insert into work (position, reaction, queue)
@@ -59,9 +59,11 @@ NUMBER = record_log.numbering(
         returning subscription_id, lane
     ), woken as ({WAKE.format(due="known.due_at")})""",
 )
-ASKED = [(type, reaction.name, reaction.queue) for type, asked in ASKED_BY.items() for reaction in asked]
-SILENT = silent()
-UNATTENDED = """
+REACTION_ROWS = [
+    (type, reaction.name, reaction.queue) for type, asked in REACTIONS_BY_TYPE.items() for reaction in asked
+]
+UNSUPPORTED = list_unsupported()
+SELECT_UNATTENDED = """
     select   position, reaction, queue, attempts
     from     work
     where    done_at is null
@@ -71,12 +73,12 @@ UNATTENDED = """
     limit    500
 """
 
-LEASE = 5.0  # seconds until a stand-by takes over from a leader that fell silent
-POLL = 0.25  # seconds between looks when nobody rings
-PACE = 0.005  # seconds between rounds while there is much to do, so that one round numbers many
-SWEEP = 1.0  # seconds between looks for work that nobody attends to
-TIDY = 60.0  # seconds between looks for what processes that died have left lying
-BATCH = 1000
+LEASE_SECONDS = 5.0  # seconds until a stand-by takes over from a leader that fell silent
+POLL_INTERVAL = 0.25  # seconds between looks when nobody rings
+BUSY_PAUSE = 0.005  # seconds between rounds while there is much to do, so that one round numbers many
+SWEEP_INTERVAL = 1.0  # seconds between looks for work that nobody attends to
+TIDY_INTERVAL = 60.0  # seconds between looks for what processes that died have left lying
+BATCH_SIZE = 1000
 
 
 class Relay:
@@ -95,7 +97,7 @@ class Relay:
     async def run(self) -> None:
         """Lead, or stand by, until cancelled. No failure of database or queue ends it."""
         try:
-            async with beside(listen(self.redis, RING, self.rung)):
+            async with in_background(listen(self.redis, RING, self.rung)):
                 await self._lead()
         finally:
             with suppress(Exception):
@@ -105,17 +107,17 @@ class Relay:
         while True:
             try:
                 busy = await self._round()
-            except (*TROUBLE, RedisError) as trouble:
-                log.warning("relay", trouble=type(trouble).__name__)
+            except (*DB_ERRORS, RedisError) as error:
+                log.warning("relay", error=type(error).__name__)
                 self.leading = False
-                await asyncio.sleep(POLL)
+                await asyncio.sleep(POLL_INTERVAL)
                 continue
             if busy:
-                await asyncio.sleep(PACE)
+                await asyncio.sleep(BUSY_PAUSE)
             else:
                 # Not wait_for, which before Python 3.12 can lose a cancellation that comes with the ring.
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL):
+                    async with asyncio.timeout(POLL_INTERVAL):
                         await self.rung.wait()
                 self.rung.clear()
 
@@ -124,23 +126,23 @@ class Relay:
         now = time.monotonic()
         if now >= self._renew_at:
             await self._elect()
-            self._renew_at = now + LEASE / 5
+            self._renew_at = now + LEASE_SECONDS / 5
         if not self.leading:
             return False
         if now >= self._sweep_at:
-            self._sweep_at = now + SWEEP
+            self._sweep_at = now + SWEEP_INTERVAL
             await self.sweep()
-            await idempotency.forget_old(self.db)
-            await subscriptions.forget_ended(self.db)
+            await idempotency.delete_expired(self.db)
+            await subscriptions.delete_ended(self.db)
             async with self.db.acquire() as connection:
                 RELAY_LAG.set(await record_log.oldest_unnumbered(connection))
         if now >= self._tidy_at:
-            self._tidy_at = now + TIDY
+            self._tidy_at = now + TIDY_INTERVAL
             await self.tidy()
         return await self._number() > 0
 
     async def _elect(self) -> None:
-        leads = await self.db.fetchval(LEAD, self.holder, LEASE) is not None
+        leads = await self.db.fetchval(TAKE_LEAD, self.holder, LEASE_SECONDS) is not None
         if leads and not self.leading:
             LEADERSHIPS.inc()
             log.info("relay leads", holder=self.holder)
@@ -148,14 +150,19 @@ class Relay:
 
     async def _number(self) -> int:
         async with self.db.acquire() as connection:
-            done = await record_log.number(
-                connection, BATCH, self.holder, *map(list, zip(*ASKED, strict=True)), SILENT, statement=NUMBER
+            done = await record_log.number_settled(
+                connection,
+                BATCH_SIZE,
+                self.holder,
+                *map(list, zip(*REACTION_ROWS, strict=True)),
+                UNSUPPORTED,
+                statement=NUMBER,
             )
         self.leading = done.allowed
         numbered = done.numbered
         if numbered:
             RELAY_HEAD.set(numbered[-1].seq)
-            due = [(n.position, reaction) for n in numbered for reaction in ASKED_BY.get(n.type, [])]
+            due = [(n.position, reaction) for n in numbered for reaction in REACTIONS_BY_TYPE.get(n.type, [])]
             await self._tell(numbered[-1].seq, due)
         return len(numbered)
 
@@ -163,26 +170,26 @@ class Relay:
         """Hints only: what is lost here, the sweep and the waiters' own polling make good."""
         try:
             for position, reaction in due:
-                await queue.ring(self.redis, reaction.queue, position, reaction.name, "0")
+                await queue.enqueue(self.redis, reaction.queue, position, reaction.name, "0")
             await self.redis.publish(queue.HEAD, str(head))
-        except (OSError, RedisError) as trouble:
-            log.warning("relay could not ring", trouble=type(trouble).__name__)
+        except (OSError, RedisError) as error:
+            log.warning("relay could not ring", error=type(error).__name__)
 
     async def sweep(self) -> int:
         """Ring again for work that is due and that nobody holds."""
-        rows = await self.db.fetch(UNATTENDED, SWEEP)
+        rows = await self.db.fetch(SELECT_UNATTENDED, SWEEP_INTERVAL)
         bucket = int(time.time() / 5)
         try:
             for row in rows:
-                await queue.ring(
+                await queue.enqueue(
                     self.redis, row["queue"], row["position"], row["reaction"], f"{row['attempts']}@{bucket}"
                 )
-        except (OSError, RedisError) as trouble:
-            log.warning("sweep could not ring", trouble=type(trouble).__name__)
+        except (OSError, RedisError) as error:
+            log.warning("sweep could not ring", error=type(error).__name__)
         return len(rows)
 
     async def tidy(self) -> None:
         """Lanes and endpoints of subscriptions, as the log has them."""
-        if healed := await subscriptions.heal(self.db):
+        if healed := await subscriptions.repair_lanes(self.db):
             log.warning("lanes healed", lanes=healed)
-        await subscriptions.forget_gone(self.db)
+        await subscriptions.delete_orphans(self.db)

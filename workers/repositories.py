@@ -7,82 +7,82 @@ from app.core import project_secrets
 from app.git import store
 from app.queries import mirrors as looks
 from app.queries import users
-from events.event import Fact
+from events.event import StoredEvent
 from events.projects import ProjectCreated, ProjectDeleted, ProjectDiscarded, ProjectForked
-from events.record import Next
+from events.record import NewEvent
 from events.repositories import RepositoryCreated
 from events.tasks import TaskFailed
 from workers import mirrors
-from workers.reactions import FOLLOW, GIT, Hands, on
+from workers.reactions import FOLLOW, GIT, WorkerContext, on
 
 
-def take_back(cause: Fact, reason: str) -> list[Next]:
+def discard_project(cause: StoredEvent, reason: str) -> list[NewEvent]:
     """Without a repository there is no project: its name is free again."""
     project_id = cause.data["project_id"]
     return [
-        Next(TaskFailed(task_id=str(cause.command_id), project_id=project_id, reason=reason)),
-        Next(ProjectDiscarded(project_id=project_id, path=cause.data["path"], reason=reason)),
+        NewEvent(TaskFailed(task_id=str(cause.command_id), project_id=project_id, reason=reason)),
+        NewEvent(ProjectDiscarded(project_id=project_id, path=cause.data["path"], reason=reason)),
     ]
 
 
-@on(ProjectCreated, queue=GIT, surrender=take_back)
-async def create_repository(hands: Hands, cause: Fact) -> list[Next]:
+@on(ProjectCreated, queue=GIT, on_failure=discard_project)
+async def create_repository(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     project = cause.event
     assert isinstance(project, ProjectCreated)  # noqa: S101 - `on` says so
     if project.mirrored_from:
-        head, fetched = await mirrors.make(hands, cause, project)
-        return [_created(project.project_id, project.path, head, fetched)]
+        head, fetched = await mirrors.create_mirror(ctx, cause, project)
+        return [_build_created(project.project_id, project.path, head, fetched)]
     readme, author = None, ("", "")
     if project.create_readme:
         readme = f"# {project.name}\n\n{project.description}"
-        user = await users.find(hands.db, project.owner)
+        user = await users.find(ctx.db, project.owner)
         author = (user["fullname"], user["email"]) if user else (project.owner, "")
     made = await asyncio.to_thread(
-        store.create,
-        hands.settings.repositories,
+        store.create_repository,
+        ctx.settings.repositories,
         project.project_id,
         cause=cause.id,
         head=project.default_branch,
         readme=readme,
         author=author,
     )
-    return [_created(project.project_id, project.path, project.default_branch, made)]
+    return [_build_created(project.project_id, project.path, project.default_branch, made)]
 
 
-@on(ProjectForked, queue=GIT, surrender=take_back)
-async def fork_repository(hands: Hands, cause: Fact) -> list[Next]:
+@on(ProjectForked, queue=GIT, on_failure=discard_project)
+async def fork_repository(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     fork = cause.event
     assert isinstance(fork, ProjectForked)  # noqa: S101 - `on` says so
     made = await asyncio.to_thread(
-        store.fork,
-        hands.settings.repositories,
+        store.fork_repository,
+        ctx.settings.repositories,
         fork.parent_id,
         fork.project_id,
         cause=cause.id,
         head=fork.default_branch,
-        progress=lambda percent: hands.progress.say("copy", percent),
+        progress=lambda percent: ctx.progress.say("copy", percent),
     )
-    return [_created(fork.project_id, fork.path, fork.default_branch, made)]
+    return [_build_created(fork.project_id, fork.path, fork.default_branch, made)]
 
 
-def leave_behind(cause: Fact, reason: str) -> list[Next]:
+def ignore_failure(cause: StoredEvent, reason: str) -> list[NewEvent]:
     """The project is gone whatever becomes of its files; the log of the worker says where they are."""
     return []
 
 
-@on(ProjectDeleted, ProjectDiscarded, queue=GIT, surrender=leave_behind, tracked=False)
-async def remove_repository(hands: Hands, cause: Fact) -> list[Next]:
-    await asyncio.to_thread(store.remove, hands.settings.repositories, cause.data["project_id"])
-    await asyncio.to_thread(attachments.remove, hands.settings.attachments, cause.data["project_id"])
+@on(ProjectDeleted, ProjectDiscarded, queue=GIT, on_failure=ignore_failure, tracked=False)
+async def remove_repository(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+    await asyncio.to_thread(store.remove_repository, ctx.settings.repositories, cause.data["project_id"])
+    await asyncio.to_thread(attachments.delete_all, ctx.settings.attachments, cause.data["project_id"])
     return []
 
 
-@on(ProjectDeleted, ProjectDiscarded, queue=FOLLOW, surrender=leave_behind, tracked=False)
-async def forget_secrets(hands: Hands, cause: Fact) -> list[Next]:
-    await project_secrets.forget_gone(hands.db, cause.data["project_id"])
-    await looks.forget(hands.db, cause.data["project_id"])
+@on(ProjectDeleted, ProjectDiscarded, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
+async def forget_secrets(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+    await project_secrets.delete_for_deleted_project(ctx.db, cause.data["project_id"])
+    await looks.delete(ctx.db, cause.data["project_id"])
     return []
 
 
-def _created(project_id: int, path: str, head: str, made: list[store.Ref]) -> Next:
-    return Next(RepositoryCreated(project_id=project_id, path=path, head=head, refs=[list(ref) for ref in made]))
+def _build_created(project_id: int, path: str, head: str, made: list[store.Ref]) -> NewEvent:
+    return NewEvent(RepositoryCreated(project_id=project_id, path=path, head=head, refs=[list(ref) for ref in made]))

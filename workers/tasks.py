@@ -1,13 +1,13 @@
 """Taking work that is no longer wanted from whoever has it."""
 
-from events.event import Fact
-from events.log import at_position
-from events.record import Next, answer
+from events.event import StoredEvent
+from events.log import find_at_position
+from events.record import NewEvent, record_answer
 from events.tasks import TaskCancelled, TaskCancelRequested, TaskFailed
-from workers.reactions import FOLLOW, REACTIONS, Hands, nothing_to_say, on
+from workers.reactions import FOLLOW, REACTIONS, WorkerContext, ignore_failure, on
 
 # Done, as far as the record goes: a worker that is at it finds its token worth nothing and is not heard.
-TAKE = """
+TAKE_WORK = """
     update work
     set    done_at = now(), lease_until = null, attempts = work.attempts + 1
     from   tasks
@@ -17,20 +17,20 @@ TAKE = """
 """
 
 
-@on(TaskCancelRequested, queue=FOLLOW, surrender=nothing_to_say, tracked=False)
-async def cancel_task(hands: Hands, cause: Fact) -> list[Next]:
+@on(TaskCancelRequested, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
+async def cancel_task(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     """What the work would have surrendered is what becomes of it. A task that has ended meanwhile stays as it is, and
     one that is past its point of no return goes on to its end.
     """
     tracked = [reaction.name for reaction in REACTIONS.values() if reaction.tracked]
-    async with hands.db.acquire() as connection, connection.transaction():
-        taken = await connection.fetchrow(TAKE, cause.data["task_id"], tracked)
+    async with ctx.db.acquire() as connection, connection.transaction():
+        taken = await connection.fetchrow(TAKE_WORK, cause.data["task_id"], tracked)
         if taken is None:
             return []
-        asked = await at_position(connection, taken["position"])
+        asked = await find_at_position(connection, taken["position"])
         assert asked is not None  # noqa: S101 - work refers to events
         cancelled = TaskCancelled(task_id=cause.data["task_id"], project_id=cause.data["project_id"])
-        for each in REACTIONS[taken["reaction"]].surrender(asked, "cancelled"):
+        for each in REACTIONS[taken["reaction"]].on_failure(asked, "cancelled"):
             failed = isinstance(each.event, TaskFailed)
-            await answer(connection, asked, cancelled if failed else each.event, version=each.version)
+            await record_answer(connection, asked, cancelled if failed else each.event, version=each.version)
     return []

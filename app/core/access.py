@@ -91,7 +91,7 @@ ACTIONS: dict[str, Level | None] = {
 }
 
 # What anybody may do where they may read, even without a name: look.
-LOOKING = frozenset({"read-project", "read-issues", "read-code", "read-pull-requests"})
+ANONYMOUS_ACTIONS = frozenset({"read-project", "read-issues", "read-code", "read-pull-requests"})
 
 # What a token may be limited to: Pagure's names, which are its clients' contract.
 ACLS = frozenset({
@@ -117,15 +117,15 @@ def level(actor: Actor, project: Mapping[str, Any]) -> Level:
         return Level.NONE if project["private"] else Level.READ
     if actor.username and (actor.admin or actor.username == project["owner"]):
         return Level.OWNER
-    return max(granted(actor, project), Level.NONE if project["private"] else Level.READ)
+    return max(granted_level(actor, project), Level.NONE if project["private"] else Level.READ)
 
 
-def granted(actor: Actor, project: Mapping[str, Any]) -> Level:
+def granted_level(actor: Actor, project: Mapping[str, Any]) -> Level:
     """The strongest grant that names the actor or one of their groups; not what they have as owner or administrator."""
-    return max((GRANTS[grant["level"]] for grant in _held(actor, project)), default=Level.NONE)
+    return max((GRANTS[grant["level"]] for grant in _grants_of(actor, project)), default=Level.NONE)
 
 
-def _held(actor: Actor, project: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _grants_of(actor: Actor, project: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     if actor.anonymous:
         return []
     access = project["access"]
@@ -133,19 +133,19 @@ def _held(actor: Actor, project: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [grant for grant in held if grant]
 
 
-def require_appointed(actor: Actor, project: Mapping[str, Any]) -> None:
+def require_appointed_admin(actor: Actor, project: Mapping[str, Any]) -> None:
     """Who is kept out is for those to say who run the project, not for the forge's administrators."""
-    if actor.username != project["owner"] and granted(actor, project) < Level.ADMIN:
+    if actor.username != project["owner"] and granted_level(actor, project) < Level.ADMIN:
         raise Forbidden("block-users")
 
 
-def require_named(actor: Actor, project: Mapping[str, Any]) -> None:
+def require_direct_access(actor: Actor, project: Mapping[str, Any]) -> None:
     """Some things are for the owner and those who hold something themselves, not through a group or the forge."""
     if actor.username != project["owner"] and actor.username not in project["access"]["user"]:
         raise Forbidden("read-hook-token")
 
 
-def blocked(actor: Actor, project: Mapping[str, Any]) -> bool:
+def is_blocked(actor: Actor, project: Mapping[str, Any]) -> bool:
     """Whether the project takes nothing from them any more, owners and administrators included."""
     return actor.username in project["blocked"]
 
@@ -157,7 +157,7 @@ def may_write(actor: Actor, project: Mapping[str, Any], branch: str) -> bool:
         return True
     return held >= Level.COLLABORATE and any(
         fnmatchcase(branch, glob.strip())
-        for grant in _held(actor, project)
+        for grant in _grants_of(actor, project)
         for glob in (grant["branches"] or "").split(",")
     )
 
@@ -165,7 +165,7 @@ def may_write(actor: Actor, project: Mapping[str, Any], branch: str) -> bool:
 def may(actor: Actor, action: str, project: Mapping[str, Any]) -> bool:
     """Whether the actor may do this to the project. Writing takes a user, whatever the level."""
     needed = ACTIONS[action]
-    if needed is None or (actor.anonymous and action not in LOOKING):
+    if needed is None or (actor.anonymous and action not in ANONYMOUS_ACTIONS):
         return False
     return level(actor, project) >= needed
 
@@ -189,18 +189,18 @@ def may_see_issue(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, 
 
 def require_self(actor: Actor, username: str) -> None:
     """Somebody's own affairs are theirs and the administrators'."""
-    require_whole(actor)
+    require_unrestricted_token(actor)
     if not (actor.username == username or actor.admin):
         raise Forbidden("user")
 
 
 def require_admin(actor: Actor) -> None:
-    require_whole(actor)
+    require_unrestricted_token(actor)
     if not actor.admin:
         raise Forbidden("administration")
 
 
-def require_whole(actor: Actor) -> None:
+def require_unrestricted_token(actor: Actor) -> None:
     """A token that is limited to some actions or one project cannot hand out more than it has."""
     if actor.anonymous or actor.acls is not None or actor.token_project is not None:
         raise Forbidden("token")

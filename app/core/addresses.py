@@ -9,15 +9,15 @@ URL = re.compile(
     re.IGNORECASE,
 )
 # What comes after the path would be for pages, and a place to hide a secret in.
-REPOSITORY = re.compile(r"https://(?:(?P<login>[^/@]+)@)?(?P<place>[^/@]+(/[^?#]*)?)\Z", re.IGNORECASE)
-LONGEST = 2048
+REPOSITORY_URL = re.compile(r"https://(?:(?P<login>[^/@]+)@)?(?P<place>[^/@]+(/[^?#]*)?)\Z", re.IGNORECASE)
+MAX_URL_LENGTH = 2048
 
 
-def repository(url: str) -> tuple[str, str] | None:
+def parse_repository_url(url: str) -> tuple[str, str] | None:
     """The address of a repository elsewhere without who logs in there, and `user:password`, as they are written in
     addresses, or nothing. None if git is not to be sent there (docs/decisions/0010-outgoing-connections.md).
     """
-    found = REPOSITORY.match(url) if URL.match(url) else None
-    if found is None or len(url) > LONGEST or not (url.isascii() and url.isprintable()):
+    found = REPOSITORY_URL.match(url) if URL.match(url) else None
+    if found is None or len(url) > MAX_URL_LENGTH or not (url.isascii() and url.isprintable()):
         return None
     return f"https://{found['place']}", found["login"] or ""

@@ -6,30 +6,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.core.access import require
-from app.core.commands import Command, Deciding, handles
-from app.core.issue_metadata import require_closable, restated
-from app.core.issues import require_tracker, updated
+from app.core.commands import Command, CommandContext, handles
+from app.core.issue_metadata import require_closable, status_change
+from app.core.issues import build_issue_update, require_tracker
 from app.errors import Invalid
 from app.queries import boards, comments, issues, tags
 from events.boards import BoardDefined, BoardDeleted, BoardStatusesSet
-from events.record import Next
+from events.record import NewEvent
 
-MOST_BOARDS = 30  # of a tracker; an issue shows all those that it is on, with all of their statuses
-MOST_STATUSES = 30  # of a board
-MOST_PLACES = 200  # to be changed at once
-LONGEST = 255  # characters of a name, a color or a reason
-LARGEST = 2**31 - 1
+MAX_BOARDS = 30  # of a tracker; an issue shows all those that it is on, with all of their statuses
+MAX_STATUSES = 30  # of a board
+MAX_PLACEMENTS = 200  # to be changed at once
+MAX_TEXT_LENGTH = 255  # characters of a name, a color or a reason
+MAX_RANK = 2**31 - 1
 STATUS = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9\-_ .:]+\Z")
 COLOR = re.compile(r"#?[a-zA-Z0-9][a-zA-Z0-9(),.% \-]*\Z")
 
 REQUIRED = "This field is required"
 INVALID = "Invalid input."
-TOO_LONG = f"Field cannot be longer than {LONGEST} characters."
+TOO_LONG = f"Field cannot be longer than {MAX_TEXT_LENGTH} characters."
 
 
-async def _managed(deciding: Deciding, project_id: int) -> None:
-    project = await deciding.project(project_id)
-    require(deciding.actor, "manage-boards", project)
+async def _require_board_manager(ctx: CommandContext, project_id: int) -> None:
+    project = await ctx.project(project_id)
+    require(ctx.actor, "manage-boards", project)
     require_tracker(project, writing=True)
 
 
@@ -42,32 +42,32 @@ class SetBoards(Command):
 
 
 @handles(SetBoards)
-async def set_boards(deciding: Deciding, wish: SetBoards) -> list[Next]:
-    await _managed(deciding, wish.project_id)
-    if len(wish.boards) > MOST_BOARDS:
-        raise Invalid("boards", f"A tracker has {MOST_BOARDS} boards at most.")
-    for name in wish.boards:
+async def set_boards(ctx: CommandContext, command: SetBoards) -> list[NewEvent]:
+    await _require_board_manager(ctx, command.project_id)
+    if len(command.boards) > MAX_BOARDS:
+        raise Invalid("boards", f"A tracker has {MAX_BOARDS} boards at most.")
+    for name in command.boards:
         _check_name(name)
-    wanted = sorted({look["tag"] for look in wish.boards.values()})
-    known = await tags.looks(deciding.db, wish.project_id, wanted)
+    wanted = sorted({look["tag"] for look in command.boards.values()})
+    known = await tags.list_styles(ctx.db, command.project_id, wanted)
     for tag in wanted:
         if tag not in known:
             raise Invalid("tag of a board", f"No tag found with the name {tag}")
-    now = {row["board"]: row for row in await boards.of(deciding.db, wish.project_id)}
-    gone = [BoardDeleted(project_id=wish.project_id, board=name) for name in now if name not in wish.boards]
+    now = {row["board"]: row for row in await boards.list_of_project(ctx.db, command.project_id)}
+    gone = [BoardDeleted(project_id=command.project_id, board=name) for name in now if name not in command.boards]
     defined = [
-        BoardDefined(project_id=wish.project_id, board=name, **look)
-        for name, look in wish.boards.items()
+        BoardDefined(project_id=command.project_id, board=name, **look)
+        for name, look in command.boards.items()
         if name not in now or any(now[name][key] != value for key, value in look.items())
     ]
-    return [Next(event, None) for event in (*gone, *defined)]
+    return [NewEvent(event, None) for event in (*gone, *defined)]
 
 
 def _check_name(name: str) -> None:
     """A board is a segment of addresses."""
     if not name.strip():
         raise Invalid("name", REQUIRED)
-    if len(name) > LONGEST:
+    if len(name) > MAX_TEXT_LENGTH:
         raise Invalid("name", TOO_LONG)
     if not name.isprintable() or name != name.strip() or "/" in name or name in (".", ".."):
         raise Invalid("name", INVALID)
@@ -82,11 +82,11 @@ class DeleteBoards(Command):
 
 
 @handles(DeleteBoards)
-async def delete_boards(deciding: Deciding, wish: DeleteBoards) -> list[Next]:
-    await _managed(deciding, wish.project_id)
-    now = await boards.of(deciding.db, wish.project_id)
-    gone = [row["board"] for row in now if row["board"] in wish.boards]
-    return [Next(BoardDeleted(project_id=wish.project_id, board=name), None) for name in gone]
+async def delete_boards(ctx: CommandContext, command: DeleteBoards) -> list[NewEvent]:
+    await _require_board_manager(ctx, command.project_id)
+    now = await boards.list_of_project(ctx.db, command.project_id)
+    gone = [row["board"] for row in now if row["board"] in command.boards]
+    return [NewEvent(BoardDeleted(project_id=command.project_id, board=name), None) for name in gone]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,19 +103,19 @@ class SetBoardStatuses(Command):
 
 
 @handles(SetBoardStatuses)
-async def set_board_statuses(deciding: Deciding, wish: SetBoardStatuses) -> list[Next]:
-    await _managed(deciding, wish.project_id)
-    board = await boards.find(deciding.db, wish.project_id, wish.board)
-    if len(wish.statuses) > MOST_STATUSES:
-        raise Invalid("statuses", f"A board has {MOST_STATUSES} statuses at most.")
-    for status in wish.statuses:
+async def set_board_statuses(ctx: CommandContext, command: SetBoardStatuses) -> list[NewEvent]:
+    await _require_board_manager(ctx, command.project_id)
+    board = await boards.find(ctx.db, command.project_id, command.board)
+    if len(command.statuses) > MAX_STATUSES:
+        raise Invalid("statuses", f"A board has {MAX_STATUSES} statuses at most.")
+    for status in command.statuses:
         _check_status(status)
-    if sum(status["default"] for status in wish.statuses) != 1:
+    if sum(status["default"] for status in command.statuses) != 1:
         raise Invalid("statuses", "There must be one and only one default.")
-    statuses = sorted(wish.statuses, key=lambda status: (status["rank"], status["name"]))
+    statuses = sorted(command.statuses, key=lambda status: (status["rank"], status["name"]))
     if statuses == board["statuses"]:
         return []
-    return [Next(BoardStatusesSet(project_id=wish.project_id, board=wish.board, statuses=statuses), None)]
+    return [NewEvent(BoardStatusesSet(project_id=command.project_id, board=command.board, statuses=statuses), None)]
 
 
 def _check_status(status: Mapping[str, Any]) -> None:
@@ -124,7 +124,7 @@ def _check_status(status: Mapping[str, Any]) -> None:
     if not STATUS.match(status["name"]):
         raise Invalid("name", "Invalid status name provided, it should match: ^[a-zA-Z0-9][a-zA-Z0-9-_ .:]+$.")
     for field in ("name", "bg_color", "close_status"):
-        if len(status[field] or "") > LONGEST:
+        if len(status[field] or "") > MAX_TEXT_LENGTH:
             raise Invalid(field, TOO_LONG)
     _check_rank(status["rank"])
     if status["bg_color"] and not COLOR.match(status["bg_color"]):
@@ -134,12 +134,12 @@ def _check_status(status: Mapping[str, Any]) -> None:
 
 
 def _check_rank(rank: int) -> None:
-    if not -LARGEST <= rank <= LARGEST:
+    if not -MAX_RANK <= rank <= MAX_RANK:
         raise Invalid("rank", INVALID)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Placement:
     """Where an issue, known by number or uid, is to stand. A status that the board does not have is its default."""
 
     issue: int | str
@@ -153,38 +153,40 @@ class PlaceIssues(Command):
 
     project_id: int
     board: str
-    places: list[Place]
+    places: list[Placement]
 
 
 @handles(PlaceIssues)
-async def place_issues(deciding: Deciding, wish: PlaceIssues) -> list[Next]:
+async def place_issues(ctx: CommandContext, command: PlaceIssues) -> list[NewEvent]:
     """Who may manage boards may see private issues too."""
-    await _managed(deciding, wish.project_id)
-    board = await boards.find(deciding.db, wish.project_id, wish.board)
-    if len(wish.places) > MOST_PLACES:
-        raise Invalid("places", f"Up to {MOST_PLACES} issues can be placed at once.")
-    found = await issues.named(deciding.db, wish.project_id, [place.issue for place in wish.places])
+    await _require_board_manager(ctx, command.project_id)
+    board = await boards.find(ctx.db, command.project_id, command.board)
+    if len(command.places) > MAX_PLACEMENTS:
+        raise Invalid("places", f"Up to {MAX_PLACEMENTS} issues can be placed at once.")
+    found = await issues.find_many(ctx.db, command.project_id, [place.issue for place in command.places])
     changes = []
-    for place in wish.places:
+    for place in command.places:
         _check_rank(place.rank)
         issue = found.get(place.issue)
         if issue is None:
             raise Invalid("ticket", "No ticket found with this identifier")
-        changed, details = _placed(board, issue, place)
+        changed, details = _place_issue(board, issue, place)
         if changed:
             changes.append((issue, changed, details))
-    await require_closable(deciding.db, [(issue, changed) for issue, changed, _ in changes])
-    fresh = iter(await comments.next_ids(deciding.db, sum(1 for *_, details in changes if details)))
+    await require_closable(ctx.db, [(issue, changed) for issue, changed, _ in changes])
+    fresh = iter(await comments.next_ids(ctx.db, sum(1 for *_, details in changes if details)))
     return [
         each
         for issue, changed, details in changes
-        for each in await updated(deciding, issue, changed, details, comment_id=next(fresh) if details else None)
+        for each in await build_issue_update(ctx, issue, changed, details, comment_id=next(fresh) if details else None)
     ]
 
 
-def _placed(board: Mapping[str, Any], issue: Mapping[str, Any], place: Place) -> tuple[dict[str, Any], list[str]]:
+def _place_issue(
+    board: Mapping[str, Any], issue: Mapping[str, Any], place: Placement
+) -> tuple[dict[str, Any], list[str]]:
     """What changes, and how to say it. Coming from elsewhere an issue is closed or opened; a new rank is silent."""
-    status = _status(board, place.status)
+    status = _find_status(board, place.status)
     before, after = issue["boards"].get(board["board"]), {"rank": place.rank, "status": status["name"]}
     if before == after:
         return {}, []
@@ -195,13 +197,13 @@ def _placed(board: Mapping[str, Any], issue: Mapping[str, Any], place: Place) ->
         details.append(f"Issue tagged with: {board['tag']}")
     if before is None or before["status"] != status["name"]:
         reason = (status["close_status"] or None) if status["close"] else None
-        restatement, said = restated(issue, "Closed" if status["close"] else "Open", reason)
+        restatement, said = status_change(issue, "Closed" if status["close"] else "Open", reason)
         changed |= restatement
         details += said
     return changed, details
 
 
-def _status(board: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
+def _find_status(board: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
     default = None
     for status in board["statuses"]:
         if status["name"] == name:

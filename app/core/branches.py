@@ -17,7 +17,7 @@ from typing import TypeVar
 from app.core import paths, push_policy
 from app.core.access import require
 from app.core.push_policy import ZEROS, Change
-from app.core.pushes import Writer, moving
+from app.core.pushes import RefWriter, recording_moves
 from app.core.refs import HEAD
 from app.errors import Forbidden, NotFound
 from app.git import commits, refs
@@ -28,24 +28,24 @@ from app.queries import users
 T = TypeVar("T")
 
 
-async def write(writer: Writer, change: Change, work: Callable[[Path], T], *others: str) -> T:
+async def write_ref(writer: RefWriter, change: Change, work: Callable[[Path], T], *others: str) -> T:
     """Let `work` change a ref, if the actor might push that; `others` are refs that may move with it."""
     push_policy.require(writer.actor, writer.project, change)
-    if push_policy.demands(writer.project).signed:
+    if push_policy.find_requirements(writer.project).signed:
         try:
-            await look(writer, partial(commits.require_new_sign_off, start=change.new))
+            await read_repository(writer, partial(commits.require_new_sign_off, start=change.new))
         except NotSignedOff as unsigned:
             verdict = Verdict(Fault.UNSIGNED, unsigned.subject)
-            raise Forbidden("ref", push_policy.sentence(verdict)) from None
-    return await carry_out(writer, work, change.ref, *others)
+            raise Forbidden("ref", push_policy.describe_verdict(verdict)) from None
+    return await run_and_record(writer, work, change.ref, *others)
 
 
-async def carry_out(writer: Writer, work: Callable[[Path], T], *names: str) -> T:
+async def run_and_record(writer: RefWriter, work: Callable[[Path], T], *names: str) -> T:
     """Have it done beside the loop and recorded. What git refuses half way is recorded as far as it went."""
     refusal: GitError | None = None
-    async with moving(writer, frozenset(names)):
+    async with recording_moves(writer, frozenset(names)):
         try:
-            done = await asyncio.to_thread(work, writer.place)
+            done = await asyncio.to_thread(work, writer.repo_path)
         except NoRepository:
             raise NotFound("project") from None
         except GitError as no:
@@ -55,61 +55,63 @@ async def carry_out(writer: Writer, work: Callable[[Path], T], *names: str) -> T
     return done
 
 
-async def look(writer: Writer, work: Callable[[Path], T]) -> T:
+async def read_repository(writer: RefWriter, work: Callable[[Path], T]) -> T:
     """Ask the repository beside the loop."""
     try:
-        return await asyncio.to_thread(work, writer.place)
+        return await asyncio.to_thread(work, writer.repo_path)
     except NoRepository:
         raise NotFound("project") from None
 
 
-async def create_branch(writer: Writer, name: str, from_branch: str | None, from_commit: str | None) -> None:
+async def create_branch(writer: RefWriter, name: str, from_branch: str | None, from_commit: str | None) -> None:
     """A new branch; raises as `refs.create_branch` does, and Forbidden."""
     require_name(name)
-    start = await look(writer, partial(refs.start_of, name=name, from_branch=from_branch, from_commit=from_commit))
-    change = Change(refs.branch(name), ZEROS, start)
-    await write(writer, change, partial(refs.create_branch, name=name, from_commit=start))
+    start = await read_repository(
+        writer, partial(refs.find_start, name=name, from_branch=from_branch, from_commit=from_commit)
+    )
+    change = Change(refs.branch_ref(name), ZEROS, start)
+    await write_ref(writer, change, partial(refs.create_branch, name=name, from_commit=start))
 
 
-async def create_tag(writer: Writer, name: str, target: str, message: str, *, force: bool) -> bool:
+async def create_tag(writer: RefWriter, name: str, target: str, message: str, *, force: bool) -> bool:
     """An annotated tag in the actor's name; raises as `refs.create_tag` does, and Forbidden."""
     require(writer.actor, "manage-refs", writer.project)
     require_name(name)
     ref = refs.TAGS + name
-    old = await look(writer, partial(refs.target, ref=ref))
-    commit = await look(writer, partial(commits.resolve, spelling=target))
+    old = await read_repository(writer, partial(refs.find_target, ref=ref))
+    commit = await read_repository(writer, partial(commits.resolve, spelling=target))
     user = await users.find(writer.db, writer.actor.username)
     tagger = (user["fullname"], user["email"]) if user else (writer.actor.username, "")
     tag = partial(refs.create_tag, name=name, spelling=commit, tagger=tagger, at=int(time.time()), message=message)
-    return await write(writer, Change(ref, old or ZEROS, commit), partial(tag, force=force))
+    return await write_ref(writer, Change(ref, old or ZEROS, commit), partial(tag, force=force))
 
 
-async def set_default_branch(writer: Writer, name: str) -> None:
+async def set_default_branch(writer: RefWriter, name: str) -> None:
     """Which branch is checked out by whoever clones; NoBranch, Forbidden."""
     require(writer.actor, "configure-project", writer.project)
-    await look(writer, partial(refs.branch_head, name=name))
-    await carry_out(writer, partial(refs.set_head, name=name), HEAD)
+    await read_repository(writer, partial(refs.find_branch_head, name=name))
+    await run_and_record(writer, partial(refs.set_head, name=name), HEAD)
 
 
-async def create_alias(writer: Writer, name: str, existing: str) -> None:
+async def create_alias(writer: RefWriter, name: str, existing: str) -> None:
     """Another name for a branch; raises as `refs.create_alias` does, and Forbidden."""
     require(writer.actor, "manage-refs", writer.project)
-    head = await look(writer, partial(refs.branch_head, name=existing))
+    head = await read_repository(writer, partial(refs.find_branch_head, name=existing))
     require_name(name)
-    change = Change(refs.branch(name), ZEROS, head)
-    await write(writer, change, partial(refs.create_alias, name=name, existing=existing))
+    change = Change(refs.branch_ref(name), ZEROS, head)
+    await write_ref(writer, change, partial(refs.create_alias, name=name, existing=existing))
 
 
-async def drop_alias(writer: Writer, one: str, other: str) -> None:
+async def drop_alias(writer: RefWriter, one: str, other: str) -> None:
     """Remove the alias that one of these is for the other, if either is; NoBranch, Forbidden."""
     require(writer.actor, "manage-refs", writer.project)
-    alias = await look(writer, partial(refs.alias_between, one=one, other=other))
+    alias = await read_repository(writer, partial(refs.find_alias, one=one, other=other))
     if alias is not None:
         # No commits go with it, so this is no push that deletes a branch.
-        await carry_out(writer, partial(refs.drop_alias, one=one, other=other), alias, HEAD)
+        await run_and_record(writer, partial(refs.delete_alias, one=one, other=other), alias, HEAD)
 
 
 def require_name(name: str) -> None:
     """Raise BadName unless this can be the name of a branch or tag, on disk and in the log."""
-    if not paths.branch_name(name):
+    if not paths.is_valid_branch_name(name):
         raise BadName(name)

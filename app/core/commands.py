@@ -25,10 +25,10 @@ from app.logs import log
 from app.metrics import COMMANDS
 from app.queries import projects
 from events.event import Event
-from events.log import Conflict, Repeated
-from events.record import Next, Recorded, record
+from events.log import CommandRepeated, VersionConflict
+from events.record import NewEvent, Recorded, record
 
-TRIES = 50
+MAX_TRIES = 50
 
 
 class Command:
@@ -44,7 +44,7 @@ class Command:
         cls.decided = decided  # it tells what was so already: weighing it again cannot make it fit
 
 
-class Deciding:
+class CommandContext:
     """What a handler decides with: who asks, and the state of things, remembering what it rested on."""
 
     def __init__(self, db: Database, actor: Actor, seen: Mapping[str, Any] | None) -> None:
@@ -83,13 +83,13 @@ class Outcome:
 
 
 C = TypeVar("C", bound=Command)
-Handler = Callable[[Deciding, Any], Awaitable[list[Next]]]
+Handler = Callable[[CommandContext, Any], Awaitable[list[NewEvent]]]
 HANDLERS: dict[type[Command], Handler] = {}
-_turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+_project_locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
 
-def handles(kind: type[C]) -> Callable[[Callable[[Deciding, C], Awaitable[list[Next]]]], Handler]:
-    def register(handler: Callable[[Deciding, C], Awaitable[list[Next]]]) -> Handler:
+def handles(kind: type[C]) -> Callable[[Callable[[CommandContext, C], Awaitable[list[NewEvent]]]], Handler]:
+    def register(handler: Callable[[CommandContext, C], Awaitable[list[NewEvent]]]) -> Handler:
         HANDLERS[kind] = cast(Handler, handler)
         return HANDLERS[kind]
 
@@ -135,27 +135,27 @@ async def _execute(
         project_id = getattr(command, "project_id", None)
         if project_id is not None:
             # Wishes about one project take turns here: they would in the database, each holding a connection there.
-            await stack.enter_async_context(_turns.setdefault(project_id, asyncio.Lock()))
-        for attempt in range(1 if command.decided else TRIES):
-            deciding = Deciding(db, actor, seen if attempt == 0 else None)
-            happened = await HANDLERS[type(command)](deciding, command)
-            if not happened:
+            await stack.enter_async_context(_project_locks.setdefault(project_id, asyncio.Lock()))
+        for attempt in range(1 if command.decided else MAX_TRIES):
+            ctx = CommandContext(db, actor, seen if attempt == 0 else None)
+            events = await HANDLERS[type(command)](ctx, command)
+            if not events:
                 return Outcome(command_id, [], [])
             try:
                 async with db.acquire() as connection:
                     recorded = await record(
                         connection,
                         body,
-                        happened,
+                        events,
                         command_id=command_id,
                         actor=actor.username,
                         request=request,
-                        revision=deciding.revision,
+                        revision=ctx.revision,
                         anchored=not command.makes_project,
                     )
-                return Outcome(command_id, recorded, [each.event for each in happened])
-            except Conflict:
+                return Outcome(command_id, recorded, [each.event for each in events])
+            except VersionConflict:
                 await asyncio.sleep(0.001 * min(attempt, 10))
-            except Repeated:
+            except CommandRepeated:
                 raise Clash("command", "This was carried out before; its answer is not kept.") from None
     raise Clash("command", "Too many changes at once; try again.")

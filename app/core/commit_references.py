@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.core.commands import Command, Deciding, handles
+from app.core.commands import Command, CommandContext, handles
 from app.core.issues import require_tracker
 from app.core.mentions import ISSUE, PULL_REQUEST, Mention
 from app.core.pull_requests import require_pull_requests
@@ -10,13 +10,13 @@ from app.errors import NotFound
 from app.queries import comments, issues, pull_requests
 from events.issues import IssueCommented, IssueUpdated
 from events.pull_requests import PullRequestMerged
-from events.record import Next
+from events.record import NewEvent
 
 FIXED = "Fixed"  # why an issue was closed
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeedCommit(Command):
+class ApplyCommitReference(Command):
     """The forge's own wish, in the name of whoever brought the commit: they may write to the default branch, so they
     may close what it fixes. `noun` is what the commit takes the number for; `commit` says where it is shown, in
     Markdown.
@@ -32,60 +32,60 @@ class HeedCommit(Command):
     commit_id: str
 
 
-@handles(HeedCommit)
-async def heed_commit(deciding: Deciding, wish: HeedCommit) -> list[Next]:
-    if wish.noun != PULL_REQUEST:
+@handles(ApplyCommitReference)
+async def apply_commit_reference(ctx: CommandContext, command: ApplyCommitReference) -> list[NewEvent]:
+    if command.noun != PULL_REQUEST:
         try:
-            return await _heed_issue(deciding, wish)
+            return await _apply_to_issue(ctx, command)
         except NotFound:
-            if wish.noun == ISSUE:
+            if command.noun == ISSUE:
                 raise
-    return await _heed_pull_request(deciding, wish) if wish.fixes else []
+    return await _apply_to_pull_request(ctx, command) if command.fixes else []
 
 
-async def _heed_issue(deciding: Deciding, wish: HeedCommit) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    issue, comment_id = await issues.for_comment(deciding.db, wish.project_id, wish.number)
+async def _apply_to_issue(ctx: CommandContext, command: ApplyCommitReference) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    issue, comment_id = await issues.for_comment(ctx.db, command.project_id, command.number)
     require_tracker(project, writing=True)
     said = IssueCommented(
-        project_id=wish.project_id,
-        number=wish.number,
+        project_id=command.project_id,
+        number=command.number,
         comment_id=comment_id,
-        comment=f" Commit {wish.commit} {'fixes this issue' if wish.fixes else 'relates to this ticket'}",
-        author=deciding.actor.username,
+        comment=f" Commit {command.commit} {'fixes this issue' if command.fixes else 'relates to this ticket'}",
+        author=ctx.actor.username,
     )
-    happened = [Next(said, issue["version"] + 1)]
-    waits = await issues.open_among(deciding.db, wish.project_id, issue["depends"])
-    if wish.fixes and issue["status"] == "Open" and not waits:
+    events = [NewEvent(said, issue["version"] + 1)]
+    waits = await issues.list_open(ctx.db, command.project_id, issue["depends"])
+    if command.fixes and issue["status"] == "Open" and not waits:
         changed = {"status": "Closed", "close_status": FIXED}
         closed = IssueUpdated(
-            project_id=wish.project_id, number=wish.number, changed=changed, details=[], comment_id=None
+            project_id=command.project_id, number=command.number, changed=changed, details=[], comment_id=None
         )
-        happened.append(Next(closed, issue["version"] + 2))
-    return happened
+        events.append(NewEvent(closed, issue["version"] + 2))
+    return events
 
 
-async def _heed_pull_request(deciding: Deciding, wish: HeedCommit) -> list[Next]:
+async def _apply_to_pull_request(ctx: CommandContext, command: ApplyCommitReference) -> list[NewEvent]:
     """One that is being merged needs no other word; the commit may well be the merge itself."""
-    project = await deciding.project(wish.project_id)
+    project = await ctx.project(command.project_id)
     require_pull_requests(project)
-    found = await pull_requests.find(deciding.db, wish.project_id, wish.number, thread=False)
-    if found["status"] != "Open" or await pull_requests.being_merged(deciding.db, wish.project_id, wish.number):
+    found = await pull_requests.find(ctx.db, command.project_id, command.number, thread=False)
+    if found["status"] != "Open" or await pull_requests.is_being_merged(ctx.db, command.project_id, command.number):
         return []
     merged = PullRequestMerged(
-        project_id=wish.project_id,
-        number=wish.number,
-        commit=wish.commit_id,
-        note=f" Commit {wish.commit} fixes this pull-request",
-        comment_id=await comments.next_id(deciding.db),
+        project_id=command.project_id,
+        number=command.number,
+        commit=command.commit_id,
+        note=f" Commit {command.commit} fixes this pull-request",
+        comment_id=await comments.next_id(ctx.db),
     )
-    return [Next(merged, found["version"] + 1)]
+    return [NewEvent(merged, found["version"] + 1)]
 
 
-def heeding(project_id: int, mention: Mention, commit_id: str, home: str) -> HeedCommit:
+def build_reference_command(project_id: int, mention: Mention, commit_id: str, home: str) -> ApplyCommitReference:
     """The wish that a mention in a commit's message is. `home` is where the project is in the web."""
     short = commit_id[:8]
-    return HeedCommit(
+    return ApplyCommitReference(
         project_id=project_id,
         number=mention.number,
         noun=mention.kind,

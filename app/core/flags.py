@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass, replace
 
 from app.core.access import require
-from app.core.commands import Command, Deciding, handles
+from app.core.commands import Command, CommandContext, handles
 from app.errors import Invalid
 from app.queries import pull_requests
 from events.pull_requests import CommitFlagged
-from events.record import Next
+from events.record import NewEvent
 
 STATUSES = ("success", "failure", "error", "pending", "canceled")
 
@@ -30,12 +30,12 @@ class FlagCommit(Command):
 
 
 @handles(FlagCommit)
-async def flag_commit(deciding: Deciding, wish: FlagCommit) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    require(deciding.actor, "flag-commit", project)
-    if wish.status not in STATUSES:
+async def flag_commit(ctx: CommandContext, command: FlagCommit) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    require(ctx.actor, "flag-commit", project)
+    if command.status not in STATUSES:
         raise Invalid("status", "Not a valid choice")
-    before = await pull_requests.flag(deciding.db, wish.project_id, wish.commit, wish.uid)
-    author = before["author"] if before else deciding.actor.username
-    kept = replace(wish, username=before["username"]) if before else wish
-    return [Next(CommitFlagged(**asdict(kept), author=author), None)]
+    before = await pull_requests.find_flag(ctx.db, command.project_id, command.commit, command.uid)
+    author = before["author"] if before else ctx.actor.username
+    kept = replace(command, username=before["username"]) if before else command
+    return [NewEvent(CommitFlagged(**asdict(kept), author=author), None)]

@@ -3,16 +3,16 @@
 import re
 from dataclasses import asdict, dataclass
 
-from app.core.commands import Command, Deciding, handles
-from app.core.paths import PAGES
+from app.core.commands import Command, CommandContext, handles
+from app.core.paths import RESERVED_ROOTS
 from app.database import Row
 from app.errors import Conflict, Forbidden, Invalid, NotFound
 from app.queries import groups, users
 from events.groups import GroupCreated, MemberAdded, MemberRemoved
-from events.record import Next
+from events.record import NewEvent
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}\Z")
-TYPES = ("user", "admin")
+GROUP_TYPES = ("user", "admin")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,19 +24,19 @@ class CreateGroup(Command):
 
 
 @handles(CreateGroup)
-async def create_group(deciding: Deciding, wish: CreateGroup) -> list[Next]:
-    actor = deciding.actor
-    if actor.anonymous or (wish.group_type == "admin" and not actor.admin):
+async def create_group(ctx: CommandContext, command: CreateGroup) -> list[NewEvent]:
+    actor = ctx.actor
+    if actor.anonymous or (command.group_type == "admin" and not actor.admin):
         raise Forbidden("create-group")
-    if not NAME.match(wish.group_name) or wish.group_name.lower() in PAGES:
+    if not NAME.match(command.group_name) or command.group_name.lower() in RESERVED_ROOTS:
         raise Invalid(
             "name", "A group's name has 1 to 64 of the characters A-Z a-z 0-9 _ . - and starts with no . or -"
         )
-    if wish.group_type not in TYPES:
+    if command.group_type not in GROUP_TYPES:
         raise Invalid("type", "Not a valid choice")
-    if await groups.taken(deciding.db, wish.group_name):
+    if await groups.is_taken(ctx.db, command.group_name):
         raise Conflict("group", "This name is taken.")
-    return [Next(GroupCreated(**asdict(wish), creator=actor.username))]
+    return [NewEvent(GroupCreated(**asdict(command), creator=actor.username))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +46,14 @@ class AddMember(Command):
 
 
 @handles(AddMember)
-async def add_member(deciding: Deciding, wish: AddMember) -> list[Next]:
-    group = await _known(deciding, wish)
-    actor = deciding.actor
+async def add_member(ctx: CommandContext, command: AddMember) -> list[NewEvent]:
+    group = await _find_group_and_user(ctx, command)
+    actor = ctx.actor
     if not (actor.admin or actor.username in (*group["members"], group["creator"])):
         raise Forbidden("manage-members", "You are not allowed to add user to this group")
-    if wish.username in group["members"]:
+    if command.username in group["members"]:
         return []
-    return [Next(MemberAdded(group_name=group["group_name"], username=wish.username), None)]
+    return [NewEvent(MemberAdded(group_name=group["group_name"], username=command.username), None)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,23 +63,23 @@ class RemoveMember(Command):
 
 
 @handles(RemoveMember)
-async def remove_member(deciding: Deciding, wish: RemoveMember) -> list[Next]:
-    group = await _known(deciding, wish)
-    actor = deciding.actor
+async def remove_member(ctx: CommandContext, command: RemoveMember) -> list[NewEvent]:
+    group = await _find_group_and_user(ctx, command)
+    actor = ctx.actor
     if not (actor.admin or actor.username in group["members"]):
         raise Forbidden("manage-members", "You are not allowed to remove user from this group")
-    if wish.username == group["creator"]:
+    if command.username == group["creator"]:
         raise Invalid("member", "The creator of a group cannot be removed")
-    if wish.username not in group["members"]:
-        raise NotFound("member", f"User `{wish.username}` could not be found in the group `{group['group_name']}`")
-    return [Next(MemberRemoved(group_name=group["group_name"], username=wish.username), None)]
+    if command.username not in group["members"]:
+        raise NotFound("member", f"User `{command.username}` could not be found in the group `{group['group_name']}`")
+    return [NewEvent(MemberRemoved(group_name=group["group_name"], username=command.username), None)]
 
 
-async def _known(deciding: Deciding, wish: AddMember | RemoveMember) -> Row:
+async def _find_group_and_user(ctx: CommandContext, command: AddMember | RemoveMember) -> Row:
     """The group that is to gain or lose somebody, where there are both."""
-    group = await groups.find(deciding.db, wish.group_name)
+    group = await groups.find(ctx.db, command.group_name)
     if group is None:
         raise NotFound("group")
-    if await users.find(deciding.db, wish.username) is None:
-        raise NotFound("member", f"No user `{wish.username}` found")
+    if await users.find(ctx.db, command.username) is None:
+        raise NotFound("member", f"No user `{command.username}` found")
     return group

@@ -6,14 +6,14 @@ from typing import Any
 
 from app.core.access import Actor, may
 from app.core.addresses import URL
-from app.core.commands import Command, Deciding, handles
-from app.core.issues import issue_to_write, require_visible, updated
-from app.core.settings import setting
-from app.core.users import assignee_named
+from app.core.commands import Command, CommandContext, handles
+from app.core.issues import build_issue_update, find_writable_issue, require_visible
+from app.core.settings import get_setting
+from app.core.users import find_assignee
 from app.database import Database
 from app.errors import Forbidden, Invalid
 from app.queries import issues
-from events.record import Next
+from events.record import NewEvent
 
 STATUSES = ("Open", "Closed")
 
@@ -23,7 +23,7 @@ def require_triage(actor: Actor, project: Mapping[str, Any], issue: Mapping[str,
     require_visible(actor, project, issue)
     if may(actor, "triage-issues", project) or actor.username in others:
         return
-    if actor.anonymous or not setting(project, "open_metadata_access_to_all"):
+    if actor.anonymous or not get_setting(project, "open_metadata_access_to_all"):
         raise Forbidden("read-issue")
 
 
@@ -43,20 +43,20 @@ class ChangeIssueStatus(Command):
 
 
 @handles(ChangeIssueStatus)
-async def change_issue_status(deciding: Deciding, wish: ChangeIssueStatus) -> list[Next]:
-    project, issue = await issue_to_write(deciding, wish.project_id, wish.number)
-    require_closer(deciding.actor, project, issue)
-    if wish.status not in STATUSES:
+async def change_issue_status(ctx: CommandContext, command: ChangeIssueStatus) -> list[NewEvent]:
+    project, issue = await find_writable_issue(ctx, command.project_id, command.number)
+    require_closer(ctx.actor, project, issue)
+    if command.status not in STATUSES:
         raise Invalid("issue status", "Not a valid choice")
-    if wish.close_status and wish.close_status not in project["close_status"]:
+    if command.close_status and command.close_status not in project["close_status"]:
         raise Invalid("close_status", "Not a valid choice")
-    reason = (wish.close_status or None) if wish.status == "Closed" else None
-    changed, details = restated(issue, wish.status, reason)
-    await require_closable(deciding.db, [(issue, changed)])
-    return await updated(deciding, issue, changed, details)
+    reason = (command.close_status or None) if command.status == "Closed" else None
+    changed, details = status_change(issue, command.status, reason)
+    await require_closable(ctx.db, [(issue, changed)])
+    return await build_issue_update(ctx, issue, changed, details)
 
 
-def restated(issue: Mapping[str, Any], status: str, reason: str | None) -> tuple[dict[str, Any], list[str]]:
+def status_change(issue: Mapping[str, Any], status: str, reason: str | None) -> tuple[dict[str, Any], list[str]]:
     """What another status, or the reason for being closed, changes about an issue, and how to say it."""
     changed: dict[str, Any] = {}
     details = []
@@ -75,7 +75,7 @@ async def require_closable(db: Database, changes: list[tuple[Mapping[str, Any], 
     now = {issue["number"]: changed["status"] for issue, changed in changes if "status" in changed}
     closing = [issue for issue, changed in changes if changed.get("status") == "Closed"]
     awaited = {number for issue in closing for number in issue["depends"]}
-    open_now = await issues.open_among(db, closing[0]["project_id"], sorted(awaited)) if closing else set()
+    open_now = await issues.list_open(db, closing[0]["project_id"], sorted(awaited)) if closing else set()
     if any(now.get(number, "Open" if number in open_now else "Closed") == "Open" for number in awaited):
         raise Invalid("dependencies", "You cannot close a ticket that has ticket depending that are still open.")
 
@@ -92,16 +92,16 @@ class SetMilestone(Command):
 
 
 @handles(SetMilestone)
-async def set_milestone(deciding: Deciding, wish: SetMilestone) -> list[Next]:
-    project, issue = await issue_to_write(deciding, wish.project_id, wish.number)
-    require_triage(deciding.actor, project, issue)
-    milestone = wish.milestone or None
+async def set_milestone(ctx: CommandContext, command: SetMilestone) -> list[NewEvent]:
+    project, issue = await find_writable_issue(ctx, command.project_id, command.number)
+    require_triage(ctx.actor, project, issue)
+    milestone = command.milestone or None
     if milestone and milestone not in project["milestones"]:
         raise Invalid("milestone", "Not a valid choice")
     if milestone == issue["milestone"]:
         return []
     details = [f"Issue set to the milestone: {milestone}{_was(issue['milestone'])}"]
-    return await updated(deciding, issue, {"milestone": milestone}, details)
+    return await build_issue_update(ctx, issue, {"milestone": milestone}, details)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,14 +114,14 @@ class AssignIssue(Command):
 
 
 @handles(AssignIssue)
-async def assign_issue(deciding: Deciding, wish: AssignIssue) -> list[Next]:
-    project, issue = await issue_to_write(deciding, wish.project_id, wish.number)
-    require_triage(deciding.actor, project, issue, issue["assignee"])
-    assignee = await assignee_named(deciding.db, wish.assignee)
+async def assign_issue(ctx: CommandContext, command: AssignIssue) -> list[NewEvent]:
+    project, issue = await find_writable_issue(ctx, command.project_id, command.number)
+    require_triage(ctx.actor, project, issue, issue["assignee"])
+    assignee = await find_assignee(ctx.db, command.assignee)
     if assignee == issue["assignee"]:
         return []
     details = [f"Issue assigned to {assignee}{_was(issue['assignee'])}" if assignee else "Assignee reset"]
-    return await updated(deciding, issue, {"assignee": assignee}, details)
+    return await build_issue_update(ctx, issue, {"assignee": assignee}, details)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,26 +134,26 @@ class SetCustomFields(Command):
 
 
 @handles(SetCustomFields)
-async def set_custom_fields(deciding: Deciding, wish: SetCustomFields) -> list[Next]:
-    project, issue = await issue_to_write(deciding, wish.project_id, wish.number)
-    require_triage(deciding.actor, project, issue)
-    if not wish.fields:
+async def set_custom_fields(ctx: CommandContext, command: SetCustomFields) -> list[NewEvent]:
+    project, issue = await find_writable_issue(ctx, command.project_id, command.number)
+    require_triage(ctx.actor, project, issue)
+    if not command.fields:
         raise Invalid("absence of custom fields")
     types = {key[0]: key[1] for key in project["custom_keys"]}
-    if not wish.fields.keys() <= types.keys():
+    if not command.fields.keys() <= types.keys():
         raise Invalid("custom field")
-    if not all(_links(value) for name, value in wish.fields.items() if value and types[name] == "link"):
+    if not all(_are_links(value) for name, value in command.fields.items() if value and types[name] == "link"):
         raise Invalid("custom link field")
-    happened: list[Next] = []
-    for name, given in wish.fields.items():
+    events: list[NewEvent] = []
+    for name, given in command.fields.items():
         value, before = given or None, issue["custom_fields"].get(name)
         if value != before:
             details = [field_detail(name, value, before)]
-            happened += await updated(deciding, issue, {"custom_fields": {name: value}}, details, after=len(happened))
-    return happened
+            events += await build_issue_update(ctx, issue, {"custom_fields": {name: value}}, details, after=len(events))
+    return events
 
 
-def _links(value: str) -> bool:
+def _are_links(value: str) -> bool:
     """Whether these are addresses, separated by commas; blanks do not count."""
     return all(URL.match("".join(part.split())) for part in value.split(","))
 
@@ -175,21 +175,21 @@ class AddDependency(Command):
 
 
 @handles(AddDependency)
-async def add_dependency(deciding: Deciding, wish: AddDependency) -> list[Next]:
-    project, issue = await issue_to_write(deciding, wish.project_id, wish.number)
-    require_triage(deciding.actor, project, issue)
-    awaited = await issues.find(deciding.db, wish.project_id, wish.depends_on)
-    require_visible(deciding.actor, project, awaited)
-    if wish.depends_on in issue["depends"]:
+async def add_dependency(ctx: CommandContext, command: AddDependency) -> list[NewEvent]:
+    project, issue = await find_writable_issue(ctx, command.project_id, command.number)
+    require_triage(ctx.actor, project, issue)
+    awaited = await issues.find(ctx.db, command.project_id, command.depends_on)
+    require_visible(ctx.actor, project, awaited)
+    if command.depends_on in issue["depends"]:
         return []
-    await require_no_circle(deciding.db, wish.project_id, {wish.number: {wish.depends_on}})
-    details = [f"Issue marked as depending on: #{wish.depends_on}"]
-    return await updated(deciding, issue, {"depends": sorted([*issue["depends"], wish.depends_on])}, details)
+    await require_no_cycle(ctx.db, command.project_id, {command.number: {command.depends_on}})
+    details = [f"Issue marked as depending on: #{command.depends_on}"]
+    return await build_issue_update(ctx, issue, {"depends": sorted([*issue["depends"], command.depends_on])}, details)
 
 
-async def require_no_circle(db: Database, project_id: int, added: Mapping[int, set[int]]) -> None:
+async def require_no_cycle(db: Database, project_id: int, added: Mapping[int, set[int]]) -> None:
     """What waits for itself, through however many others, is never closed. `added` is what each is to wait for."""
-    waits = await issues.awaited(db, project_id, sorted(set().union(*added.values())))
+    waits = await issues.list_dependencies(db, project_id, sorted(set().union(*added.values())))
     for number, more in added.items():
         waits[number] = waits.get(number, set()) | more
     for number in added:

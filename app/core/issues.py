@@ -6,21 +6,21 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from app.core.access import Actor, Level, level, may_see_issue, require
-from app.core.commands import Command, Deciding, handles
-from app.core.settings import setting
-from app.core.users import assignee_named
+from app.core.commands import Command, CommandContext, handles
+from app.core.settings import get_setting
+from app.core.users import find_assignee
 from app.errors import Disabled, Forbidden, Invalid
 from app.queries import comments, issues
 from events.issues import IssueCommented, IssueOpened, IssueSubscribed, IssueUpdated
-from events.record import Next
+from events.record import NewEvent
 
-LONGEST_TAG = 255
+MAX_TAG_LENGTH = 255
 
 
 def require_tracker(project: Mapping[str, Any], *, writing: bool) -> None:
-    if not setting(project, "issue_tracker"):
+    if not get_setting(project, "issue_tracker"):
         raise Disabled("issue tracker")
-    if writing and setting(project, "issue_tracker_read_only"):
+    if writing and get_setting(project, "issue_tracker_read_only"):
         raise Disabled("writing to the issue tracker")
 
 
@@ -36,27 +36,27 @@ def require_editor(actor: Actor, project: Mapping[str, Any], issue: Mapping[str,
         raise Forbidden("edit-issue")
 
 
-async def issue_to_write(
-    deciding: Deciding, project_id: int, number: int
+async def find_writable_issue(
+    ctx: CommandContext, project_id: int, number: int
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The project and an issue of it that may be written to and that the actor may see."""
-    project = await deciding.project(project_id)
-    require(deciding.actor, "read-issues", project)
+    project = await ctx.project(project_id)
+    require(ctx.actor, "read-issues", project)
     require_tracker(project, writing=True)
-    issue = await issues.find(deciding.db, project_id, number)
-    require_visible(deciding.actor, project, issue)
+    issue = await issues.find(ctx.db, project_id, number)
+    require_visible(ctx.actor, project, issue)
     return project, issue
 
 
-async def updated(
-    deciding: Deciding,
+async def build_issue_update(
+    ctx: CommandContext,
     issue: Mapping[str, Any],
     changed: dict[str, Any],
     details: list[str],
     *,
     after: int = 0,
     comment_id: int | None = None,
-) -> list[Next]:
+) -> list[NewEvent]:
     """The change as an event, `after` so many others of the same wish, with the comment that tells of it.
 
     The comment gets a fresh id, unless it has been given one.
@@ -64,11 +64,11 @@ async def updated(
     if not changed:
         return []
     if details and comment_id is None:
-        comment_id = await comments.next_id(deciding.db)
+        comment_id = await comments.next_id(ctx.db)
     event = IssueUpdated(
         project_id=issue["project_id"], number=issue["number"], changed=changed, details=details, comment_id=comment_id
     )
-    return [Next(event, issue["version"] + 1 + after)]
+    return [NewEvent(event, issue["version"] + 1 + after)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,31 +85,31 @@ class OpenIssue(Command):
 
 
 @handles(OpenIssue)
-async def open_issue(deciding: Deciding, wish: OpenIssue) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    require(deciding.actor, "open-issue", project)
+async def open_issue(ctx: CommandContext, command: OpenIssue) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    require(ctx.actor, "open-issue", project)
     require_tracker(project, writing=True)
-    if wish.priority and wish.priority not in project["priorities"]:
+    if command.priority and command.priority not in project["priorities"]:
         raise Invalid("priority", "Not a valid choice")
-    if wish.milestone and wish.milestone not in project["milestones"]:
+    if command.milestone and command.milestone not in project["milestones"]:
         raise Invalid("milestone", "Not a valid choice")
-    if any(len(tag) > LONGEST_TAG for tag in wish.tags):
-        raise Invalid("tag", f"Field cannot be longer than {LONGEST_TAG} characters.")
-    assignee = await assignee_named(deciding.db, wish.assignee)
+    if any(len(tag) > MAX_TAG_LENGTH for tag in command.tags):
+        raise Invalid("tag", f"Field cannot be longer than {MAX_TAG_LENGTH} characters.")
+    assignee = await find_assignee(ctx.db, command.assignee)
     return [
-        Next(
+        NewEvent(
             IssueOpened(
-                project_id=wish.project_id,
+                project_id=command.project_id,
                 uid=uuid.uuid4().hex,
-                title=wish.title,
-                content=wish.content,
-                author=deciding.actor.username,
+                title=command.title,
+                content=command.content,
+                author=ctx.actor.username,
                 assignee=assignee,
-                private=wish.private,
-                tags=sorted(set(wish.tags)),
-                milestone=wish.milestone or None,
-                priority=int(wish.priority) if wish.priority else None,
-                files=wish.files,
+                private=command.private,
+                tags=sorted(set(command.tags)),
+                milestone=command.milestone or None,
+                priority=int(command.priority) if command.priority else None,
+                files=command.files,
             )
         )
     ]
@@ -123,20 +123,20 @@ class CommentOnIssue(Command):
 
 
 @handles(CommentOnIssue)
-async def comment_on_issue(deciding: Deciding, wish: CommentOnIssue) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    require(deciding.actor, "comment-on-issue", project)
+async def comment_on_issue(ctx: CommandContext, command: CommentOnIssue) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    require(ctx.actor, "comment-on-issue", project)
     require_tracker(project, writing=True)
-    issue, comment_id = await issues.for_comment(deciding.db, wish.project_id, wish.number)
-    require_visible(deciding.actor, project, issue)
+    issue, comment_id = await issues.for_comment(ctx.db, command.project_id, command.number)
+    require_visible(ctx.actor, project, issue)
     return [
-        Next(
+        NewEvent(
             IssueCommented(
-                project_id=wish.project_id,
-                number=wish.number,
+                project_id=command.project_id,
+                number=command.number,
                 comment_id=comment_id,
-                comment=wish.comment,
-                author=deciding.actor.username,
+                comment=command.comment,
+                author=ctx.actor.username,
             ),
             version=issue["version"] + 1,
         )
@@ -154,15 +154,15 @@ class EditIssue(Command):
 
 
 @handles(EditIssue)
-async def edit_issue(deciding: Deciding, wish: EditIssue) -> list[Next]:
-    project, issue = await issue_to_write(deciding, wish.project_id, wish.number)
-    require_editor(deciding.actor, project, issue)
+async def edit_issue(ctx: CommandContext, command: EditIssue) -> list[NewEvent]:
+    project, issue = await find_writable_issue(ctx, command.project_id, command.number)
+    require_editor(ctx.actor, project, issue)
     for name in ("title", "content"):
-        if not getattr(wish, name).strip():
+        if not getattr(command, name).strip():
             raise Invalid(name, "This field is required.")
-    wanted = {"title": wish.title, "content": wish.content}
+    wanted = {"title": command.title, "content": command.content}
     changed = {name: value for name, value in wanted.items() if issue[name] != value}
-    return await updated(deciding, issue, changed, [])
+    return await build_issue_update(ctx, issue, changed, [])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,11 +173,11 @@ class SubscribeToIssue(Command):
 
 
 @handles(SubscribeToIssue)
-async def subscribe_to_issue(deciding: Deciding, wish: SubscribeToIssue) -> list[Next]:
-    await issue_to_write(deciding, wish.project_id, wish.number)
-    username = deciding.actor.username
+async def subscribe_to_issue(ctx: CommandContext, command: SubscribeToIssue) -> list[NewEvent]:
+    await find_writable_issue(ctx, command.project_id, command.number)
+    username = ctx.actor.username
     if not username:
         raise Forbidden("read-issue")
-    if await issues.subscribed(deciding.db, wish.project_id, wish.number, username) == wish.subscribed:
+    if await issues.is_subscribed(ctx.db, command.project_id, command.number, username) == command.subscribed:
         return []
-    return [Next(IssueSubscribed(**asdict(wish), username=username), None)]
+    return [NewEvent(IssueSubscribed(**asdict(command), username=username), None)]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-LARGEST = 2**31 - 1
+MAX_NUMBER = 2**31 - 1
 ISSUE, PULL_REQUEST = "issue", "pull-request"
 # Of each word the last mention in a line counts.
 WORDS = ("fix(?:e[sd])?", "merge[sd]?", "close[sd]?", "resolve[sd]?", "relate[sd]?(?:[^\\S\n]+to)?")
@@ -21,7 +21,7 @@ class Mention:
     fixes: bool
 
 
-def mentions(text: str, home: str) -> Iterator[Mention]:
+def find_mentions(text: str, home: str) -> Iterator[Mention]:
     """The mentions in the text, line by line. `home` is the address of its project in the web; what lies elsewhere is
     not mentioned: nobody closes an issue of one project by writing to another.
 
@@ -35,7 +35,7 @@ def mentions(text: str, home: str) -> Iterator[Mention]:
             if found is None:
                 continue
             number = int(found["bare"] or found["number"])
-            if 0 < number <= LARGEST:
+            if 0 < number <= MAX_NUMBER:
                 yield Mention(number, found["kind"], fixes=word != RELATES)
 
 
@@ -50,6 +50,6 @@ def _pattern(word: str, home: str) -> str:
     return rf"(?:^|(?<=\s)){word}[^\S\n]*(?::[^\S\n]*)?(?:\#(?P<bare>[0-9]{{1,10}})|{here})(?![0-9])"
 
 
-def linked(text: str | None, home: str) -> list[int]:
+def linked_issues(text: str | None, home: str) -> list[int]:
     """The numbers of the issues that a description or a message is about, whatever it says of them."""
-    return sorted({each.number for each in mentions(text or "", home) if each.kind != PULL_REQUEST})
+    return sorted({each.number for each in find_mentions(text or "", home) if each.kind != PULL_REQUEST})

@@ -9,26 +9,26 @@ from typing import Any
 
 from app.core import paths, push_policy
 from app.core.access import Actor, Level, level, may, require
-from app.core.commands import Command, Deciding, handles
-from app.core.pull_requests import found_for, over, require_pull_requests
-from app.core.settings import setting
+from app.core.commands import Command, CommandContext, handles
+from app.core.pull_requests import describe_closed, find_readable, require_pull_requests
+from app.core.settings import get_setting
 from app.database import Database
 from app.errors import Forbidden, Invalid, NotFound
 from app.git import commits, store
-from app.git.commits import Span
+from app.git.commits import CommitSpan
 from app.queries import issues, projects, refs
 from events.pull_requests import MergeRequested, PullRequestOpened, RebaseRequested
-from events.record import Next
+from events.record import NewEvent
 
 Row = Mapping[str, Any]
 
 
-def family(project: Row) -> int:
+def fork_root_id(project: Row) -> int:
     """The project that all of its forks, and their forks, descend from."""
     return int(project["ancestors"][-1] if project["ancestors"] else project["project_id"])
 
 
-async def heads(
+async def find_heads(
     db: Database, actor: Actor, target: Row, source: Row, branch: str, branch_from: str
 ) -> tuple[str | None, str]:
     """Where the two branches lead, the first to nothing in an empty target, for those who may join them.
@@ -38,11 +38,13 @@ async def heads(
     require(actor, "open-pull-request", target)
     require_pull_requests(target)
     require(actor, "read-project", source)
-    if family(source) != family(target):
+    if fork_root_id(source) != fork_root_id(target):
         raise Invalid("repo_from", "The two projects have no history in common.")
-    theirs = await refs.branches(db, source["project_id"])
-    ours = theirs if source["project_id"] == target["project_id"] else await refs.branches(db, target["project_id"])
-    if branch not in ours if ours else not paths.branch_name(branch):
+    theirs = await refs.list_branches(db, source["project_id"])
+    ours = (
+        theirs if source["project_id"] == target["project_id"] else await refs.list_branches(db, target["project_id"])
+    )
+    if branch not in ours if ours else not paths.is_valid_branch_name(branch):
         raise Invalid("branch_to", f"Branch {branch} could not be found in the target repo")
     if not theirs:
         raise Invalid("branch_from", "Fork is empty, there are no commits to create a pull request with")
@@ -53,12 +55,12 @@ async def heads(
     return ours.get(branch), theirs[branch_from]
 
 
-async def brought(root: Path, target: Row, source: Row, ours: str | None, theirs: str) -> Span | None:
+async def find_commit_span(root: Path, target: Row, source: Row, ours: str | None, theirs: str) -> CommitSpan | None:
     """The commits between the two heads, read from where they are. Raises NotSignedOff where the target wants that."""
-    place, borrow = (store.directory(root, project["project_id"]) for project in (target, source))
-    span = await asyncio.to_thread(commits.span, place, theirs, ours, borrow=borrow)
-    if setting(target, "enforce_signed_off_commits"):
-        await asyncio.to_thread(commits.require_sign_off, place, theirs, ours, borrow=borrow)
+    repo_path, alternate = (store.repository_path(root, project["project_id"]) for project in (target, source))
+    span = await asyncio.to_thread(commits.find_span, repo_path, theirs, ours, alternate=alternate)
+    if get_setting(target, "enforce_signed_off_commits"):
+        await asyncio.to_thread(commits.require_sign_off, repo_path, theirs, ours, alternate=alternate)
     return span
 
 
@@ -81,25 +83,25 @@ class OpenPullRequest(Command):
 
 
 @handles(OpenPullRequest)
-async def open_pull_request(deciding: Deciding, wish: OpenPullRequest) -> list[Next]:
-    target = await deciding.project(wish.project_id)
-    source = target if wish.repo_from == wish.project_id else await projects.by_id(deciding.db, wish.repo_from)
-    await heads(deciding.db, deciding.actor, target, source, wish.branch, wish.branch_from)
+async def open_pull_request(ctx: CommandContext, command: OpenPullRequest) -> list[NewEvent]:
+    target = await ctx.project(command.project_id)
+    source = target if command.repo_from == command.project_id else await projects.by_id(ctx.db, command.repo_from)
+    await find_heads(ctx.db, ctx.actor, target, source, command.branch, command.branch_from)
     return [
-        Next(
+        NewEvent(
             PullRequestOpened(
-                project_id=wish.project_id,
+                project_id=command.project_id,
                 uid=uuid.uuid4().hex,
-                title=wish.title,
-                initial_comment=wish.initial_comment,
-                branch=wish.branch,
-                branch_from=wish.branch_from,
-                repo_from=wish.repo_from,
-                author=deciding.actor.username,
-                commit_start=wish.commit_start,
-                commit_stop=wish.commit_stop,
-                allow_rebase=wish.allow_rebase,
-                issues=await issues.existing(deciding.db, wish.project_id, wish.about),
+                title=command.title,
+                initial_comment=command.initial_comment,
+                branch=command.branch,
+                branch_from=command.branch_from,
+                repo_from=command.repo_from,
+                author=ctx.actor.username,
+                commit_start=command.commit_start,
+                commit_stop=command.commit_stop,
+                allow_rebase=command.allow_rebase,
+                issues=await issues.list_existing(ctx.db, command.project_id, command.about),
             )
         )
     ]
@@ -112,23 +114,23 @@ class MergePullRequest(Command):
 
 
 @handles(MergePullRequest)
-async def merge_pull_request(deciding: Deciding, wish: MergePullRequest) -> list[Next]:
-    project, found = await found_for(deciding, wish.project_id, wish.number)
-    actor = deciding.actor
+async def merge_pull_request(ctx: CommandContext, command: MergePullRequest) -> list[NewEvent]:
+    project, found = await find_readable(ctx, command.project_id, command.number)
+    actor = ctx.actor
     if not may(actor, "merge-pull-request", project):
         raise Forbidden("close-pull-request")
-    if setting(project, "only_assignee_can_merge"):
+    if get_setting(project, "only_assignee_can_merge"):
         if not found["assignee"]:
             raise Forbidden("unassigned pull request")
         if found["assignee"] != actor.username:
             raise Forbidden("merge of another's pull request")
-    least = setting(project, "minimum_score_to_merge")
-    if least > 0 and score(found) < least:
+    least = get_setting(project, "minimum_score_to_merge")
+    if least > 0 and review_score(found) < least:
         raise Forbidden("score")
-    return [Next(MergeRequested(project_id=wish.project_id, number=wish.number), None)]
+    return [NewEvent(MergeRequested(project_id=command.project_id, number=command.number), None)]
 
 
-def score(found: Row) -> int:
+def review_score(found: Row) -> int:
     """The sum of everybody's latest vote."""
     return sum(found["score"].values())
 
@@ -140,30 +142,30 @@ class RebasePullRequest(Command):
 
 
 @handles(RebasePullRequest)
-async def rebase_pull_request(deciding: Deciding, wish: RebasePullRequest) -> list[Next]:
-    project, found = await found_for(deciding, wish.project_id, wish.number)
-    writes = may(deciding.actor, "merge-pull-request", project)
-    if not (writes and found["allow_rebase"]) and not await _writes_to_source(deciding, found):
+async def rebase_pull_request(ctx: CommandContext, command: RebasePullRequest) -> list[NewEvent]:
+    project, found = await find_readable(ctx, command.project_id, command.number)
+    writes = may(ctx.actor, "merge-pull-request", project)
+    if not (writes and found["allow_rebase"]) and not await _may_write_source(ctx, found):
         raise Forbidden("close-pull-request" if found["allow_rebase"] else "rebase-pull-request")
     if found["status"] != "Open":
-        raise Invalid("status", over(found))
-    source = await _source(deciding, found)
+        raise Invalid("status", describe_closed(found))
+    source = await _find_source(ctx, found)
     if source is not None and source["mirrored_from"] is not None:
         raise Forbidden("ref", push_policy.MIRRORED)
-    return [Next(RebaseRequested(project_id=wish.project_id, number=wish.number), None)]
+    return [NewEvent(RebaseRequested(project_id=command.project_id, number=command.number), None)]
 
 
-async def _writes_to_source(deciding: Deciding, found: Row) -> bool:
-    source = await _source(deciding, found)
-    return source is not None and level(deciding.actor, source) >= Level.WRITE
+async def _may_write_source(ctx: CommandContext, found: Row) -> bool:
+    source = await _find_source(ctx, found)
+    return source is not None and level(ctx.actor, source) >= Level.WRITE
 
 
-async def _source(deciding: Deciding, found: Row) -> Row | None:
+async def _find_source(ctx: CommandContext, found: Row) -> Row | None:
     """The project that the commits come from, if it is still there."""
     if found["repo_from"] is None:
         return None
     try:
-        source: Row = await projects.by_id(deciding.db, found["repo_from"])
+        source: Row = await projects.by_id(ctx.db, found["repo_from"])
     except NotFound:
         return None
     return source

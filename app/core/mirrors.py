@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from app.core.access import require
-from app.core.commands import Command, Deciding, handles
+from app.core.commands import Command, CommandContext, handles
 from app.errors import Conflict, NotFound
-from events.record import Next
+from events.record import NewEvent
 from events.repositories import MirrorChanged, MirrorPullRequested
 
 
@@ -17,14 +17,14 @@ class PullMirror(Command):
 
 
 @handles(PullMirror)
-async def pull_mirror(deciding: Deciding, wish: PullMirror) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    require(deciding.actor, "configure-project", project)
+async def pull_mirror(ctx: CommandContext, command: PullMirror) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    require(ctx.actor, "configure-project", project)
     if project["mirrored_from"] is None:
         raise NotFound("mirror")
     if project["head"] is None:
         raise Conflict("repository", "The repository is still being made; try again.")
-    return [Next(MirrorPullRequested(project_id=wish.project_id), None)]
+    return [NewEvent(MirrorPullRequested(project_id=command.project_id), None)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +36,8 @@ class MarkMirror(Command):
 
 
 @handles(MarkMirror)
-async def mark_mirror(deciding: Deciding, wish: MarkMirror) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    if project["mirror_failure"] == wish.failure:
+async def mark_mirror(ctx: CommandContext, command: MarkMirror) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    if project["mirror_failure"] == command.failure:
         return []
-    return [Next(MirrorChanged(project_id=wish.project_id, failure=wish.failure), None)]
+    return [NewEvent(MirrorChanged(project_id=command.project_id, failure=command.failure), None)]

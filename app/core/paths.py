@@ -16,10 +16,10 @@ REF_DEPTH = 50  # parts; libgit2 lists no ref that lies deeper than about a hund
 FILE_LIMIT = 250  # bytes of a file's name, when git has added ".lock"
 
 # Where addresses of the forge itself begin.
-PAGES = ("api", "v1", "fork", "forks", "healthz", "readyz", "metrics")
+RESERVED_ROOTS = ("api", "v1", "fork", "forks", "healthz", "readyz", "metrics")
 # Paths that would hide pages of the forge, or of a Pagure.
 RESERVED = [
-    *PAGES,
+    *RESERVED_ROOTS,
     "static",
     "pv",
     "releases",
@@ -47,7 +47,7 @@ RESERVED = [
 ]
 
 
-def path(name: str, namespace: str | None = None, forker: str | None = None) -> str:
+def build_path(name: str, namespace: str | None = None, forker: str | None = None) -> str:
     """As people write it."""
     parts = ["fork", forker] if forker else []
     return "/".join([*parts, *([namespace] if namespace else []), name])
@@ -59,13 +59,13 @@ def fullname(project: Mapping[str, Any]) -> str:
     return "forks/" + written.removeprefix("fork/") if project["forker"] else written
 
 
-def address(name: str, namespace: str | None = None, forker: str | None = None) -> str:
+def build_address(name: str, namespace: str | None = None, forker: str | None = None) -> str:
     """As it is looked up."""
     whole = f"{namespace}/{name}" if namespace else name
     return f"fork/{forker}/{whole.lower()}" if forker else whole.lower()
 
 
-def address_of(path: str) -> str:
+def address_from_path(path: str) -> str:
     """The address of a whole path, such as the one in a git URL."""
     parts = path.split("/")
     if parts[0] == "fork" and len(parts) > 2:
@@ -73,7 +73,7 @@ def address_of(path: str) -> str:
     return path.lower()
 
 
-def well_formed(name: str) -> bool:
+def is_valid_name(name: str) -> bool:
     return (
         bool(NAME.match(name))
         and len(name) <= SEGMENT_LIMIT
@@ -82,23 +82,23 @@ def well_formed(name: str) -> bool:
     )
 
 
-def reserved(name: str, namespace: str | None) -> bool:
-    whole = path(name, namespace).lower()
+def is_reserved(name: str, namespace: str | None) -> bool:
+    whole = build_path(name, namespace).lower()
     return any(fnmatch.fnmatchcase(whole, taken) for taken in RESERVED)
 
 
-def storable_ref(name: bytes) -> bool:
+def is_storable_ref(name: bytes) -> bool:
     """Whether disk and log can both hold it. Git alone would take longer and deeper ones, and the log would stop."""
     return len(name) <= REF_LIMIT and name.count(b"/") < REF_DEPTH
 
 
-def branch_name(name: str) -> bool:
+def is_valid_branch_name(name: str) -> bool:
     """Whether git takes this as the name of a branch (git-check-ref-format), and no program as an option."""
     if not name or len(name) > SEGMENT_LIMIT or name.startswith("-") or name == "HEAD" or name.endswith(("/", ".")):
         return False
     if any(c in " ~^:?*[\\\x7f" or c < " " for c in name) or ".." in name or "@{" in name or "//" in name:
         return False
-    if not storable_ref(f"refs/heads/{name}".encode()):
+    if not is_storable_ref(f"refs/heads/{name}".encode()):
         return False
     return all(
         part and not part.startswith(".") and not part.endswith(".lock") and len(part.encode()) <= FILE_LIMIT

@@ -9,23 +9,23 @@ from enum import Enum
 from typing import Any
 
 from app.core.access import require
-from app.core.commands import Command, Deciding, handles
+from app.core.commands import Command, CommandContext, handles
 from app.errors import Disabled, Invalid, NotFound
 from events.projects import PluginInstalled, PluginRemoved
-from events.record import Next
+from events.record import NewEvent
 
-LONGEST = 4096  # characters of a text
+MAX_TEXT_LENGTH = 4096  # characters of a text
 
 
-class Kind(Enum):
+class FieldKind(Enum):
     TEXT = "text"
     REQUIRED = "required"  # a text that has to be there
     FLAG = "flag"
     SECRET = "secret"  # noqa: S105 - kept by project_secrets.py, never in an event
-    TOLD = "told"  # what the forge would write, and nobody else
+    WRITTEN_BY_FORGE = "told"  # what the forge would write, and nobody else
 
 
-TEXT, REQUIRED, FLAG, SECRET, TOLD = Kind
+TEXT, REQUIRED, FLAG, SECRET, WRITTEN_BY_FORGE = FieldKind
 
 BLOCK_UNSIGNED = "block-unsigned"
 BLOCK_NON_FAST_FORWARD = "block-non-fast-forward"
@@ -34,7 +34,7 @@ CI = "ci"
 COMMIT_REFERENCES = "commit-references"
 
 # Source: project contract 12.19.
-PLUGINS: dict[str, dict[str, Kind]] = {
+PLUGINS: dict[str, dict[str, FieldKind]] = {
     BLOCK_UNSIGNED: {},
     BLOCK_NON_FAST_FORWARD: {"branches": TEXT},
     BLOCK_NEW_BRANCHES: {},
@@ -45,20 +45,20 @@ PLUGINS: dict[str, dict[str, Kind]] = {
         "server": TEXT, "port": TEXT, "room": TEXT, "nick": TEXT, "nick_pass": SECRET, "join": FLAG, "ssl": FLAG,
     },
     "mail": {"mail_to": REQUIRED},
-    "mirroring": {"target": TEXT, "public_key": TOLD, "last_log": TOLD},
+    "mirroring": {"target": TEXT, "public_key": WRITTEN_BY_FORGE, "last_log": WRITTEN_BY_FORGE},
     "pull-request-repository": {},
     "read-the-docs": {"api_url": TEXT, "api_token": SECRET, "branches": TEXT},
     "ticket-repository": {},
 }  # fmt: skip
 
 
-def installed(project: Mapping[str, Any], plugin: str) -> Mapping[str, Any] | None:
+def plugin_fields(project: Mapping[str, Any], plugin: str) -> Mapping[str, Any] | None:
     """The fields of a plugin that the project has; None if it does not have it."""
     found = project["plugins"].get(plugin)
     return found["fields"] if found else None
 
 
-def secrets(plugin: str) -> list[str]:
+def secret_fields(plugin: str) -> list[str]:
     """Those of its fields that are secrets."""
     return [name for name, kind in PLUGINS[plugin].items() if kind is SECRET]
 
@@ -79,13 +79,13 @@ class InstallPlugin(Command):
 
 
 @handles(InstallPlugin)
-async def install_plugin(deciding: Deciding, wish: InstallPlugin) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    require_allowed(project, wish.plugin, wish.fields)
-    require(deciding.actor, "configure-project", project)
-    if project["plugins"].get(wish.plugin) == {"fields": wish.fields, "secrets": wish.secrets}:
+async def install_plugin(ctx: CommandContext, command: InstallPlugin) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    require_allowed(project, command.plugin, command.fields)
+    require(ctx.actor, "configure-project", project)
+    if project["plugins"].get(command.plugin) == {"fields": command.fields, "secrets": command.secrets}:
         return []
-    return [Next(PluginInstalled(**asdict(wish)), None)]
+    return [NewEvent(PluginInstalled(**asdict(command)), None)]
 
 
 def require_allowed(project: Mapping[str, Any], plugin: str, values: Mapping[str, str | bool | None]) -> None:
@@ -95,8 +95,8 @@ def require_allowed(project: Mapping[str, Any], plugin: str, values: Mapping[str
         value = values.get(name)
         if kind is REQUIRED and not value:
             raise Invalid(name, "This field is required.")
-        if isinstance(value, str) and len(value) > LONGEST:
-            raise Invalid(name, f"Field cannot be longer than {LONGEST} characters.")
+        if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:
+            raise Invalid(name, f"Field cannot be longer than {MAX_TEXT_LENGTH} characters.")
 
 
 def require_known(project: Mapping[str, Any], plugin: str) -> None:
@@ -113,10 +113,10 @@ class RemovePlugin(Command):
 
 
 @handles(RemovePlugin)
-async def remove_plugin(deciding: Deciding, wish: RemovePlugin) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    require_known(project, wish.plugin)
-    require(deciding.actor, "configure-project", project)
-    if wish.plugin not in project["plugins"]:
+async def remove_plugin(ctx: CommandContext, command: RemovePlugin) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    require_known(project, command.plugin)
+    require(ctx.actor, "configure-project", project)
+    if command.plugin not in project["plugins"]:
         raise NotFound("installed plugin")
-    return [Next(PluginRemoved(project_id=wish.project_id, plugin=wish.plugin), None)]
+    return [NewEvent(PluginRemoved(project_id=command.project_id, plugin=command.plugin), None)]

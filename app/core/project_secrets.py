@@ -16,8 +16,8 @@ MIRROR_LOGIN = "mirror_login"
 HOOK_TOKEN_LENGTH = 40
 HOOK_TOKEN_ALPHABET = string.ascii_uppercase + string.digits
 
-READ = "select secret from project_secrets where project_id = $1 and name = $2"
-UNRESERVE = """
+SELECT = "select secret from project_secrets where project_id = $1 and name = $2"
+RELEASE = """
     delete from project_secrets
     where  project_id = $1 and not exists (select 1 from projects where projects.project_id = $1)
 """
@@ -38,7 +38,7 @@ CONNECTOR = """
     left join tokens on tokens.project_id = $1 and tokens.username = $3 and tokens.revoked_at is null
     order by tokens.created_at, tokens.token_id
 """
-KEEP = """
+STORE = """
     insert into project_secrets (project_id, name, secret)
     select   project_id, it.name, it.secret
     from     projects, unnest($2::text[], $3::text[]) as it (name, secret)
@@ -55,7 +55,7 @@ RESERVE = """
 """
 
 
-async def hook_token(db: Database, project_id: int) -> str:
+async def ensure_hook_token(db: Database, project_id: int) -> str:
     """The key of the signatures of a project's web hooks, made when it is first asked for."""
     found = await find(db, project_id, HOOK_TOKEN)
     if found is None:
@@ -68,21 +68,21 @@ async def hook_token(db: Database, project_id: int) -> str:
     return found
 
 
-async def connector(db: Database, project_id: int, username: str) -> tuple[str, list[Row]]:
+async def find_connector(db: Database, project_id: int, username: str) -> tuple[str, list[Row]]:
     """The same key, and somebody's tokens for the project, the oldest first."""
     rows = await db.fetch(CONNECTOR, project_id, HOOK_TOKEN, username)
-    key = rows[0]["secret"] or await hook_token(db, project_id)
+    key = rows[0]["secret"] or await ensure_hook_token(db, project_id)
     return key, [row for row in rows if row["token_id"] is not None]
 
 
-async def keep(db: Database, project_id: int, known: Mapping[str, str]) -> None:
+async def store(db: Database, project_id: int, known: Mapping[str, str]) -> None:
     """Remember secrets by their names, in the place of what they were."""
     if known:
-        await db.execute(KEEP, project_id, list(known), list(known.values()))
+        await db.execute(STORE, project_id, list(known), list(known.values()))
 
 
 @asynccontextmanager
-async def reserved(db: Database, name: str, secret: str) -> AsyncIterator[int]:
+async def reserve_with_secret(db: Database, name: str, secret: str) -> AsyncIterator[int]:
     """The id of the project that the block makes, which has a secret from the beginning: its first work may need it.
 
     It is forgotten if the block fails.
@@ -92,16 +92,16 @@ async def reserved(db: Database, name: str, secret: str) -> AsyncIterator[int]:
         yield project_id
     except BaseException:  # a client that hung up included; it is raised again
         # Should the answer alone have been lost, the project is there after all, and has to have it.
-        await db.execute(UNRESERVE, project_id)
+        await db.execute(RELEASE, project_id)
         raise
 
 
 async def find(db: Database, project_id: int, name: str) -> str | None:
-    found: str | None = await db.fetchval(READ, project_id, name)
+    found: str | None = await db.fetchval(SELECT, project_id, name)
     return found
 
 
-async def forget_gone(db: Database, project_id: int) -> None:
+async def delete_for_deleted_project(db: Database, project_id: int) -> None:
     """Forget all that a deleted project had; its hook token not before the last of its web hooks has been told."""
     await db.execute(
         """
@@ -117,7 +117,7 @@ async def forget_gone(db: Database, project_id: int) -> None:
     )
 
 
-async def forget(db: Database, project_id: int, names: Sequence[str] | None = None) -> None:
+async def delete(db: Database, project_id: int, names: Sequence[str] | None = None) -> None:
     """Forget the secrets of these names, or all that a project has."""
     await db.execute(
         "delete from project_secrets where project_id = $1 and ($2::text[] is null or name = any ($2))",

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.core import addresses, paths
-from app.core.access import require, require_appointed
-from app.core.commands import Command, Deciding, handles
-from app.core.settings import SETTINGS, web_hooks
+from app.core.access import require, require_appointed_admin
+from app.core.commands import Command, CommandContext, handles
+from app.core.settings import DEFAULTS, parse_web_hooks
 from app.errors import Conflict, Forbidden, Invalid, NotFound
 from app.queries import projects, users
 from events.projects import (
@@ -17,12 +17,12 @@ from events.projects import (
     ProjectTransferred,
     UsersBlocked,
 )
-from events.record import Next
+from events.record import NewEvent
 
 # A fork starts without a tracker and without pull requests of its own.
 FORK_SETTINGS = {"issue_tracker": False, "pull_requests": False}
 
-MOST_HOOKS = 50
+MAX_HOOKS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,36 +40,36 @@ class CreateProject(Command, makes_project=True):
 
 
 @handles(CreateProject)
-async def create_project(deciding: Deciding, wish: CreateProject) -> list[Next]:
-    actor = deciding.actor
+async def create_project(ctx: CommandContext, command: CreateProject) -> list[NewEvent]:
+    actor = ctx.actor
     if actor.anonymous:
         raise Forbidden("create-project")
-    if not paths.well_formed(wish.name):
+    if not paths.is_valid_name(command.name):
         raise Invalid("name")
-    if wish.mirrored_from and addresses.repository(wish.mirrored_from) != (wish.mirrored_from, ""):
+    if command.mirrored_from and addresses.parse_repository_url(command.mirrored_from) != (command.mirrored_from, ""):
         raise Invalid("mirrored_from")  # a password in it would be in the log
-    if paths.reserved(wish.name, wish.namespace):
-        raise Conflict("reserved path", paths.path(wish.name, wish.namespace))
-    address = paths.address(wish.name, wish.namespace)
-    fresh, taken = await projects.next_id(deciding.db, address, wish.namespace, wish.name)
+    if paths.is_reserved(command.name, command.namespace):
+        raise Conflict("reserved path", paths.build_path(command.name, command.namespace))
+    address = paths.build_address(command.name, command.namespace)
+    fresh, taken = await projects.next_id(ctx.db, address, command.namespace, command.name)
     if taken:
-        raise Conflict("project", paths.path(wish.name, wish.namespace))
+        raise Conflict("project", paths.build_path(command.name, command.namespace))
     return [
-        Next(
+        NewEvent(
             ProjectCreated(
-                project_id=wish.project_id or fresh,
+                project_id=command.project_id or fresh,
                 address=address,
-                path=paths.path(wish.name, wish.namespace),
+                path=paths.build_path(command.name, command.namespace),
                 owner=actor.username,
-                name=wish.name,
-                namespace=wish.namespace,
-                description=wish.description,
-                url=wish.url,
-                avatar_email=wish.avatar_email,
-                private=wish.private,
-                default_branch=wish.default_branch,
-                create_readme=wish.create_readme,
-                mirrored_from=wish.mirrored_from,
+                name=command.name,
+                namespace=command.namespace,
+                description=command.description,
+                url=command.url,
+                avatar_email=command.avatar_email,
+                private=command.private,
+                default_branch=command.default_branch,
+                create_readme=command.create_readme,
+                mirrored_from=command.mirrored_from,
             )
         )
     ]
@@ -81,23 +81,23 @@ class ForkProject(Command, makes_project=True):
 
 
 @handles(ForkProject)
-async def fork_project(deciding: Deciding, wish: ForkProject) -> list[Next]:
-    parent = await projects.by_id(deciding.db, wish.parent_id)
-    actor = deciding.actor
+async def fork_project(ctx: CommandContext, command: ForkProject) -> list[NewEvent]:
+    parent = await projects.by_id(ctx.db, command.parent_id)
+    actor = ctx.actor
     require(actor, "fork-project", parent)
     name, namespace = parent["name"], parent["namespace"]
-    address = paths.address(name, namespace, actor.username)
-    project_id, taken = await projects.next_id(deciding.db, address)
+    address = paths.build_address(name, namespace, actor.username)
+    project_id, taken = await projects.next_id(ctx.db, address)
     if taken:
         raise Conflict("fork", f"forks/{actor.username}/{name}")
     return [
-        Next(
+        NewEvent(
             ProjectForked(
                 project_id=project_id,
                 parent_id=parent["project_id"],
                 ancestors=[parent["project_id"], *parent["ancestors"]],
                 address=address,
-                path=paths.path(name, namespace, actor.username),
+                path=paths.build_path(name, namespace, actor.username),
                 owner=actor.username,
                 forker=actor.username,
                 name=name,
@@ -120,16 +120,16 @@ class ConfigureProject(Command):
 
 
 @handles(ConfigureProject)
-async def configure_project(deciding: Deciding, wish: ConfigureProject) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    require(deciding.actor, "configure-project", project)
-    if len(web_hooks(wish.settings.get("web_hooks"))) > MOST_HOOKS:
-        raise Invalid("web_hooks", f"A project has up to {MOST_HOOKS} web hooks.")
-    now = {**SETTINGS, **project["settings"]}
-    changed = {name: value for name, value in wish.settings.items() if now[name] != value}
+async def configure_project(ctx: CommandContext, command: ConfigureProject) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    require(ctx.actor, "configure-project", project)
+    if len(parse_web_hooks(command.settings.get("web_hooks"))) > MAX_HOOKS:
+        raise Invalid("web_hooks", f"A project has up to {MAX_HOOKS} web hooks.")
+    now = {**DEFAULTS, **project["settings"]}
+    changed = {name: value for name, value in command.settings.items() if now[name] != value}
     if not changed:
         return []
-    return [Next(ProjectConfigured(project_id=wish.project_id, settings=changed), None)]
+    return [NewEvent(ProjectConfigured(project_id=command.project_id, settings=changed), None)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,22 +142,24 @@ class TransferProject(Command):
 
 
 @handles(TransferProject)
-async def transfer_project(deciding: Deciding, wish: TransferProject) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    require(deciding.actor, "transfer-project", project)
-    owner = await users.named(deciding.db, wish.owner)
+async def transfer_project(ctx: CommandContext, command: TransferProject) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    require(ctx.actor, "transfer-project", project)
+    owner = await users.find_by_name(ctx.db, command.owner)
     if owner is None:
-        raise NotFound("user", wish.owner)
+        raise NotFound("user", command.owner)
     if owner == project["owner"]:
         return []
     root = project["namespace"] is None and project["forker"] is None
-    if root and await projects.find(deciding.db, paths.address(project["name"], owner)):
+    if root and await projects.find(ctx.db, paths.build_address(project["name"], owner)):
         # As with a new project: this one would answer to `<owner>/<name>` too.
-        raise Conflict("address", paths.path(project["name"], owner))
-    retained = wish.retain and deciding.actor.username == project["owner"]
+        raise Conflict("address", paths.build_path(project["name"], owner))
+    retained = command.retain and ctx.actor.username == project["owner"]
     return [
-        Next(
-            ProjectTransferred(project_id=wish.project_id, owner=owner, previous=project["owner"], retained=retained),
+        NewEvent(
+            ProjectTransferred(
+                project_id=command.project_id, owner=owner, previous=project["owner"], retained=retained
+            ),
             None,
         )
     ]
@@ -172,16 +174,16 @@ class BlockUsers(Command):
 
 
 @handles(BlockUsers)
-async def block_users(deciding: Deciding, wish: BlockUsers) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    require_appointed(deciding.actor, project)
-    wanted = sorted(set(wish.usernames))
-    unknown = await users.unknown(deciding.db, wanted)
+async def block_users(ctx: CommandContext, command: BlockUsers) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    require_appointed_admin(ctx.actor, project)
+    wanted = sorted(set(command.usernames))
+    unknown = await users.list_unknown(ctx.db, wanted)
     if unknown:
         raise Invalid("users", f'No user "{unknown[0]}" found')
     if wanted == project["blocked"]:
         return []
-    return [Next(UsersBlocked(project_id=wish.project_id, usernames=wanted), None)]
+    return [NewEvent(UsersBlocked(project_id=command.project_id, usernames=wanted), None)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,10 +192,10 @@ class DeleteProject(Command):
 
 
 @handles(DeleteProject)
-async def delete_project(deciding: Deciding, wish: DeleteProject) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    require(deciding.actor, "delete-project", project)
+async def delete_project(ctx: CommandContext, command: DeleteProject) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    require(ctx.actor, "delete-project", project)
     if project["head"] is None:
         # Its worker would put a repository in place after another one had looked there in vain.
         raise Conflict("repository", "The repository is still being made; try again.")
-    return [Next(ProjectDeleted(project_id=wish.project_id, path=project["path"]), None)]
+    return [NewEvent(ProjectDeleted(project_id=command.project_id, path=project["path"]), None)]

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from app.core.access import Actor, may, require
-from app.core.commands import Command, Deciding, handles
-from app.core.settings import setting
-from app.core.users import assignee_named
+from app.core.commands import Command, CommandContext, handles
+from app.core.settings import get_setting
+from app.core.users import find_assignee
 from app.errors import Disabled, Forbidden, Invalid
 from app.queries import comments, issues, pull_requests
 from events.pull_requests import (
@@ -15,25 +15,27 @@ from events.pull_requests import (
     PullRequestSubscribed,
     PullRequestUpdated,
 )
-from events.record import Next
+from events.record import NewEvent
 
 Row = Mapping[str, Any]
 
 
 def require_pull_requests(project: Row) -> None:
-    if not setting(project, "pull_requests"):
+    if not get_setting(project, "pull_requests"):
         raise Disabled("pull requests")
 
 
-async def found_for(deciding: Deciding, project_id: int, number: int) -> tuple[Row, Row]:
+async def find_readable(ctx: CommandContext, project_id: int, number: int) -> tuple[Row, Row]:
     """The project and a pull request of it, if there are any."""
-    project = await deciding.project(project_id)
-    require(deciding.actor, "read-pull-requests", project)
+    project = await ctx.project(project_id)
+    require(ctx.actor, "read-pull-requests", project)
     require_pull_requests(project)
-    return project, await pull_requests.find(deciding.db, project_id, number, thread=False)
+    return project, await pull_requests.find(ctx.db, project_id, number, thread=False)
 
 
-async def _updated(deciding: Deciding, found: Row, changed: dict[str, Any], note: str | None = None) -> list[Next]:
+async def _build_update(
+    ctx: CommandContext, found: Row, changed: dict[str, Any], note: str | None = None
+) -> list[NewEvent]:
     """The change as an event, with the comment that tells of it."""
     if not changed:
         return []
@@ -42,12 +44,12 @@ async def _updated(deciding: Deciding, found: Row, changed: dict[str, Any], note
         number=found["number"],
         changed=changed,
         note=note,
-        comment_id=await comments.next_id(deciding.db) if note else None,
+        comment_id=await comments.next_id(ctx.db) if note else None,
     )
-    return [Next(event, found["version"] + 1)]
+    return [NewEvent(event, found["version"] + 1)]
 
 
-def vote(comment: str) -> int | None:
+def parse_vote(comment: str) -> int | None:
     """What a comment says of the whole: 1, -1 or nothing."""
     if "-1" in comment or ":thumbsdown:" in comment:
         return -1
@@ -68,22 +70,22 @@ class CommentOnPullRequest(Command):
 
 
 @handles(CommentOnPullRequest)
-async def comment_on_pull_request(deciding: Deciding, wish: CommentOnPullRequest) -> list[Next]:
-    project, found = await found_for(deciding, wish.project_id, wish.number)
-    require(deciding.actor, "comment-on-pull-request", project)
+async def comment_on_pull_request(ctx: CommandContext, command: CommentOnPullRequest) -> list[NewEvent]:
+    project, found = await find_readable(ctx, command.project_id, command.number)
+    require(ctx.actor, "comment-on-pull-request", project)
     event = PullRequestCommented(
-        project_id=wish.project_id,
-        number=wish.number,
-        comment_id=await comments.next_id(deciding.db),
-        comment=wish.comment,
-        author=deciding.actor.username,
-        commit=wish.commit,
-        tree=wish.tree,
-        filename=wish.filename,
-        line=wish.line,
-        vote=None if wish.commit else vote(wish.comment),
+        project_id=command.project_id,
+        number=command.number,
+        comment_id=await comments.next_id(ctx.db),
+        comment=command.comment,
+        author=ctx.actor.username,
+        commit=command.commit,
+        tree=command.tree,
+        filename=command.filename,
+        line=command.line,
+        vote=None if command.commit else parse_vote(command.comment),
     )
-    return [Next(event, found["version"] + 1)]
+    return [NewEvent(event, found["version"] + 1)]
 
 
 def require_triage(actor: Actor, project: Row, *others: str | None) -> None:
@@ -107,12 +109,12 @@ class EditPullRequest(Command):
 
 
 @handles(EditPullRequest)
-async def edit_pull_request(deciding: Deciding, wish: EditPullRequest) -> list[Next]:
-    project, found = await found_for(deciding, wish.project_id, wish.number)
-    require_editor(deciding.actor, project, found)
-    about = await issues.existing(deciding.db, wish.project_id, wish.about)
-    wanted = {"title": wish.title, "initial_comment": wish.initial_comment, "issues": about}
-    return await _updated(deciding, found, {name: value for name, value in wanted.items() if found[name] != value})
+async def edit_pull_request(ctx: CommandContext, command: EditPullRequest) -> list[NewEvent]:
+    project, found = await find_readable(ctx, command.project_id, command.number)
+    require_editor(ctx.actor, project, found)
+    about = await issues.list_existing(ctx.db, command.project_id, command.about)
+    wanted = {"title": command.title, "initial_comment": command.initial_comment, "issues": about}
+    return await _build_update(ctx, found, {name: value for name, value in wanted.items() if found[name] != value})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,15 +127,15 @@ class AssignPullRequest(Command):
 
 
 @handles(AssignPullRequest)
-async def assign_pull_request(deciding: Deciding, wish: AssignPullRequest) -> list[Next]:
-    project, found = await found_for(deciding, wish.project_id, wish.number)
-    require_triage(deciding.actor, project, found["assignee"])
-    assignee = await assignee_named(deciding.db, wish.assignee)
+async def assign_pull_request(ctx: CommandContext, command: AssignPullRequest) -> list[NewEvent]:
+    project, found = await find_readable(ctx, command.project_id, command.number)
+    require_triage(ctx.actor, project, found["assignee"])
+    assignee = await find_assignee(ctx.db, command.assignee)
     if assignee == found["assignee"]:
         return []
     said = "Request assigned" if assignee else "Request assignee reset"
-    note = f"**Metadata Update from @{deciding.actor.username}**:\n- {said}"
-    return await _updated(deciding, found, {"assignee": assignee}, note)
+    note = f"**Metadata Update from @{ctx.actor.username}**:\n- {said}"
+    return await _build_update(ctx, found, {"assignee": assignee}, note)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,15 +145,15 @@ class ClosePullRequest(Command):
 
 
 @handles(ClosePullRequest)
-async def close_pull_request(deciding: Deciding, wish: ClosePullRequest) -> list[Next]:
-    project, found = await found_for(deciding, wish.project_id, wish.number)
-    require_closer(deciding.actor, project, found)
+async def close_pull_request(ctx: CommandContext, command: ClosePullRequest) -> list[NewEvent]:
+    project, found = await find_readable(ctx, command.project_id, command.number)
+    require_closer(ctx.actor, project, found)
     if found["status"] == "Merged":
-        raise Invalid("status", over(found))
+        raise Invalid("status", describe_closed(found))
     if found["status"] == "Closed":
         return []
-    note = f"Pull-Request has been closed by {deciding.actor.username}"
-    return await _updated(deciding, found, {"status": "Closed"}, note)
+    note = f"Pull-Request has been closed by {ctx.actor.username}"
+    return await _build_update(ctx, found, {"status": "Closed"}, note)
 
 
 def require_closer(actor: Actor, project: Row, found: Row) -> None:
@@ -160,7 +162,7 @@ def require_closer(actor: Actor, project: Row, found: Row) -> None:
         raise Forbidden("close-pull-request")
 
 
-def over(found: Row) -> str:
+def describe_closed(found: Row) -> str:
     return f"This pull-request was merged or closed by {found['closed_by']}"
 
 
@@ -171,13 +173,13 @@ class ReopenPullRequest(Command):
 
 
 @handles(ReopenPullRequest)
-async def reopen_pull_request(deciding: Deciding, wish: ReopenPullRequest) -> list[Next]:
-    project, found = await found_for(deciding, wish.project_id, wish.number)
-    require_closer(deciding.actor, project, found)
+async def reopen_pull_request(ctx: CommandContext, command: ReopenPullRequest) -> list[NewEvent]:
+    project, found = await find_readable(ctx, command.project_id, command.number)
+    require_closer(ctx.actor, project, found)
     if found["status"] != "Closed":
         raise Invalid("status", "Trying to reopen a pull request that is not closed")
-    note = f"Pull-Request has been reopened by {deciding.actor.username}"
-    return await _updated(deciding, found, {"status": "Open"}, note)
+    note = f"Pull-Request has been reopened by {ctx.actor.username}"
+    return await _build_update(ctx, found, {"status": "Open"}, note)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,10 +190,10 @@ class SubscribeToPullRequest(Command):
 
 
 @handles(SubscribeToPullRequest)
-async def subscribe_to_pull_request(deciding: Deciding, wish: SubscribeToPullRequest) -> list[Next]:
-    project, _ = await found_for(deciding, wish.project_id, wish.number)
-    require(deciding.actor, "comment-on-pull-request", project)
-    username = deciding.actor.username
-    if await pull_requests.subscribed(deciding.db, wish.project_id, wish.number, username) == wish.subscribed:
+async def subscribe_to_pull_request(ctx: CommandContext, command: SubscribeToPullRequest) -> list[NewEvent]:
+    project, _ = await find_readable(ctx, command.project_id, command.number)
+    require(ctx.actor, "comment-on-pull-request", project)
+    username = ctx.actor.username
+    if await pull_requests.is_subscribed(ctx.db, command.project_id, command.number, username) == command.subscribed:
         return []
-    return [Next(PullRequestSubscribed(**asdict(wish), username=username), None)]
+    return [NewEvent(PullRequestSubscribed(**asdict(command), username=username), None)]

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.beside import beside
+from app.beside import in_background
 from app.core import commands, paths
 from app.core.access import Actor
 from app.core.refs import HEAD, Move, RecordRefs
-from app.database import TROUBLE, Database
+from app.database import DB_ERRORS, Database
 from app.errors import Conflict, NotFound, Refused
 from app.git import store
 from app.logs import log
 from app.queries import refs
 from app.queries.refs import ZEROS
 
-TRIES = 50
-LOOK = 5.0  # seconds between looks for pushes that nobody finished
+MAX_TRIES = 50
+RECOVERY_INTERVAL = 5.0  # seconds between looks for pushes that nobody finished
 
 
 async def record_refs(
@@ -45,24 +45,24 @@ async def record_refs(
     gone.
     """
     moved = 0
-    for _ in range(TRIES):
-        known = await refs.known(db, project_id)
+    for _ in range(MAX_TRIES):
+        known = await refs.list_known(db, project_id)
         if HEAD not in known:
             raise NotFound("project")
-        state = await asyncio.to_thread(store.look, store.directory(root, project_id))
+        state = await asyncio.to_thread(store.read_state, store.repository_path(root, project_id))
         there = {ref: (target, commit) for ref, target, commit in state.refs} | {HEAD: (state.head, "")}
         names = known.keys() | there.keys()
-        moves = differing(known, there, names if only is None else names & state.together(only))
+        moves = find_moves(known, there, names if only is None else names & state.together(only))
         if not moves:
             return moved
-        wish = RecordRefs(project_id=project_id, moves=moves, pull_request=merged)
+        command = RecordRefs(project_id=project_id, moves=moves, pull_request=merged)
         with suppress(Conflict):
-            outcome = await commands.execute(db, actor, wish, command_id=uuid.uuid4(), request=request)
+            outcome = await commands.execute(db, actor, command, command_id=uuid.uuid4(), request=request)
             moved += len(outcome.recorded)
     raise Conflict("refs", "The refs never stood still.")
 
 
-def differing(
+def find_moves(
     known: Mapping[str, tuple[str, int]], there: Mapping[str, tuple[str, str]], names: Set[str]
 ) -> list[Move]:
     """What has to be told of these refs so that the log says what the disk does."""
@@ -72,7 +72,7 @@ def differing(
         new, commit = there.get(ref, (ZEROS, ZEROS))
         if old == new:
             continue
-        if paths.storable_ref(ref.encode(errors="surrogateescape")):
+        if paths.is_storable_ref(ref.encode(errors="surrogateescape")):
             moves.append(Move(ref, old, new, commit, version + 1))
         else:
             log.warning("unstorable ref", length=len(ref))
@@ -80,7 +80,7 @@ def differing(
 
 
 @dataclass(frozen=True)
-class Writer:
+class RefWriter:
     """Somebody who is about to move refs of a project: `ring` tells the relay, `lease` is in seconds."""
 
     db: Database
@@ -92,12 +92,12 @@ class Writer:
     ring: Callable[[], None]
 
     @property
-    def place(self) -> Path:
-        return store.directory(self.root, self.project["project_id"])
+    def repo_path(self) -> Path:
+        return store.repository_path(self.root, self.project["project_id"])
 
 
 @asynccontextmanager
-async def moving(writer: Writer, names: frozenset[str]) -> AsyncIterator[None]:
+async def recording_moves(writer: RefWriter, names: frozenset[str]) -> AsyncIterator[None]:
     """Refs of these names may move in the block; when it is left, the log says where they lead.
 
     Other refs are for those who move them to tell.
@@ -124,14 +124,14 @@ async def open_push(db: Database, project_id: int, actor: Actor, lease: float) -
     async def renew() -> None:
         while True:
             await asyncio.sleep(lease / 3)
-            with suppress(*TROUBLE):
+            with suppress(*DB_ERRORS):
                 await db.execute(
                     "update open_pushes set lease_until = now() + make_interval(secs => $2) where push_id = $1",
                     push_id,
                     lease,
                 )
 
-    async with beside(renew()):
+    async with in_background(renew()):
         yield
     await db.execute("delete from open_pushes where push_id = $1", push_id)
 
@@ -142,9 +142,9 @@ async def finish_abandoned(db: Database, root: Path) -> int:
     for row in rows:
         try:
             await _finish(db, root, row["push_id"], row["project_id"], Actor(row["actor"]))
-        except (*TROUBLE, *store.BROKEN, Refused) as trouble:
+        except (*DB_ERRORS, *store.STORAGE_ERRORS, Refused) as error:
             # One damaged repository keeps nobody else from their turn.
-            log.warning("reconcile", project=row["project_id"], trouble=type(trouble).__name__)
+            log.warning("reconcile", project=row["project_id"], error=type(error).__name__)
             await db.execute(
                 "update open_pushes set lease_until = now() + interval '1 minute' where push_id = $1", row["push_id"]
             )
@@ -153,17 +153,17 @@ async def finish_abandoned(db: Database, root: Path) -> int:
 
 async def _finish(db: Database, root: Path, push_id: uuid.UUID, project_id: int, actor: Actor) -> None:
     with suppress(NotFound):
-        if await asyncio.to_thread(store.directory(root, project_id).exists):
+        if await asyncio.to_thread(store.repository_path(root, project_id).exists):
             moved = await record_refs(db, root, project_id, actor)
             log.info("reconciled", project=project_id, moved=moved)
     await db.execute("delete from open_pushes where push_id = $1", push_id)
 
 
-async def keep_finishing(db: Database, root: Path) -> None:
+async def recover_abandoned(db: Database, root: Path) -> None:
     """Until cancelled."""
     while True:
         try:
             await finish_abandoned(db, root)
-        except TROUBLE as trouble:
-            log.warning("reconcile", trouble=type(trouble).__name__)
-        await asyncio.sleep(LOOK)
+        except DB_ERRORS as error:
+            log.warning("reconcile", error=type(error).__name__)
+        await asyncio.sleep(RECOVERY_INTERVAL)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from app.core.commands import Command, Deciding, handles
-from events.record import Next
+from app.core.commands import Command, CommandContext, handles
+from events.record import NewEvent
 from events.repositories import HeadMoved, RefUpdated
 
 HEAD = "HEAD"
@@ -33,18 +33,18 @@ class RecordRefs(Command, decided=True):
 
 
 @handles(RecordRefs)
-async def record_refs(deciding: Deciding, wish: RecordRefs) -> list[Next]:
-    return [Next(_told(wish, move), move.version) for move in wish.moves]
+async def record_refs(ctx: CommandContext, command: RecordRefs) -> list[NewEvent]:
+    return [NewEvent(_build_event(command, move), move.version) for move in command.moves]
 
 
-def _told(wish: RecordRefs, move: Move) -> RefUpdated | HeadMoved:
+def _build_event(command: RecordRefs, move: Move) -> RefUpdated | HeadMoved:
     if move.ref == HEAD:
-        return HeadMoved(project_id=wish.project_id, old=move.old, new=move.new)
+        return HeadMoved(project_id=command.project_id, old=move.old, new=move.new)
     return RefUpdated(
-        project_id=wish.project_id,
+        project_id=command.project_id,
         ref=move.ref,
         old=move.old,
         new=move.new,
         commit=move.commit,
-        pull_request=wish.pull_request,
+        pull_request=command.pull_request,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-SETTINGS: dict[str, bool | int | str | None] = {
+DEFAULTS: dict[str, bool | int | str | None] = {
     "always_merge": False,
     "enforce_signed_off_commits": False,
     "fedmsg_notifications": True,
@@ -25,11 +25,11 @@ SETTINGS: dict[str, bool | int | str | None] = {
 }
 
 
-def setting(project: Mapping[str, Any], name: str) -> Any:
+def get_setting(project: Mapping[str, Any], name: str) -> Any:
     """One of the project's switches; the row holds only what differs from the default."""
-    return project["settings"].get(name, SETTINGS[name])
+    return project["settings"].get(name, DEFAULTS[name])
 
 
-def web_hooks(text: str | None) -> set[str]:
+def parse_web_hooks(text: str | None) -> set[str]:
     """The lines of the setting that say something."""
     return {line.strip() for line in (text or "").split("\n")} - {""}

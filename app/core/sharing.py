@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass
 
 from app.core.access import GRANTS, require
-from app.core.commands import Command, Deciding, handles
+from app.core.commands import Command, CommandContext, handles
 from app.errors import Forbidden, Invalid, NotFound
 from app.queries import groups, users
 from events.projects import AccessGranted, AccessRefreshed, AccessRevoked, WatchChanged
-from events.record import Next
+from events.record import NewEvent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,17 +22,17 @@ class GrantAccess(Command):
 
 
 @handles(GrantAccess)
-async def grant_access(deciding: Deciding, wish: GrantAccess) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    require(deciding.actor, "manage-access", project)
-    await _require_known(deciding, wish.party, wish.name)
-    if wish.level not in GRANTS or (wish.level == "collaborator") != (wish.branches is not None):
+async def grant_access(ctx: CommandContext, command: GrantAccess) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    require(ctx.actor, "manage-access", project)
+    await _require_known(ctx, command.party, command.name)
+    if command.level not in GRANTS or (command.level == "collaborator") != (command.branches is not None):
         raise Invalid("acl", "Not a valid choice")
-    if wish.party == "user" and wish.name == project["owner"]:
+    if command.party == "user" and command.name == project["owner"]:
         return []
-    if project["access"][wish.party].get(wish.name) == {"level": wish.level, "branches": wish.branches}:
+    if project["access"][command.party].get(command.name) == {"level": command.level, "branches": command.branches}:
         return []
-    return [Next(AccessGranted(**asdict(wish)), None)]
+    return [NewEvent(AccessGranted(**asdict(command)), None)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,20 +43,20 @@ class RevokeAccess(Command):
 
 
 @handles(RevokeAccess)
-async def revoke_access(deciding: Deciding, wish: RevokeAccess) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    if not (wish.party == "user" and wish.name == deciding.actor.username):
-        require(deciding.actor, "manage-access", project)
-    await _require_known(deciding, wish.party, wish.name)
-    if wish.name not in project["access"][wish.party]:
-        if wish.party == "user":
+async def revoke_access(ctx: CommandContext, command: RevokeAccess) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    if not (command.party == "user" and command.name == ctx.actor.username):
+        require(ctx.actor, "manage-access", project)
+    await _require_known(ctx, command.party, command.name)
+    if command.name not in project["access"][command.party]:
+        if command.party == "user":
             raise Invalid("access", "User does not have any access on the repo")
         return []
-    return [Next(AccessRevoked(**asdict(wish)), None)]
+    return [NewEvent(AccessRevoked(**asdict(command)), None)]
 
 
-async def _require_known(deciding: Deciding, party: str, name: str) -> None:
-    known = await (users.find(deciding.db, name) if party == "user" else groups.find(deciding.db, name))
+async def _require_known(ctx: CommandContext, party: str, name: str) -> None:
+    known = await (users.find(ctx.db, name) if party == "user" else groups.find(ctx.db, name))
     if known is None:
         raise NotFound(party, name)
 
@@ -69,10 +69,10 @@ class RefreshAccess(Command):
 
 
 @handles(RefreshAccess)
-async def refresh_access(deciding: Deciding, wish: RefreshAccess) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    require(deciding.actor, "refresh-access", project)
-    return [Next(AccessRefreshed(project_id=wish.project_id, path=project["path"]), None)]
+async def refresh_access(ctx: CommandContext, command: RefreshAccess) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    require(ctx.actor, "refresh-access", project)
+    return [NewEvent(AccessRefreshed(project_id=command.project_id, path=project["path"]), None)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +86,14 @@ class Watch(Command):
 
 
 @handles(Watch)
-async def watch(deciding: Deciding, wish: Watch) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    require(deciding.actor, "watch-project", project)
-    if not (deciding.actor.username == wish.username or deciding.actor.admin):
+async def watch(ctx: CommandContext, command: Watch) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    require(ctx.actor, "watch-project", project)
+    if not (ctx.actor.username == command.username or ctx.actor.admin):
         raise Forbidden("watch-project")
-    if await users.find(deciding.db, wish.username) is None:
-        raise NotFound("user", wish.username)
-    now = await groups.watching(deciding.db, wish.project_id, wish.username)
-    if now == (wish.issues, wish.commits):
+    if await users.find(ctx.db, command.username) is None:
+        raise NotFound("user", command.username)
+    now = await groups.find_watch(ctx.db, command.project_id, command.username)
+    if now == (command.issues, command.commits):
         return []
-    return [Next(WatchChanged(**asdict(wish)), None)]
+    return [NewEvent(WatchChanged(**asdict(command)), None)]

@@ -10,36 +10,36 @@ from typing import Any
 from yarl import URL
 
 from app.core.access import Actor, require, require_acl
-from app.core.commands import Command, Deciding, handles
+from app.core.commands import Command, CommandContext, handles
 from app.database import Row
 from app.errors import Conflict, Forbidden, Invalid
 from app.queries import projects, subscriptions
-from app.webhooks import key
+from app.webhooks import signing_key
 from events.event import TYPES
-from events.record import Next
+from events.record import NewEvent
 from events.subscriptions import SubscriptionChanged, SubscriptionCreated, SubscriptionDeleted
 
 FORMATS = ("standard", "pagure", "cloudevents")
-LONGEST_URL = 2048
-MOST = 100  # subscriptions of one user, those that have ended included
-MOST_HEADERS = 20
-LONGEST_HEADER = 1024
+MAX_URL_LENGTH = 2048
+MAX_SUBSCRIPTIONS = 100  # subscriptions of one user, those that have ended included
+MAX_HEADERS = 20
+MAX_HEADER_LENGTH = 1024
 HEADER = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}\Z")  # RFC 9110, 5.6.2
 VALUE = re.compile(r"[\t -~]*\Z")
 # What the forge itself says, what belongs to the connection, and what would lend the forge another face.
-OURS = re.compile(
+FORGE_HEADERS = re.compile(
     r"(host|connection|content-.*|transfer-encoding|te|trailer|upgrade|expect|keep-alive|proxy-.*|user-agent|cookie"
     r"|accept-encoding|forwarded|x-forwarded-.*|x-real-ip|x-request-id|via|webhook-.*|x-pagure.*|ce-.*)\Z",
     re.IGNORECASE,
 )
 
 
-def endpoint(url: str) -> URL:
+def parse_endpoint(url: str) -> URL:
     """The address, if it is one that something can be sent to. Where it leads is asked when the connection is made."""
     parsed = None
     with suppress(ValueError, UnicodeError):
         parsed = URL(url)
-    if parsed is None or len(url) > LONGEST_URL or parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed is None or len(url) > MAX_URL_LENGTH or parsed.scheme not in ("http", "https") or not parsed.host:
         raise Invalid("url", "This has to be an address that begins with http:// or https://.")
     if parsed.user or parsed.password or parsed.fragment:
         raise Invalid("url", "An address has no user and no fragment; a header can carry credentials.")
@@ -47,19 +47,19 @@ def endpoint(url: str) -> URL:
 
 
 def require_secret(secret: str) -> None:
-    if key(secret) is None:
+    if signing_key(secret) is None:
         raise Invalid("secret", "This has to be whsec_ and base64 of 24 to 64 bytes, or 16 to 128 visible characters.")
 
 
 def require_headers(headers: Mapping[str, Any]) -> None:
     """What is sent along may say anything but what the forge says itself."""
-    if len(headers) > MOST_HEADERS:
-        raise Invalid("headers", f"No more than {MOST_HEADERS} headers can be sent along.")
+    if len(headers) > MAX_HEADERS:
+        raise Invalid("headers", f"No more than {MAX_HEADERS} headers can be sent along.")
     for name, value in headers.items():
-        if not HEADER.match(name) or OURS.match(name):
+        if not HEADER.match(name) or FORGE_HEADERS.match(name):
             raise Invalid("headers", "A header has this name already, or there can be none of this name.")
-        if not isinstance(value, str) or len(value) > LONGEST_HEADER or not VALUE.match(value):
-            raise Invalid("headers", f"A header has up to {LONGEST_HEADER} visible characters.")
+        if not isinstance(value, str) or len(value) > MAX_HEADER_LENGTH or not VALUE.match(value):
+            raise Invalid("headers", f"A header has up to {MAX_HEADER_LENGTH} visible characters.")
 
 
 def require_types(types: list[str] | None) -> None:
@@ -88,31 +88,33 @@ class CreateSubscription(Command):
 
 
 @handles(CreateSubscription)
-async def create_subscription(deciding: Deciding, wish: CreateSubscription) -> list[Next]:
-    actor = deciding.actor
+async def create_subscription(ctx: CommandContext, command: CreateSubscription) -> list[NewEvent]:
+    actor = ctx.actor
     if actor.anonymous or actor.acls is not None:
         raise Forbidden("subscriptions")
-    require_acl(actor, "", wish.project_id)
-    if wish.project_id is None and not actor.admin:
+    require_acl(actor, "", command.project_id)
+    if command.project_id is None and not actor.admin:
         raise Invalid("project", "All that one may read is for administrators to follow; name a project.")
-    if wish.project_id is not None:
-        require(actor, "read-project", await projects.by_id(deciding.db, wish.project_id))
-    require_types(wish.types)
-    require_format(wish.format)
-    if await subscriptions.count(deciding.db, actor.username) >= MOST:
-        raise Conflict("subscription", f"Nobody has more than {MOST} of them; delete one that is not needed.")
+    if command.project_id is not None:
+        require(actor, "read-project", await projects.by_id(ctx.db, command.project_id))
+    require_types(command.types)
+    require_format(command.format)
+    if await subscriptions.count_of_owner(ctx.db, actor.username) >= MAX_SUBSCRIPTIONS:
+        raise Conflict(
+            "subscription", f"Nobody has more than {MAX_SUBSCRIPTIONS} of them; delete one that is not needed."
+        )
     created = SubscriptionCreated(
-        subscription_id=wish.subscription_id,
+        subscription_id=command.subscription_id,
         username=actor.username,
         token_id=str(actor.token_id) if actor.token_id else None,
-        project_id=wish.project_id,
-        types=wish.types,
-        format=wish.format,
-        ordered=wish.ordered,
-        host=wish.host,
-        status="active" if wish.active else "inactive",
+        project_id=command.project_id,
+        types=command.types,
+        format=command.format,
+        ordered=command.ordered,
+        host=command.host,
+        status="active" if command.active else "inactive",
     )
-    return [Next(created)]
+    return [NewEvent(created)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +126,10 @@ class ChangeSubscription(Command):
 
 
 @handles(ChangeSubscription)
-async def change_subscription(deciding: Deciding, wish: ChangeSubscription) -> list[Next]:
-    found = await _mine(deciding, wish.subscription_id)
-    require_no_hook(found)
-    changed = dict(wish.changed)
+async def change_subscription(ctx: CommandContext, command: ChangeSubscription) -> list[NewEvent]:
+    found = await _find_own(ctx, command.subscription_id)
+    require_not_web_hook(found)
+    changed = dict(command.changed)
     if "types" in changed:
         require_types(changed["types"])
     if "format" in changed:
@@ -138,7 +140,7 @@ async def change_subscription(deciding: Deciding, wish: ChangeSubscription) -> l
         changed["status"] = "active" if changed.pop("active") else "inactive"
     if all(found[name] == value for name, value in changed.items()):
         return []
-    return [Next(_changed(found, changed), None)]
+    return [NewEvent(_build_change(found, changed), None)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,11 +153,11 @@ class MarkSubscription(Command):
 
 
 @handles(MarkSubscription)
-async def mark_subscription(deciding: Deciding, wish: MarkSubscription) -> list[Next]:
-    found = await _mine(deciding, wish.subscription_id)
-    if found["status"] == wish.status or found["status"] not in ("active", "paused"):
+async def mark_subscription(ctx: CommandContext, command: MarkSubscription) -> list[NewEvent]:
+    found = await _find_own(ctx, command.subscription_id)
+    if found["status"] == command.status or found["status"] not in ("active", "paused"):
         return []
-    return [Next(_changed(found, {"status": wish.status, "reason": wish.reason}), None)]
+    return [NewEvent(_build_change(found, {"status": command.status, "reason": command.reason}), None)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,33 +166,33 @@ class DeleteSubscription(Command):
 
 
 @handles(DeleteSubscription)
-async def delete_subscription(deciding: Deciding, wish: DeleteSubscription) -> list[Next]:
-    found = await _mine(deciding, wish.subscription_id)
-    require_no_hook(found)
+async def delete_subscription(ctx: CommandContext, command: DeleteSubscription) -> list[NewEvent]:
+    found = await _find_own(ctx, command.subscription_id)
+    require_not_web_hook(found)
     deleted = SubscriptionDeleted(
-        subscription_id=wish.subscription_id, username=found["owner"], project_id=found["project_id"]
+        subscription_id=command.subscription_id, username=found["owner"], project_id=found["project_id"]
     )
-    return [Next(deleted, None)]
+    return [NewEvent(deleted, None)]
 
 
-async def _mine(deciding: Deciding, subscription_id: str) -> Row:
+async def _find_own(ctx: CommandContext, subscription_id: str) -> Row:
     """A subscription that the actor looks after; a token for something else does not."""
-    require_keeper(deciding.actor)
-    return await subscriptions.find(deciding.db, deciding.actor, uuid.UUID(subscription_id))
+    require_manager(ctx.actor)
+    return await subscriptions.find(ctx.db, ctx.actor, uuid.UUID(subscription_id))
 
 
-def require_no_hook(found: Mapping[str, Any]) -> None:
+def require_not_web_hook(found: Mapping[str, Any]) -> None:
     """A project's web hooks are what its option says, and signed with its token."""
     if found["hook"] is not None:
         raise Conflict("web hook", "This is a web hook of the project, whose option says where it goes.")
 
 
-def require_keeper(actor: Actor) -> None:
+def require_manager(actor: Actor) -> None:
     if actor.anonymous or actor.acls is not None:
         raise Forbidden("subscriptions")
 
 
-def _changed(found: Mapping[str, Any], changed: dict[str, Any]) -> SubscriptionChanged:
+def _build_change(found: Mapping[str, Any], changed: dict[str, Any]) -> SubscriptionChanged:
     return SubscriptionChanged(
         subscription_id=str(found["subscription_id"]),
         username=found["owner"],

@@ -3,14 +3,14 @@
 from dataclasses import asdict, dataclass
 
 from app.core.access import require
-from app.core.commands import Command, Deciding, handles
-from app.core.issues import LONGEST_TAG
+from app.core.commands import Command, CommandContext, handles
+from app.core.issues import MAX_TAG_LENGTH
 from app.errors import Conflict, Invalid, NotFound
 from app.queries import boards, issues
 from events.issues import TagDefined, TagDeleted
-from events.record import Next
+from events.record import NewEvent
 
-LONGEST_LOOK = 255  # characters of a color or a description, which issues show with every board they are on
+MAX_STYLE_LENGTH = 255  # characters of a color or a description, which issues show with every board they are on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,17 +24,17 @@ class DefineTag(Command):
 
 
 @handles(DefineTag)
-async def define_tag(deciding: Deciding, wish: DefineTag) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    require(deciding.actor, "manage-tags", project)
-    if len(wish.tag) > LONGEST_TAG:
-        raise Invalid("tag", f"Field cannot be longer than {LONGEST_TAG} characters.")
-    for subject, text in (("tag color", wish.color), ("tag description", wish.description)):
-        if len(text) > LONGEST_LOOK:
-            raise Invalid(subject, f"Field cannot be longer than {LONGEST_LOOK} characters.")
-    if await issues.tag(deciding.db, wish.project_id, wish.tag):
+async def define_tag(ctx: CommandContext, command: DefineTag) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    require(ctx.actor, "manage-tags", project)
+    if len(command.tag) > MAX_TAG_LENGTH:
+        raise Invalid("tag", f"Field cannot be longer than {MAX_TAG_LENGTH} characters.")
+    for subject, text in (("tag color", command.color), ("tag description", command.description)):
+        if len(text) > MAX_STYLE_LENGTH:
+            raise Invalid(subject, f"Field cannot be longer than {MAX_STYLE_LENGTH} characters.")
+    if await issues.find_tag(ctx.db, command.project_id, command.tag):
         raise Conflict("tag", "This tag is there already.")
-    return [Next(TagDefined(**asdict(wish)), None)]
+    return [NewEvent(TagDefined(**asdict(command)), None)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +44,11 @@ class DeleteTag(Command):
 
 
 @handles(DeleteTag)
-async def delete_tag(deciding: Deciding, wish: DeleteTag) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    require(deciding.actor, "manage-tags", project)
-    if not await issues.tag(deciding.db, wish.project_id, wish.tag):
+async def delete_tag(ctx: CommandContext, command: DeleteTag) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    require(ctx.actor, "manage-tags", project)
+    if not await issues.find_tag(ctx.db, command.project_id, command.tag):
         raise NotFound("tag")
-    if used := await boards.with_tag(deciding.db, wish.project_id, wish.tag):
+    if used := await boards.list_with_tag(ctx.db, command.project_id, command.tag):
         raise Conflict("tag in use", f"This is the tag of a board: {', '.join(used)}")
-    return [Next(TagDeleted(project_id=wish.project_id, tag=wish.tag), None)]
+    return [NewEvent(TagDeleted(project_id=command.project_id, tag=command.tag), None)]

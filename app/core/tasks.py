@@ -6,22 +6,22 @@ from typing import Any
 from uuid import UUID
 
 from app.core.access import Actor, may
-from app.core.commands import Command, Deciding, handles
+from app.core.commands import Command, CommandContext, handles
 from app.errors import Conflict, Forbidden, NotFound
 from app.queries import tasks
-from events.record import Next
+from events.record import NewEvent
 from events.tasks import TaskCancelRequested
 
 
-def may_see(actor: Actor, task: Mapping[str, Any]) -> bool:
+def may_see_task(actor: Actor, task: Mapping[str, Any]) -> bool:
     """Whoever caused it, whoever may read its project, and administrators; a bound token sees its project's."""
     bound_elsewhere = actor.token_project not in (None, task["project_id"])
-    if not bound_elsewhere and _whose(actor, task):
+    if not bound_elsewhere and _is_own(actor, task):
         return True
     return task["private"] is not None and may(actor, "read-project", task)
 
 
-def _whose(actor: Actor, task: Mapping[str, Any]) -> bool:
+def _is_own(actor: Actor, task: Mapping[str, Any]) -> bool:
     return actor.admin or (bool(actor.username) and actor.username == task["actor"])
 
 
@@ -31,15 +31,15 @@ class CancelTask(Command):
 
 
 @handles(CancelTask)
-async def cancel_task(deciding: Deciding, wish: CancelTask) -> list[Next]:
-    task, actor = await tasks.find(deciding.db, UUID(wish.task_id)), deciding.actor
-    if task is None or not may_see(actor, task):
+async def cancel_task(ctx: CommandContext, command: CancelTask) -> list[NewEvent]:
+    task, actor = await tasks.find(ctx.db, UUID(command.task_id)), ctx.actor
+    if task is None or not may_see_task(actor, task):
         raise NotFound("task")
     runs_it = task["private"] is not None and may(actor, "configure-project", task)
-    if actor.anonymous or actor.acls is not None or not (_whose(actor, task) or runs_it):
+    if actor.anonymous or actor.acls is not None or not (_is_own(actor, task) or runs_it):
         raise Forbidden("cancel-task")
     if task["status"] in tasks.FINAL:
         raise Conflict("task", "The task has ended.")
     if task["cancel_requested"]:
         return []
-    return [Next(TaskCancelRequested(task_id=wish.task_id, project_id=task["project_id"]))]
+    return [NewEvent(TaskCancelRequested(task_id=command.task_id, project_id=task["project_id"]))]

@@ -4,15 +4,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.core.access import require
-from app.core.commands import Command, Deciding, handles
-from app.core.issue_metadata import require_no_circle
-from app.core.issues import LONGEST_TAG, updated
-from app.core.tags import LONGEST_LOOK
+from app.core.commands import Command, CommandContext, handles
+from app.core.issue_metadata import require_no_cycle
+from app.core.issues import MAX_TAG_LENGTH, build_issue_update
+from app.core.tags import MAX_STYLE_LENGTH
 from app.errors import Invalid
 from app.queries import issues, tags
 from events.issues import TagDefined
 from events.projects import TrackerConfigured
-from events.record import Next
+from events.record import NewEvent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,41 +31,41 @@ class ConfigureTracker(Command):
 
 
 @handles(ConfigureTracker)
-async def configure_tracker(deciding: Deciding, wish: ConfigureTracker) -> list[Next]:
-    project = await deciding.project(wish.project_id)
-    require(deciding.actor, "configure-project", project)
-    changed = {name: value for name, value in wish.changed.items() if project[name] != value}
-    words = [Next(TrackerConfigured(project_id=wish.project_id, changed=changed), None)] if changed else []
-    return [*words, *await _tags(deciding, wish), *await _dependencies(deciding, wish)]
+async def configure_tracker(ctx: CommandContext, command: ConfigureTracker) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    require(ctx.actor, "configure-project", project)
+    changed = {name: value for name, value in command.changed.items() if project[name] != value}
+    words = [NewEvent(TrackerConfigured(project_id=command.project_id, changed=changed), None)] if changed else []
+    return [*words, *await _tags(ctx, command), *await _dependencies(ctx, command)]
 
 
-async def _tags(deciding: Deciding, wish: ConfigureTracker) -> list[Next]:
-    if any(not name.strip() or len(name) > LONGEST_TAG for name in wish.tags):
-        raise Invalid("tags", f"A tag has 1 to {LONGEST_TAG} characters.")
-    if any(len(text) > LONGEST_LOOK for look in wish.tags.values() for text in look.values()):
-        raise Invalid("tags", f"A tag's color and its description have {LONGEST_LOOK} characters at most.")
-    now = await tags.looks(deciding.db, wish.project_id, list(wish.tags)) if wish.tags else {}
+async def _tags(ctx: CommandContext, command: ConfigureTracker) -> list[NewEvent]:
+    if any(not name.strip() or len(name) > MAX_TAG_LENGTH for name in command.tags):
+        raise Invalid("tags", f"A tag has 1 to {MAX_TAG_LENGTH} characters.")
+    if any(len(text) > MAX_STYLE_LENGTH for look in command.tags.values() for text in look.values()):
+        raise Invalid("tags", f"A tag's color and its description have {MAX_STYLE_LENGTH} characters at most.")
+    now = await tags.list_styles(ctx.db, command.project_id, list(command.tags)) if command.tags else {}
     return [
-        Next(TagDefined(project_id=wish.project_id, tag=name, **look), None)
-        for name, look in wish.tags.items()
+        NewEvent(TagDefined(project_id=command.project_id, tag=name, **look), None)
+        for name, look in command.tags.items()
         if now.get(name) != look
     ]
 
 
-async def _dependencies(deciding: Deciding, wish: ConfigureTracker) -> list[Next]:
+async def _dependencies(ctx: CommandContext, command: ConfigureTracker) -> list[NewEvent]:
     waits: dict[int, set[int]] = {}
-    for number, depends_on in wish.dependencies:
+    for number, depends_on in command.dependencies:
         waits.setdefault(number, set()).add(depends_on)
     if waits:
-        await require_no_circle(deciding.db, wish.project_id, waits)
+        await require_no_cycle(ctx.db, command.project_id, waits)
     found = []
     for number, wanted in waits.items():
-        issue = await issues.find(deciding.db, wish.project_id, number)
+        issue = await issues.find(ctx.db, command.project_id, number)
         fresh = sorted(wanted - set(issue["depends"]))
         for depends_on in fresh:
-            await issues.find(deciding.db, wish.project_id, depends_on)
+            await issues.find(ctx.db, command.project_id, depends_on)
         if not fresh:
             continue
         details = [f"Issue marked as depending on: #{each}" for each in fresh]
-        found += await updated(deciding, issue, {"depends": sorted([*issue["depends"], *fresh])}, details)
+        found += await build_issue_update(ctx, issue, {"depends": sorted([*issue["depends"], *fresh])}, details)
     return found

@@ -4,23 +4,23 @@ import re
 from dataclasses import asdict, dataclass
 
 from app.core.access import ACLS, PROJECT_ACLS, require, require_admin, require_self
-from app.core.commands import Command, Deciding, handles
-from app.core.paths import PAGES
+from app.core.commands import Command, CommandContext, handles
+from app.core.paths import RESERVED_ROOTS
 from app.database import Database
 from app.errors import Conflict, Invalid, NotFound
 from app.queries import projects, users
-from events.record import Next
+from events.record import NewEvent
 from events.users import TokenIssued, TokenRevoked, UserCreated
 
 USERNAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}\Z")
 EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f]+\Z")
 
 
-async def assignee_named(db: Database, name: str | None) -> str | None:
+async def find_assignee(db: Database, name: str | None) -> str | None:
     """The username of somebody given by username or e-mail address; nobody for a blank. Raises Invalid."""
     if not name:
         return None
-    found = await users.named(db, name)
+    found = await users.find_by_name(db, name)
     if found is None:
         raise Invalid("assignee", f'No user "{name}" found')
     return found
@@ -35,24 +35,24 @@ class CreateUser(Command):
 
 
 @handles(CreateUser)
-async def create_user(deciding: Deciding, user: CreateUser) -> list[Next]:
-    require_admin(deciding.actor)
+async def create_user(ctx: CommandContext, user: CreateUser) -> list[NewEvent]:
+    require_admin(ctx.actor)
     if not USERNAME.match(user.username) or user.username.startswith("."):
         raise Invalid(
             "username",
             "A username has 1 to 64 of the characters A-Z a-z 0-9 _ . - and starts with none of . -",
         )
-    if user.username.lower() in PAGES:  # a private project lives below its owner's name
+    if user.username.lower() in RESERVED_ROOTS:  # a private project lives below its owner's name
         raise Invalid("username", "This name has another meaning at the beginning of an address.")
     # The length comes first: the expression takes time that grows with its square.
     if len(user.email) > 254 or not user.email.isprintable() or not EMAIL.match(user.email):
         raise Invalid("email", "This is not an e-mail address.")
     if not user.fullname.strip() or len(user.fullname) > 255 or not user.fullname.isprintable():
         raise Invalid("fullname", "A full name has 1 to 255 printable characters.")
-    taken = await users.taken(deciding.db, user.username, user.email)
+    taken = await users.find_taken(ctx.db, user.username, user.email)
     if taken:
         raise Conflict(taken, f"This {taken} is taken.")
-    return [Next(UserCreated(**asdict(user)))]
+    return [NewEvent(UserCreated(**asdict(user)))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +67,14 @@ class IssueToken(Command):
 
 
 @handles(IssueToken)
-async def issue_token(deciding: Deciding, token: IssueToken) -> list[Next]:
-    require_self(deciding.actor, token.username)
-    if await users.find(deciding.db, token.username) is None:
+async def issue_token(ctx: CommandContext, token: IssueToken) -> list[NewEvent]:
+    require_self(ctx.actor, token.username)
+    if await users.find(ctx.db, token.username) is None:
         raise NotFound("user")
     unknown = sorted(set(token.acls or ()) - ACLS)
     if unknown:
         raise Invalid("acls", "There is no such ACL: " + ", ".join(unknown))
-    return [Next(TokenIssued(**asdict(token)))]
+    return [NewEvent(TokenIssued(**asdict(token)))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,21 +94,21 @@ class IssueProjectToken(Command):
 
 
 @handles(IssueProjectToken)
-async def issue_project_token(deciding: Deciding, wish: IssueProjectToken) -> list[Next]:
-    project = await projects.by_id(deciding.db, wish.project_id)
-    require(deciding.actor, "manage-project-tokens", project)
-    if not wish.acls or not PROJECT_ACLS.issuperset(wish.acls):
+async def issue_project_token(ctx: CommandContext, command: IssueProjectToken) -> list[NewEvent]:
+    project = await projects.by_id(ctx.db, command.project_id)
+    require(ctx.actor, "manage-project-tokens", project)
+    if not command.acls or not PROJECT_ACLS.issuperset(command.acls):
         raise Invalid("acls", "Not a valid choice")
     issued = TokenIssued(
-        token_id=wish.token_id,
-        username=deciding.actor.username,
-        prefix=wish.prefix,
-        description=wish.description,
-        acls=wish.acls,
-        token_project=wish.project_id,
-        expires_at=wish.expires_at,
+        token_id=command.token_id,
+        username=ctx.actor.username,
+        prefix=command.prefix,
+        description=command.description,
+        acls=command.acls,
+        token_project=command.project_id,
+        expires_at=command.expires_at,
     )
-    return [Next(issued)]
+    return [NewEvent(issued)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,9 +117,9 @@ class RevokeToken(Command):
 
 
 @handles(RevokeToken)
-async def revoke_token(deciding: Deciding, wish: RevokeToken) -> list[Next]:
-    token = await users.token(deciding.db, wish.token_id)
+async def revoke_token(ctx: CommandContext, command: RevokeToken) -> list[NewEvent]:
+    token = await users.find_token(ctx.db, command.token_id)
     if token is None or token["revoked_at"] is not None:
         raise NotFound("token")
-    require_self(deciding.actor, token["username"])
-    return [Next(TokenRevoked(token_id=wish.token_id, username=token["username"]), version=2)]
+    require_self(ctx.actor, token["username"])
+    return [NewEvent(TokenRevoked(token_id=command.token_id, username=token["username"]), version=2)]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pygit2
 
 from app.git.errors import NoCommit, NotSignedOff
-from app.git.objects import FULL, candidates, kind, opened, reachable
-from app.git.process import records, run, stream
-from app.git.text import shown
+from app.git.objects import FULL, is_reachable, list_candidates, object_kind, open_repository
+from app.git.process import run, split_records, stream
+from app.git.text import decode
 
 SIGN_OFF = b"signed-off-by"
 
@@ -39,7 +39,7 @@ class Commit:
 
 
 @dataclass(frozen=True)
-class Span:
+class CommitSpan:
     """The commits of a pull-request from end to end; `start` is the oldest, `stop` the newest, as clients call them."""
 
     start: str
@@ -47,22 +47,26 @@ class Span:
     count: int
 
 
-def resolve(place: Path, spelling: str, *, hidden: bool = False) -> str:
+def resolve(repo_path: Path, spelling: str, *, hidden: bool = False) -> str:
     """The full id of the commit that a hexadecimal id, possibly abbreviated, stands for.
 
     Raises NoCommit for anything else, and for commits that no visible ref leads to unless `hidden` ones count too.
     Source: project contract 7.12, 7.14 and 12.10.
     """
-    repository = opened(place)
-    commits = [one for one in candidates(place, spelling) if kind(repository, one) == pygit2.enums.ObjectType.COMMIT]
-    if len(commits) != 1 or not (hidden or reachable(place, commits[0])):
+    repository = open_repository(repo_path)
+    commits = [
+        one
+        for one in list_candidates(repo_path, spelling)
+        if object_kind(repository, one) == pygit2.enums.ObjectType.COMMIT
+    ]
+    if len(commits) != 1 or not (hidden or is_reachable(repo_path, commits[0])):
         raise NoCommit(spelling)
     return commits[0]
 
 
-def find(place: Path, spelling: str, *, hidden: bool = False) -> Commit:
+def find(repo_path: Path, spelling: str, *, hidden: bool = False) -> Commit:
     """What is in a commit; raises as `resolve` does. Source: project contract 12.10."""
-    return read(opened(place), resolve(place, spelling, hidden=hidden))
+    return read(open_repository(repo_path), resolve(repo_path, spelling, hidden=hidden))
 
 
 def read(repository: pygit2.Repository, commit_id: str) -> Commit:
@@ -73,87 +77,89 @@ def read(repository: pygit2.Repository, commit_id: str) -> Commit:
     encoding = commit.message_encoding
     return Commit(
         id=str(commit.id),
-        author=_person(commit.author, encoding),
-        committer=_person(commit.committer, encoding),
-        message=shown(commit.raw_message, encoding),
+        author=_parse_person(commit.author, encoding),
+        committer=_parse_person(commit.committer, encoding),
+        message=decode(commit.raw_message, encoding),
         parents=tuple(str(parent) for parent in commit.parent_ids),
         tree=str(commit.tree_id),
     )
 
 
-def ids(place: Path, source: str, target: str | None, *, borrow: Path | None = None) -> Iterator[str]:
+def list_ids(repo_path: Path, source: str, target: str | None, *, alternate: Path | None = None) -> Iterator[str]:
     """The ids of the commits that lead to `source` and not to `target`, newest first, no parent before its child.
 
     The pull-request's commits, when the two are the heads of its branches. `target` is None when the target repository
     is empty: then all commits count. `borrow` is the source's repository while its objects are not in the target's.
     Raises NoCommit. Source: pull-request contract 5.1.
     """
-    exclude = [] if target is None else [f"^{_known(place, target, borrow)}"]
-    wanted = _known(place, source, borrow)
-    pieces = stream(place, "rev-list", "--date-order", wanted, *exclude, borrow=borrow)
-    return (line.decode() for line in records(pieces))
+    exclude = [] if target is None else [f"^{_find_commit(repo_path, target, alternate)}"]
+    wanted = _find_commit(repo_path, source, alternate)
+    pieces = stream(repo_path, "rev-list", "--date-order", wanted, *exclude, alternate=alternate)
+    return (line.decode() for line in split_records(pieces))
 
 
-def between(place: Path, source: str, target: str | None, *, borrow: Path | None = None) -> Iterator[Commit]:
+def list_between(
+    repo_path: Path, source: str, target: str | None, *, alternate: Path | None = None
+) -> Iterator[Commit]:
     """The commits that `ids` names, one at a time."""
-    repository = opened(place, borrow)
-    return (read(repository, commit_id) for commit_id in ids(place, source, target, borrow=borrow))
+    repository = open_repository(repo_path, alternate)
+    return (read(repository, commit_id) for commit_id in list_ids(repo_path, source, target, alternate=alternate))
 
 
-def span(place: Path, source: str, target: str | None, *, borrow: Path | None = None) -> Span | None:
+def find_span(repo_path: Path, source: str, target: str | None, *, alternate: Path | None = None) -> CommitSpan | None:
     """From where to where the pull-request goes; None if it brings nothing."""
     start = stop = None
     count = 0
-    for commit_id in ids(place, source, target, borrow=borrow):
+    for commit_id in list_ids(repo_path, source, target, alternate=alternate):
         start, stop, count = commit_id, stop or commit_id, count + 1
-    return Span(start, stop, count) if start and stop else None
+    return CommitSpan(start, stop, count) if start and stop else None
 
 
-def require_sign_off(place: Path, source: str, target: str | None, *, borrow: Path | None = None) -> None:
+def require_sign_off(repo_path: Path, source: str, target: str | None, *, alternate: Path | None = None) -> None:
     """Raise NotSignedOff with the newest commit whose message has no `signed-off-by`, in any case, anywhere.
 
     Source: pull-request contract 5.2, step 1.
     """
-    repository = opened(place, borrow)
-    for commit_id in ids(place, source, target, borrow=borrow):
+    repository = open_repository(repo_path, alternate)
+    for commit_id in list_ids(repo_path, source, target, alternate=alternate):
         if SIGN_OFF not in repository[commit_id].peel(pygit2.Commit).raw_message.lower():
             raise NotSignedOff(commit_id)
 
 
-def require_new_sign_off(place: Path, start: str) -> None:
+def require_new_sign_off(repo_path: Path, start: str) -> None:
     """Raise NotSignedOff, as above, with a commit that leads to this one and that no branch or tag has yet."""
-    repository = opened(place)
-    pieces = stream(place, "rev-list", _known(place, start, None), "--not", "--branches", "--tags")
-    for line in records(pieces):
+    repository = open_repository(repo_path)
+    pieces = stream(repo_path, "rev-list", _find_commit(repo_path, start, None), "--not", "--branches", "--tags")
+    for line in split_records(pieces):
         if SIGN_OFF not in repository[line.decode()].peel(pygit2.Commit).raw_message.lower():
             raise NotSignedOff(line.decode())
 
 
-def contains(place: Path, head: str, commit: str) -> bool:
+def contains(repo_path: Path, head: str, commit: str) -> bool:
     """Whether `commit` is `head` or one of the commits before it. Raises NoCommit."""
     for one in (head, commit):
-        _known(place, one, None)
-    return not run(place, "rev-list", "--max-count=1", commit, f"^{head}")
+        _find_commit(repo_path, one, None)
+    return not run(repo_path, "rev-list", "--max-count=1", commit, f"^{head}")
 
 
-def merge_base(place: Path, one: str, other: str) -> str | None:
+def merge_base(repo_path: Path, one: str, other: str) -> str | None:
     """The best commit that both histories share. Source: project contract 11.5, for a push by force."""
-    repository = opened(place)
-    base = repository.merge_base(_known(place, one, None), _known(place, other, None))
+    repository = open_repository(repo_path)
+    base = repository.merge_base(_find_commit(repo_path, one, None), _find_commit(repo_path, other, None))
     return str(base) if base else None
 
 
-def _known(place: Path, commit_id: str, borrow: Path | None) -> str:
+def _find_commit(repo_path: Path, commit_id: str, alternate: Path | None) -> str:
     """A full id that git can be given: it is a commit here."""
-    repository = opened(place, borrow)
+    repository = open_repository(repo_path, alternate)
     if not FULL.match(commit_id) or commit_id not in repository:
         raise NoCommit(commit_id)
-    if kind(repository, commit_id) != pygit2.enums.ObjectType.COMMIT:
+    if object_kind(repository, commit_id) != pygit2.enums.ObjectType.COMMIT:
         raise NoCommit(commit_id)
     return commit_id
 
 
-def _person(signature: pygit2.Signature, encoding: str | None) -> Person:
+def _parse_person(signature: pygit2.Signature, encoding: str | None) -> Person:
     return Person(
-        shown(signature.raw_name, encoding), shown(signature.raw_email, encoding), signature.time, signature.offset
+        decode(signature.raw_name, encoding), decode(signature.raw_email, encoding), signature.time, signature.offset
     )

@@ -13,9 +13,9 @@ from pathlib import Path
 from app.git import commits
 from app.git.commits import Commit
 from app.git.errors import EmptyDiff, TooLarge
-from app.git.objects import EMPTY_TREE, opened
-from app.git.process import records, stream
-from app.git.text import line, shown
+from app.git.objects import EMPTY_TREE, open_repository
+from app.git.process import split_records, stream
+from app.git.text import decode, single_line
 
 FILE_LIMIT = {"core.bigFileThreshold": "16m"}
 DIFF_LIMIT = 256 << 20  # bytes of one diff or one series of patches
@@ -26,7 +26,7 @@ PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short", "-
 
 
 @dataclass(frozen=True)
-class Change:
+class FileChange:
     """What happened to a file; `status` is A, D, M or R, and the ids are zeros where there is no file.
 
     For a submodule the ids are those of its commits. Binary files have no lines.
@@ -40,21 +40,21 @@ class Change:
     old_id: str
 
 
-def base(place: Path, start: str, *, borrow: Path | None = None) -> str | None:
+def find_base(repo_path: Path, start: str, *, alternate: Path | None = None) -> str | None:
     """What a pull-request's diff begins at: the parent of its oldest commit, None for a root. Raises NoCommit."""
-    parents = commits.read(opened(place, borrow), start).parents
+    parents = commits.read(open_repository(repo_path, alternate), start).parents
     return parents[0] if parents else None
 
 
-def statistics(place: Path, old: str | None, new: str, *, borrow: Path | None = None) -> dict[str, Change]:
+def statistics(repo_path: Path, old: str | None, new: str, *, alternate: Path | None = None) -> dict[str, FileChange]:
     """The changes from one commit to another by new path; from nothing when `old` is None.
 
     Raises EmptyDiff, NoCommit, and TooLarge above CHANGES_LIMIT files. Source: pull-request contract 4.5.
     """
     arguments = ["-r", "-M", "-z", "--raw", "--numstat", "--no-abbrev", *PLAIN]
-    fields = records(_diff_tree(place, old, new, arguments, borrow), b"\0")
+    fields = split_records(_diff_tree(repo_path, old, new, arguments, alternate), b"\0")
     heads: dict[bytes, tuple[str, bytes, str, str]] = {}
-    found: dict[str, Change] = {}
+    found: dict[str, FileChange] = {}
     for field in fields:
         if len(heads) > CHANGES_LIMIT:
             raise TooLarge(new)
@@ -67,106 +67,107 @@ def statistics(place: Path, old: str | None, new: str, *, borrow: Path | None = 
         added, removed, name = field.split(b"\t", 2)
         path = name or (next(fields), next(fields))[1]
         letter, source, old_id, new_id = heads[path]
-        found[shown(path)] = Change(
-            "M" if letter == "T" else letter, shown(source), _lines(added), _lines(removed), new_id, old_id
+        found[decode(path)] = FileChange(
+            "M" if letter == "T" else letter, decode(source), _count_lines(added), _count_lines(removed), new_id, old_id
         )
     if not found:
         raise EmptyDiff(new)
     return found
 
 
-def changed_files(place: Path, old: str | None, new: str) -> dict[str, str]:
+def changed_files(repo_path: Path, old: str | None, new: str) -> dict[str, str]:
     """Path and status letter of each file that differs, renames as a D and an A; {} if none does.
 
     Raises NoCommit, and TooLarge above CHANGES_LIMIT files. Source: project contract 11.5.
     """
-    fields = records(_diff_tree(place, old, new, ["-r", "-z", "--no-renames", "--name-status", *PLAIN], None), b"\0")
+    fields = split_records(
+        _diff_tree(repo_path, old, new, ["-r", "-z", "--no-renames", "--name-status", *PLAIN], None), b"\0"
+    )
     found: dict[str, str] = {}
     for letter in fields:
         if len(found) >= CHANGES_LIMIT:
             raise TooLarge(new)
-        found[shown(next(fields))] = letter.decode()
+        found[decode(next(fields))] = letter.decode()
     return found
 
 
-def unified(place: Path, old: str | None, new: str, *, borrow: Path | None = None) -> Iterator[bytes]:
+def unified(repo_path: Path, old: str | None, new: str, *, alternate: Path | None = None) -> Iterator[bytes]:
     """One diff from one commit to another, in pieces; TooLarge in its midst above DIFF_LIMIT bytes. Raises NoCommit."""
-    return _limited(_diff_tree(place, old, new, ["-r", "-M", "-p", *PLAIN], borrow), new)
+    return _limit_size(_diff_tree(repo_path, old, new, ["-r", "-M", "-p", *PLAIN], alternate), new)
 
 
-def patches(place: Path, source: str, target: str | None, *, borrow: Path | None = None) -> Iterator[bytes]:
+def patches(repo_path: Path, source: str, target: str | None, *, alternate: Path | None = None) -> Iterator[bytes]:
     """Each commit that leads to `source` and not to `target` as a mail, oldest first, in pieces.
 
     Raises TooLarge above PATCHES_LIMIT commits and, in its midst, above DIFF_LIMIT bytes; NoCommit.
     Source: pull-request contract 8.3 (`.patch`).
     """
-    series = _series(place, source, target, borrow)
-    repository = opened(place, borrow)
+    series = _list_commits(repo_path, source, target, alternate)
+    repository = open_repository(repo_path, alternate)
 
     def mails() -> Iterator[bytes]:
         for number, commit_id in enumerate(series, 1):
             commit = commits.read(repository, commit_id)
             yield _mail_head(commit, f"[PATCH {number}/{len(series)}] " if len(series) > 1 else "")
-            yield from _own_diff(place, commit, borrow)
+            yield from _own_diff(repo_path, commit, alternate)
             yield b"\n"
 
-    return _limited(mails(), source)
+    return _limit_size(mails(), source)
 
 
-def patch(place: Path, commit_id: str) -> Iterator[bytes]:
+def patch(repo_path: Path, commit_id: str) -> Iterator[bytes]:
     """One commit as a mail. Raises NoCommit. Source: project contract 12.20 (`/raw/<ref>` without a path)."""
-    repository = opened(place)
+    repository = open_repository(repo_path)
     commit = commits.read(repository, commit_id)
-    return _limited(chain([_mail_head(commit, "")], _own_diff(place, commit, None)), commit_id)
+    return _limit_size(chain([_mail_head(commit, "")], _own_diff(repo_path, commit, None)), commit_id)
 
 
-def diffs(place: Path, source: str, target: str | None, *, borrow: Path | None = None) -> Iterator[bytes]:
+def diffs(repo_path: Path, source: str, target: str | None, *, alternate: Path | None = None) -> Iterator[bytes]:
     """The diff of each commit that `patches` would send, one after the other. Raises as that does.
 
     Source: pull-request contract 8.3 (`.diff`).
     """
-    series = _series(place, source, target, borrow)
-    repository = opened(place, borrow)
-    each = (_own_diff(place, commits.read(repository, commit_id), borrow) for commit_id in series)
-    return _limited(chain.from_iterable(each), source)
+    series = _list_commits(repo_path, source, target, alternate)
+    repository = open_repository(repo_path, alternate)
+    each = (_own_diff(repo_path, commits.read(repository, commit_id), alternate) for commit_id in series)
+    return _limit_size(chain.from_iterable(each), source)
 
 
-def _series(place: Path, source: str, target: str | None, borrow: Path | None) -> list[str]:
+def _list_commits(repo_path: Path, source: str, target: str | None, alternate: Path | None) -> list[str]:
     series: list[str] = []
-    for commit_id in commits.ids(place, source, target, borrow=borrow):
+    for commit_id in commits.list_ids(repo_path, source, target, alternate=alternate):
         if len(series) == PATCHES_LIMIT:
             raise TooLarge(source)
         series.append(commit_id)
     return series[::-1]
 
 
-def _own_diff(place: Path, commit: Commit, borrow: Path | None) -> Iterator[bytes]:
+def _own_diff(repo_path: Path, commit: Commit, alternate: Path | None) -> Iterator[bytes]:
     """What a commit changes; a merge is compared with its first parent."""
     parent = commit.parents[0] if commit.parents else None
-    return _diff_tree(place, parent, commit.id, ["-r", "-M", "-p", *PLAIN], borrow)
+    return _diff_tree(repo_path, parent, commit.id, ["-r", "-M", "-p", *PLAIN], alternate)
 
 
 def _mail_head(commit: Commit, prefix: str) -> bytes:
     seconds = min(max(commit.committer.time, 0), LAST_SECOND)
     when = datetime.fromtimestamp(seconds, UTC).strftime("%b %d %Y %H:%M:%S +0000")
     subject, _, rest = commit.message.lstrip("\n").partition("\n")
-    author = f"{line(commit.author.name)} <{line(commit.author.email)}>"
-    head = (
-        f"From {commit.id} Mon Sep 17 00:00:00 2001\nFrom: {author}\nDate: {when}\nSubject: {prefix}{line(subject)}\n\n"
-    )
+    author = f"{single_line(commit.author.name)} <{single_line(commit.author.email)}>"
+    title = f"{prefix}{single_line(subject)}"
+    head = f"From {commit.id} Mon Sep 17 00:00:00 2001\nFrom: {author}\nDate: {when}\nSubject: {title}\n\n"
     body = rest.strip("\n")
     return f"{head}{body}{chr(10) if body else ''}---\n\n".encode()
 
 
-def _diff_tree(place: Path, old: str | None, new: str, how: list[str], borrow: Path | None) -> Iterator[bytes]:
-    repository = opened(place, borrow)
+def _diff_tree(repo_path: Path, old: str | None, new: str, how: list[str], alternate: Path | None) -> Iterator[bytes]:
+    repository = open_repository(repo_path, alternate)
     for one in (old, new):
         if one is not None:
             commits.read(repository, one)
-    return stream(place, "diff-tree", *how, old or EMPTY_TREE, new, "--", config=FILE_LIMIT, borrow=borrow)
+    return stream(repo_path, "diff-tree", *how, old or EMPTY_TREE, new, "--", config=FILE_LIMIT, alternate=alternate)
 
 
-def _limited(pieces: Iterator[bytes], subject: str) -> Iterator[bytes]:
+def _limit_size(pieces: Iterator[bytes], subject: str) -> Iterator[bytes]:
     room = DIFF_LIMIT
     for piece in pieces:
         room -= len(piece)
@@ -175,6 +176,6 @@ def _limited(pieces: Iterator[bytes], subject: str) -> Iterator[bytes]:
         yield piece
 
 
-def _lines(count: bytes) -> int:
+def _count_lines(count: bytes) -> int:
     """Git writes a dash for files without lines."""
     return 0 if count == b"-" else int(count)

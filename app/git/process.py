@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from app.git.errors import GitFailed, NoRepository, TimedOut, TooLarge
-from app.git.text import shown
+from app.git.text import decode
 
 # Nothing outside the repository may change what git does, and nobody is there to be asked for a password.
 ENVIRONMENT = {
@@ -42,17 +42,17 @@ CONFIG = {
 SETPRIV = shutil.which("setpriv")
 
 
-def tied(signal_name: str) -> list[str]:
+def tie_to_parent(signal_name: str) -> list[str]:
     """What to start a program with so that it gets this signal when the thread that started it has ended."""
     return [SETPRIV, "--pdeathsig", signal_name] if SETPRIV else []
 
 
 # A git whose parent was killed moves no refs behind the back of whoever reconciles.
-ENDS_WITH_US = tied("KILL")
+KILLED_WITH_PARENT = tie_to_parent("KILL")
 SERVICES = frozenset({"upload-pack", "receive-pack"})
-DEADLINE = 60.0  # seconds that one run may keep its caller waiting
+DEFAULT_TIMEOUT = 60.0  # seconds that one run may keep its caller waiting
 CHUNK = 1 << 16
-WORDS_LIMIT = 4096  # of what git says about a failure
+MAX_STDERR = 4096  # of what git says about a failure
 
 Progress = Callable[[str, int], None]  # hears a stage and its percent
 PROGRESS = re.compile(rb"(?:remote: )?([A-Z][a-z]+ [a-z]+): +(\d{1,3})% \(")
@@ -64,16 +64,16 @@ STAGES = {
     b"Resolving deltas": "resolve",
 }
 LINE_END = re.compile(rb"[\r\n]")
-SILENCE = 1.0  # seconds
+SILENCE_SECONDS = 1.0  # seconds
 
 
-def command(*arguments: str, config: Mapping[str, str] | None = None) -> list[str]:
+def build_command(*arguments: str, config: Mapping[str, str] | None = None) -> list[str]:
     """The argument vector; configuration comes before the subcommand, where no user value ever stands."""
     settings = [f"--config-env={name}={_variable(name)}" for name in {**CONFIG, **(config or {})}]
-    return [*ENDS_WITH_US, "git", *settings, *arguments]
+    return [*KILLED_WITH_PARENT, "git", *settings, *arguments]
 
 
-def environment(config: Mapping[str, str] | None = None, **extra: str) -> dict[str, str]:
+def build_environment(config: Mapping[str, str] | None = None, **extra: str) -> dict[str, str]:
     values = {_variable(name): value for name, value in {**CONFIG, **(config or {})}.items()}
     return {**ENVIRONMENT, **values, **extra}
 
@@ -104,11 +104,11 @@ async def serve(
         str(repository),
     ]
     process = await asyncio.create_subprocess_exec(
-        *command(*arguments, config=config),
+        *build_command(*arguments, config=config),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=environment(config, **({"GIT_PROTOCOL": protocol} if protocol else {}), **(variables or {})),
+        env=build_environment(config, **({"GIT_PROTOCOL": protocol} if protocol else {}), **(variables or {})),
         start_new_session=True,
         limit=1 << 18,
     )
@@ -122,12 +122,12 @@ async def serve(
 
 
 def run(
-    place: Path,
+    repo_path: Path,
     *arguments: str,
     stdin: bytes = b"",
-    deadline: float = DEADLINE,
+    deadline: float = DEFAULT_TIMEOUT,
     config: Mapping[str, str] | None = None,
-    borrow: Path | None = None,
+    alternate: Path | None = None,
     progress: Progress | None = None,
     most: int | None = None,
 ) -> bytes:
@@ -139,10 +139,10 @@ def run(
     NoRepository when there is no such place.
     """
     heard = progress is not None or most is not None
-    with _started(place, arguments, config, borrow, stdin, heard=heard) as (git, words):
+    with _start(repo_path, arguments, config, alternate, stdin, heard=heard) as (git, words):
         try:
             if heard:
-                output = _attend(git, words, deadline, progress, most)
+                output = _communicate(git, words, deadline, progress, most)
             else:
                 output, _ = git.communicate(timeout=deadline)
         except subprocess.TimeoutExpired:
@@ -151,7 +151,7 @@ def run(
     return bytes(output)
 
 
-class _Ear:
+class _ProgressReader:
     """Tells of the steps among git's words, and keeps the other words, up to the limit."""
 
     def __init__(self, words: IO[bytes], progress: Progress | None) -> None:
@@ -160,11 +160,11 @@ class _Ear:
         self._latest: tuple[str, int] | None = None
         self._line = b""
 
-    def hear(self, piece: bytes) -> None:
+    def feed(self, piece: bytes) -> None:
         *lines, line = LINE_END.split(self._line + piece)
         for whole in lines:
             self._take(whole)
-        self._line = line[:WORDS_LIMIT]
+        self._line = line[:MAX_STDERR]
 
     def end(self) -> None:
         self._take(self._line)
@@ -179,52 +179,52 @@ class _Ear:
             if self._progress and (stage := STAGES.get(step[1])):
                 self._latest = stage, min(int(step[2]), 100)
                 self._progress(*self._latest)
-        elif line and self._words.tell() < WORDS_LIMIT:
+        elif line and self._words.tell() < MAX_STDERR:
             self._words.write(line + b"\n")
 
 
-def _attend(
+def _communicate(
     git: "subprocess.Popen[bytes]", words: IO[bytes], deadline: float, progress: Progress | None, most: int | None
 ) -> bytes:
     """The output of git, whose other words are told or kept as they come. Raises TimeoutExpired and TooLarge."""
     assert git.stdout is not None  # noqa: S101 - asked for pipes
     assert git.stderr is not None  # noqa: S101
     ends = time.monotonic() + deadline
-    output, ear = bytearray(), _Ear(words, progress)
+    output, reader = bytearray(), _ProgressReader(words, progress)
     with selectors.DefaultSelector() as ready:
         ready.register(git.stdout, selectors.EVENT_READ, output.extend)
-        ready.register(git.stderr, selectors.EVENT_READ, ear.hear)
+        ready.register(git.stderr, selectors.EVENT_READ, reader.feed)
         while ready.get_map():
             # Asked each time: somebody who never falls silent is not to be waited for longer than others.
             if (left := ends - time.monotonic()) <= 0:
                 raise subprocess.TimeoutExpired(git.args, deadline)
-            spoken = ready.select(min(left, SILENCE))
+            spoken = ready.select(min(left, SILENCE_SECONDS))
             for key, _ in spoken:
                 if piece := os.read(key.fd, CHUNK):
                     key.data(piece)
                 else:
                     ready.unregister(key.fileobj)
             if not spoken:
-                ear.silence()
+                reader.silence()
             if most is not None and len(output) > most:
                 raise TooLarge("answer")
-    ear.end()
+    reader.end()
     git.wait(max(ends - time.monotonic(), 1))
     return bytes(output)
 
 
 def stream(
-    place: Path,
+    repo_path: Path,
     *arguments: str,
-    deadline: float = DEADLINE,
+    deadline: float = DEFAULT_TIMEOUT,
     config: Mapping[str, str] | None = None,
-    borrow: Path | None = None,
+    alternate: Path | None = None,
 ) -> Generator[bytes, None, None]:
     """The output of git piece by piece, as it comes. Git ends with the iterator, also when that is left early.
 
     The deadline counts the time spent waiting for git, not the time the reader takes. Raises as `run` does.
     """
-    with _started(place, arguments, config, borrow) as (git, words), selectors.DefaultSelector() as ready:
+    with _start(repo_path, arguments, config, alternate) as (git, words), selectors.DefaultSelector() as ready:
         assert git.stdout is not None  # noqa: S101 - asked for a pipe
         ready.register(git.stdout, selectors.EVENT_READ)
         while True:
@@ -240,7 +240,7 @@ def stream(
         _check(git, arguments[0], words)
 
 
-def records(pieces: Iterator[bytes], separator: bytes = b"\n") -> Iterator[bytes]:
+def split_records(pieces: Iterator[bytes], separator: bytes = b"\n") -> Iterator[bytes]:
     """The lines of a stream, without their ends."""
     rest = b""
     for piece in pieces:
@@ -251,11 +251,11 @@ def records(pieces: Iterator[bytes], separator: bytes = b"\n") -> Iterator[bytes
 
 
 @contextmanager
-def _started(
-    place: Path,
+def _start(
+    repo_path: Path,
     arguments: tuple[str, ...],
     config: Mapping[str, str] | None,
-    borrow: Path | None,
+    alternate: Path | None,
     stdin: bytes = b"",
     *,
     heard: bool = False,
@@ -263,22 +263,22 @@ def _started(
     """Git and the file its words of failure go to: nobody has to read that at the same time, unless they are `heard`,
     which is through a pipe.
     """
-    borrowed = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(borrow / "objects")} if borrow else {}
+    borrowed = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": _quote(alternate / "objects")} if alternate else {}
     with tempfile.TemporaryFile() as words, tempfile.TemporaryFile() as asked:
         asked.write(stdin)
         asked.seek(0)
         try:
             git = subprocess.Popen(
-                command(f"--git-dir={place}", *arguments, config=config),
+                build_command(f"--git-dir={repo_path}", *arguments, config=config),
                 stdin=asked,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE if heard else words,
-                cwd=place,
-                env=environment(config, **borrowed),
+                cwd=repo_path,
+                env=build_environment(config, **borrowed),
                 start_new_session=True,
             )
         except (FileNotFoundError, NotADirectoryError):
-            raise NoRepository(place.name) from None
+            raise NoRepository(repo_path.name) from None
         with git:
             try:
                 yield git, words
@@ -291,9 +291,9 @@ def _started(
 def _check(git: "subprocess.Popen[bytes]", what: str, words: IO[bytes]) -> None:
     if git.returncode:
         words.seek(0)
-        raise GitFailed(f"git {what}: {shown(words.read(WORDS_LIMIT)).strip()}")
+        raise GitFailed(f"git {what}: {decode(words.read(MAX_STDERR)).strip()}")
 
 
-def _quoted(path: Path) -> str:
+def _quote(path: Path) -> str:
     """As lists of object directories want a path that may hold a colon."""
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -7,17 +7,17 @@ from pathlib import Path
 import pygit2
 
 from app.git import commits, merge, pulls, refs
-from app.git.errors import Conflict, NoCommit, NotForward, TooLarge
+from app.git.errors import MergeConflict, NoCommit, NotFastForward, TooLarge
 from app.git.merge import Signer
-from app.git.objects import EMPTY_TREE, opened
-from app.git.process import records, stream
-from app.git.receive import NOTHING, Demands
+from app.git.objects import EMPTY_TREE, open_repository
+from app.git.process import split_records, stream
+from app.git.receive import NO_REQUIREMENTS, CommitRequirements
 
 COMMITS_LIMIT = 5_000  # that one rebase makes anew
 
 
 @dataclass(frozen=True)
-class Rebased:
+class RebaseResult:
     """Where the branch led and is to lead, the same if there is nothing to do, and the commit it stands on."""
 
     branch: str
@@ -26,16 +26,16 @@ class Rebased:
     onto: str
 
 
-def prepare(
+def prepare_rebase(
     source: Path,
     branch: str,
     target: Path,
     onto: str,
     committer: Signer,
-    demands: Demands = NOTHING,
+    demands: CommitRequirements = NO_REQUIREMENTS,
     *,
     progress: Callable[[int], None] = lambda percent: None,
-) -> Rebased:
+) -> RebaseResult:
     """Put the commits of `branch` in `source` on top of the branch `onto` of `target`; the branch stays where it is.
     `progress` hears how many of the commits are done, in percent.
 
@@ -48,65 +48,65 @@ def prepare(
     NotSignedOff.
     Source: pull-request contract 5.3.
     """
-    old = refs.branch_head(source, branch)
-    base = refs.branch_head(target, onto) if source == target else pulls.fetch(source, target, onto)
-    done = Rebased(branch, old, replay(source, old, base, committer, progress), base)
+    old = refs.find_branch_head(source, branch)
+    base = refs.find_branch_head(target, onto) if source == target else pulls.fetch_branch(source, target, onto)
+    done = RebaseResult(branch, old, replay_commits(source, old, base, committer, progress), base)
     if done.new != old:
         _require(source, demands, done)
     return done
 
 
-def apply(source: Path, done: Rebased) -> None:
+def apply_rebase(source: Path, done: RebaseResult) -> None:
     """Move the branch to what was prepared. Raises LostRace if it has moved meanwhile; then nothing has changed."""
     if done.new != done.old:
-        refs.move(source, refs.branch(done.branch), done.new, done.old)
+        refs.move(source, refs.branch_ref(done.branch), done.new, done.old)
 
 
-def _require(place: Path, demands: Demands, done: Rebased) -> None:
-    meant = refs.meant(place, refs.branch(done.branch)).removeprefix(refs.HEADS)
-    if demands.only_forward(meant) and not commits.contains(place, done.new, done.old):
-        raise NotForward(done.branch)
+def _require(repo_path: Path, demands: CommitRequirements, done: RebaseResult) -> None:
+    meant = refs.resolve_alias(repo_path, refs.branch_ref(done.branch)).removeprefix(refs.HEADS)
+    if demands.only_forward(meant) and not commits.contains(repo_path, done.new, done.old):
+        raise NotFastForward(done.branch)
     if demands.signed:
-        commits.require_sign_off(place, done.new, done.onto)
+        commits.require_sign_off(repo_path, done.new, done.onto)
 
 
-def replay(
-    place: Path, head: str, base: str, committer: Signer, progress: Callable[[int], None] = lambda percent: None
+def replay_commits(
+    repo_path: Path, head: str, base: str, committer: Signer, progress: Callable[[int], None] = lambda percent: None
 ) -> str:
     """The commits that lead to `head` and not to `base`, made anew on top of `base`; the last of them. Moves no ref."""
-    repository = opened(place)
+    repository = open_repository(repo_path)
     tip = _commit(repository, base)
-    picks = _picks(place, head, base)
+    picks = _list_commits(repo_path, head, base)
     for done, commit_id in enumerate(picks):
         progress(done * 100 // len(picks))
         pick = _commit(repository, commit_id)
         if pick.parent_ids == [tip.id]:
             tip = pick
             continue
-        tree = _picked(repository, tip, pick)
+        tree = _pick(repository, tip, pick)
         if tree == tip.tree_id and _changes(pick):
             continue
-        tip = _commit(repository, _again(repository, pick, tip, tree, committer))
+        tip = _commit(repository, _recommit(repository, pick, tip, tree, committer))
     return str(tip.id)
 
 
-def _picks(place: Path, head: str, base: str) -> list[str]:
+def _list_commits(repo_path: Path, head: str, base: str) -> list[str]:
     """What is to be made anew, oldest first. Git finds the commits whose patches the other side has."""
     for one in (head, base):
-        commits.read(opened(place), one)
+        commits.read(open_repository(repo_path), one)
     how = ["--topo-order", "--no-merges", "--right-only", "--cherry-pick", f"--max-count={COMMITS_LIMIT + 1}"]
-    found = [line.decode() for line in records(stream(place, "rev-list", *how, f"{base}...{head}", "--"))]
+    found = [line.decode() for line in split_records(stream(repo_path, "rev-list", *how, f"{base}...{head}", "--"))]
     if len(found) > COMMITS_LIMIT:
         raise TooLarge(head)
     return found[::-1]
 
 
-def _picked(repository: pygit2.Repository, tip: pygit2.Commit, pick: pygit2.Commit) -> pygit2.Oid:
+def _pick(repository: pygit2.Repository, tip: pygit2.Commit, pick: pygit2.Commit) -> pygit2.Oid:
     """The tree at `tip` with what `pick` changes."""
     before = pick.parents[0].tree_id if pick.parent_ids else _empty_tree(repository)
     index = repository.merge_trees(before, tip.tree_id, pick.tree_id)
-    if clashes := merge.clashing(index):
-        raise Conflict(str(pick.id), clashes)
+    if clashes := merge.list_conflicts(index):
+        raise MergeConflict(str(pick.id), clashes)
     return index.write_tree(repository)
 
 
@@ -115,7 +115,7 @@ def _changes(pick: pygit2.Commit) -> bool:
     return str(pick.tree_id) != before
 
 
-def _again(
+def _recommit(
     repository: pygit2.Repository, pick: pygit2.Commit, tip: pygit2.Commit, tree: pygit2.Oid, committer: Signer
 ) -> str:
     encoding = [pick.message_encoding] if pick.message_encoding else []

@@ -13,11 +13,11 @@ from enum import StrEnum
 from pathlib import Path
 
 HOOKS = Path(__file__).with_name("hooks")
-EVERY = "*"
+EVERY_BRANCH = "*"
 
 
 @dataclass(frozen=True)
-class Demands:
+class CommitRequirements:
     """`forward` are the names of branches that only move forward, or EVERY; `signed` asks for sign-offs."""
 
     forward: frozenset[str] = frozenset()
@@ -27,10 +27,10 @@ class Demands:
         return bool(self.forward) or self.signed
 
     def only_forward(self, branch: str) -> bool:
-        return EVERY in self.forward or branch in self.forward
+        return EVERY_BRANCH in self.forward or branch in self.forward
 
 
-NOTHING = Demands()
+NO_REQUIREMENTS = CommitRequirements()
 
 
 class Fault(StrEnum):
@@ -47,13 +47,13 @@ class Verdict:
     commit: str = ""
 
 
-class Judging:
+class HookSession:
     """What receive-pack has to be started with, and what the hooks have found when it has ended."""
 
-    def __init__(self, file: Path, demands: Demands, atomic: bool) -> None:
+    def __init__(self, file: Path, demands: CommitRequirements, atomic: bool) -> None:
         self._file = file
         self.config = {"core.hooksPath": str(HOOKS.resolve())}
-        names = EVERY if EVERY in demands.forward else f" {' '.join(sorted(demands.forward))} "
+        names = EVERY_BRANCH if EVERY_BRANCH in demands.forward else f" {' '.join(sorted(demands.forward))} "
         self.variables = {
             "POLYFORGE_VERDICTS": str(file),
             "POLYFORGE_FORWARD": names,
@@ -70,13 +70,13 @@ class Judging:
         return found
 
 
-def ready() -> bool:
+def are_hooks_executable() -> bool:
     """Whether git can run the hooks: those that it may not execute it leaves out without a word."""
     return all(os.access(HOOKS / name, os.X_OK) for name in ("pre-receive", "update"))
 
 
 @contextmanager
-def judging(demands: Demands, *, atomic: bool) -> Iterator[Judging]:
+def run_hooks(demands: CommitRequirements, *, atomic: bool) -> Iterator[HookSession]:
     """For one push."""
     with tempfile.NamedTemporaryFile(prefix="polyforge-verdicts-") as file:
-        yield Judging(Path(file.name), demands, atomic)
+        yield HookSession(Path(file.name), demands, atomic)

@@ -15,21 +15,21 @@ from pathlib import Path
 
 import pygit2
 
-from app.git.text import plain
+from app.git.text import strip_control
 
 Ref = tuple[str, str, str]  # name, object, commit
 
 OWNER_ONLY = 0o700
-BROKEN = (pygit2.GitError, KeyError, ValueError, OSError)  # what reading a damaged repository ends in
-ALIAS_DEPTH = 3  # aliases of aliases: git follows one step more, which HEAD may take
+STORAGE_ERRORS = (pygit2.GitError, KeyError, ValueError, OSError)  # what reading a damaged repository ends in
+MAX_ALIAS_DEPTH = 3  # aliases of aliases: git follows one step more, which HEAD may take
 CAUSE = "polyforge-cause"  # a file in the repository that names the event it was made for
 
 
-def directory(root: Path, project_id: int) -> Path:
+def repository_path(root: Path, project_id: int) -> Path:
     return root / f"{project_id % 256:02x}" / f"{project_id}.git"
 
 
-def create(
+def create_repository(
     root: Path,
     project_id: int,
     *,
@@ -39,13 +39,13 @@ def create(
     author: tuple[str, str] = ("", ""),
 ) -> list[Ref]:
     """A bare repository, with one commit when there is a README. Doing it again for this cause finds it done."""
-    with bench(root, project_id, cause=cause, head=head) as made:
+    with staging_dir(root, project_id, cause=cause, head=head) as made:
         if made is not None and readme is not None:
             _commit_readme(pygit2.Repository(str(made)), head, readme, author)
-    return refs(directory(root, project_id))
+    return list_refs(repository_path(root, project_id))
 
 
-def fork(
+def fork_repository(
     root: Path,
     parent_id: int,
     project_id: int,
@@ -57,53 +57,53 @@ def fork(
     """An independent copy: packs and loose objects are hard links, which nothing ever writes to again. `progress` hears
     how much is done, in percent of the bytes.
     """
-    source = directory(root, parent_id)
-    with bench(root, project_id, cause=cause, head=head) as made:
+    source = repository_path(root, parent_id)
+    with staging_dir(root, project_id, cause=cause, head=head) as made:
         if made is not None:
-            shared = refs(source)  # before the objects: what these refs need is then there to be linked
+            shared = list_refs(source)  # before the objects: what these refs need is then there to be linked
             _link_objects(source / "objects", made / "objects", progress)
             _write_packed_refs(made, [ref for ref in shared if not ref[0].startswith("refs/pull/")])
-    return refs(directory(root, project_id))
+    return list_refs(repository_path(root, project_id))
 
 
 @contextmanager
-def bench(root: Path, project_id: int, *, cause: uuid.UUID, head: str) -> Iterator[Path | None]:
+def staging_dir(root: Path, project_id: int, *, cause: uuid.UUID, head: str) -> Iterator[Path | None]:
     """An empty repository beside its place, moved there when the block is left and removed when that fails; None if
     there is one for this cause already.
     """
-    place = directory(root, project_id)
-    if _done(place, cause):
+    repo_path = repository_path(root, project_id)
+    if _is_finished(repo_path, cause):
         yield None
         return
-    with _Workshop(place, cause) as made:
+    with _StagingDir(repo_path, cause) as made:
         pygit2.init_repository(str(made), bare=True, initial_head=f"refs/heads/{head}")
         _trim(made)
         yield made
 
 
-def remove(root: Path, project_id: int) -> None:
+def remove_repository(root: Path, project_id: int) -> None:
     """Out of its place first, so that nobody finds half of it. Doing it again finds it done."""
-    place = directory(root, project_id)
+    repo_path = repository_path(root, project_id)
     with suppress(FileNotFoundError):
-        place.rename(_new_bench(place))
-    _clear_benches(place)
+        repo_path.rename(_new_staging_dir(repo_path))
+    _clear_staging_dirs(repo_path)
 
 
-def sweep(place: Path, age: float) -> None:
+def remove_stale_files(repo_path: Path, age: float) -> None:
     """Remove what fetches have left half done that began so many seconds ago: git that is ended leaves it behind."""
-    for left in (place / "objects" / "pack").glob("tmp_*"):
+    for left in (repo_path / "objects" / "pack").glob("tmp_*"):
         with suppress(FileNotFoundError):
             if left.stat().st_mtime < time.time() - age:
                 left.unlink()
 
 
-def refs(place: Path) -> list[Ref]:
+def list_refs(repo_path: Path) -> list[Ref]:
     """Every ref with its object and the commit it peels to; refs to no commit are shown as their object."""
-    return look(place).refs
+    return read_state(repo_path).refs
 
 
 @dataclass(frozen=True)
-class State:
+class RepositoryState:
     """Where everything leads: the refs as `refs` tells them, what each alias stands for, and the branch that HEAD
     names, there or not yet.
     """
@@ -118,14 +118,14 @@ class State:
         return {*names, *ends, *(alias for alias in self.aliases if self._end(alias) in ends)}
 
     def _end(self, name: str) -> str:
-        for _ in range(ALIAS_DEPTH):
+        for _ in range(MAX_ALIAS_DEPTH):
             name = self.aliases.get(name, name)
         return name
 
 
-def look(place: Path) -> State:
+def read_state(repo_path: Path) -> RepositoryState:
     """All refs at once. An alias whose branch is gone leads nowhere, so it is no ref until the branch is back."""
-    repository = pygit2.Repository(str(place))
+    repository = pygit2.Repository(str(repo_path))
     found, aliases = [], {}
     for name in repository.references:
         reference = repository.references[name]
@@ -141,71 +141,71 @@ def look(place: Path) -> State:
             commit = str(target)
         found.append((name, str(target), commit))
     default = str(repository.lookup_reference("HEAD").target).removeprefix("refs/heads/")
-    return State(sorted(found), aliases, default)
+    return RepositoryState(sorted(found), aliases, default)
 
 
-class _Workshop:
+class _StagingDir:
     """A temporary directory beside `place` that becomes it in one rename, or vanishes."""
 
-    def __init__(self, place: Path, cause: uuid.UUID) -> None:
-        self.place = place
+    def __init__(self, repo_path: Path, cause: uuid.UUID) -> None:
+        self.repo_path = repo_path
         self.cause = cause
-        self.bench = _new_bench(place)
+        self.staging_dir = _new_staging_dir(repo_path)
 
     def __enter__(self) -> Path:
-        self.bench.parent.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
-        self.bench.mkdir(mode=OWNER_ONLY)
-        return self.bench
+        self.staging_dir.parent.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
+        self.staging_dir.mkdir(mode=OWNER_ONLY)
+        return self.staging_dir
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is None:
-            (self.bench / CAUSE).write_text(str(self.cause))
+            (self.staging_dir / CAUSE).write_text(str(self.cause))
             try:
-                os.rename(self.bench, self.place)
+                os.rename(self.staging_dir, self.repo_path)
             except OSError:
                 # Somebody else has put the same repository there first.
-                if not self.place.exists():
+                if not self.repo_path.exists():
                     raise
-        shutil.rmtree(self.bench, ignore_errors=True)
+        shutil.rmtree(self.staging_dir, ignore_errors=True)
 
 
-def _done(place: Path, cause: uuid.UUID) -> bool:
+def _is_finished(repo_path: Path, cause: uuid.UUID) -> bool:
     """Whether the repository was made for this cause already; what is left of other attempts is out of the way.
 
     After an older dump was restored, project ids are handed out a second time. What lies in such a place belongs to a
     project that this database knows nothing of: it is put aside, for nobody to see and for nobody to lose.
     """
-    _clear_benches(place)
-    if not place.exists():
+    _clear_staging_dirs(repo_path)
+    if not repo_path.exists():
         return False
-    mark = place / CAUSE
+    mark = repo_path / CAUSE
     if mark.exists() and mark.read_text() == str(cause):
         return True
-    place.rename(place.with_name(f"{place.name}-aside-{uuid.uuid4().hex}"))
+    repo_path.rename(repo_path.with_name(f"{repo_path.name}-aside-{uuid.uuid4().hex}"))
     return False
 
 
-def _new_bench(place: Path) -> Path:
-    return place.with_name(f".{place.name}.{uuid.uuid4().hex}")
+def _new_staging_dir(repo_path: Path) -> Path:
+    return repo_path.with_name(f".{repo_path.name}.{uuid.uuid4().hex}")
 
 
-def _clear_benches(place: Path) -> None:
+def _clear_staging_dirs(repo_path: Path) -> None:
     """Remove what killed attempts have left beside the place.
 
     An attempt that is thought dead and is not fails when its bench is gone, and its answer is not wanted any more.
     """
-    for left in place.parent.glob(f".{place.name}.*"):
+    for left in repo_path.parent.glob(f".{repo_path.name}.*"):
         # Renamed first: whoever still works in it can put nothing more there while it is being emptied.
-        leaving = _new_bench(place)
+        leaving = _new_staging_dir(repo_path)
         with suppress(FileNotFoundError):
             left.rename(leaving)
             shutil.rmtree(leaving)
 
 
-def _trim(bench: Path) -> None:
+def _trim(staging_dir: Path) -> None:
     """Sample hooks and the like are dead weight in every repository."""
     for part in ("hooks", "info", "description"):
-        target = bench / part
+        target = staging_dir / part
         shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(missing_ok=True)
 
 
@@ -214,12 +214,12 @@ def _commit_readme(repository: pygit2.Repository, head: str, readme: str, author
     tree = repository.TreeBuilder()
     tree.insert("README.md", blob, pygit2.enums.FileMode.BLOB)
     name, email = author
-    signature = pygit2.Signature(plain(name) or "Polyforge", plain(email) or "nobody@localhost")
+    signature = pygit2.Signature(strip_control(name) or "Polyforge", strip_control(email) or "nobody@localhost")
     repository.create_commit(f"refs/heads/{head}", signature, signature, "Added the README", tree.write(), [])
 
 
 def _link_objects(source: Path, target: Path, progress: Callable[[int], None]) -> None:
-    files = list(_objects(source))
+    files = list(_list_objects(source))
     whole, done = sum(size for _, size in files), 0
     for file, size in files:
         here = target / file.relative_to(source)
@@ -236,7 +236,7 @@ def _link_objects(source: Path, target: Path, progress: Callable[[int], None]) -
         progress(done * 100 // max(whole, 1))
 
 
-def _objects(source: Path) -> Iterator[tuple[Path, int]]:
+def _list_objects(source: Path) -> Iterator[tuple[Path, int]]:
     """The files to be shared, and their sizes in bytes."""
     for folder, folders, names in os.walk(source):
         # What another push is about to bring may never come to be.
@@ -248,6 +248,6 @@ def _objects(source: Path) -> Iterator[tuple[Path, int]]:
                 yield file, file.stat().st_size
 
 
-def _write_packed_refs(bench: Path, shared: list[Ref]) -> None:
+def _write_packed_refs(staging_dir: Path, shared: list[Ref]) -> None:
     lines = ["# pack-refs with: sorted\n", *(f"{target} {name}\n" for name, target, _ in shared)]
-    (bench / "packed-refs").write_text("".join(lines))
+    (staging_dir / "packed-refs").write_text("".join(lines))

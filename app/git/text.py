@@ -15,7 +15,7 @@ ENCODING = re.compile(
 )
 
 
-def shown(raw: bytes, encoding: str | None = None) -> str:
+def decode(raw: bytes, encoding: str | None = None) -> str:
     """As people and JSON see it."""
     if encoding and ENCODING.fullmatch(encoding):
         try:
@@ -25,16 +25,16 @@ def shown(raw: bytes, encoding: str | None = None) -> str:
     return raw.decode("utf-8", "backslashreplace").replace("\0", "\ufffd")
 
 
-def stored(name: str) -> bytes:
+def encode_name(name: str) -> bytes:
     """As git keeps it; UnicodeEncodeError (a ValueError) if git cannot."""
     return name.encode("utf-8", "surrogateescape")
 
 
-def plain(text: str) -> str:
+def strip_control(text: str) -> str:
     """Without the characters that a commit header gives a meaning to."""
     return "".join(c for c in text if c.isprintable() and c not in "<>").strip()
 
 
-def line(text: str) -> str:
+def single_line(text: str) -> str:
     """On one line, without what git or a terminal would give a meaning to; spaces stay as they are."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -13,15 +13,15 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from app.outgoing.failures import Failed, Failure
-from app.outgoing.guard import CONNECT, Guard, Refusal, lookup
+from app.outgoing.failures import Failure, OutgoingError
+from app.outgoing.guard import CONNECT_TIMEOUT, AddressRefused, Guard, resolve
 
-TOTAL = 15.0  # seconds for all of a request, to the end of its answer
-MOST = 1 << 14  # bytes of an answer that are read
+TOTAL_TIMEOUT = 15.0  # seconds for all of a request, to the end of its answer
+MAX_BODY = 1 << 14  # bytes of an answer that are read
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What the other side said. `body` is as it came over the wire; `cut` when there was more of it."""
 
     status: int
@@ -51,17 +51,17 @@ class Client:
 
     async def send(
         self, method: str, url: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> Response:
         """The answer, whatever its status; a redirect is an answer like any other. Raises Failed."""
         try:
             async with asyncio.timeout(self._total):
                 return await self._send(method, url, body, headers or {})
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            failure = _failure(error)
+            failure = _classify(error)
         # Outside of the handler: the error names addresses, and nothing that is raised here shall lead to it.
-        raise Failed(failure)
+        raise OutgoingError(failure)
 
-    async def _send(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def _send(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Response:
         where = URL(url)
         if where.scheme not in ("http", "https"):
             raise aiohttp.NonHttpUrlClientError(url)
@@ -72,16 +72,16 @@ class Client:
             while len(read) <= self._most and (piece := await response.content.read(self._most + 1 - len(read))):
                 read += piece
             response.close()
-            return Answer(response.status, response.headers, bytes(read[: self._most]), len(read) > self._most)
+            return Response(response.status, response.headers, bytes(read[: self._most]), len(read) > self._most)
 
 
 @asynccontextmanager
-async def client(
+async def open_client(
     guard: Guard,
     *,
-    connect: float = CONNECT,
-    total: float = TOTAL,
-    most: int = MOST,
+    connect: float = CONNECT_TIMEOUT,
+    total: float = TOTAL_TIMEOUT,
+    most: int = MAX_BODY,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Client]:
     """A client whose connections the guard allows one by one: none is kept for the next request.
@@ -113,14 +113,14 @@ class _Resolver(AbstractResolver):
             ResolveResult(
                 hostname=host, host=str(address[0]), port=port, family=kind, proto=protocol, flags=socket.AI_NUMERICHOST
             )
-            for kind, _, protocol, _, address in await lookup(host, port)
+            for kind, _, protocol, _, address in await resolve(host, port)
         ]
 
     async def close(self) -> None:
         pass
 
 
-def _failure(error: Exception) -> Failure:
+def _classify(error: Exception) -> Failure:
     # The order matters: some of these are several things at once.
     match error:
         case TimeoutError():
@@ -130,7 +130,7 @@ def _failure(error: Exception) -> Failure:
         case aiohttp.ClientSSLError() | aiohttp.ClientConnectorCertificateError() | ssl.SSLError():
             return Failure.TLS
         case aiohttp.ClientConnectorError():
-            return _unconnected(error.os_error)
+            return _classify_connect_error(error.os_error)
         case aiohttp.ClientResponseError():
             return Failure.MALFORMED
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | ValueError():
@@ -139,7 +139,7 @@ def _failure(error: Exception) -> Failure:
             return Failure.RESET
 
 
-def _unconnected(error: OSError) -> Failure:
-    if isinstance(error, Refusal):
+def _classify_connect_error(error: OSError) -> Failure:
+    if isinstance(error, AddressRefused):
         return Failure.REFUSED
     return Failure.RESET if isinstance(error, ConnectionResetError) else Failure.UNREACHABLE

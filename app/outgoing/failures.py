@@ -18,7 +18,7 @@ class Failure(StrEnum):
     REJECTED = "rejected"  # the other side was reached, and git got nothing from it
 
 
-class Failed(Exception):
+class OutgoingError(Exception):
     """Its text is the class alone."""
 
     def __init__(self, failure: Failure) -> None:

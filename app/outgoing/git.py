@@ -9,8 +9,8 @@ from pathlib import Path
 
 from app.git import process
 from app.git.errors import GitFailed, TimedOut, TooLarge
-from app.git.process import DEADLINE, Progress
-from app.outgoing.failures import Failed, Failure
+from app.git.process import DEFAULT_TIMEOUT, Progress
+from app.outgoing.failures import Failure, OutgoingError
 from app.outgoing.proxy import Proxy
 
 # The program's other guards, an environment of its own and `protocol.allow=never` among them, are app/git/process.py's.
@@ -26,7 +26,7 @@ CONFIG = {
     "filter.lfs.process": "",
     "filter.lfs.required": "false",
 }
-MOST = (
+MAX_OUTPUT = (
     1 << 22
 )  # bytes of what git says about where it was: it lists refs, say, and the other side has as many as it likes
 # Whoever is slow elsewhere keeps its thread: so these are not the threads that git works in here.
@@ -34,11 +34,11 @@ RUNS = ThreadPoolExecutor(32, thread_name_prefix="elsewhere")
 TLS = re.compile(r"fatal: unable to access '.*': .*(?:SSL|TLS|certificate)")
 
 
-async def git(
+async def run_git(
     proxy: Proxy,
-    place: Path,
+    repo_path: Path,
     *arguments: str,
-    deadline: float = DEADLINE,
+    deadline: float = DEFAULT_TIMEOUT,
     config: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> bytes:
@@ -50,9 +50,9 @@ async def git(
     """
     with proxy.admit() as admitted:
         guarded = {**(config or {}), **CONFIG, "http.proxy": admitted.url}
-        run = partial(process.run, deadline=deadline, config=guarded, progress=progress, most=MOST)
+        run = partial(process.run, deadline=deadline, config=guarded, progress=progress, most=MAX_OUTPUT)
         try:
-            return await asyncio.get_running_loop().run_in_executor(RUNS, run, place, *arguments)
+            return await asyncio.get_running_loop().run_in_executor(RUNS, run, repo_path, *arguments)
         except TimedOut:
             failure = Failure.TIMEOUT
         except TooLarge:
@@ -62,4 +62,4 @@ async def git(
             # What goes wrong inside of a tunnel, only git can say; to the proxy it looks like an end.
             if failure in (Failure.REJECTED, Failure.RESET) and TLS.search(failed.subject):
                 failure = Failure.TLS
-    raise Failed(failure)
+    raise OutgoingError(failure)

@@ -10,21 +10,21 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from hmac import compare_digest
 
-from app.outgoing.failures import Failed, Failure
-from app.outgoing.guard import CONNECT, Guard, connect
+from app.outgoing.failures import Failure, OutgoingError
+from app.outgoing.guard import CONNECT_TIMEOUT, Guard, connect
 
-HEAD = 5.0  # seconds for a request to be there
-IDLE = 60.0  # seconds in which some byte has to pass, either way
-LIFETIME = 3600.0  # seconds of one tunnel
-TUNNELS = 8  # of one pass, at once
-BYTES = 2 << 30  # through the tunnels of one pass, both ways together
+MAX_HEAD = 5.0  # seconds for a request to be there
+IDLE_TIMEOUT = 60.0  # seconds in which some byte has to pass, either way
+MAX_LIFETIME = 3600.0  # seconds of one tunnel
+MAX_TUNNELS = 8  # of one pass, at once
+MAX_BYTES = 2 << 30  # through the tunnels of one pass, both ways together
 CHUNK = 1 << 16
 TARGET = re.compile(r"CONNECT (?:\[([0-9A-Fa-f:.]{2,45})\]|([^\s:/@\[\]]{1,255})):([0-9]{1,5}) HTTP/1\.[01]")
 STATUS = {Failure.REFUSED: "403 Forbidden", Failure.TIMEOUT: "504 Gateway Timeout"}
 
 
 @dataclass(eq=False)
-class Pass:
+class ProxyPass:
     """What one run of git shows. It ends with the run, and so do the tunnels dug with it."""
 
     url: str = field(repr=False)  # of the proxy; holds the secret
@@ -44,14 +44,14 @@ class Proxy:
         self._idle = idle
         self._lifetime = lifetime
         self._bytes = bytes
-        self._passes: dict[str, Pass] = {}
+        self._passes: dict[str, ProxyPass] = {}
         self.open: set[asyncio.Task[None]] = set()
 
     @contextmanager
-    def admit(self) -> Iterator[Pass]:
+    def admit(self) -> Iterator[ProxyPass]:
         """A pass for the length of the block."""
         name, secret = secrets.token_hex(8), secrets.token_hex(24)
-        issued = Pass(f"http://{name}:{secret}@{self.address}", secret, self._bytes)
+        issued = ProxyPass(f"http://{name}:{secret}@{self.address}", secret, self._bytes)
         self._passes[name] = issued
         try:
             yield issued
@@ -68,7 +68,7 @@ class Proxy:
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         try:
-            async with asyncio.timeout(HEAD):
+            async with asyncio.timeout(MAX_HEAD):
                 request, *headers = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             shown = self._shown(headers)
             if shown is None:
@@ -77,7 +77,7 @@ class Proxy:
                 writer.write(_reply("405 Method Not Allowed\r\nAllow: CONNECT"))
             elif not (target := TARGET.fullmatch(request)) or int(target[3]) > 0xFFFF:
                 writer.write(_reply("400 Bad Request"))
-            elif len(shown.tunnels) >= TUNNELS:
+            elif len(shown.tunnels) >= MAX_TUNNELS:
                 writer.write(_reply("429 Too Many Requests"))
             else:
                 await self._dig(shown, target[1] or target[2], int(target[3]), reader, writer)
@@ -86,7 +86,7 @@ class Proxy:
         finally:
             writer.close()
 
-    def _shown(self, headers: list[str]) -> Pass | None:
+    def _shown(self, headers: list[str]) -> ProxyPass | None:
         """The pass that is named, with its secret."""
         for header in headers:
             name, _, value = header.partition(":")
@@ -98,7 +98,7 @@ class Proxy:
                     return known if known and compare_digest(known.secret, secret) else None
         return None
 
-    async def _dig(self, shown: Pass, host: str, port: int, reader: StreamReader, writer: StreamWriter) -> None:
+    async def _dig(self, shown: ProxyPass, host: str, port: int, reader: StreamReader, writer: StreamWriter) -> None:
         """Carry bytes between whoever asked and the other side, until both have ended."""
         outward: StreamWriter | None = None
         task = asyncio.current_task()
@@ -109,7 +109,7 @@ class Proxy:
             writer.write(_reply("200 Connection Established"))
             async with asyncio.timeout(self._lifetime), asyncio.timeout(self._idle) as idle:
                 await self._both(shown, idle, (reader, outward), (inward, writer))
-        except Failed as failed:
+        except OutgoingError as failed:
             shown.failure = failed.failure
             if outward is None:
                 writer.write(_reply(STATUS.get(failed.failure, "502 Bad Gateway")))
@@ -122,12 +122,12 @@ class Proxy:
             if outward:
                 outward.close()
 
-    async def _both(self, shown: Pass, idle: asyncio.Timeout, *ways: tuple[StreamReader, StreamWriter]) -> None:
+    async def _both(self, shown: ProxyPass, idle: asyncio.Timeout, *ways: tuple[StreamReader, StreamWriter]) -> None:
         async def carry(source: StreamReader, sink: StreamWriter) -> None:
             while piece := await source.read(CHUNK):
                 shown.left -= len(piece)
                 if shown.left < 0:
-                    raise Failed(Failure.TOO_LARGE)
+                    raise OutgoingError(Failure.TOO_LARGE)
                 idle.reschedule(asyncio.get_running_loop().time() + self._idle)
                 sink.write(piece)
                 await sink.drain()
@@ -147,13 +147,13 @@ def _reply(status: str) -> bytes:
 
 
 @asynccontextmanager
-async def proxy(
+async def open_proxy(
     guard: Guard,
     *,
-    connect: float = CONNECT,
-    idle: float = IDLE,
-    lifetime: float = LIFETIME,
-    bytes: int = BYTES,
+    connect: float = CONNECT_TIMEOUT,
+    idle: float = IDLE_TIMEOUT,
+    lifetime: float = MAX_LIFETIME,
+    bytes: int = MAX_BYTES,
 ) -> AsyncIterator[Proxy]:
     """A proxy on a port of loopback's, for this process's own runs of git: without a pass it does nothing.
 

@@ -4,10 +4,10 @@ from datetime import datetime
 
 from app.database import Database, Row
 
-MOST = 5_000  # of one day
+MAX_ENTRIES = 5_000  # of one day
 
 
-async def counted(db: Database, username: str, moments: list[datetime]) -> dict[int, int]:
+async def count_by_day(db: Database, username: str, moments: list[datetime]) -> dict[int, int]:
     """How much somebody did between each of these moments, by its place in the list, and the next; nothing is left out.
 
     The index alone answers. A count kept for each day would have to be kept for every time zone, and would make all
@@ -29,7 +29,7 @@ async def counted(db: Database, username: str, moments: list[datetime]) -> dict[
     return {row["place"]: row["total"] for row in rows}
 
 
-async def between(db: Database, username: str, start: datetime, end: datetime) -> list[Row]:
+async def list_between(db: Database, username: str, start: datetime, end: datetime) -> list[Row]:
     """What somebody did from `start` until before `end`, the oldest first, with the project and the title it is about.
 
     A day is told whole up to MOST.
@@ -51,5 +51,5 @@ async def between(db: Database, username: str, start: datetime, end: datetime) -
         username,
         start,
         end,
-        MOST,
+        MAX_ENTRIES,
     )

@@ -6,7 +6,7 @@ from app.database import Database, Row
 from app.queries.refs import ZEROS
 
 
-async def chapter(db: Database, seq: int) -> Row | None:
+async def find_previous(db: Database, seq: int) -> Row | None:
     """What happened last in the story that this event continues: type and data."""
     return await db.fetchrow(
         """
@@ -21,7 +21,7 @@ async def chapter(db: Database, seq: int) -> Row | None:
     )
 
 
-async def field(db: Database, seq: int, name: str) -> Any:
+async def find_field(db: Database, seq: int, name: str) -> Any:
     """What a field of an issue or a pull request was, if its story says so."""
     return await db.fetchval(
         """
@@ -37,7 +37,7 @@ async def field(db: Database, seq: int, name: str) -> Any:
     )
 
 
-async def held(db: Database, seq: int, party: str, name: str) -> bool:
+async def find_grant(db: Database, seq: int, party: str, name: str) -> bool:
     """Whether somebody held something on the event's project, not as its owner."""
     was: bool | None = await db.fetchval(
         """
@@ -61,7 +61,7 @@ async def held(db: Database, seq: int, party: str, name: str) -> bool:
     return bool(was)
 
 
-async def branches(db: Database, seq: int, but: str) -> list[str]:
+async def list_branches(db: Database, seq: int, but: str) -> list[str]:
     """Where the branches of the event's project led when it happened, except one ref.
 
     That is what each moved from the next time, or where it leads if it has not moved since.

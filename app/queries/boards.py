@@ -20,7 +20,7 @@ PLACES = """
 """
 
 
-async def of(db: Database, project_id: int) -> list[Row]:
+async def list_of_project(db: Database, project_id: int) -> list[Row]:
     """The project's boards by name."""
     return await db.fetch(f'{WHOLE} where project_id = $1 order by board collate "C"', project_id)
 
@@ -32,7 +32,7 @@ async def find(db: Database, project_id: int, board: str) -> Row:
     return found
 
 
-async def with_tag(db: Database, project_id: int, tag: str) -> list[str]:
+async def list_with_tag(db: Database, project_id: int, tag: str) -> list[str]:
     """The names of the boards whose tag this is."""
     rows = await db.fetch(
         'select board from boards where project_id = $1 and tag = $2 order by board collate "C"', project_id, tag

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from app.database import Database, Row
-from app.queries.projects import AT
-from events.log import Passed
-from events.upcasts import today
+from app.queries.projects import BY_ADDRESS
+from events.log import LogEntry
+from events.upcasts import current_data_sql
 
 # The SQL twin of core/access.py for events: a project's events follow the project, a private issue's
 # its own rule, and what belongs to no project is between its user and the administrators.
-SEEN = """
+VISIBLE = """
     from     numbers
     join     events using (position)
     left join events caused on caused.position = events.cause
@@ -45,15 +45,15 @@ READ = (
              {data} as data, events.command_id, events.request, caused.id as cause_id,
              coalesce(projects.path, events.data ->> 'path') as path
 """
-    + SEEN
+    + VISIBLE
 )
-IDS = f"select numbers.seq, events.id {SEEN}"
+READ_IDS = f"select numbers.seq, events.id {VISIBLE}"
 RANGE = "numbers.seq > $1 and numbers.seq <= $2"
 LISTED = "numbers.seq = any ($1) and $2::bigint is null"
 
 # The oldest and the newest number there is, 1 and 0 when there is none; and the same beside the project at an address.
 ENDS = "select coalesce(min(seq), 1) as oldest, coalesce(max(seq), 0) as newest from numbers"
-ENDS_AND_PROJECT = f"select ends.*, project.* from ({ENDS}) as ends left join ({AT}) as project on true"
+ENDS_AND_PROJECT = f"select ends.*, project.* from ({ENDS}) as ends left join ({BY_ADDRESS}) as project on true"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class FeedFilter:
     project_id: int | None = None
     actor: str | None = None
 
-    def takes(self, passed: Passed) -> bool:
+    def takes(self, passed: LogEntry) -> bool:
         """The twin of the statement's last conditions."""
         family = f"{passed.type.partition('.')[0]}.*"
         return (
@@ -85,20 +85,20 @@ class Reader:
 
 async def read(db: Database, after: int, upto: int, limit: int, wanted: FeedFilter, reader: Reader) -> list[Row]:
     """The events that the reader may see of those numbered above `after` and up to `upto`."""
-    return await _ask(db, READ.format(data=today(), which=RANGE), after, upto, limit, wanted, reader)
+    return await _fetch(db, READ.format(data=current_data_sql(), which=RANGE), after, upto, limit, wanted, reader)
 
 
-async def ids(db: Database, after: int, upto: int, wanted: FeedFilter, reader: Reader) -> list[Row]:
+async def read_ids(db: Database, after: int, upto: int, wanted: FeedFilter, reader: Reader) -> list[Row]:
     """Their numbers and ids alone, all of them."""
-    return await _ask(db, IDS.format(which=RANGE), after, upto, None, wanted, reader)
+    return await _fetch(db, READ_IDS.format(which=RANGE), after, upto, None, wanted, reader)
 
 
-async def among(db: Database, seqs: list[int], reader: Reader) -> list[Row]:
+async def read_numbers(db: Database, seqs: list[int], reader: Reader) -> list[Row]:
     """The events that the reader may see of those with these numbers."""
-    return await _ask(db, READ.format(data=today(), which=LISTED), seqs, None, None, FeedFilter(), reader)
+    return await _fetch(db, READ.format(data=current_data_sql(), which=LISTED), seqs, None, None, FeedFilter(), reader)
 
 
-async def _ask(
+async def _fetch(
     db: Database,
     sql: str,
     after: int | list[int],

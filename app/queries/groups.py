@@ -4,7 +4,7 @@ from sqlalchemy import func, or_, select
 
 from app.database import Database, Row
 from app.queries.paging import Listing, Page, paginate
-from app.queries.projects import like
+from app.queries.projects import like_pattern
 from events.tables import groups
 
 MEMBERS = """
@@ -13,7 +13,7 @@ MEMBERS = """
 
 
 # The group with its members' names, and who made it.
-CALLED = f"""
+BY_NAME = f"""
     select groups.*, {MEMBERS} as members, users.fullname as creator_fullname, users.email as creator_email
     from   groups left join users on users.username = groups.creator
     where  group_name = $1
@@ -21,10 +21,10 @@ CALLED = f"""
 
 
 async def find(db: Database, group_name: str) -> Row | None:
-    return await db.fetchrow(CALLED, group_name)
+    return await db.fetchrow(BY_NAME, group_name)
 
 
-async def taken(db: Database, name: str) -> bool:
+async def is_taken(db: Database, name: str) -> bool:
     """Whether a group or a user is called so, in any case: both are namespaces."""
     found: bool = await db.fetchval(
         """
@@ -38,14 +38,14 @@ async def taken(db: Database, name: str) -> bool:
 
 async def search(db: Database, pattern: str, page: Page) -> Listing:
     """Groups whose name or display name begins like the pattern, in any case; `*` stands for anything."""
-    column, wanted = groups.c, like(pattern.lower() + "*")
+    column, wanted = groups.c, like_pattern(pattern.lower() + "*")
     found = or_(func.lower(column.group_name).like(wanted), func.lower(column.display_name).like(wanted))
     query = select(column.group_name, column.description).where(found)
     count = select(func.count()).select_from(groups).where(found)
     return await paginate(db, query.order_by(column.group_type, column.group_name), count, page)
 
 
-async def members(db: Database, group_names: list[str]) -> dict[str, list[str]]:
+async def list_members(db: Database, group_names: list[str]) -> dict[str, list[str]]:
     """The members of each of these groups."""
     rows = await db.fetch(
         f"select group_name, {MEMBERS} as members from groups where group_name = any ($1)", group_names
@@ -53,7 +53,7 @@ async def members(db: Database, group_names: list[str]) -> dict[str, list[str]]:
     return {row["group_name"]: row["members"] for row in rows}
 
 
-async def watching(db: Database, project_id: int, username: str) -> tuple[bool | None, bool | None]:
+async def find_watch(db: Database, project_id: int, username: str) -> tuple[bool | None, bool | None]:
     """What somebody has said they want to hear of: issues, commits; None for both when they have said nothing."""
     row = await db.fetchrow(
         "select issues, commits from watches where project_id = $1 and username = $2", project_id, username
@@ -61,7 +61,7 @@ async def watching(db: Database, project_id: int, username: str) -> tuple[bool |
     return (row["issues"], row["commits"]) if row else (None, None)
 
 
-async def watches(db: Database, project_id: int) -> list[Row]:
+async def list_watches(db: Database, project_id: int) -> list[Row]:
     """Every explicit choice about a project."""
     return await db.fetch(
         "select username, issues, commits from watches where project_id = $1 order by username", project_id

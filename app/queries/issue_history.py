@@ -32,7 +32,7 @@ class Week:
     open: int
 
 
-async def weekly(db: Database, project_id: int, end: datetime, weeks: int) -> list[Week]:
+async def list_weeks(db: Database, project_id: int, end: datetime, weeks: int) -> list[Week]:
     """The last weeks before `end`, oldest first, private issues included."""
     changes = {row["week"]: row for row in await db.fetch(CHANGES, project_id, end, WEEK.total_seconds())}
     open = sum(row["opened"] - row["gone"] for week, row in changes.items() if week >= weeks)

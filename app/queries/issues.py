@@ -22,7 +22,7 @@ from sqlalchemy import (
 from app.database import Database, Row
 from app.errors import NotFound
 from app.queries.boards import PLACES
-from app.queries.narrowing import Narrowing, conditions, counted_beforehand
+from app.queries.narrowing import ItemFilter, build_conditions, is_precounted
 from app.queries.paging import Listing, Page, paginate_numbered
 from app.queries.visibility import visible_issues
 from events.tables import issue_counts, issue_files, issues
@@ -50,7 +50,7 @@ async def find(db: Database, project_id: int, key: int | str) -> Row:
     return await _one(db, project_id, key, "issues.*")
 
 
-async def shown(db: Database, project_id: int, key: int | str, *, thread: bool = True) -> Row:
+async def find_with_thread(db: Database, project_id: int, key: int | str, *, thread: bool = True) -> Row:
     """An issue of the project by number or uid, with what waits for it and its comments."""
     return await _one(db, project_id, key, f"issues.*, {BLOCKS}, {PLACES}, {THREAD if thread else 'null as thread'}")
 
@@ -63,7 +63,7 @@ async def _one(db: Database, project_id: int, key: int | str, columns: str) -> R
     return found
 
 
-async def existing(db: Database, project_id: int, numbers: list[int]) -> list[int]:
+async def list_existing(db: Database, project_id: int, numbers: list[int]) -> list[int]:
     """Those of the numbers that belong to issues."""
     if not numbers:
         return []
@@ -87,7 +87,7 @@ async def for_comment(db: Database, project_id: int, number: int) -> tuple[Row, 
     return found, found["comment_id"]
 
 
-async def named(db: Database, project_id: int, keys: list[int | str]) -> dict[int | str, Row]:
+async def find_many(db: Database, project_id: int, keys: list[int | str]) -> dict[int | str, Row]:
     """The project's issues that these numbers and uids name, by both."""
     rows = await db.fetch(
         "select * from issues where project_id = $1 and (number = any ($2) or uid = any ($3))",
@@ -98,7 +98,7 @@ async def named(db: Database, project_id: int, keys: list[int | str]) -> dict[in
     return {key: row for row in rows for key in (row["number"], row["uid"])}
 
 
-async def open_among(db: Database, project_id: int, numbers: list[int]) -> set[int]:
+async def list_open(db: Database, project_id: int, numbers: list[int]) -> set[int]:
     """Those of these issues that are open."""
     if not numbers:
         return set()
@@ -108,7 +108,7 @@ async def open_among(db: Database, project_id: int, numbers: list[int]) -> set[i
     return {row["number"] for row in rows}
 
 
-async def with_file(db: Database, project_id: int, name: str, username: str, *, everything: bool) -> Row | None:
+async def find_with_file(db: Database, project_id: int, name: str, username: str, *, everything: bool) -> Row | None:
     """One that came with the file and that somebody may see, a public one if there is any."""
     same = and_(issues.c.project_id == issue_files.c.project_id, issues.c.number == issue_files.c.number)
     query = (
@@ -122,7 +122,7 @@ async def with_file(db: Database, project_id: int, name: str, username: str, *, 
     return next(iter(await db.select(query)), None)
 
 
-async def awaited(db: Database, project_id: int, numbers: list[int]) -> dict[int, set[int]]:
+async def list_dependencies(db: Database, project_id: int, numbers: list[int]) -> dict[int, set[int]]:
     """What each of these issues waits for, and what those wait for, and so on."""
     rows = await db.fetch(
         """
@@ -140,7 +140,7 @@ async def awaited(db: Database, project_id: int, numbers: list[int]) -> dict[int
     return {row["number"]: set(row["depends"]) for row in rows}
 
 
-async def subscribed(db: Database, project_id: int, number: int, username: str) -> bool | None:
+async def is_subscribed(db: Database, project_id: int, number: int, username: str) -> bool | None:
     """What somebody has said of the issue; None when nothing."""
     choice: bool | None = await db.fetchval(
         "select subscribed from issue_subscriptions where project_id = $1 and number = $2 and username = $3",
@@ -151,7 +151,7 @@ async def subscribed(db: Database, project_id: int, number: int, username: str) 
     return choice
 
 
-async def tag(db: Database, project_id: int, tag: str) -> Row | None:
+async def find_tag(db: Database, project_id: int, tag: str) -> Row | None:
     return await db.fetchrow("select * from issue_tags where project_id = $1 and tag = $2", project_id, tag)
 
 
@@ -169,7 +169,7 @@ async def tags(db: Database, project_id: int, prefix: str) -> list[Row]:
     )
 
 
-async def comment(db: Database, project_id: int, number: int, comment_id: int) -> Row:
+async def find_comment(db: Database, project_id: int, number: int, comment_id: int) -> Row:
     found = await db.fetchrow(
         """
         select said.*, users.email
@@ -186,7 +186,7 @@ async def comment(db: Database, project_id: int, number: int, comment_id: int) -
 
 
 @dataclass(frozen=True, kw_only=True)
-class IssueFilter(Narrowing):
+class IssueFilter(ItemFilter):
     close_status: str | None = None
     milestones: list[str] = field(default_factory=list)
     no_stones: bool | None = None
@@ -196,7 +196,7 @@ class IssueFilter(Narrowing):
     ascending: bool = False
 
 
-def _milestones(wanted: IssueFilter) -> Any:
+def _build_milestones(wanted: IssueFilter) -> Any:
     column = issues.c.milestone
     if wanted.milestones:
         named = column == func.any(literal(wanted.milestones, ARRAY(Text)))
@@ -206,15 +206,15 @@ def _milestones(wanted: IssueFilter) -> Any:
     return column.is_(None) if wanted.no_stones else column.is_not(None)
 
 
-def narrowed(query: Select[Any], project_id: int | None, wanted: IssueFilter) -> Select[Any]:
+def apply_filter(query: Select[Any], project_id: int | None, wanted: IssueFilter) -> Select[Any]:
     """Without a project, of all projects."""
     column = issues.c
-    found = conditions(issues, wanted)
+    found = build_conditions(issues, wanted)
     if project_id is not None:
         found.append(column.project_id == project_id)
     if wanted.close_status:
         found.append(column.close_status == wanted.close_status)
-    milestones = _milestones(wanted)
+    milestones = _build_milestones(wanted)
     if milestones is not None:
         found.append(milestones)
     if wanted.priority is not None:
@@ -234,17 +234,17 @@ async def search(
 ) -> Listing:
     """A page of a project's issues, each with what waits for it and its comments, newest first."""
     seen = visible_issues(username, everything=everything)
-    keys = narrowed(select(issues.c.project_id, issues.c.number), project_id, wanted).where(seen)
-    count = _counted(project_id, wanted, username, everything=everything)
+    keys = apply_filter(select(issues.c.project_id, issues.c.number), project_id, wanted).where(seen)
+    count = _count(project_id, wanted, username, everything=everything)
     return await paginate_numbered(db, issues, COLUMNS, keys, count, page, ascending=wanted.ascending)
 
 
-def _counted(project_id: int, wanted: IssueFilter, username: str, *, everything: bool) -> Select[Any]:
+def _count(project_id: int, wanted: IssueFilter, username: str, *, everything: bool) -> Select[Any]:
     """How many there are. Those of a status are counted beforehand; what somebody may see besides is not much."""
-    counting = narrowed(select(func.count()).select_from(issues), project_id, wanted)
+    counting = apply_filter(select(func.count()).select_from(issues), project_id, wanted)
     if replace(wanted, status=None, not_status=None, ascending=False) != IssueFilter(status=None):
         return counting.where(visible_issues(username, everything=everything))
-    kept = counted_beforehand(issue_counts, project_id, wanted)
+    kept = is_precounted(issue_counts, project_id, wanted)
     if everything:
         return kept
     kept = kept.where(issue_counts.c.private.is_(False))

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from app.database import Database, Row
 
-LOOK = 256  # due lanes that one claim looks at
-GIVE_UP = 1000  # deliveries that one statement gives up
+SELECT_WAITING = 256  # due lanes that one claim looks at
+ABANDON = 1000  # deliveries that one statement gives up
 
 # $2: subscriptions that have had enough. $3, $4: how many places the others have already. $5: how many one may have;
 # one that fails in a row ($6) is tried with a single lane. $7: places in all.
@@ -27,7 +27,7 @@ CLAIM = f"""
         and       (circuits.open_until is null or circuits.open_until <= now())
         and       lanes.subscription_id <> all ($2)
         order by  lanes.due_at
-        limit     {LOOK}
+        limit     {SELECT_WAITING}
     ), placed as materialized (
         select    due.*, coalesce(taken.count, 0) + row_number() over (
                       partition by due.subscription_id order by due.due_at) as place
@@ -58,7 +58,7 @@ RENEW = """
     where  lanes.subscription_id = held.subscription_id and lanes.lane = held.lane
     returning lanes.token
 """
-WAITING = """
+LIST_WAITING = """
     select    lanes.news, next.*
     from      lanes
     left join lateral (
@@ -70,18 +70,18 @@ WAITING = """
     where     lanes.subscription_id = $1 and lanes.lane = $2 and lanes.token = $3
     order by  next.seq, next.delivery_id
 """
-HELD = """
+STILL_HELD = """
     select 1 from lanes
     where  subscription_id = $1 and lane = $2 and token = $3
     for no key update
 """
-TRIED = """
+RECORD_ATTEMPT = """
     insert into delivery_attempts (delivery_id, at, status, duration_ms, error, excerpt)
     select $4, $5, $6, $7, $8, $9 from held
 """
 # $10: that was the last of its messages.
-DELIVERED = f"""
-    with held as ({HELD}), tried as ({TRIED}), closed as (
+MARK_DELIVERED = f"""
+    with held as ({STILL_HELD}), tried as ({RECORD_ATTEMPT}), closed as (
         delete from circuits using held where subscription_id = $1
     )
     update deliveries
@@ -92,8 +92,8 @@ DELIVERED = f"""
     where  delivery_id = $4
     returning 1
 """
-SUPPRESSED = f"""
-    with held as ({HELD})
+MARK_SUPPRESSED = f"""
+    with held as ({STILL_HELD})
     update deliveries
     set    status = 'suppressed', reason = $5, ended_at = now()
     from   held
@@ -104,14 +104,14 @@ SUPPRESSED = f"""
 # attempt, null when it was the last one of those that were $12 before; $13: failures in a row that open the circuit;
 # $14, $15: seconds that it stays open at first and at most; $16: seconds for which the endpoint wants no more. What
 # fails while the circuit is open was on its way when it opened, and says nothing new.
-FAILED = f"""
+MARK_FAILED = f"""
     with held as (
         update lanes
         set    lease_until = null, token = null,
                due_at = case when due_at = $10 then now() + make_interval(secs => coalesce($11, 0)) else due_at end
         where  subscription_id = $1 and lane = $2 and token = $3
         returning 1
-    ), tried as ({TRIED}), counted as (
+    ), tried as ({RECORD_ATTEMPT}), counted as (
         insert into circuits as known (subscription_id, failures, failing_since, open_until)
         select $1, 1, now(), now() + make_interval(secs => $16) from held
         on conflict (subscription_id) do update
@@ -130,15 +130,15 @@ FAILED = f"""
     )
     select failing_since from counted
 """
-REST = "delete from lanes where subscription_id = $1 and lane = $2 and token = $3 and news = $4 returning 1"
-LET_GO = """
+RELEASE_IDLE = "delete from lanes where subscription_id = $1 and lane = $2 and token = $3 and news = $4 returning 1"
+RELEASE = """
     update lanes
     set    lease_until = null, token = null, due_at = now() + make_interval(secs => $4)
     where  subscription_id = $1 and lane = $2 and token = $3
 """
 # $5: but not that its project was deleted.
-GIVEN_UP = f"""
-    with held as ({HELD}), next as (
+MARK_ABANDONED = f"""
+    with held as ({STILL_HELD}), next as (
         select   delivery_id
         from     deliveries
         where    subscription_id = $1 and lane = $2 and status = 'waiting'
@@ -146,7 +146,7 @@ GIVEN_UP = f"""
                                               where  events.position = deliveries.position
                                               and    events.type = 'project.deleted'))
         order by seq, delivery_id
-        limit    {GIVE_UP}
+        limit    {ABANDON}
     )
     update deliveries
     set    status = 'suppressed', reason = $4, ended_at = now()
@@ -197,7 +197,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingDeliveries:
     """The first that wait in a lane, and how much had been added to it by then."""
 
     news: int
@@ -225,34 +225,37 @@ async def renew(db: Database, lease: float, held: list[Lane]) -> set[UUID]:
     return {row["token"] for row in await db.fetch(RENEW, lease, *map(list, columns))}
 
 
-async def waiting(db: Database, lane: Lane, limit: int) -> Waiting | None:
+async def list_waiting(db: Database, lane: Lane, limit: int) -> WaitingDeliveries | None:
     """None when the lane is another worker's by now."""
-    rows = await db.fetch(WAITING, *lane.held, limit)
-    return Waiting(rows[0]["news"], [row for row in rows if row["delivery_id"]]) if rows else None
+    rows = await db.fetch(LIST_WAITING, *lane.held, limit)
+    return WaitingDeliveries(rows[0]["news"], [row for row in rows if row["delivery_id"]]) if rows else None
 
 
-async def endpoint(db: Database, subscription_id: UUID) -> Row | None:
+async def find_endpoint(db: Database, subscription_id: UUID) -> Row | None:
     return await db.fetchrow(ENDPOINT, subscription_id)
 
 
-async def delivered(db: Database, lane: Lane, delivery: Row, attempt: Attempt, *, whole: bool = True) -> bool:
+async def mark_delivered(db: Database, lane: Lane, delivery: Row, attempt: Attempt, *, whole: bool = True) -> bool:
     """One of its messages was taken, the last if it is `whole` now. False when the lane is another worker's by now."""
-    return await db.fetchval(DELIVERED, *lane.held, delivery["delivery_id"], *_told(attempt), whole) is not None
+    return (
+        await db.fetchval(MARK_DELIVERED, *lane.held, delivery["delivery_id"], *_attempt_json(attempt), whole)
+        is not None
+    )
 
 
-async def suppressed(db: Database, lane: Lane, delivery: Row, reason: str) -> bool:
-    return await db.fetchval(SUPPRESSED, *lane.held, delivery["delivery_id"], reason) is not None
+async def mark_suppressed(db: Database, lane: Lane, delivery: Row, reason: str) -> bool:
+    return await db.fetchval(MARK_SUPPRESSED, *lane.held, delivery["delivery_id"], reason) is not None
 
 
-async def failed(
+async def mark_failed(
     db: Database, lane: Lane, delivery: Row, attempt: Attempt, after: float | None, *circuit: Any
 ) -> datetime | None:
     """Since when the endpoint has been failing; the lane is let go. `after` None: that was the last attempt."""
     since: datetime | None = await db.fetchval(
-        FAILED,
+        MARK_FAILED,
         *lane.held,
         delivery["delivery_id"],
-        *_told(attempt),
+        *_attempt_json(attempt),
         lane.due_at,
         after,
         delivery["attempts"],
@@ -262,22 +265,22 @@ async def failed(
     return since
 
 
-def _told(attempt: Attempt) -> tuple[Any, ...]:
+def _attempt_json(attempt: Attempt) -> tuple[Any, ...]:
     return attempt.at, attempt.status, attempt.duration_ms, attempt.error, attempt.excerpt
 
 
-async def rest(db: Database, lane: Lane, news: int) -> bool:
+async def release_idle(db: Database, lane: Lane, news: int) -> bool:
     """Nothing waits here any more. False when something has been added since `news`."""
-    return await db.fetchval(REST, *lane.held, news) is not None
+    return await db.fetchval(RELEASE_IDLE, *lane.held, news) is not None
 
 
-async def let_go(db: Database, lane: Lane, after: float = 0.0) -> None:
+async def release(db: Database, lane: Lane, after: float = 0.0) -> None:
     """Somebody else may go on, at once or after so many seconds."""
-    await db.execute(LET_GO, *lane.held, after)
+    await db.execute(RELEASE, *lane.held, after)
 
 
-async def give_up(db: Database, lane: Lane, reason: str, *, farewell: bool = False) -> bool:
+async def abandon(db: Database, lane: Lane, reason: str, *, farewell: bool = False) -> bool:
     """The first that wait here are not sent any more, and each says why; but the `farewell`, that the project was
     deleted, is, if there is to be one. True when there may be more of them.
     """
-    return len(await db.fetch(GIVEN_UP, *lane.held, reason, farewell)) == GIVE_UP
+    return len(await db.fetch(MARK_ABANDONED, *lane.held, reason, farewell)) == ABANDON

@@ -5,7 +5,7 @@ from uuid import UUID
 from app.database import Database, Row
 
 # Mirrors that nobody knows of yet, be it that they are new or that they come out of an older dump.
-BEGIN = """
+ADD_MISSING = """
     insert into mirrors (project_id, due_at)
     select project_id, now() + make_interval(secs => $1)
     from   projects
@@ -42,16 +42,16 @@ RENEW = """
     set    lease_until = now() + make_interval(secs => $3)
     where  project_id = $1 and token = $2
 """
-SETTLE = """
+RESCHEDULE = """
     update mirrors
     set    lease_until = null, token = null, failures = $3, due_at = now() + make_interval(secs => $4)
     where  project_id = $1 and token = $2
 """
 
 
-async def begin(db: Database, pause: float) -> None:
+async def add_missing(db: Database, pause: float) -> None:
     """Let mirrors that have just been made be looked at after a pause, in seconds."""
-    await db.execute(BEGIN, pause)
+    await db.execute(ADD_MISSING, pause)
 
 
 async def claim(db: Database, lease: float) -> Row | None:
@@ -73,10 +73,10 @@ async def renew(db: Database, project_id: int, token: UUID, lease: float) -> Non
     await db.execute(RENEW, project_id, token, lease)
 
 
-async def settle(db: Database, project_id: int, token: UUID, *, failures: int, pause: float) -> None:
+async def reschedule(db: Database, project_id: int, token: UUID, *, failures: int, pause: float) -> None:
     """Give it back, due again after the pause; nothing if it is somebody else's by now."""
-    await db.execute(SETTLE, project_id, token, failures, pause)
+    await db.execute(RESCHEDULE, project_id, token, failures, pause)
 
 
-async def forget(db: Database, project_id: int) -> None:
+async def delete(db: Database, project_id: int) -> None:
     await db.execute("delete from mirrors where project_id = $1", project_id)

@@ -7,7 +7,7 @@ from sqlalchemy import ARRAY, BigInteger, Select, TableClause, Text, func, liter
 
 
 @dataclass(frozen=True, kw_only=True)
-class Narrowing:
+class ItemFilter:
     """What a listing is narrowed to. A tag or an assignee with a leading ! is excluded."""
 
     status: str | None = "Open"
@@ -18,8 +18,8 @@ class Narrowing:
     author: str | None = None
 
 
-def conditions(table: TableClause, wanted: Narrowing) -> list[Any]:
-    found = [*_people(table, wanted), *_tags(table, wanted)]
+def build_conditions(table: TableClause, wanted: ItemFilter) -> list[Any]:
+    found = [*_people_conditions(table, wanted), *_tag_conditions(table, wanted)]
     if wanted.status:
         found.append(table.c.status == wanted.status)
     if wanted.not_status:
@@ -27,7 +27,7 @@ def conditions(table: TableClause, wanted: Narrowing) -> list[Any]:
     return found
 
 
-def counted_beforehand(counts: TableClause, project_id: int, wanted: Narrowing) -> Select[Any]:
+def is_precounted(counts: TableClause, project_id: int, wanted: ItemFilter) -> Select[Any]:
     """How many a project has of this status, from the counts that are kept."""
     found = select(func.coalesce(func.sum(counts.c.total), 0).cast(BigInteger)).where(counts.c.project_id == project_id)
     if wanted.status:
@@ -37,7 +37,7 @@ def counted_beforehand(counts: TableClause, project_id: int, wanted: Narrowing) 
     return found
 
 
-def _people(table: TableClause, wanted: Narrowing) -> list[Any]:
+def _people_conditions(table: TableClause, wanted: ItemFilter) -> list[Any]:
     column = table.c
     found: list[Any] = []
     if wanted.assigned is not None:
@@ -51,7 +51,7 @@ def _people(table: TableClause, wanted: Narrowing) -> list[Any]:
     return found
 
 
-def _tags(table: TableClause, wanted: Narrowing) -> list[Any]:
+def _tag_conditions(table: TableClause, wanted: ItemFilter) -> list[Any]:
     plain = [tag for tag in wanted.tags if not tag.startswith("!")]
     excluded = [tag[1:] for tag in wanted.tags if tag.startswith("!")]
     found = []

@@ -8,7 +8,7 @@ from sqlalchemy.sql.selectable import Subquery
 
 from app.database import Database, Row
 
-FARTHEST = 2**62  # what PostgreSQL can skip; there is nothing there
+MAX_OFFSET = 2**62  # what PostgreSQL can skip; there is nothing there
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Page:
 
     @property
     def offset(self) -> int:
-        return min((self.number - 1) * self.size, FARTHEST)
+        return min((self.number - 1) * self.size, MAX_OFFSET)
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Listing:
         return -(-self.total // self.page.size)
 
 
-def paged(query: Select[Any], page: Page) -> Select[Any]:
+def apply_page(query: Select[Any], page: Page) -> Select[Any]:
     """The first page, which is asked for most, brings no parameters: without any a statement is planned only once."""
     if page.number == 1:
         return query.limit(literal_column(str(page.size)))
     return query.limit(page.size).offset(page.offset)
 
 
-def spanned(page: Page) -> tuple[str, list[int]]:
+def apply_range(page: Page) -> tuple[str, list[int]]:
     """The same for statements that are written out: their last clause and its arguments."""
     return (f"limit {page.size}", []) if page.number == 1 else ("limit $1 offset $2", [page.size, page.offset])
 
@@ -66,22 +66,22 @@ async def paginate_together(db: Database, wanted: list[Search]) -> list[Listing]
     """Pages of several listings, whose rows have the same columns, in one statement."""
     if not wanted:
         return []
-    parts = [_part(number, each) for number, each in enumerate(wanted)]
+    parts = [_build_part(number, each) for number, each in enumerate(wanted)]
     whole = parts[0] if len(parts) == 1 else union_all(*parts)
     rows = await db.select(whole.order_by(text("listing, place")))
     listed: list[list[Row]] = [[row for row in rows if row["listing"] == number] for number in range(len(wanted))]
-    return [_listing(those, "place", each.page) for those, each in zip(listed, wanted, strict=True)]
+    return [_build_listing(those, "place", each.page) for those, each in zip(listed, wanted, strict=True)]
 
 
-def _part(number: int, wanted: Search) -> Select[Any]:
+def _build_part(number: int, wanted: Search) -> Select[Any]:
     """The page beside the count, which is there even when the page is empty."""
-    counted, ordered = _counted(wanted.count), paged(wanted.query, wanted.page).subquery("ordered")
+    counted, ordered = _count(wanted.count), apply_page(wanted.query, wanted.page).subquery("ordered")
     row = select(literal_column("ordered.*"), func.row_number().over().label("place")).select_from(ordered)
     columns: list[Any] = [literal_column(f"{number} as listing"), counted.c.total, literal_column("page.*")]
     return select(*columns).select_from(counted.outerjoin(row.subquery("page"), true()))
 
 
-def _counted(count: Select[Any]) -> Subquery:
+def _count(count: Select[Any]) -> Subquery:
     return select(count.scalar_subquery().label("total")).subquery("counted")
 
 
@@ -101,7 +101,7 @@ async def paginate_numbered(
     put together for those that are skipped as well.
     """
     number = table.c.number
-    key = paged(wanted.order_by(number.asc() if ascending else number.desc()), page).subquery("key")
+    key = apply_page(wanted.order_by(number.asc() if ascending else number.desc()), page).subquery("key")
     row = (
         select(literal_column("*"))
         .select_from(table)
@@ -109,12 +109,12 @@ async def paginate_numbered(
         .limit(literal_column("1"))  # or the planner might read the whole table and join it
         .lateral(table.name)
     )
-    counted = _counted(count)
+    counted = _count(count)
     query = select(*columns, counted.c.total).select_from(counted.outerjoin(key.join(row, true()), true()))
     rows = await db.select(query.order_by(key.c.number.asc() if ascending else key.c.number.desc()))
-    return _listing(rows, "number", page)
+    return _build_listing(rows, "number", page)
 
 
-def _listing(rows: list[Row], key: str, page: Page) -> Listing:
+def _build_listing(rows: list[Row], key: str, page: Page) -> Listing:
     """The count stands in every row, and alone in the only one of an empty page."""
     return Listing([row for row in rows if row[key] is not None], rows[0]["total"], page)

@@ -7,7 +7,7 @@ from sqlalchemy import ARRAY, ColumnElement, Select, Text, func, literal, or_, s
 
 from app.database import Database, Row
 from app.errors import NotFound
-from app.queries.paging import Listing, Page, Search, paginate_together, spanned
+from app.queries.paging import Listing, Page, Search, apply_range, paginate_together
 from app.queries.visibility import PUBLIC, WRITERS
 from events.tables import access, group_members, groups, projects
 
@@ -31,7 +31,7 @@ WHOLE_AS_JSON = f"""
     to_jsonb(projects) || jsonb_build_object('line', case when projects.parent_id is not null then {LINE} end)
 """
 WHOLE = f"select {COLUMNS} from projects"
-AT = f"{WHOLE} where address = $1"
+BY_ADDRESS = f"{WHOLE} where address = $1"
 
 
 async def by_id(db: Database, project_id: int) -> Row:
@@ -42,7 +42,7 @@ async def by_id(db: Database, project_id: int) -> Row:
 
 
 async def find(db: Database, address: str) -> Row | None:
-    return await db.fetchrow(AT, address)
+    return await db.fetchrow(BY_ADDRESS, address)
 
 
 async def by_address(db: Database, address: str) -> Row:
@@ -52,7 +52,7 @@ async def by_address(db: Database, address: str) -> Row:
     return found
 
 
-async def line(db: Database, ancestors: list[int]) -> list[Row]:
+async def list_ancestors(db: Database, ancestors: list[int]) -> list[Row]:
     """Those of a fork's ancestors that are still there, the parent first."""
     return await db.fetch(
         "select * from projects where project_id = any ($1) order by array_position($1, project_id)", ancestors
@@ -79,7 +79,7 @@ async def next_id(db: Database, address: str, namespace: str | None = None, name
     return row["id"], row["taken"]
 
 
-async def all_ids(db: Database) -> list[int]:
+async def list_ids(db: Database) -> list[int]:
     rows = await db.fetch("select project_id from projects where head is not null order by project_id")
     return [row["project_id"] for row in rows]
 
@@ -105,13 +105,13 @@ class ProjectFilter:
         return self == ProjectFilter()
 
 
-def like(pattern: str) -> str:
+def like_pattern(pattern: str) -> str:
     """A pattern with `*` for any run, as LIKE has it."""
     escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return escaped.replace("*", "%")
 
 
-def belonging_to(username: str, levels: list[str]) -> Any:
+def build_member_condition(username: str, levels: list[str]) -> Any:
     """The ids of what somebody owns or holds at one of these levels, found from each side by an index of its own."""
     mine = select(projects.c.project_id).where(projects.c.owner == username)
     theirs = access.c.level == func.any(literal(levels, ARRAY(Text)))
@@ -124,27 +124,27 @@ def belonging_to(username: str, levels: list[str]) -> Any:
     return mine.union(named, through)
 
 
-def _held_by(group: str, levels: list[str] | None) -> Select[Any]:
+def _build_group_condition(group: str, levels: list[str] | None) -> Select[Any]:
     query = select(access.c.project_id).where(access.c.party == "group", access.c.name == group)
     if levels is not None:
         query = query.where(access.c.level == func.any(literal(levels, ARRAY(Text))))
     return query
 
 
-def narrowed(query: Select[Any], wanted: ProjectFilter, seen: ColumnElement[Any] = PUBLIC) -> Select[Any]:
+def apply_filter(query: Select[Any], wanted: ProjectFilter, seen: ColumnElement[Any] = PUBLIC) -> Select[Any]:
     column = projects.c
     query = query.where(seen)
     if wanted.topics:
         query = query.where(column.topics.bool_op("&&")(literal(wanted.topics, ARRAY(Text))))
     if wanted.pattern:
         if "*" in wanted.pattern:
-            query = query.where(func.lower(column.name).like(like(wanted.pattern.lower())))
+            query = query.where(func.lower(column.name).like(like_pattern(wanted.pattern.lower())))
         else:
             query = query.where(column.name == wanted.pattern, func.lower(column.name) == wanted.pattern.lower())
     if wanted.username:
-        query = query.where(column.project_id.in_(belonging_to(wanted.username, ["collaborator", *WRITERS])))
+        query = query.where(column.project_id.in_(build_member_condition(wanted.username, ["collaborator", *WRITERS])))
     if wanted.group:
-        query = query.where(column.project_id.in_(_held_by(wanted.group, wanted.levels)))
+        query = query.where(column.project_id.in_(_build_group_condition(wanted.group, wanted.levels)))
     if wanted.owner:
         is_owner = column.owner == wanted.owner.removeprefix("!")
         query = query.where(~is_owner if wanted.owner.startswith("!") else is_owner)
@@ -176,26 +176,26 @@ async def search(
 ) -> Listing:
     """Projects that may be seen by name, as ids and versions. The count of all public ones is kept, never counted."""
     if wanted.everything:
-        span, arguments = spanned(page)
+        span, arguments = apply_range(page)
         rows = await db.fetch(EVERYTHING.format(columns=columns, span=span), *arguments)
         return Listing(rows, rows[0]["total"] if rows else await db.fetchval(TOTAL) or 0, page)
-    [found] = await paginate_together(db, [_narrow_search(wanted, page, columns, seen)])
+    [found] = await paginate_together(db, [_search_filtered(wanted, page, columns, seen)])
     return found
 
 
-def _narrow_search(wanted: ProjectFilter, page: Page, columns: str, seen: ColumnElement[Any]) -> Search:
-    query = narrowed(select(text(columns)).select_from(projects), wanted, seen)
-    count = narrowed(select(func.count()).select_from(projects), wanted, seen)
+def _search_filtered(wanted: ProjectFilter, page: Page, columns: str, seen: ColumnElement[Any]) -> Search:
+    query = apply_filter(select(text(columns)).select_from(projects), wanted, seen)
+    count = apply_filter(select(func.count()).select_from(projects), wanted, seen)
     return Search(query.order_by(func.lower(projects.c.name), projects.c.project_id), count, page)
 
 
-async def of_user(db: Database, username: str, repos: Page, forks: Page) -> list[Listing]:
+async def list_of_user(db: Database, username: str, repos: Page, forks: Page) -> list[Listing]:
     """The public projects that somebody may write to, and the forks among these, as whole rows."""
     theirs = ProjectFilter(username=username, fork=False)
     both = ((theirs, repos), (replace(theirs, fork=True), forks))
-    return await paginate_together(db, [_narrow_search(wanted, page, COLUMNS, PUBLIC) for wanted, page in both])
+    return await paginate_together(db, [_search_filtered(wanted, page, COLUMNS, PUBLIC) for wanted, page in both])
 
 
-async def by_ids(db: Database, ids: list[int]) -> list[Row]:
+async def list_by_ids(db: Database, ids: list[int]) -> list[Row]:
     """Whole rows with their ids and versions, in any order."""
     return await db.fetch(f"select {COLUMNS}, {KEYS} from projects where project_id = any ($1)", ids)

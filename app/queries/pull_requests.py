@@ -8,7 +8,7 @@ from sqlalchemy import Select, func, select, text
 from app.database import Database, Row
 from app.errors import NotFound
 from app.queries import refs
-from app.queries.narrowing import Narrowing, conditions, counted_beforehand
+from app.queries.narrowing import ItemFilter, build_conditions, is_precounted
 from app.queries.paging import Listing, Page, paginate_numbered
 from app.queries.projects import WHOLE_AS_JSON
 from events.tables import pull_request_counts, pull_requests
@@ -39,7 +39,7 @@ async def find(db: Database, project_id: int, number: int, *, thread: bool = Tru
     return found
 
 
-async def subscribed(db: Database, project_id: int, number: int, username: str) -> bool | None:
+async def is_subscribed(db: Database, project_id: int, number: int, username: str) -> bool | None:
     """What somebody has said of it; None when nothing."""
     choice: bool | None = await db.fetchval(
         "select subscribed from pull_request_subscriptions where project_id = $1 and number = $2 and username = $3",
@@ -50,18 +50,18 @@ async def subscribed(db: Database, project_id: int, number: int, username: str) 
     return choice
 
 
-async def flag(db: Database, project_id: int, commit: str, uid: str) -> Row | None:
+async def find_flag(db: Database, project_id: int, commit: str, uid: str) -> Row | None:
     return await db.fetchrow(
         "select * from commit_flags where project_id = $1 and commit = $2 and uid = $3", project_id, commit, uid
     )
 
 
-async def heads(db: Database, project_id: int) -> dict[str, str]:
+async def list_heads(db: Database, project_id: int) -> dict[str, str]:
     """Where the branches of the target lead."""
-    return await refs.branches(db, project_id)
+    return await refs.list_branches(db, project_id)
 
 
-async def tried_before(db: Database, position: int) -> bool:
+async def was_tried_before(db: Database, position: int) -> bool:
     """Whether the worker that was at this wish may have moved the branch."""
     was_about_to: bool | None = await db.fetchval(
         "select irrevocable from work where position = $1 and reaction = 'merge-pull-request'", position
@@ -69,7 +69,7 @@ async def tried_before(db: Database, position: int) -> bool:
     return bool(was_about_to)
 
 
-async def opened_from(db: Database, project_id: int, branch: str) -> list[Row]:
+async def list_opened_from(db: Database, project_id: int, branch: str) -> list[Row]:
     """The open pull requests that bring what is on this branch of this project."""
     return await db.fetch(
         "select * from pull_requests where repo_from = $1 and branch_from = $2 and status = 'Open' order by created_at",
@@ -78,7 +78,7 @@ async def opened_from(db: Database, project_id: int, branch: str) -> list[Row]:
     )
 
 
-async def by_uid(db: Database, uid: str) -> Row:
+async def find_by_uid(db: Database, uid: str) -> Row:
     found = await db.fetchrow(
         f"select pull_requests.*, {SOURCE}, {THREAD} from pull_requests where uid = $1",
         uid,
@@ -88,7 +88,7 @@ async def by_uid(db: Database, uid: str) -> Row:
     return found
 
 
-async def comment(db: Database, project_id: int, number: int, comment_id: int) -> Row:
+async def find_comment(db: Database, project_id: int, number: int, comment_id: int) -> Row:
     found = await db.fetchrow(
         "select * from pull_request_comments where comment_id = $3 and project_id = $1 and number = $2",
         project_id,
@@ -100,7 +100,7 @@ async def comment(db: Database, project_id: int, number: int, comment_id: int) -
     return found
 
 
-async def with_flags(db: Database, project_id: int, number: int) -> list[Row]:
+async def find_with_flags(db: Database, project_id: int, number: int) -> list[Row]:
     """What programs have said of the newest commit of a pull request, each row with the uid of that; one row at least,
     which has no author when nothing has been said.
     """
@@ -121,32 +121,32 @@ async def with_flags(db: Database, project_id: int, number: int) -> list[Row]:
     return rows
 
 
-async def flags(db: Database, project_id: int, commit: str) -> list[Row]:
+async def list_flags(db: Database, project_id: int, commit: str) -> list[Row]:
     """What programs have said of a commit, the latest change last."""
     return await db.fetch(
         "select * from commit_flags where project_id = $1 and commit = $2 order by updated_at, uid", project_id, commit
     )
 
 
-def narrowed(query: Select[Any], project_id: int, wanted: Narrowing) -> Select[Any]:
-    return query.where(pull_requests.c.project_id == project_id, *conditions(pull_requests, wanted))
+def apply_filter(query: Select[Any], project_id: int, wanted: ItemFilter) -> Select[Any]:
+    return query.where(pull_requests.c.project_id == project_id, *build_conditions(pull_requests, wanted))
 
 
-async def search(db: Database, project_id: int, wanted: Narrowing, page: Page) -> Listing:
+async def search(db: Database, project_id: int, wanted: ItemFilter, page: Page) -> Listing:
     """A page of a project's pull requests, each with its source and its comments, newest first."""
     columns: list[Any] = [text("pull_requests.*"), text(SOURCE), text(THREAD)]
-    keys = narrowed(select(pull_requests.c.project_id, pull_requests.c.number), project_id, wanted)
-    return await paginate_numbered(db, pull_requests, columns, keys, _counted(project_id, wanted), page)
+    keys = apply_filter(select(pull_requests.c.project_id, pull_requests.c.number), project_id, wanted)
+    return await paginate_numbered(db, pull_requests, columns, keys, _count(project_id, wanted), page)
 
 
-def _counted(project_id: int, wanted: Narrowing) -> Select[Any]:
+def _count(project_id: int, wanted: ItemFilter) -> Select[Any]:
     """How many there are. Those of a status are counted beforehand."""
-    if replace(wanted, status=None, not_status=None) == Narrowing(status=None):
-        return counted_beforehand(pull_request_counts, project_id, wanted)
-    return narrowed(select(func.count()).select_from(pull_requests), project_id, wanted)
+    if replace(wanted, status=None, not_status=None) == ItemFilter(status=None):
+        return is_precounted(pull_request_counts, project_id, wanted)
+    return apply_filter(select(func.count()).select_from(pull_requests), project_id, wanted)
 
 
-async def being_merged(db: Database, project_id: int, number: int, *, besides: int | None = None) -> bool:
+async def is_being_merged(db: Database, project_id: int, number: int, *, besides: int | None = None) -> bool:
     """Whether a worker has still to merge it, or is at it. `besides` is the position of a wish that does not count, and
     neither do those whose worker has not come to move the branch.
     """

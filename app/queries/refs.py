@@ -5,7 +5,7 @@ from app.database import Database, Row
 ZEROS = "0" * 40
 
 
-async def under(db: Database, project_id: int, prefix: str) -> list[Row]:
+async def list_under(db: Database, project_id: int, prefix: str) -> list[Row]:
     """The refs below a prefix such as 'refs/heads/', by name."""
     return await db.fetch(
         """
@@ -20,12 +20,12 @@ async def under(db: Database, project_id: int, prefix: str) -> list[Row]:
     )
 
 
-async def branches(db: Database, project_id: int) -> dict[str, str]:
+async def list_branches(db: Database, project_id: int) -> dict[str, str]:
     """The branches and their heads."""
-    return {row["name"]: row["commit"] for row in await under(db, project_id, "refs/heads/")}
+    return {row["name"]: row["commit"] for row in await list_under(db, project_id, "refs/heads/")}
 
 
-async def known(db: Database, project_id: int) -> dict[str, tuple[str, int]]:
+async def list_known(db: Database, project_id: int) -> dict[str, tuple[str, int]]:
     """Every ref ever seen: where it points and the version of its stream; `HEAD` with the branch that it names."""
     rows = await db.fetch(
         """

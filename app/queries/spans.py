@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement
 Span = tuple[datetime | None, datetime | None]
 
 
-def within(column: ColumnElement[Any], span: Span) -> list[ColumnElement[Any]]:
+def in_range(column: ColumnElement[Any], span: Span) -> list[ColumnElement[Any]]:
     """The conditions for a moment to lie in it, its ends included."""
     start, end = span
     conditions: list[ColumnElement[Any]] = []

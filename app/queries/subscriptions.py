@@ -11,12 +11,12 @@ import orjson
 from app.core.access import Actor
 from app.database import Database, Row
 from app.errors import NotFound
-from app.webhooks import silent
+from app.webhooks import list_unsupported
 
-KEPT = 30  # days for which what has become of a delivery can be asked
-FORGOTTEN = 200  # deliveries that are forgotten at once
-MOST = 100_000  # deliveries of a subscription that may wait after a replay
-SPAN = 2000  # numbers that one step of a replay is about
+RETENTION = 30  # days for which what has become of a delivery can be asked
+DELETE_BATCH = 200  # deliveries that are forgotten at once
+MAX_REPLAY = 100_000  # deliveries of a subscription that may wait after a replay
+REPLAY_SPAN = 2000  # numbers that one step of a replay is about
 
 IN_THE_LOG = """
     exists (select 1 from events
@@ -25,7 +25,7 @@ IN_THE_LOG = """
 CREATED, DELETED = IN_THE_LOG.format(what="created"), IN_THE_LOG.format(what="deleted")
 
 # Those of one's own, and those of projects that one administrates.
-WHOSE = """
+OWNED_BY = """
     ($1 or subscriptions.owner = $2 or projects.owner = $2
      or exists (select 1 from access
                 where  access.project_id = subscriptions.project_id and access.level = 'admin'
@@ -57,41 +57,43 @@ DELIVERY = f"""
 """
 
 
-def _who(actor: Actor) -> tuple[bool, str, list[str], int | None]:
+def _owner_condition(actor: Actor) -> tuple[bool, str, list[str], int | None]:
     return actor.admin, actor.username, sorted(actor.groups), actor.token_project
 
 
 async def find(db: Database, actor: Actor, subscription_id: UUID) -> Row:
     """A subscription that is the actor's to look after."""
-    found = await db.fetchrow(f"{SHOWN} where {WHOSE} and subscription_id = $5", *_who(actor), subscription_id)
+    found = await db.fetchrow(
+        f"{SHOWN} where {OWNED_BY} and subscription_id = $5", *_owner_condition(actor), subscription_id
+    )
     if found is None:
         raise NotFound("subscription")
     return found
 
 
-async def of(db: Database, actor: Actor, after: UUID, limit: int) -> list[Row]:
+async def list_of_owner(db: Database, actor: Actor, after: UUID, limit: int) -> list[Row]:
     """Without web hooks that ended so long ago that nothing is known of their deliveries: nobody can delete those."""
     return await db.fetch(
         f"""
         {SHOWN}
-        where    {WHOSE} and subscription_id > $5
-        and      not (hook is not null and status = 'ended' and changed_at < now() - make_interval(days => {KEPT}))
+        where    {OWNED_BY} and subscription_id > $5
+        and      not (hook is not null and status = 'ended' and changed_at < now() - make_interval(days => {RETENTION}))
         order by subscription_id
         limit    $6
         """,
-        *_who(actor),
+        *_owner_condition(actor),
         after,
         limit,
     )
 
 
-async def count(db: Database, owner: str) -> int:
+async def count_of_owner(db: Database, owner: str) -> int:
     """How many somebody has."""
     found: int = await db.fetchval("select count(*) from subscriptions where owner = $1", owner)
     return found
 
 
-async def deliveries(
+async def list_deliveries(
     db: Database,
     actor: Actor,
     subscription_id: UUID,
@@ -104,7 +106,7 @@ async def deliveries(
     rows = await db.fetch(
         f"""
         select   delivery.*
-        from     ({SHOWN} where {WHOSE} and subscription_id = $5) as subscription
+        from     ({SHOWN} where {OWNED_BY} and subscription_id = $5) as subscription
         left join lateral (
             {DELIVERY}
             where    deliveries.subscription_id = subscription.subscription_id
@@ -115,7 +117,7 @@ async def deliveries(
         ) as delivery on true
         order by delivery.delivery_id desc
         """,
-        *_who(actor),
+        *_owner_condition(actor),
         subscription_id,
         status,
         before,
@@ -127,7 +129,7 @@ async def deliveries(
     return [row for row in rows if row["delivery_id"] is not None]
 
 
-async def delivery(db: Database, actor: Actor, delivery_id: UUID) -> Row:
+async def find_delivery(db: Database, actor: Actor, delivery_id: UUID) -> Row:
     found = await db.fetchrow(f"{DELIVERY} where deliveries.delivery_id = $1", delivery_id)
     if found is None:
         raise NotFound("delivery")
@@ -136,7 +138,7 @@ async def delivery(db: Database, actor: Actor, delivery_id: UUID) -> Row:
 
 
 @asynccontextmanager
-async def keeping(
+async def storing_endpoint(
     db: Database, subscription_id: UUID, url: str, secret: str, headers: Mapping[str, Any]
 ) -> AsyncIterator[None]:
     """Remember where to send before the block makes it known that something is sent; forget it if the block fails."""
@@ -178,11 +180,11 @@ async def move_endpoint(
     )
 
 
-async def forget_endpoint(db: Database, subscription_id: UUID) -> None:
+async def delete_endpoint(db: Database, subscription_id: UUID) -> None:
     await db.execute("delete from subscription_endpoints where subscription_id = $1", subscription_id)
 
 
-async def rotate(db: Database, subscription_id: UUID, secret: str, overlap: int) -> datetime:
+async def rotate_secret(db: Database, subscription_id: UUID, secret: str, overlap: int) -> datetime:
     """Until when the old secret is good; `overlap` in seconds."""
     until: datetime = await db.fetchval(
         """
@@ -270,13 +272,13 @@ async def wake(db: Database, subscription_id: UUID) -> None:
     )
 
 
-async def deleted(db: Database, subscription_id: UUID) -> bool:
+async def is_deleted(db: Database, subscription_id: UUID) -> bool:
     """Whether the log says so. The read tables may be empty for a while; what is given up is given up for good."""
     found: bool = await db.fetchval(f"select {DELETED.format(id='$1::uuid')}", subscription_id)
     return found
 
 
-async def heal(db: Database) -> int:
+async def repair_lanes(db: Database) -> int:
     """Lanes for what waits without one, as when a process died between two statements; how many there were."""
     rows = await db.fetch("""
         insert into lanes (subscription_id, lane, due_at)
@@ -292,7 +294,7 @@ async def heal(db: Database) -> int:
     return len(rows)
 
 
-async def forget_ended(db: Database) -> int:
+async def delete_ended(db: Database) -> int:
     """Some of the deliveries that ended so long ago that nobody asks for them any more; how many."""
     rows = await db.fetch(
         """
@@ -303,13 +305,13 @@ async def forget_ended(db: Database) -> int:
                                limit  $2)
         returning 1
         """,
-        KEPT,
-        FORGOTTEN,
+        RETENTION,
+        DELETE_BATCH,
     )
     return len(rows)
 
 
-async def forget_gone(db: Database) -> None:
+async def delete_orphans(db: Database) -> None:
     """Addresses and secrets of what was deleted, or never came about, and how those endpoints did."""
     await db.execute(f"""
         delete from subscription_endpoints as kept
@@ -324,7 +326,7 @@ async def forget_gone(db: Database) -> None:
     """)
 
 
-async def wanted(db: Database, subscription_id: UUID, after: int, to: int) -> int:
+async def count_wanted(db: Database, subscription_id: UUID, after: int, to: int) -> int:
     """How many deliveries would wait if everything in between were replayed; MOST + 1 stands for more than MOST."""
     count: int = await db.fetchval(
         f"""
@@ -335,12 +337,12 @@ async def wanted(db: Database, subscription_id: UUID, after: int, to: int) -> in
                 from   subscriptions, numbers join events using (position)
                 where  subscriptions.subscription_id = $1 and numbers.seq > $2 and numbers.seq <= $3
                 and    {WANTED.format(silent="$4")}
-                limit  {MOST + 1}) as these
+                limit  {MAX_REPLAY + 1}) as these
         """,
         subscription_id,
         after,
         to,
-        silent(),
+        list_unsupported(),
     )
     return count
 
@@ -351,8 +353,8 @@ async def replay(db: Database, subscription_id: UUID, after: int, to: int) -> in
     Step by step: while one long statement wrote, no event could get its number.
     """
     count, head = 0, await db.fetchval("select coalesce(max(seq), 0) from numbers")
-    for first in range(after, min(to, head), SPAN):
-        count += await _replay(db, subscription_id, first, min(first + SPAN, to, head))
+    for first in range(after, min(to, head), REPLAY_SPAN):
+        count += await _replay(db, subscription_id, first, min(first + REPLAY_SPAN, to, head))
     return count
 
 
@@ -373,6 +375,6 @@ async def _replay(db: Database, subscription_id: UUID, after: int, to: int) -> i
         subscription_id,
         after,
         to,
-        silent(),
+        list_unsupported(),
     )
     return count

@@ -1,10 +1,10 @@
 """What may be asked about the tags of a tracker."""
 
 from app.database import Database
-from app.queries.projects import like
+from app.queries.projects import like_pattern
 
 
-async def looks(db: Database, project_id: int, names: list[str] | None = None) -> dict[str, dict[str, str]]:
+async def list_styles(db: Database, project_id: int, names: list[str] | None = None) -> dict[str, dict[str, str]]:
     """The color and description of each tag, or of those that are named."""
     rows = await db.fetch(
         """
@@ -19,7 +19,7 @@ async def looks(db: Database, project_id: int, names: list[str] | None = None) -
     return {row["tag"]: {"color": row["color"], "description": row["description"]} for row in rows}
 
 
-async def matching(db: Database, project_id: int, pattern: str) -> list[str]:
+async def search(db: Database, project_id: int, pattern: str) -> list[str]:
     """The tags that begin like the pattern, in any case; `*` stands for anything."""
     rows = await db.fetch(
         """
@@ -29,6 +29,6 @@ async def matching(db: Database, project_id: int, pattern: str) -> list[str]:
         order by tag collate "C"
         """,
         project_id,
-        like(pattern + "*"),
+        like_pattern(pattern + "*"),
     )
     return [row["tag"] for row in rows]

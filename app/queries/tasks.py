@@ -14,7 +14,7 @@ from events.tables import projects, tasks
 
 FINAL = ("succeeded", "failed", "cancelled")
 # A task that ended is kept for 30 days.
-KEPT = "(tasks.ended_at is null or tasks.ended_at > now() - interval '30 days')"
+RETENTION = "(tasks.ended_at is null or tasks.ended_at > now() - interval '30 days')"
 COLUMNS = """
     tasks.*,
     coalesce((select seq from numbers where numbers.position = tasks.position),
@@ -28,7 +28,7 @@ async def find(db: Database, task_id: UUID) -> Row | None:
     before, if it has none yet.
     """
     return await db.fetchrow(
-        f"select {COLUMNS} from tasks left join projects using (project_id) where task_id = $1 and {KEPT}", task_id
+        f"select {COLUMNS} from tasks left join projects using (project_id) where task_id = $1 and {RETENTION}", task_id
     )
 
 
@@ -40,7 +40,7 @@ class TaskFilter:
     project_id: int | None = None
 
 
-def visible(actor: Actor) -> ColumnElement[bool]:
+def visible_to(actor: Actor) -> ColumnElement[bool]:
     """Those that the actor caused, and those of projects that they may read."""
     if actor.token_project is not None:
         return tasks.c.project_id == actor.token_project
@@ -55,7 +55,7 @@ async def search(
 ) -> list[Row]:
     """The newest first, those that ended long ago left out."""
     column = tasks.c
-    conditions: list[Any] = [visible(actor), text(KEPT)]
+    conditions: list[Any] = [visible_to(actor), text(RETENTION)]
     for name in ("status", "kind", "actor", "project_id"):
         if (value := getattr(wanted, name)) is not None:
             conditions.append(column[name] == value)

@@ -8,10 +8,10 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select
 from app.core.access import Actor
 from app.database import Database
 from app.queries.boards import PLACES
-from app.queries.issues import BLOCKS, THREAD, IssueFilter, narrowed
+from app.queries.issues import BLOCKS, THREAD, IssueFilter, apply_filter
 from app.queries.paging import Listing, Page, Search, paginate_together
 from app.queries.projects import WHOLE_AS_JSON
-from app.queries.spans import Span, within
+from app.queries.spans import Span, in_range
 from app.queries.visibility import readable_issues
 from events.tables import issues, projects
 
@@ -43,7 +43,7 @@ COLUMNS: list[Any] = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class UserIssueFilter:
     """An issue filter with spans of time and an order."""
 
     issue: IssueFilter
@@ -54,23 +54,23 @@ class Wanted:
     ascending: bool = False
 
 
-def of(username: str, role: str, wanted: Wanted) -> Wanted:
+def build_role_condition(username: str, role: str, wanted: UserIssueFilter) -> UserIssueFilter:
     """The same of somebody's own: of their `role`, 'author' or 'assignee'."""
     own: dict[str, Any] = {role: username}
     return replace(wanted, issue=replace(wanted.issue, **own))
 
 
-def _within(wanted: Wanted) -> ColumnElement[Any]:
+def _date_conditions(wanted: UserIssueFilter) -> ColumnElement[Any]:
     column = issues.c
     return and_(
         column.project_id == projects.c.project_id,
-        *within(column.created_at, wanted.created),
-        *within(column.updated_at, wanted.updated),
-        *within(column.closed_at, wanted.closed),
+        *in_range(column.created_at, wanted.created),
+        *in_range(column.updated_at, wanted.updated),
+        *in_range(column.closed_at, wanted.closed),
     )
 
 
-def _ordered(query: Select[Any], wanted: Wanted) -> Select[Any]:
+def _apply_order(query: Select[Any], wanted: UserIssueFilter) -> Select[Any]:
     column = ORDERS[wanted.order]
     # The highest priority has the lowest number.
     rising = wanted.ascending != (wanted.order == "priority")
@@ -79,15 +79,17 @@ def _ordered(query: Select[Any], wanted: Wanted) -> Select[Any]:
     return query.order_by(sorted_by.nulls_last(), issues.c.project_id, last)
 
 
-async def search(db: Database, wanted: list[Wanted], page: Page, actor: Actor) -> list[Listing]:
+async def search(db: Database, wanted: list[UserIssueFilter], page: Page, actor: Actor) -> list[Listing]:
     """The same page of each of these: issues that the actor may read, each with its comments and its project."""
     return await paginate_together(db, [_search(each, page, actor) for each in wanted])
 
 
-def _search(wanted: Wanted, page: Page, actor: Actor) -> Search:
+def _search(wanted: UserIssueFilter, page: Page, actor: Actor) -> Search:
     both = issues.join(projects, issues.c.project_id == projects.c.project_id)
 
     def narrow(query: Select[Any]) -> Select[Any]:
-        return narrowed(query.select_from(both), None, wanted.issue).where(_within(wanted), readable_issues(actor))
+        return apply_filter(query.select_from(both), None, wanted.issue).where(
+            _date_conditions(wanted), readable_issues(actor)
+        )
 
-    return Search(_ordered(narrow(select(*COLUMNS)), wanted), narrow(select(func.count())), page)
+    return Search(_apply_order(narrow(select(*COLUMNS)), wanted), narrow(select(func.count())), page)

@@ -8,9 +8,9 @@ from sqlalchemy import ColumnElement, Select, and_, false, func, literal_column,
 from app.core.access import Actor
 from app.database import Database
 from app.queries.paging import Listing, Page, paginate
-from app.queries.projects import WHOLE_AS_JSON, belonging_to
+from app.queries.projects import WHOLE_AS_JSON, build_member_condition
 from app.queries.pull_requests import SOURCE, THREAD
-from app.queries.spans import Span, within
+from app.queries.spans import Span, in_range
 from app.queries.visibility import WRITERS, readable_projects
 from events.tables import projects, pull_requests
 
@@ -24,7 +24,7 @@ COLUMNS: list[Any] = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class UserPullRequestFilter:
     """Whose pull requests, and which. `status` None means any."""
 
     author: str | None = None
@@ -35,33 +35,33 @@ class Wanted:
     closed: Span = (None, None)
 
 
-def _theirs(wanted: Wanted) -> ColumnElement[Any]:
+def _role_condition(wanted: UserPullRequestFilter) -> ColumnElement[Any]:
     """What they opened, or what others opened against projects that they may write to."""
     column = pull_requests.c
     if wanted.author is not None:
         return column.author == wanted.author
     if wanted.actionable_by is None:
         return false()
-    mine = belonging_to(wanted.actionable_by, WRITERS)
+    mine = build_member_condition(wanted.actionable_by, WRITERS)
     return and_(column.author != wanted.actionable_by, column.project_id.in_(mine))
 
 
-def _narrowed(query: Select[Any], wanted: Wanted, actor: Actor) -> Select[Any]:
+def _apply_filter(query: Select[Any], wanted: UserPullRequestFilter, actor: Actor) -> Select[Any]:
     column = pull_requests.c
     query = query.select_from(pull_requests.join(projects, column.project_id == projects.c.project_id))
     conditions = [
-        *within(column.created_at, wanted.created),
-        *within(column.last_updated, wanted.updated),
-        *within(column.closed_at, wanted.closed),
+        *in_range(column.created_at, wanted.created),
+        *in_range(column.last_updated, wanted.updated),
+        *in_range(column.closed_at, wanted.closed),
     ]
     if wanted.status:
         conditions.append(column.status == wanted.status)
-    return query.where(_theirs(wanted), readable_projects(actor), *conditions)
+    return query.where(_role_condition(wanted), readable_projects(actor), *conditions)
 
 
-async def search(db: Database, wanted: Wanted, page: Page, actor: Actor) -> Listing:
+async def search(db: Database, wanted: UserPullRequestFilter, page: Page, actor: Actor) -> Listing:
     """A page of the pull requests in projects that the actor may read, each with its comments, newest first."""
     column = pull_requests.c
-    query = _narrowed(select(*COLUMNS), wanted, actor)
+    query = _apply_filter(select(*COLUMNS), wanted, actor)
     query = query.order_by(column.created_at.desc(), column.project_id.desc(), column.number.desc())
-    return await paginate(db, query, _narrowed(select(func.count()), wanted, actor), page)
+    return await paginate(db, query, _apply_filter(select(func.count()), wanted, actor), page)

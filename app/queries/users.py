@@ -3,20 +3,20 @@
 from uuid import UUID
 
 from app.database import Database, Row
-from app.queries.projects import like
+from app.queries.projects import like_pattern
 
 
 async def find(db: Database, username: str) -> Row | None:
     return await db.fetchrow("select * from users where username = $1", username)
 
 
-async def named(db: Database, name: str) -> str | None:
+async def find_by_name(db: Database, name: str) -> str | None:
     """The username of somebody given by username or e-mail address."""
-    found = await listed(db, name)
+    found = await search(db, name)
     return found["username"] if found else None
 
 
-async def taken(db: Database, username: str, email: str) -> str | None:
+async def find_taken(db: Database, username: str, email: str) -> str | None:
     """Which of the two somebody has already: 'username', 'email' or neither."""
     found: str | None = await db.fetchval(
         """
@@ -36,7 +36,7 @@ async def taken(db: Database, username: str, email: str) -> str | None:
     return found
 
 
-async def listed(db: Database, name: str) -> Row | None:
+async def search(db: Database, name: str) -> Row | None:
     """Somebody by username or e-mail address."""
     return await db.fetchrow(
         """
@@ -59,13 +59,13 @@ async def by_emails(db: Database, emails: list[str]) -> dict[str, str]:
     return {row["email"]: row["username"] for row in rows}
 
 
-async def with_emails(db: Database, emails: list[str]) -> dict[str, Row]:
+async def list_with_emails(db: Database, emails: list[str]) -> dict[str, Row]:
     """Whoever has which of these addresses, in small letters."""
     rows = await db.fetch("select * from users where lower(email) = any ($1)", [email.lower() for email in emails])
     return {row["email"].lower(): row for row in rows}
 
 
-async def matching(db: Database, pattern: str) -> list[Row]:
+async def search_emails(db: Database, pattern: str) -> list[Row]:
     """Everybody whose username begins like the pattern, in which `*` stands for anything."""
     return await db.fetch(
         """
@@ -74,24 +74,24 @@ async def matching(db: Database, pattern: str) -> list[Row]:
         where    username like $1
         order by username collate "C"
         """,
-        like(pattern + "*"),
+        like_pattern(pattern + "*"),
     )
 
 
-async def groups_of(db: Database, username: str) -> list[str]:
+async def list_groups(db: Database, username: str) -> list[str]:
     rows = await db.fetch("select group_name from group_members where username = $1", username)
     return [row["group_name"] for row in rows]
 
 
-async def everybody(db: Database, limit: int = 1000) -> list[Row]:
+async def list_all(db: Database, limit: int = 1000) -> list[Row]:
     return await db.fetch("select * from users order by username limit $1", limit)
 
 
-async def token(db: Database, token_id: str) -> Row | None:
+async def find_token(db: Database, token_id: str) -> Row | None:
     return await db.fetchrow("select * from tokens where token_id = $1", UUID(token_id))
 
 
-async def tokens(db: Database, username: str, after: UUID, limit: int) -> list[Row]:
+async def list_tokens(db: Database, username: str, after: UUID, limit: int) -> list[Row]:
     return await db.fetch(
         """
         select   tokens.*, projects.path
@@ -106,7 +106,7 @@ async def tokens(db: Database, username: str, after: UUID, limit: int) -> list[R
     )
 
 
-async def unknown(db: Database, usernames: list[str]) -> list[str]:
+async def list_unknown(db: Database, usernames: list[str]) -> list[str]:
     """Which of these nobody is called, in their order."""
     rows = await db.fetch(
         "select name from unnest($1::text[]) as name where not exists (select 1 from users where username = name)",

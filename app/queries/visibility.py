@@ -21,7 +21,7 @@ def visible_issues(username: str, *, everything: bool) -> ColumnElement[Any]:
     return or_(public, issues.c.author == username, issues.c.assignee == username)
 
 
-def granted_to(actor: Actor, *levels: str) -> ColumnElement[Any]:
+def granted_condition(actor: Actor, *levels: str) -> ColumnElement[Any]:
     """Whether the project names the actor or one of their groups, at one of these levels if any are given."""
     theirs = or_(
         and_(access.c.party == "user", access.c.name == actor.username),
@@ -33,7 +33,7 @@ def granted_to(actor: Actor, *levels: str) -> ColumnElement[Any]:
     return query.exists()
 
 
-def _reached(actor: Actor) -> ColumnElement[Any]:
+def _reached_projects(actor: Actor) -> ColumnElement[Any]:
     """The projects in which the actor is more than anybody: with a token for one of them, that one alone."""
     if actor.token_project is None:
         return true()
@@ -43,8 +43,8 @@ def _reached(actor: Actor) -> ColumnElement[Any]:
 def readable_projects(actor: Actor) -> ColumnElement[Any]:
     if actor.anonymous:
         return PUBLIC
-    theirs = true() if actor.admin else or_(projects.c.owner == actor.username, granted_to(actor))
-    return or_(PUBLIC, and_(_reached(actor), theirs))
+    theirs = true() if actor.admin else or_(projects.c.owner == actor.username, granted_condition(actor))
+    return or_(PUBLIC, and_(_reached_projects(actor), theirs))
 
 
 def readable_issues(actor: Actor) -> ColumnElement[Any]:
@@ -53,5 +53,5 @@ def readable_issues(actor: Actor) -> ColumnElement[Any]:
     if actor.anonymous:
         return and_(PUBLIC, public)
     own = visible_issues(actor.username, everything=False)
-    writes = true() if actor.admin else or_(projects.c.owner == actor.username, granted_to(actor, *WRITERS))
-    return and_(readable_projects(actor), or_(public, and_(_reached(actor), or_(own, writes))))
+    writes = true() if actor.admin else or_(projects.c.owner == actor.username, granted_condition(actor, *WRITERS))
+    return and_(readable_projects(actor), or_(public, and_(_reached_projects(actor), or_(own, writes))))

@@ -11,10 +11,23 @@ from rich.console import Console
 from rich.text import Text
 
 from app.tools import sse
-from app.tools.forge import Address, Away, Data, Forge, Json, Patience, Token, plain, reached, run, say, terminal
+from app.tools.forge import (
+    Address,
+    Backoff,
+    Data,
+    ForgeClient,
+    Json,
+    Token,
+    Unreachable,
+    connect,
+    print_json,
+    run,
+    strip_control,
+    terminal,
+)
 
 STREAM = "text/event-stream"
-TELLING = ("title", "ref", "name", "username", "reason")  # fields that say most of an event, the first that is there
+RENDERERS = ("title", "ref", "name", "username", "reason")  # fields that say most of an event, the first that is there
 
 
 def events(
@@ -37,57 +50,57 @@ def events(
     console = terminal(json)
 
     async def main() -> None:
-        async with reached(url, token, data) as forge:
+        async with connect(url, token, data) as forge:
             if follow:
-                async with aclosing(followed(forge, {"after": "now", **query})) as following:
+                async with aclosing(follow_events(forge, {"after": "now", **query})) as following:
                     async for event in following:
-                        show(event, console)
+                        print_event(event, console)
             else:
                 page = await forge.get("/v1/events", {**query, "limit": str(limit)})
                 for event in page["events"]:
-                    show(event, console)
+                    print_event(event, console)
                 if page["next"] < page["head"]:
                     typer.echo(f"Go on with --after {page['next']}.", err=True)
 
     run(main())
 
 
-async def followed(forge: Forge, query: Mapping[str, str]) -> AsyncGenerator[Any, None]:
+async def follow_events(forge: ForgeClient, query: Mapping[str, str]) -> AsyncGenerator[Any, None]:
     """Every event from `after` on, for ever: where a stream breaks off, the next one goes on."""
-    patience, stream = Patience(), sse.Stream()
+    backoff, stream = Backoff(), sse.Stream()
     if query["after"] == "now":
         # As a number, or whatever happens between a cut before the first message and the return would be missed.
         head = (await forge.get("/v1/events", {**query, "limit": "1"}))["next"]
         query = {**query, "after": str(head)}
-        patience.answered = True
+        backoff.answered = True
     while True:
         try:
-            async with forge.asked("/v1/events", query, accept=STREAM, last_id=stream.last_id) as answer:
-                patience.answered = True
+            async with forge.request("/v1/events", query, accept=STREAM, last_id=stream.last_id) as answer:
+                backoff.answered = True
                 async for message in stream.read(answer.content.iter_any()):
                     if message.event != "bookmark":
                         yield orjson.loads(message.data)
-            raise Away(f"{forge.url} ended the stream")
-        except Away as away:
-            await patience.after(away, stream.retry)
+            raise Unreachable(f"{forge.url} ended the stream")
+        except Unreachable as away:
+            await backoff.wait(away, stream.retry)
 
 
-def show(event: Any, console: Console | None) -> None:
+def print_event(event: Any, console: Console | None) -> None:
     if console is None:
-        say(event)
+        print_json(event)
         return
     at = datetime.fromisoformat(event["at"]).astimezone()
     project = (event["project"] or {}).get("path") or ""
-    told = next((str(event["data"][name]) for name in TELLING if event["data"].get(name)), "")
+    told = next((str(event["data"][name]) for name in RENDERERS if event["data"].get(name)), "")
     line = Text.assemble(
         (f"{at:%Y-%m-%d %H:%M:%S}", "dim"),
         (f" {event['seq']:>7} ", "cyan"),
-        (f"{plain(event['type']):<28} ", "bold"),
-        (f"{plain(event['actor']):<12} ", "green"),
-        plain(project),
+        (f"{strip_control(event['type']):<28} ", "bold"),
+        (f"{strip_control(event['actor']):<12} ", "green"),
+        strip_control(project),
         " ",
-        (plain(event["subject"]), "dim"),
+        (strip_control(event["subject"]), "dim"),
         " ",
-        plain(told),
+        strip_control(told),
     )
     console.print(line, soft_wrap=True)

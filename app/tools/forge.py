@@ -14,11 +14,13 @@ import orjson
 import typer
 from rich.console import Console
 
-from app.supervise import settings_for, until_told
+from app.supervise import settings_for, wait_for_signal
 
-SILENCE = 60.0  # seconds without a byte after which a connection is taken for dead; streams and polls are never so long
-WAIT = 30  # seconds that a poll is held
-PAUSE = 2.0  # seconds until the next try where the forge names none
+READ_TIMEOUT = (
+    60.0  # seconds without a byte after which a connection is taken for dead; streams and polls are never so long
+)
+LONG_POLL_SECONDS = 30  # seconds that a poll is held
+RETRY_PAUSE = 2.0  # seconds until the next try where the forge names none
 
 Address = Annotated[
     str | None,
@@ -31,12 +33,12 @@ Data = Annotated[Path | None, typer.Option(help="Directory of a running `up`.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON lines, which is what others than terminals get anyway.")]
 
 
-class No(Exception):
+class RequestRefused(Exception):
     """The forge refuses, and would refuse again. Its text is for people."""
 
 
-class Away(Exception):
-    """There is no answer, or it broke off, or it asks for patience: for `pause` seconds, if it says so."""
+class Unreachable(Exception):
+    """There is no answer, or it broke off, or it asks for backoff: for `pause` seconds, if it says so."""
 
     def __init__(self, said: str, pause: float | None = None) -> None:
         super().__init__(said)
@@ -44,12 +46,12 @@ class Away(Exception):
 
 
 @dataclass(frozen=True)
-class Forge:
+class ForgeClient:
     url: str
     session: aiohttp.ClientSession
 
     @asynccontextmanager
-    async def asked(
+    async def request(
         self,
         path: str,
         query: Mapping[str, str] | None = None,
@@ -63,21 +65,23 @@ class Forge:
         try:
             async with self.session.request(method, self.url + path, params=query, headers=headers) as answer:
                 if answer.status != 200:
-                    raise await _failure(answer)
+                    raise await _describe_failure(answer)
                 if answer.content_type != accept:
-                    raise No(f"{self.url} does not answer as a forge does.")
+                    raise RequestRefused(f"{self.url} does not answer as a forge does.")
                 yield answer
         except aiohttp.ClientPayloadError:
-            raise Away(f"{self.url} broke off") from None
+            raise Unreachable(f"{self.url} broke off") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Away(f"{self.url} cannot be reached: {plain(str(error)) or type(error).__name__}") from None
+            raise Unreachable(
+                f"{self.url} cannot be reached: {strip_control(str(error)) or type(error).__name__}"
+            ) from None
 
     async def get(self, path: str, query: Mapping[str, str] | None = None, *, method: str = "GET") -> Any:
-        async with self.asked(path, query, method=method) as answer:
+        async with self.request(path, query, method=method) as answer:
             return orjson.loads(await answer.read())
 
 
-async def _failure(answer: aiohttp.ClientResponse) -> No | Away:
+async def _describe_failure(answer: aiohttp.ClientResponse) -> RequestRefused | Unreachable:
     try:
         said = orjson.loads(await answer.read())
         where = said["errors"][0]["pointer"] + ": " if said.get("errors") else ""
@@ -86,17 +90,17 @@ async def _failure(answer: aiohttp.ClientResponse) -> No | Away:
         sentence = f"{answer.url.with_query(None)} answers {answer.status} {answer.reason}"
     again = answer.headers.get("Retry-After", "")
     if answer.status in (408, 429) or answer.status >= 500:
-        return Away(plain(sentence), float(again) if re.fullmatch("[0-9]{1,6}", again) else None)
-    return No(plain(sentence))
+        return Unreachable(strip_control(sentence), float(again) if re.fullmatch("[0-9]{1,6}", again) else None)
+    return RequestRefused(strip_control(sentence))
 
 
-class Patience:
+class Backoff:
     """A forge that never answered is a mistake of whoever asks; one that has answered will be back."""
 
     def __init__(self) -> None:
         self.answered = False
 
-    async def after(self, away: Away, pause: float = PAUSE) -> None:
+    async def wait(self, away: Unreachable, pause: float = RETRY_PAUSE) -> None:
         """Wait so many seconds, or those the forge asks for; raises what happened if nothing was ever answered."""
         if not self.answered:
             raise away
@@ -106,12 +110,12 @@ class Patience:
 
 
 @asynccontextmanager
-async def reached(url: str | None, token: str | None, data: Path | None) -> AsyncIterator[Forge]:
+async def connect(url: str | None, token: str | None, data: Path | None) -> AsyncIterator[ForgeClient]:
     address = (url or settings_for(data).url).rstrip("/")
     headers = {"Authorization": f"token {token}"} if token else {}
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=SILENCE)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=READ_TIMEOUT)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
-        yield Forge(address, session)
+        yield ForgeClient(address, session)
 
 
 def run(main: Coroutine[Any, Any, Any]) -> Any:
@@ -119,7 +123,7 @@ def run(main: Coroutine[Any, Any, Any]) -> Any:
 
     async def until_the_end() -> Any:
         job = asyncio.create_task(main)
-        await until_told(job)
+        await wait_for_signal(job)
         if job.done():
             return job.result()
         job.cancel()
@@ -134,12 +138,12 @@ def terminal(json: bool) -> Console | None:
     return Console(highlight=False) if sys.stdout.isatty() and not json else None
 
 
-def say(value: Any) -> None:
+def print_json(value: Any) -> None:
     """One line of JSON, at once."""
     sys.stdout.write(orjson.dumps(value).decode() + "\n")
     sys.stdout.flush()
 
 
-def plain(text: str) -> str:
+def strip_control(text: str) -> str:
     """What others wrote, on one line and without anything that would steer a terminal."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

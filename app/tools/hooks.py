@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from app import webhooks
-from app.tools.forge import Json, No, plain, run, say, terminal
+from app.tools.forge import Json, RequestRefused, print_json, run, strip_control, terminal
 
 NO_CONTENT, UNAUTHORIZED = 204, 401
 
@@ -20,7 +20,7 @@ hooks = typer.Typer(no_args_is_help=True, help="Receive what subscriptions send.
 
 
 @hooks.callback()
-def receiving() -> None:
+def explain() -> None:
     """Receive what subscriptions send."""
 
 
@@ -37,7 +37,7 @@ def listen(
     json: Json = False,
 ) -> None:
     """Print the deliveries that come, each with whether its signature is right, until Ctrl-C."""
-    if secret is not None and webhooks.key(secret) is None:
+    if secret is not None and webhooks.signing_key(secret) is None:
         raise typer.BadParameter(
             "whsec_ and base64 of 24 to 64 bytes, or 16 to 128 visible characters", param_hint="--secret"
         )
@@ -45,15 +45,15 @@ def listen(
 
     async def take(request: web.Request) -> web.Response:
         body = await request.read()
-        wrong = doubt(secret, request, body)
+        wrong = find_fault(secret, request, body)
         status = answer or (UNAUTHORIZED if wrong and secret else NO_CONTENT)
-        show(told(request, body, wrong, status), console)
+        print_delivery(describe(request, body, wrong, status), console)
         return web.Response(status=status)
 
-    run(serving(host, port, take))
+    run(serve(host, port, take))
 
 
-async def serving(host: str, port: int, take: Any) -> None:
+async def serve(host: str, port: int, take: Any) -> None:
     """Until cancelled. Every path and method is taken."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", take)
@@ -64,23 +64,23 @@ async def serving(host: str, port: int, take: Any) -> None:
         typer.echo(f"Listening at http://{host}:{port}/", err=True)
         await asyncio.Event().wait()
     except OSError as error:
-        raise No(f"{host}:{port} cannot be listened on: {error.strerror}") from None
+        raise RequestRefused(f"{host}:{port} cannot be listened on: {error.strerror}") from None
     finally:
         await runner.cleanup()
 
 
-def doubt(secret: str | None, request: web.Request, body: bytes) -> str | None:
+def find_fault(secret: str | None, request: web.Request, body: bytes) -> str | None:
     """Why the delivery is not to be believed."""
     if secret is None:
         return "no secret was given"
     try:
         webhooks.verify(secret, request.headers, body, time.time())
-    except webhooks.Unverified as wrong:
+    except webhooks.SignatureError as wrong:
         return str(wrong)
     return None
 
 
-def told(request: web.Request, body: bytes, wrong: str | None, status: int) -> dict[str, Any]:
+def describe(request: web.Request, body: bytes, wrong: str | None, status: int) -> dict[str, Any]:
     try:
         said = orjson.loads(body)
     except ValueError:
@@ -97,15 +97,15 @@ def told(request: web.Request, body: bytes, wrong: str | None, status: int) -> d
     }
 
 
-def show(delivery: dict[str, Any], console: Console | None) -> None:
+def print_delivery(delivery: dict[str, Any], console: Console | None) -> None:
     if console is None:
-        say(delivery)
+        print_json(delivery)
         return
     verdict = ("verified", "green") if delivery["verified"] else (f"not verified: {delivery['reason']}", "red")
     line = Text.assemble(
         (f"{datetime.fromisoformat(delivery['at']).astimezone():%H:%M:%S} ", "dim"),
-        (f"{plain(str(delivery['type'])):<28} ", "bold"),
-        f"{plain(str(delivery['id']))} ",
+        (f"{strip_control(str(delivery['type'])):<28} ", "bold"),
+        f"{strip_control(str(delivery['id']))} ",
         verdict,
         (f" {delivery['answer']}", "dim"),
     )

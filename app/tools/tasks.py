@@ -10,10 +10,24 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Column, Table
 
-from app.tools.forge import WAIT, Address, Away, Data, Forge, Json, Patience, Token, plain, reached, run, say, terminal
+from app.tools.forge import (
+    LONG_POLL_SECONDS,
+    Address,
+    Backoff,
+    Data,
+    ForgeClient,
+    Json,
+    Token,
+    Unreachable,
+    connect,
+    print_json,
+    run,
+    strip_control,
+    terminal,
+)
 
 FINAL = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
-TOLD_TO_STOP = 130
+INTERRUPTED = 130
 
 
 def tasks(
@@ -36,18 +50,18 @@ def tasks(
     console = terminal(json)
 
     async def main() -> int:
-        async with reached(url, token, data) as forge:
-            found = await chosen(forge, task_id, query, unfinished=watch)
+        async with connect(url, token, data) as forge:
+            found = await select_tasks(forge, task_id, query, unfinished=watch)
             if watch:
-                return await watched(forge, found, console)
-            listed(found, console)
+                return await watch_tasks(forge, found, console)
+            build_table(found, console)
             return 0
 
     code = run(main())
-    raise typer.Exit(TOLD_TO_STOP if code is None else code)
+    raise typer.Exit(INTERRUPTED if code is None else code)
 
 
-async def chosen(forge: Forge, task_id: UUID | None, query: dict[str, str], unfinished: bool) -> list[Any]:
+async def select_tasks(forge: ForgeClient, task_id: UUID | None, query: dict[str, str], unfinished: bool) -> list[Any]:
     """The task, or the newest of the list; of those that are to be watched, one's own that have not ended."""
     if task_id is not None:
         return [await forge.get(f"/v1/tasks/{task_id}")]
@@ -59,31 +73,35 @@ async def chosen(forge: Forge, task_id: UUID | None, query: dict[str, str], unfi
     return list({task["id"]: task for page in pages for task in page["tasks"]}.values())
 
 
-async def watched(forge: Forge, found: list[Any], console: Console | None) -> int:
+async def watch_tasks(forge: ForgeClient, found: list[Any], console: Console | None) -> int:
     """1 if one of them did not succeed."""
     if console is None:
-        ends = await asyncio.gather(*(until_ended(forge, task, say) for task in found))
+        ends = await asyncio.gather(*(follow_until_ended(forge, task, print_json) for task in found))
     else:
         with Progress(
             TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[state]}"),
             console=console,
         ) as progress:  # fmt: skip
-            ends = await asyncio.gather(*(until_ended(forge, task, bar(progress, task)) for task in found))
+            ends = await asyncio.gather(
+                *(follow_until_ended(forge, task, update_bar(progress, task)) for task in found)
+            )
         if not found:
             console.print("Nothing is queued or running.")
     return 0 if all(end == "succeeded" for end in ends) else 1
 
 
-async def until_ended(forge: Forge, task: Any, tell: Callable[[Any], None]) -> str:
+async def follow_until_ended(forge: ForgeClient, task: Any, tell: Callable[[Any], None]) -> str:
     """How it ended. Each state that it is found in is told once."""
     tell(task)
-    patience = Patience()
-    patience.answered = True
+    backoff = Backoff()
+    backoff.answered = True
     while task["status"] not in FINAL:
         try:
-            later = await forge.get(f"/v1/tasks/{task['id']}", {"wait": str(WAIT), "after": str(task["seq"])})
-        except Away as away:
-            await patience.after(away)
+            later = await forge.get(
+                f"/v1/tasks/{task['id']}", {"wait": str(LONG_POLL_SECONDS), "after": str(task["seq"])}
+            )
+        except Unreachable as away:
+            await backoff.wait(away)
             continue
         if later != task:
             tell(later)
@@ -91,36 +109,36 @@ async def until_ended(forge: Forge, task: Any, tell: Callable[[Any], None]) -> s
     return str(task["status"])
 
 
-def bar(progress: Progress, task: Any) -> Callable[[Any], None]:
+def update_bar(progress: Progress, task: Any) -> Callable[[Any], None]:
     """A line of the display, which follows what it is told."""
-    name = progress.add_task(plain(f"{task['kind']} {task['project'] or ''}"), total=None, state="")
+    name = progress.add_task(strip_control(f"{task['kind']} {task['project'] or ''}"), total=None, state="")
 
     def tell(task: Any) -> None:
         total = 100 if task["percent"] is not None or task["status"] in FINAL else None
-        progress.update(name, total=total, completed=task["percent"] or 0, state=state(task))
+        progress.update(name, total=total, completed=task["percent"] or 0, state=describe_state(task))
 
     return tell
 
 
-def state(task: Any) -> str:
+def describe_state(task: Any) -> str:
     """Status, stage, attempts from the second on, and what went wrong."""
     color = FINAL.get(task["status"])
     words = [
         f"[{color}]{task['status']}[/]" if color else task["status"],
-        plain(task["stage"] or ""),
+        strip_control(task["stage"] or ""),
         f"attempt {task['attempts']}" if task["attempts"] > 1 else "",
-        plain(task["message"] or "").replace("[", r"\["),
+        strip_control(task["message"] or "").replace("[", r"\["),
     ]
     return " ".join(filter(None, words))
 
 
-def listed(found: list[Any], console: Console | None) -> None:
+def build_table(found: list[Any], console: Console | None) -> None:
     if console is None:
         for task in found:
-            say(task)
+            print_json(task)
         return
     table = Table(Column("id", no_wrap=True), "kind", "project", "actor", "state", "made")
     for task in found:
-        names = [plain(task[name] or "").replace("[", r"\[") for name in ("kind", "project", "actor")]
-        table.add_row(task["id"], *names, state(task), task["created_at"])
+        names = [strip_control(task[name] or "").replace("[", r"\[") for name in ("kind", "project", "actor")]
+        table.add_row(task["id"], *names, describe_state(task), task["created_at"])
     console.print(table)

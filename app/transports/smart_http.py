@@ -14,30 +14,30 @@ from aiohttp import web
 from app.core import credentials, paths, push_policy
 from app.core.access import Actor, may, token_allows
 from app.core.credentials import BadToken
-from app.core.pushes import moving
-from app.database import UNAVAILABLE, unavailable
+from app.core.pushes import recording_moves
+from app.database import UNAVAILABLE, is_unavailable
 from app.errors import NotFound, Refused
 from app.git import receive, store
 from app.git.process import serve
 from app.logs import log
 from app.queries import projects
 from app.transports import report
-from app.transports.judgement import Judgement, judge
-from app.transports.pktline import Commands, Unreadable, read_commands
-from app.web import DATABASE, DIALECT, SETTINGS, Handler, Routes, writer
+from app.transports.judgement import PushDecision, authorize_push
+from app.transports.pktline import MalformedPush, PushCommands, read_commands
+from app.web import DATABASE, DIALECT, SETTINGS, Handler, Routes, ref_writer
 
-ANSWERING = web.RequestKey("answering", bool)  # too late for another status
+RESPONSE_STARTED = web.RequestKey("answering", bool)  # too late for another status
 
 routes = Routes()
 
 CHUNK = 1 << 16
-STDERR_KEPT = 4096
+MAX_STDERR = 4096
 PROTOCOL = re.compile(r"version=[012]\Z")
 NO_CACHE = {"Cache-Control": "no-cache, max-age=0, must-revalidate", "Pragma": "no-cache"}
-WRITING = "git-receive-pack"
+RECEIVE_PACK = "git-receive-pack"
 
 
-def plain(status: int, text: str, headers: Mapping[str, str] | None = None) -> web.Response:
+def text_reply(status: int, text: str, headers: Mapping[str, str] | None = None) -> web.Response:
     """Git shows the text of an error to its user."""
     return web.Response(status=status, text=f"{text}\n", headers=headers)
 
@@ -45,7 +45,7 @@ def plain(status: int, text: str, headers: Mapping[str, str] | None = None) -> w
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="Polyforge", charset="UTF-8"'}
 
 
-class Turned(Exception):
+class HttpReply(Exception):
     """The request ends here, with this answer."""
 
     def __init__(self, response: web.Response) -> None:
@@ -53,7 +53,7 @@ class Turned(Exception):
         self.response = response
 
 
-async def actor_of(request: web.Request) -> Actor:
+async def identify(request: web.Request) -> Actor:
     """Whoever the credentials speak for; the token is the password, or stands alone."""
     header = request.headers.get("Authorization")
     if header is None:
@@ -67,43 +67,47 @@ async def actor_of(request: web.Request) -> Actor:
         except (ValueError, binascii.Error):
             token = None
         if token is None:
-            raise Turned(plain(401, "These credentials cannot be read.", CHALLENGE))
+            raise HttpReply(text_reply(401, "These credentials cannot be read.", CHALLENGE))
         if not token:
             user, token = None, user
     try:
         actor = await credentials.identify(request.config_dict[DATABASE], token or "")
     except BadToken:
-        raise Turned(plain(401, "This token is unknown or has expired.", CHALLENGE)) from None
+        raise HttpReply(text_reply(401, "This token is unknown or has expired.", CHALLENGE)) from None
     if user and user not in (actor.username, "git", "token", "oauth2", "x-access-token"):
-        raise Turned(plain(401, "This token belongs to somebody else.", CHALLENGE))
+        raise HttpReply(text_reply(401, "This token belongs to somebody else.", CHALLENGE))
     return actor
 
 
-async def repository(request: web.Request, service: str) -> tuple[Mapping[str, Any], Actor]:
+async def find_repository(request: web.Request, service: str) -> tuple[Mapping[str, Any], Actor]:
     """The project, if it is there and the actor may do this: nobody is asked who they are, others see nothing."""
-    actor = await actor_of(request)
-    missing = plain(401, "Who are you?", CHALLENGE) if actor.anonymous else plain(404, "There is no such repository.")
+    actor = await identify(request)
+    missing = (
+        text_reply(401, "Who are you?", CHALLENGE)
+        if actor.anonymous
+        else text_reply(404, "There is no such repository.")
+    )
     path = request.match_info["path"]
     if path.startswith("forks/"):
         path = "fork/" + path.removeprefix("forks/")
     if not path.isprintable():
-        raise Turned(missing)
+        raise HttpReply(missing)
     try:
-        project = await projects.by_address(request.config_dict[DATABASE], paths.address_of(path))
+        project = await projects.by_address(request.config_dict[DATABASE], paths.address_from_path(path))
     except NotFound:
-        raise Turned(missing) from None
+        raise HttpReply(missing) from None
     if not may(actor, "read-code", project) or project["head"] is None:
-        raise Turned(missing)
+        raise HttpReply(missing)
     if not token_allows(actor, "commit", project["project_id"]) and project["private"]:
-        raise Turned(missing)
-    if service == WRITING and not (
+        raise HttpReply(missing)
+    if service == RECEIVE_PACK and not (
         may(actor, "push", project) and token_allows(actor, "commit", project["project_id"])
     ):
-        raise Turned(missing if actor.anonymous else plain(403, "You may not push to this repository."))
+        raise HttpReply(missing if actor.anonymous else text_reply(403, "You may not push to this repository."))
     return project, actor
 
 
-def protocol(request: web.Request) -> str:
+def read_protocol(request: web.Request) -> str:
     """What the client speaks, if it is one of the versions there are."""
     asked = request.headers.get("Git-Protocol", "")
     return asked if PROTOCOL.match(asked) else ""
@@ -112,23 +116,25 @@ def protocol(request: web.Request) -> str:
 async def advertise(request: web.Request) -> web.StreamResponse:
     """The refs, which open every conversation."""
     service = request.query.get("service", "")
-    if service not in ("git-upload-pack", WRITING):
-        return plain(403, "Only git's smart protocol is spoken here.")
-    project, _ = await repository(request, service)
-    place = store.directory(request.config_dict[SETTINGS].repositories, project["project_id"])
+    if service not in ("git-upload-pack", RECEIVE_PACK):
+        return text_reply(403, "Only git's smart protocol is spoken here.")
+    project, _ = await find_repository(request, service)
+    repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
     response = web.StreamResponse(headers={**NO_CACHE, "Content-Type": f"application/x-{service}-advertisement"})
     settings = request.config_dict[SETTINGS]
     if request.method == "HEAD":
         return web.Response(headers=response.headers)
     async with asyncio.timeout(settings.git_deadline):
-        async with serve(service.removeprefix("git-"), place, advertise=True, protocol=protocol(request)) as git:
+        async with serve(
+            service.removeprefix("git-"), repo_path, advertise=True, protocol=read_protocol(request)
+        ) as git:
             assert git.stdin is not None  # noqa: S101 - serve opens all three pipes
             git.stdin.close()
-            await _begin(response, request)
-            if not (protocol(request) == "version=2" and service == "git-upload-pack"):
+            await _start_response(response, request)
+            if not (read_protocol(request) == "version=2" and service == "git-upload-pack"):
                 banner = f"# service={service}\n".encode()
                 await response.write(b"%04x%s0000" % (len(banner) + 4, banner))
-            await _answer(git, response)
+            await _copy_output(git, response)
     await response.write_eof()
     return response
 
@@ -136,38 +142,38 @@ async def advertise(request: web.Request) -> web.StreamResponse:
 async def exchange(request: web.Request) -> web.StreamResponse:
     """The conversation itself: a pack goes out, or comes in and moves refs."""
     service = request.path.rpartition("/")[2]
-    project, actor = await repository(request, service)
+    project, actor = await find_repository(request, service)
     if request.content_type != f"application/x-{service}-request":
-        return plain(415, "This is not a request of git's.")
+        return text_reply(415, "This is not a request of git's.")
     settings = request.config_dict[SETTINGS]
     headers = {**NO_CACHE, "Content-Type": f"application/x-{service}-result"}
     async with asyncio.timeout(settings.git_deadline):
-        if service != WRITING:
+        if service != RECEIVE_PACK:
             return await _fetch(request, project, headers)
-        commands = await _commands(request)
-        place = store.directory(settings.repositories, project["project_id"])
-        judged = await judge(actor, project, place, commands)
-        if judged.demands and not receive.ready():
+        commands = await _read_commands(request)
+        repo_path = store.repository_path(settings.repositories, project["project_id"])
+        judged = await authorize_push(actor, project, repo_path, commands)
+        if judged.demands and not receive.are_hooks_executable():
             log.error("hooks cannot be executed", folder=str(receive.HOOKS))
-            return plain(500, "The forge cannot look at this push; its administrators can see why.")
-        if judged.reasons and not judged.commands.asked:
+            return text_reply(500, "The forge cannot look at this push; its administrators can see why.")
+        if judged.reasons and not judged.commands.ref_commands:
             await _discard(request)
-            return web.Response(body=report.refused(commands, judged.reasons), headers=headers)
+            return web.Response(body=report.refuse_all(commands, judged.reasons), headers=headers)
         named = frozenset(ref.decode(errors="surrogateescape") for ref in judged.commands.refs)
         # The client hears of success only when the log knows of it.
-        async with moving(writer(request, actor, project), named):
-            said = await _push(request, place, judged)
+        async with recording_moves(ref_writer(request, actor, project), named):
+            said = await _push(request, repo_path, judged)
         return web.Response(body=said, headers=headers)
 
 
 async def _fetch(request: web.Request, project: Mapping[str, Any], headers: Mapping[str, str]) -> web.StreamResponse:
-    place = store.directory(request.config_dict[SETTINGS].repositories, project["project_id"])
+    repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
     response = web.StreamResponse(headers=headers)
-    async with serve("upload-pack", place, advertise=False, protocol=protocol(request)) as git:
+    async with serve("upload-pack", repo_path, advertise=False, protocol=read_protocol(request)) as git:
         feeding = asyncio.create_task(_feed(request, git))
         try:
-            await _begin(response, request)
-            await _answer(git, response)
+            await _start_response(response, request)
+            await _copy_output(git, response)
         finally:
             feeding.cancel()
             with suppress(asyncio.CancelledError, ConnectionError, web.HTTPException, web.RequestPayloadError):
@@ -176,43 +182,43 @@ async def _fetch(request: web.Request, project: Mapping[str, Any], headers: Mapp
     return response
 
 
-async def _commands(request: web.Request) -> Commands:
+async def _read_commands(request: web.Request) -> PushCommands:
     """What the push wants. Nothing has been done when it is refused."""
     try:
         commands = await read_commands(request.content)
-    except Unreadable as no:
-        raise Turned(plain(400, str(no))) from None
-    if not all(paths.storable_ref(ref) for ref in commands.refs):
-        raise Turned(plain(422, "The name of a ref is too long."))
+    except MalformedPush as no:
+        raise HttpReply(text_reply(400, str(no))) from None
+    if not all(paths.is_storable_ref(ref) for ref in commands.refs):
+        raise HttpReply(text_reply(422, "The name of a ref is too long."))
     return commands
 
 
-async def _push(request: web.Request, place: Path, judged: Judgement) -> bytes:
+async def _push(request: web.Request, repo_path: Path, judged: PushDecision) -> bytes:
     """receive-pack's whole answer, which is short: progress, and a line per ref, also for those kept from it."""
     if not judged.demands:
-        return report.amended(judged.commands, await _receive(request, place, judged.commands), judged.reasons)
+        return report.amend_report(judged.commands, await _receive(request, repo_path, judged.commands), judged.reasons)
     with ExitStack() as stack:
-        judging = receive.judging(judged.demands, atomic=judged.atomic)
+        judging = receive.run_hooks(judged.demands, atomic=judged.atomic)
         hooks = await asyncio.to_thread(stack.enter_context, judging)
-        said = await _receive(request, place, judged.commands, hooks.config, hooks.variables)
+        said = await _receive(request, repo_path, judged.commands, hooks.config, hooks.variables)
         verdicts = await asyncio.to_thread(hooks.verdicts)
-    reasons = {ref: push_policy.sentence(verdict) for ref, verdict in verdicts.items()}
+    reasons = {ref: push_policy.describe_verdict(verdict) for ref, verdict in verdicts.items()}
     if reasons and judged.atomic:
-        reasons = {ref: reasons.get(ref, push_policy.TOGETHER) for ref in judged.commands.refs}
-    return report.amended(judged.commands, said, {**reasons, **judged.reasons})
+        reasons = {ref: reasons.get(ref, push_policy.ATOMIC_REFUSED) for ref in judged.commands.refs}
+    return report.amend_report(judged.commands, said, {**reasons, **judged.reasons})
 
 
 async def _receive(
     request: web.Request,
-    place: Path,
-    commands: Commands,
+    repo_path: Path,
+    commands: PushCommands,
     hooks: Mapping[str, str] | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> bytes:
     limit = str(request.config_dict[SETTINGS].max_push_bytes)
     config = {"receive.maxInputSize": limit, "receive.hideRefs": "refs/pull", **(hooks or {})}
     async with serve(
-        "receive-pack", place, advertise=False, protocol=protocol(request), config=config, variables=variables
+        "receive-pack", repo_path, advertise=False, protocol=read_protocol(request), config=config, variables=variables
     ) as git:
         assert git.stdout is not None and git.stderr is not None  # noqa: S101, PT018
         feeding = asyncio.create_task(_feed(request, git, commands.sent))
@@ -248,12 +254,12 @@ async def _feed(request: web.Request, git: asyncio.subprocess.Process, begun: by
         git.stdin.close()  # or git waits for the rest until the deadline
 
 
-async def _begin(response: web.StreamResponse, request: web.Request) -> None:
-    request[ANSWERING] = True
+async def _start_response(response: web.StreamResponse, request: web.Request) -> None:
+    request[RESPONSE_STARTED] = True
     await response.prepare(request)
 
 
-async def _answer(git: asyncio.subprocess.Process, response: web.StreamResponse) -> None:
+async def _copy_output(git: asyncio.subprocess.Process, response: web.StreamResponse) -> None:
     """What git says, as it says it. A pack that was cut short must not look like a whole one."""
     assert git.stdout is not None and git.stderr is not None  # noqa: S101, PT018
     draining = asyncio.create_task(_drain(git.stderr))
@@ -269,28 +275,28 @@ async def _drain(stream: asyncio.StreamReader) -> bytes:
     """Read to the end, so that git never waits for us, and keep the beginning."""
     kept = b""
     while chunk := await stream.read(CHUNK):
-        kept = (kept + chunk)[:STDERR_KEPT]
+        kept = (kept + chunk)[:MAX_STDERR]
     return kept
 
 
-def _guarded(handler: Handler) -> Handler:
+def _render_errors(handler: Handler) -> Handler:
     """Errors in the words git's users read; a conversation that broke is cut off."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         request[DIALECT] = "git"
         try:
             return await handler(request)
-        except Turned as turned:
+        except HttpReply as turned:
             return turned.response
         except Refused:
-            return plain(404, "There is no such repository.")
+            return text_reply(404, "There is no such repository.")
         except web.RequestPayloadError:
-            return plain(400, "The request could not be read.")
-        except UNAVAILABLE as trouble:
-            if not request.get(ANSWERING) and unavailable(trouble):
-                log.warning("database", trouble=type(trouble).__name__)
-                return plain(503, "The forge cannot take this at the moment; try again.", {"Retry-After": "1"})
-            if not isinstance(trouble, ConnectionError | TimeoutError):
+            return text_reply(400, "The request could not be read.")
+        except UNAVAILABLE as error:
+            if not request.get(RESPONSE_STARTED) and is_unavailable(error):
+                log.warning("database", error=type(error).__name__)
+                return text_reply(503, "The forge cannot take this at the moment; try again.", {"Retry-After": "1"})
+            if not isinstance(error, ConnectionError | TimeoutError):
                 raise
             if request.transport is not None:
                 request.transport.close()
@@ -301,6 +307,6 @@ def _guarded(handler: Handler) -> Handler:
 
 for suffix in (".git", ""):
     # A file `info/refs` in a repository has an address of its own.
-    routes.add("GET", f"/{{path:(?!.+/raw/.+/f/).+}}{suffix}/info/refs", "read-code")(_guarded(advertise))
-    routes.add("POST", f"/{{path:.+}}{suffix}/git-upload-pack", "read-code")(_guarded(exchange))
-    routes.add("POST", f"/{{path:.+}}{suffix}/git-receive-pack", "push")(_guarded(exchange))
+    routes.add("GET", f"/{{path:(?!.+/raw/.+/f/).+}}{suffix}/info/refs", "read-code")(_render_errors(advertise))
+    routes.add("POST", f"/{{path:.+}}{suffix}/git-upload-pack", "read-code")(_render_errors(exchange))
+    routes.add("POST", f"/{{path:.+}}{suffix}/git-receive-pack", "push")(_render_errors(exchange))

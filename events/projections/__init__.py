@@ -31,18 +31,18 @@ NOUNS = (
 )
 
 
-def on(*happened: type[Event]) -> Callable[[str], str]:
+def projection(*events: type[Event]) -> Callable[[str], str]:
     """Register a statement for these events. At most one of an event's statements returns the row it made."""
 
     def register(statement: str) -> str:
-        for event in happened:
+        for event in events:
             PROJECTIONS.setdefault(event.type, []).append(statement.strip())
         return statement
 
     return register
 
 
-def folding(type: str) -> tuple[str, str | None]:
+def projection_sql(type: str) -> tuple[str, str | None]:
     """The projections of this type as common table expressions, and the name of the one that returns the row."""
     statements = PROJECTIONS.get(type, [])
     parts = [f",\nprojection_{n} as (\n{statement}\n)" for n, statement in enumerate(statements)]
@@ -53,5 +53,5 @@ def folding(type: str) -> tuple[str, str | None]:
 for noun in NOUNS:
     import_module(f"events.projections.{noun}")
 
-unknown = PROJECTIONS.keys() - TYPES.keys()
-assert not unknown, unknown  # noqa: S101 - a misspelt type would silently project nothing
+unprojected = PROJECTIONS.keys() - TYPES.keys()
+assert not unprojected, unprojected  # noqa: S101 - a misspelt type would silently project nothing

@@ -6,7 +6,7 @@ makes it so would have to take its rows away.
 
 from events.event import Event
 from events.issues import IssueCommented, IssueOpened, IssueUpdated
-from events.projections import on
+from events.projections import projection
 from events.projects import ProjectCreated, ProjectDeleted, ProjectDiscarded
 from events.pull_requests import PullRequestCommented, PullRequestMerged, PullRequestOpened, PullRequestUpdated
 from events.repositories import CommitsLanded
@@ -24,32 +24,32 @@ STATUS = "case event.data #>> '{changed,status}' when 'Closed' then 'closed' els
 CHANGES_STATUS = "where event.data -> 'changed' ? 'status'"
 
 
-def told(event: type[Event], subject: str, type: str, username: str, source: str) -> None:
+def activity_sql(event: type[Event], subject: str, type: str, username: str, source: str) -> None:
     """Of such an event, who did what (an SQL expression each) to which issue or pull request."""
-    on(event)(f"""
+    projection(event)(f"""
         insert into activity ({COLUMNS})
         select event.project_id, {ID}, {username}, {type}, '{subject}', (event.data ->> 'number')::int, null, event.at
         {source}
     """)
 
 
-on(ProjectCreated)(f"""
+projection(ProjectCreated)(f"""
     insert into activity ({COLUMNS})
     select event.project_id, {ID}, event.data ->> 'owner', 'created', 'project', null, null, event.at
     from   event
     where  not (event.data ->> 'private')::boolean
 """)
 
-told(IssueOpened, "issue", "'created'", AUTHOR, f"{PUBLIC} where not (event.data ->> 'private')::boolean")
-told(IssueCommented, "issue", "'commented'", AUTHOR, OPEN_ISSUE)
-told(IssueUpdated, "issue", STATUS, "event.actor", f"{OPEN_ISSUE} {CHANGES_STATUS}")
-told(PullRequestOpened, "pull request", "'created'", AUTHOR, PUBLIC)
-told(PullRequestCommented, "pull request", "'commented'", AUTHOR, PUBLIC)
-told(PullRequestUpdated, "pull request", STATUS, "event.actor", f"{PUBLIC} {CHANGES_STATUS}")
-told(PullRequestMerged, "pull request", "'merged'", "event.actor", PUBLIC)
+activity_sql(IssueOpened, "issue", "'created'", AUTHOR, f"{PUBLIC} where not (event.data ->> 'private')::boolean")
+activity_sql(IssueCommented, "issue", "'commented'", AUTHOR, OPEN_ISSUE)
+activity_sql(IssueUpdated, "issue", STATUS, "event.actor", f"{OPEN_ISSUE} {CHANGES_STATUS}")
+activity_sql(PullRequestOpened, "pull request", "'created'", AUTHOR, PUBLIC)
+activity_sql(PullRequestCommented, "pull request", "'commented'", AUTHOR, PUBLIC)
+activity_sql(PullRequestUpdated, "pull request", STATUS, "event.actor", f"{PUBLIC} {CHANGES_STATUS}")
+activity_sql(PullRequestMerged, "pull request", "'merged'", "event.actor", PUBLIC)
 
 # The newest is told first, and comes last.
-on(CommitsLanded)(f"""
+projection(CommitsLanded)(f"""
     insert into activity ({COLUMNS})
     select event.project_id, ({ID}) + jsonb_array_length(event.data -> 'commits') - landed.n,
            landed.it ->> 1, 'committed', 'commit', null, landed.it ->> 0, event.at
@@ -57,7 +57,7 @@ on(CommitsLanded)(f"""
     where  landed.it ->> 1 is not null
 """)
 
-on(ProjectDeleted, ProjectDiscarded)("""
+projection(ProjectDeleted, ProjectDiscarded)("""
     delete from activity
     using  event
     where  activity.project_id = event.project_id

@@ -1,23 +1,23 @@
 """The boards of a tracker. An issue's row holds where the issue stands on them."""
 
 from events.boards import BoardDefined, BoardDeleted, BoardStatusesSet
-from events.projections import on
+from events.projections import projection
 
-on(BoardDefined)("""
+projection(BoardDefined)("""
     insert into boards (project_id, board, active, tag)
     select it.project_id, it.board, it.active, it.tag
     from   event, jsonb_populate_record(null::boards, event.data) as it
     on conflict (project_id, board) do update set active = excluded.active, tag = excluded.tag
 """)
 
-on(BoardStatusesSet)("""
+projection(BoardStatusesSet)("""
     update boards
     set    statuses = event.data -> 'statuses'
     from   event
     where  boards.project_id = event.project_id and boards.board = event.data ->> 'board'
 """)
 
-on(BoardStatusesSet)("""
+projection(BoardStatusesSet)("""
     update issues
     set    boards = jsonb_set(issues.boards, array[event.data ->> 'board', 'status'],
                               jsonb_path_query_first(event.data, '$.statuses[*] ? (@.default == true).name'))
@@ -29,13 +29,13 @@ on(BoardStatusesSet)("""
                        where  kept ->> 'name' = issues.boards #>> array[event.data ->> 'board', 'status'])
 """)
 
-on(BoardDeleted)("""
+projection(BoardDeleted)("""
     delete from boards
     using  event
     where  boards.project_id = event.project_id and boards.board = event.data ->> 'board'
 """)
 
-on(BoardDeleted)("""
+projection(BoardDeleted)("""
     update issues
     set    boards = issues.boards - (event.data ->> 'board')
     from   event
@@ -43,7 +43,7 @@ on(BoardDeleted)("""
     and    issues.boards <> '{}' and issues.boards ? (event.data ->> 'board')
 """)
 
-on(BoardDefined, BoardStatusesSet, BoardDeleted)("""
+projection(BoardDefined, BoardStatusesSet, BoardDeleted)("""
     update projects
     set    revision = event.position
     from   event

@@ -1,32 +1,32 @@
 """The issue tracker, as the listings see it."""
 
 from events.issues import IssueCommented, IssueOpened, IssueSubscribed, IssueUpdated, TagDefined, TagDeleted
-from events.projections import on
+from events.projections import projection
 
 
-def fullname(of: str) -> str:
+def fullname_sql(of: str) -> str:
     """What to call somebody in a listing."""
     return f"(select fullname from users where username = {of})"
 
 
-on(IssueOpened)(f"""
+projection(IssueOpened)(f"""
     insert into issues (project_id, number, uid, title, content, author, author_fullname, assignee,
                         assignee_fullname, private, tags, milestone, priority, version, created_at, updated_at)
     select it.project_id, it.number, it.uid, it.title, it.content,
-           it.author, coalesce({fullname("it.author")}, it.author), it.assignee, {fullname("it.assignee")},
+           it.author, coalesce({fullname_sql("it.author")}, it.author), it.assignee, {fullname_sql("it.assignee")},
            it.private, it.tags, it.milestone, it.priority, event.version, event.at, event.at
     from   event, jsonb_populate_record(null::issues, event.data) as it
     returning *
 """)
 
-on(IssueOpened)("""
+projection(IssueOpened)("""
     insert into issue_tags (project_id, tag)
     select event.project_id, tag
     from   event, jsonb_array_elements_text(event.data -> 'tags') as tag
     on conflict do nothing
 """)
 
-on(IssueOpened)("""
+projection(IssueOpened)("""
     insert into issue_files (project_id, name, number)
     select it.project_id, file, it.number
     from   event, jsonb_populate_record(null::issues, event.data) as it,
@@ -34,7 +34,7 @@ on(IssueOpened)("""
     on conflict do nothing
 """)
 
-on(IssueOpened)("""
+projection(IssueOpened)("""
     insert into issue_counts as counts (project_id, status, private, total)
     select event.project_id, 'Open', (event.data ->> 'private')::boolean, 1
     from   event
@@ -42,7 +42,7 @@ on(IssueOpened)("""
 """)
 
 # One fewer of what it was, one more of what it is.
-on(IssueUpdated)("""
+projection(IssueUpdated)("""
     insert into issue_counts as counts (project_id, status, private, total)
     select event.project_id, moved.status, issues.private, moved.by
     from   event
@@ -52,15 +52,15 @@ on(IssueUpdated)("""
     on conflict (project_id, status, private) do update set total = counts.total + excluded.total
 """)
 
-on(IssueCommented)(f"""
+projection(IssueCommented)(f"""
     insert into issue_comments (comment_id, project_id, number, comment, author, author_fullname, created_at)
     select it.comment_id, it.project_id, it.number, it.comment,
-           it.author, coalesce({fullname("it.author")}, it.author), event.at
+           it.author, coalesce({fullname_sql("it.author")}, it.author), event.at
     from   event, jsonb_populate_record(null::issue_comments, event.data) as it
     returning *
 """)
 
-on(IssueCommented)("""
+projection(IssueCommented)("""
     update issues
     set    comments = issues.comments + 1, updated_at = event.at, version = event.version
     from   event
@@ -69,13 +69,13 @@ on(IssueCommented)("""
 """)
 
 
-def changed(field: str, column: str | None = None) -> str:
+def set_if_changed(field: str, column: str | None = None) -> str:
     """What a text column is after the update: null too may be what it is now."""
     return f"""case when event.data -> 'changed' ? '{field}' then event.data #>> '{{changed,{field}}}'
                else issues.{column or field} end"""
 
 
-def listed(field: str, type: str) -> str:
+def array_field(field: str, type: str) -> str:
     return f"""{field} = case when event.data -> 'changed' ? '{field}'
                then array(select jsonb_array_elements_text(event.data #> '{{changed,{field}}}'))::{type}[]
                else issues.{field} end"""
@@ -83,25 +83,25 @@ def listed(field: str, type: str) -> str:
 
 CLOSING = "event.data #>> '{changed,status}' = 'Closed'"
 
-on(IssueUpdated)(f"""
+projection(IssueUpdated)(f"""
     update issues
-    set    title = {changed("title")},
-           content = {changed("content")},
-           status = {changed("status")},
-           close_status = {changed("close_status")},
-           milestone = {changed("milestone")},
-           assignee = {changed("assignee")},
+    set    title = {set_if_changed("title")},
+           content = {set_if_changed("content")},
+           status = {set_if_changed("status")},
+           close_status = {set_if_changed("close_status")},
+           milestone = {set_if_changed("milestone")},
+           assignee = {set_if_changed("assignee")},
            assignee_fullname = case when event.data -> 'changed' ? 'assignee'
-               then {fullname("event.data #>> '{changed,assignee}'")} else issues.assignee_fullname end,
-           {listed("tags", "text")},
-           {listed("depends", "int")},
+               then {fullname_sql("event.data #>> '{changed,assignee}'")} else issues.assignee_fullname end,
+           {array_field("tags", "text")},
+           {array_field("depends", "int")},
            custom_fields = jsonb_strip_nulls(
                issues.custom_fields || coalesce(event.data #> '{{changed,custom_fields}}', '{{}}')),
            boards = issues.boards || coalesce(event.data #> '{{changed,boards}}', '{{}}'),
            closed_at = case when {CLOSING} then event.at else issues.closed_at end,
            closed_by = case when {CLOSING} then event.actor else issues.closed_by end,
            closed_by_fullname = case when {CLOSING}
-               then coalesce({fullname("event.actor")}, event.actor) else issues.closed_by_fullname end,
+               then coalesce({fullname_sql("event.actor")}, event.actor) else issues.closed_by_fullname end,
            comments = issues.comments + case when event.data ->> 'comment_id' is null then 0 else 1 end,
            updated_at = event.at, version = event.version
     from   event
@@ -109,7 +109,7 @@ on(IssueUpdated)(f"""
     returning issues.*
 """)
 
-on(IssueUpdated)(f"""
+projection(IssueUpdated)(f"""
     insert into issue_comments (comment_id, project_id, number, comment, author, author_fullname, notification,
                                 created_at)
     select (event.data ->> 'comment_id')::bigint, event.project_id, (event.data ->> 'number')::int,
@@ -120,26 +120,26 @@ on(IssueUpdated)(f"""
                select string_agg(E'\\n- ' || detail, '' order by detail collate "C")
                from   jsonb_array_elements_text(event.data -> 'details') as detail)
            end,
-           event.actor, coalesce({fullname("event.actor")}, event.actor), true, event.at
+           event.actor, coalesce({fullname_sql("event.actor")}, event.actor), true, event.at
     from   event
     where  event.data ->> 'comment_id' is not null
 """)
 
-on(IssueUpdated)("""
+projection(IssueUpdated)("""
     insert into issue_tags (project_id, tag)
     select event.project_id, tag
     from   event, jsonb_array_elements_text(event.data #> '{changed,tags}') as tag
     on conflict do nothing
 """)
 
-on(IssueSubscribed)("""
+projection(IssueSubscribed)("""
     insert into issue_subscriptions (project_id, number, username, subscribed)
     select it.project_id, it.number, it.username, it.subscribed
     from   event, jsonb_populate_record(null::issue_subscriptions, event.data) as it
     on conflict (project_id, number, username) do update set subscribed = excluded.subscribed
 """)
 
-on(TagDefined)("""
+projection(TagDefined)("""
     insert into issue_tags (project_id, tag, color, description)
     select it.project_id, it.tag, it.color, it.description
     from   event, jsonb_populate_record(null::issue_tags, event.data) as it
@@ -147,21 +147,21 @@ on(TagDefined)("""
     returning *
 """)
 
-on(TagDeleted)("""
+projection(TagDeleted)("""
     delete from issue_tags
     using  event
     where  issue_tags.project_id = event.project_id and issue_tags.tag = event.data ->> 'tag'
     returning issue_tags.*
 """)
 
-on(TagDeleted)("""
+projection(TagDeleted)("""
     update issues
     set    tags = array_remove(issues.tags, event.data ->> 'tag')
     from   event
     where  issues.project_id = event.project_id and issues.tags && array[event.data ->> 'tag']
 """)
 
-on(TagDeleted)("""
+projection(TagDeleted)("""
     update projects
     set    revision = event.position
     from   event

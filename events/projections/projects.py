@@ -1,8 +1,8 @@
 """Projects, as addresses find them and listings show them."""
 
 from events.issues import IssueOpened
-from events.projections import on
-from events.projections.issues import fullname
+from events.projections import projection
+from events.projections.issues import fullname_sql
 from events.projects import (
     AccessGranted,
     AccessRevoked,
@@ -19,9 +19,9 @@ from events.projects import (
     WatchChanged,
 )
 
-FORGE = f"coalesce({fullname('it.owner')}, it.owner)"
+FORGE = f"coalesce({fullname_sql('it.owner')}, it.owner)"
 
-on(ProjectCreated, ProjectForked)(f"""
+projection(ProjectCreated, ProjectForked)(f"""
     insert into projects (project_id, address, path, owner, owner_fullname, name, namespace, forker, parent_id,
                           ancestors, description, url, avatar_email, private, settings, default_branch,
                           mirrored_from, revision, created_at, modified_at)
@@ -32,7 +32,7 @@ on(ProjectCreated, ProjectForked)(f"""
     returning *
 """)
 
-on(ProjectDiscarded, ProjectDeleted)("""
+projection(ProjectDiscarded, ProjectDeleted)("""
     delete from projects
     using  event
     where  projects.project_id = event.project_id
@@ -40,21 +40,21 @@ on(ProjectDiscarded, ProjectDeleted)("""
 """)
 
 # Kept apart for the two visibilities. Created and forked count up, discarded counts down.
-on(ProjectCreated, ProjectForked)("""
+projection(ProjectCreated, ProjectForked)("""
     insert into project_counts as counts (visibility, total)
     select case when (event.data ->> 'private')::boolean then 'private' else 'public' end, 1
     from   event
     on conflict (visibility) do update set total = counts.total + 1
 """)
 
-on(ProjectDiscarded, ProjectDeleted)("""
+projection(ProjectDiscarded, ProjectDeleted)("""
     update project_counts
     set    total = total - 1
     from   event join projects on projects.project_id = event.project_id
     where  project_counts.visibility = case when projects.private then 'private' else 'public' end
 """)
 
-on(IssueOpened)("""
+projection(IssueOpened)("""
     update projects
     set    last_number = (event.data ->> 'number')::int
     from   event
@@ -62,7 +62,7 @@ on(IssueOpened)("""
 """)
 
 
-def changed(assignments: str) -> str:
+def update_project(assignments: str) -> str:
     """An update of the project's row that makes decisions on the old one be weighed again."""
     return f"""
         update projects
@@ -73,16 +73,18 @@ def changed(assignments: str) -> str:
     """
 
 
-on(ProjectConfigured)(changed("settings = projects.settings || (event.data -> 'settings')"))
-on(UsersBlocked)(changed("blocked = array(select jsonb_array_elements_text(event.data -> 'usernames'))"))
-on(AccessGranted)(
-    changed("""access = jsonb_set(projects.access, array[event.data ->> 'party', event.data ->> 'name'],
+projection(ProjectConfigured)(update_project("settings = projects.settings || (event.data -> 'settings')"))
+projection(UsersBlocked)(update_project("blocked = array(select jsonb_array_elements_text(event.data -> 'usernames'))"))
+projection(AccessGranted)(
+    update_project("""access = jsonb_set(projects.access, array[event.data ->> 'party', event.data ->> 'name'],
                jsonb_build_object('level', event.data -> 'level', 'branches', event.data -> 'branches'))""")
 )
-on(AccessRevoked)(changed("access = projects.access #- array[event.data ->> 'party', event.data ->> 'name']"))
-on(ProjectTransferred)(
-    changed(f"""owner = event.data ->> 'owner',
-           owner_fullname = coalesce({fullname("event.data ->> 'owner'")}, event.data ->> 'owner'),
+projection(AccessRevoked)(
+    update_project("access = projects.access #- array[event.data ->> 'party', event.data ->> 'name']")
+)
+projection(ProjectTransferred)(
+    update_project(f"""owner = event.data ->> 'owner',
+           owner_fullname = coalesce({fullname_sql("event.data ->> 'owner'")}, event.data ->> 'owner'),
            access = (projects.access #- array['user', event.data ->> 'owner']) || case
                when (event.data ->> 'retained')::boolean then jsonb_build_object('user',
                    (projects.access -> 'user') - (event.data ->> 'owner') || jsonb_build_object(
@@ -90,13 +92,13 @@ on(ProjectTransferred)(
                else '{{}}'
            end""")
 )
-on(PluginInstalled)(
-    changed("""plugins = projects.plugins || jsonb_build_object(event.data ->> 'plugin', jsonb_build_object(
+projection(PluginInstalled)(
+    update_project("""plugins = projects.plugins || jsonb_build_object(event.data ->> 'plugin', jsonb_build_object(
                'fields', event.data -> 'fields', 'secrets', event.data -> 'secrets'))""")
 )
-on(PluginRemoved)(changed("plugins = projects.plugins - (event.data ->> 'plugin')"))
-on(TrackerConfigured)(
-    changed("""milestones = coalesce(event.data #> '{changed,milestones}', projects.milestones),
+projection(PluginRemoved)(update_project("plugins = projects.plugins - (event.data ->> 'plugin')"))
+projection(TrackerConfigured)(
+    update_project("""milestones = coalesce(event.data #> '{changed,milestones}', projects.milestones),
            priorities = coalesce(event.data #> '{changed,priorities}', projects.priorities),
            custom_keys = coalesce(event.data #> '{changed,custom_keys}', projects.custom_keys),
            default_priority = case when event.data -> 'changed' ? 'default_priority'
@@ -109,35 +111,35 @@ on(TrackerConfigured)(
                else projects.close_status end""")
 )
 
-on(AccessGranted)("""
+projection(AccessGranted)("""
     insert into access (project_id, party, name, level, branches)
     select it.project_id, it.party, it.name, it.level, it.branches
     from   event, jsonb_populate_record(null::access, event.data) as it
     on conflict (project_id, party, name) do update set level = excluded.level, branches = excluded.branches
 """)
 
-on(AccessRevoked)("""
+projection(AccessRevoked)("""
     delete from access
     using  event
     where  access.project_id = event.project_id
     and    access.party = event.data ->> 'party' and access.name = event.data ->> 'name'
 """)
 
-on(ProjectTransferred)("""
+projection(ProjectTransferred)("""
     delete from access
     using  event
     where  access.project_id = event.project_id
     and    access.party = 'user' and access.name = event.data ->> 'owner'
 """)
 
-on(ProjectTransferred)("""
+projection(ProjectTransferred)("""
     insert into access (project_id, party, name, level)
     select event.project_id, 'user', event.data ->> 'previous', 'admin'
     from   event
     where  (event.data ->> 'retained')::boolean
 """)
 
-on(WatchChanged)("""
+projection(WatchChanged)("""
     insert into watches (project_id, username, issues, commits)
     select it.project_id, it.username, it.issues, it.commits
     from   event, jsonb_populate_record(null::watches, event.data) as it
@@ -145,7 +147,7 @@ on(WatchChanged)("""
     on conflict (project_id, username) do update set issues = excluded.issues, commits = excluded.commits
 """)
 
-on(WatchChanged)("""
+projection(WatchChanged)("""
     delete from watches
     using  event
     where  watches.project_id = event.project_id and watches.username = event.data ->> 'username'
@@ -156,7 +158,7 @@ for table in (
     "access", "watches", "refs", "issues", "issue_counts", "issue_comments", "issue_files", "issue_tags",
     "issue_subscriptions", "boards",
 ):  # fmt: skip
-    on(ProjectDeleted)(f"""
+    projection(ProjectDeleted)(f"""
         delete from {table}
         using  event
         where  {table}.project_id = event.project_id

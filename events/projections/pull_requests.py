@@ -1,7 +1,7 @@
 """Pull requests, as the listings see them."""
 
-from events.projections import on
-from events.projections.issues import fullname
+from events.projections import projection
+from events.projections.issues import fullname_sql
 from events.projects import ProjectDeleted
 from events.pull_requests import (
     CommitFlagged,
@@ -16,18 +16,18 @@ from events.repositories import RefUpdated
 
 THIS = "pull_requests.project_id = event.project_id and pull_requests.number = (event.data ->> 'number')::int"
 
-on(PullRequestOpened)(f"""
+projection(PullRequestOpened)(f"""
     insert into pull_requests (project_id, number, uid, title, initial_comment, branch, branch_from, repo_from,
                                author, author_fullname, commit_start, commit_stop, allow_rebase, issues,
                                version, created_at, updated_on, last_updated)
     select it.project_id, it.number, it.uid, it.title, it.initial_comment, it.branch, it.branch_from, it.repo_from,
-           it.author, coalesce({fullname("it.author")}, it.author), it.commit_start, it.commit_stop, it.allow_rebase,
-           coalesce(it.issues, '{{}}'), event.version, event.at, event.at, event.at
+           it.author, coalesce({fullname_sql("it.author")}, it.author), it.commit_start, it.commit_stop,
+           it.allow_rebase, coalesce(it.issues, '{{}}'), event.version, event.at, event.at, event.at
     from   event, jsonb_populate_record(null::pull_requests, event.data) as it
     returning *
 """)
 
-on(PullRequestOpened)("""
+projection(PullRequestOpened)("""
     update issues
     set    related_prs = jsonb_build_array(
                jsonb_build_object('id', event.data -> 'number', 'title', event.data -> 'title')) || issues.related_prs
@@ -36,14 +36,14 @@ on(PullRequestOpened)("""
     and    issues.number in (select value::int from jsonb_array_elements_text(event.data -> 'issues'))
 """)
 
-on(PullRequestOpened)("""
+projection(PullRequestOpened)("""
     update projects
     set    last_number = (event.data ->> 'number')::int
     from   event
     where  projects.project_id = event.project_id
 """)
 
-on(PullRequestOpened)("""
+projection(PullRequestOpened)("""
     insert into pull_request_counts as counts (project_id, status, total)
     select event.project_id, 'Open', 1
     from   event
@@ -52,7 +52,7 @@ on(PullRequestOpened)("""
 
 # One fewer of what it was, one more of what it is.
 for happened, status in ((PullRequestUpdated, "event.data #>> '{changed,status}'"), (PullRequestMerged, "'Merged'")):
-    on(happened)(f"""
+    projection(happened)(f"""
         insert into pull_request_counts as counts (project_id, status, total)
         select event.project_id, moved.status, moved.by
         from   event join pull_requests on {THIS},
@@ -61,16 +61,16 @@ for happened, status in ((PullRequestUpdated, "event.data #>> '{changed,status}'
         on conflict (project_id, status) do update set total = counts.total + excluded.total
     """)
 
-on(PullRequestCommented)(f"""
+projection(PullRequestCommented)(f"""
     insert into pull_request_comments (comment_id, project_id, number, comment, commit, tree, filename, line,
                                        author, author_fullname, created_at)
     select it.comment_id, it.project_id, it.number, it.comment, it.commit, it.tree, it.filename, it.line,
-           it.author, coalesce({fullname("it.author")}, it.author), event.at
+           it.author, coalesce({fullname_sql("it.author")}, it.author), event.at
     from   event, jsonb_populate_record(null::pull_request_comments, event.data) as it
     returning *
 """)
 
-on(PullRequestCommented)(f"""
+projection(PullRequestCommented)(f"""
     update pull_requests
     set    comments = pull_requests.comments + 1, updated_on = event.at, last_updated = event.at,
            score = case when event.data ->> 'vote' is null then pull_requests.score
@@ -81,13 +81,13 @@ on(PullRequestCommented)(f"""
 """)
 
 
-def changed(field: str) -> str:
+def changed_field(field: str) -> str:
     """What a text column is after the update: null too may be what it is now."""
     return f"""{field} = case when event.data -> 'changed' ? '{field}' then event.data #>> '{{changed,{field}}}'
                else pull_requests.{field} end"""
 
 
-def numbers(field: str) -> str:
+def number_array(field: str) -> str:
     """What a list of numbers is after the update."""
     return f"""case when event.data -> 'changed' ? '{field}'
                then array(select jsonb_array_elements_text(event.data #> '{{changed,{field}}}'))::int[]
@@ -96,24 +96,24 @@ def numbers(field: str) -> str:
 
 CLOSING = "event.data #>> '{changed,status}' = 'Closed'"
 
-on(PullRequestUpdated)(f"""
+projection(PullRequestUpdated)(f"""
     update pull_requests
-    set    {changed("title")},
-           {changed("initial_comment")},
-           {changed("assignee")},
+    set    {changed_field("title")},
+           {changed_field("initial_comment")},
+           {changed_field("assignee")},
            assignee_fullname = case when event.data -> 'changed' ? 'assignee'
-               then {fullname("event.data #>> '{changed,assignee}'")} else pull_requests.assignee_fullname end,
-           {changed("status")},
-           {changed("commit_start")},
-           {changed("commit_stop")},
-           issues = {numbers("issues")},
-           commit_issues = {numbers("commit_issues")},
+               then {fullname_sql("event.data #>> '{changed,assignee}'")} else pull_requests.assignee_fullname end,
+           {changed_field("status")},
+           {changed_field("commit_start")},
+           {changed_field("commit_stop")},
+           issues = {number_array("issues")},
+           commit_issues = {number_array("commit_issues")},
            merge_status = coalesce(event.data #>> '{{changed,merge_status}}', case
                when event.data -> 'changed' ? 'commit_stop' then 'unknown' else pull_requests.merge_status end),
            closed_at = case when {CLOSING} then event.at else pull_requests.closed_at end,
            closed_by = case when {CLOSING} then event.actor else pull_requests.closed_by end,
            closed_by_fullname = case when {CLOSING}
-               then coalesce({fullname("event.actor")}, event.actor) else pull_requests.closed_by_fullname end,
+               then coalesce({fullname_sql("event.actor")}, event.actor) else pull_requests.closed_by_fullname end,
            comments = pull_requests.comments + case when event.data ->> 'comment_id' is null then 0 else 1 end,
            updated_on = case when event.data ->> 'comment_id' is null and not event.data -> 'changed' ?| array['title']
                then pull_requests.updated_on else event.at end,
@@ -124,7 +124,7 @@ on(PullRequestUpdated)(f"""
 """)
 
 # The issues that it is or was about show it under its present title, the newest pull request first.
-on(PullRequestUpdated)(f"""
+projection(PullRequestUpdated)(f"""
     update issues
     set    related_prs = coalesce((
                select jsonb_agg(shown order by (shown ->> 'id')::int desc)
@@ -137,25 +137,25 @@ on(PullRequestUpdated)(f"""
     from   (select event.project_id, pull_requests.number,
                    coalesce(event.data #>> '{{changed,title}}', pull_requests.title) as title,
                    pull_requests.issues || pull_requests.commit_issues as before,
-                   {numbers("issues")} || {numbers("commit_issues")} as linked
+                   {number_array("issues")} || {number_array("commit_issues")} as linked
             from   event, pull_requests
             where  {THIS} and event.data -> 'changed' ?| array['title', 'issues', 'commit_issues']) as now
     where  issues.project_id = now.project_id and issues.number = any (now.before || now.linked)
 """)
 
-on(PullRequestUpdated, PullRequestMerged)(f"""
+projection(PullRequestUpdated, PullRequestMerged)(f"""
     insert into pull_request_comments (comment_id, project_id, number, comment, author, author_fullname, notification,
                                        created_at)
     select (event.data ->> 'comment_id')::bigint, event.project_id, (event.data ->> 'number')::int,
-           event.data ->> 'note', event.actor, coalesce({fullname("event.actor")}, event.actor), true, event.at
+           event.data ->> 'note', event.actor, coalesce({fullname_sql("event.actor")}, event.actor), true, event.at
     from   event
     where  event.data ->> 'comment_id' is not null
 """)
 
-on(PullRequestMerged)(f"""
+projection(PullRequestMerged)(f"""
     update pull_requests
     set    status = 'Merged', merge_status = 'unknown', closed_at = event.at, closed_by = event.actor,
-           closed_by_fullname = coalesce({fullname("event.actor")}, event.actor),
+           closed_by_fullname = coalesce({fullname_sql("event.actor")}, event.actor),
            comments = pull_requests.comments + 1, updated_on = event.at, last_updated = event.at,
            version = event.version
     from   event
@@ -163,7 +163,7 @@ on(PullRequestMerged)(f"""
     returning pull_requests.*
 """)
 
-on(PullRequestRebased)(f"""
+projection(PullRequestRebased)(f"""
     update pull_requests
     set    merge_status = 'unknown', last_updated = event.at, version = event.version
     from   event
@@ -171,7 +171,7 @@ on(PullRequestRebased)(f"""
 """)
 
 # Whether something can be merged depends on where both branches stand.
-on(RefUpdated)("""
+projection(RefUpdated)("""
     update pull_requests
     set    merge_status = 'unknown'
     from   event
@@ -180,18 +180,18 @@ on(RefUpdated)("""
     and    'refs/heads/' || pull_requests.branch = event.data ->> 'ref'
 """)
 
-on(PullRequestSubscribed)("""
+projection(PullRequestSubscribed)("""
     insert into pull_request_subscriptions (project_id, number, username, subscribed)
     select it.project_id, it.number, it.username, it.subscribed
     from   event, jsonb_populate_record(null::pull_request_subscriptions, event.data) as it
     on conflict (project_id, number, username) do update set subscribed = excluded.subscribed
 """)
 
-on(CommitFlagged)(f"""
+projection(CommitFlagged)(f"""
     insert into commit_flags as flags (project_id, commit, uid, username, status, percent, comment, url, author,
                                        author_fullname, created_at, updated_at)
     select it.project_id, it.commit, it.uid, it.username, it.status, it.percent, it.comment, it.url, it.author,
-           coalesce({fullname("it.author")}, it.author), event.at, event.at
+           coalesce({fullname_sql("it.author")}, it.author), event.at, event.at
     from   event, jsonb_populate_record(null::commit_flags, event.data) as it
     on conflict (project_id, commit, uid) do update
     set    status = excluded.status, percent = excluded.percent, comment = excluded.comment, url = excluded.url,
@@ -202,7 +202,7 @@ on(CommitFlagged)(f"""
 for table in (
     "pull_requests", "pull_request_counts", "pull_request_comments", "pull_request_subscriptions", "commit_flags",
 ):  # fmt: skip
-    on(ProjectDeleted)(f"""
+    projection(ProjectDeleted)(f"""
         delete from {table}
         using  event
         where  {table}.project_id = event.project_id

@@ -8,11 +8,11 @@ from typing import Protocol
 
 import asyncpg
 
-from events.projections import folding
-from events.upcasts import today
+from events.projections import projection_sql
+from events.upcasts import current_data_sql
 
 BATCH = 500
-TRIES = 20
+MAX_TRIES = 20
 LOCK = 0x72656275  # any number, as long as it is always this one
 
 TABLES = """
@@ -58,15 +58,15 @@ AS_OF_TODAY = """
 
 
 @cache
-def _replay(type: str) -> str | None:
+def _replay_sql(type: str) -> str | None:
     """The projections of an event, over the event as the log has it."""
-    parts, _ = folding(type)
+    parts, _ = projection_sql(type)
     if not parts:
         return None
-    return f"with event as ({AS_OF_TODAY.format(data=today())}){parts} select 1"
+    return f"with event as ({AS_OF_TODAY.format(data=current_data_sql())}){parts} select 1"
 
 
-class Busy(Exception):
+class RebuildRunning(Exception):
     """Two at once would each drop what the other has made."""
 
 
@@ -78,11 +78,11 @@ class Lender(Protocol):
 
 async def rebuild(db: Lender, progress: Callable[[int, int], None] = lambda done, of: None) -> int:
     """Returns the number of events replayed. Raises Busy when somebody else is at it."""
-    for attempt in range(TRIES):
+    for attempt in range(MAX_TRIES):
         try:
             async with db.acquire() as connection:
                 if not await connection.fetchval("select pg_try_advisory_lock($1)", LOCK):
-                    raise Busy("The read tables are being rebuilt by somebody else.")
+                    raise RebuildRunning("The read tables are being rebuilt by somebody else.")
                 await connection.execute("set search_path = rebuilt, public")
                 try:
                     return await _rebuild(connection, progress)
@@ -105,7 +105,7 @@ async def _rebuild(db: asyncpg.Connection, progress: Callable[[int, int], None])
     done, seq = 0, 0
     while True:
         head = await db.fetchval("select count(*) from numbers")
-        seq, replayed = await _numbered(db, seq)
+        seq, replayed = await _is_numbered(db, seq)
         done += replayed
         progress(done, head)
         if not replayed:
@@ -117,12 +117,12 @@ async def _rebuild(db: asyncpg.Connection, progress: Callable[[int, int], None])
         names = ", ".join(f"live.{table}" for table in tables)
         await db.execute(f"lock table {names}, events, numbers in access exclusive mode")
         while True:
-            seq, replayed = await _numbered(db, seq)
+            seq, replayed = await _is_numbered(db, seq)
             done += replayed
             if not replayed:
                 break
         for row in await db.fetch(UNNUMBERED):
-            await _fold(db, row["position"], row["type"])
+            await _project_one(db, row["position"], row["type"])
             done += 1
         await db.execute("alter schema live rename to replaced")
         await db.execute("alter schema rebuilt rename to live")
@@ -130,14 +130,14 @@ async def _rebuild(db: asyncpg.Connection, progress: Callable[[int, int], None])
     return done
 
 
-async def _numbered(db: asyncpg.Connection, seq: int) -> tuple[int, int]:
+async def _is_numbered(db: asyncpg.Connection, seq: int) -> tuple[int, int]:
     rows = await db.fetch(NUMBERED, seq, BATCH)
     for row in rows:
-        await _fold(db, row["position"], row["type"])
+        await _project_one(db, row["position"], row["type"])
     return (rows[-1]["seq"] if rows else seq), len(rows)
 
 
-async def _fold(db: asyncpg.Connection, position: int, type: str) -> None:
-    statement = _replay(type)
+async def _project_one(db: asyncpg.Connection, position: int, type: str) -> None:
+    statement = _replay_sql(type)
     if statement:
         await db.execute(statement, position)

@@ -1,9 +1,9 @@
 """Refs, so that listing branches and tags touches no disk."""
 
-from events.projections import on
+from events.projections import projection
 from events.repositories import HeadMoved, MirrorChanged, RefUpdated, RepositoryCreated
 
-on(RepositoryCreated)("""
+projection(RepositoryCreated)("""
     update projects
     set    head = event.data ->> 'head'
     from   event
@@ -11,7 +11,7 @@ on(RepositoryCreated)("""
     returning projects.*
 """)
 
-on(HeadMoved)("""
+projection(HeadMoved)("""
     update projects
     set    head = event.data ->> 'new', head_version = event.version
     from   event
@@ -19,7 +19,7 @@ on(HeadMoved)("""
     returning projects.*
 """)
 
-on(MirrorChanged)("""
+projection(MirrorChanged)("""
     update projects
     set    mirror_failure = event.data ->> 'failure'
     from   event
@@ -27,13 +27,13 @@ on(MirrorChanged)("""
     returning projects.*
 """)
 
-on(RepositoryCreated)("""
+projection(RepositoryCreated)("""
     insert into refs (project_id, ref, object, commit, version)
     select event.project_id, it ->> 0, it ->> 1, it ->> 2, 0
     from   event, jsonb_array_elements(event.data -> 'refs') as it
 """)
 
-on(RefUpdated)("""
+projection(RefUpdated)("""
     insert into refs (project_id, ref, object, commit, version)
     select event.project_id, event.data ->> 'ref', event.data ->> 'new', event.data ->> 'commit', event.version
     from   event

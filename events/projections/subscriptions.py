@@ -1,6 +1,6 @@
 """Subscriptions, as the numbering finds whom to send what."""
 
-from events.projections import on
+from events.projections import projection
 from events.projects import ProjectConfigured, ProjectDeleted, ProjectDiscarded
 from events.subscriptions import SubscriptionChanged, SubscriptionCreated, SubscriptionDeleted
 from events.users import TokenRevoked
@@ -14,7 +14,7 @@ HOOKS = r"""
 """
 HOST = r"lower(substring(hook.url from '^[a-zA-Z]+://(?:[^/?#@]*@)?(\[[^]]*\]|[^/?#:]*)'))"
 
-on(SubscriptionCreated)("""
+projection(SubscriptionCreated)("""
     insert into subscriptions (subscription_id, owner, token_id, project_id, types, format, ordered, host, status,
                                created_at, changed_at)
     select it.subscription_id, event.data ->> 'username', it.token_id, it.project_id, it.types, it.format, it.ordered,
@@ -23,7 +23,7 @@ on(SubscriptionCreated)("""
     returning *
 """)
 
-on(SubscriptionChanged)(f"""
+projection(SubscriptionChanged)(f"""
     update subscriptions
     set    types = case when event.data -> 'changed' ? 'types' then it.types else subscriptions.types end,
            format = coalesce(it.format, subscriptions.format),
@@ -37,14 +37,14 @@ on(SubscriptionChanged)(f"""
     returning subscriptions.*
 """)
 
-on(SubscriptionDeleted)(f"""
+projection(SubscriptionDeleted)(f"""
     delete from subscriptions
     using  event
     where  {THIS}
     returning subscriptions.*
 """)
 
-on(TokenRevoked)("""
+projection(TokenRevoked)("""
     update subscriptions
     set    status = 'ended', reason = 'Its token was revoked.', changed_at = event.at
     from   event
@@ -52,7 +52,7 @@ on(TokenRevoked)("""
 """)
 
 # Of a private project nothing is told. An address that is named once more is what it was; its id says which it is.
-on(ProjectConfigured)(f"""
+projection(ProjectConfigured)(f"""
     insert into subscriptions (subscription_id, project_id, format, ordered, host, hook, status, created_at, changed_at)
     select substr(encode(sha256(convert_to(event.project_id || ' ' || hook.url, 'UTF8')), 'hex'), 1, 32)::uuid,
            event.project_id, 'pagure', true, {HOST}, hook.url, 'active', event.at, event.at
@@ -63,7 +63,7 @@ on(ProjectConfigured)(f"""
     where  subscriptions.status = 'ended'
 """)
 
-on(ProjectConfigured)(f"""
+projection(ProjectConfigured)(f"""
     update subscriptions
     set    status = 'ended', reason = 'The project''s web hooks do not name it any more.', changed_at = event.at
     from   event
@@ -73,7 +73,7 @@ on(ProjectConfigured)(f"""
 """)
 
 # The web hooks are still to hear of it, and of what.
-on(ProjectDeleted, ProjectDiscarded)("""
+projection(ProjectDeleted, ProjectDiscarded)("""
     update subscriptions
     set    status = 'ended', reason = 'Its project was deleted.', changed_at = event.at,
            gone = case when event.type = 'project.deleted' and subscriptions.hook is not null

@@ -1,13 +1,13 @@
 """Tasks: where the work behind a command stands."""
 
-from events.projections import on
+from events.projections import projection
 from events.projects import AccessRefreshed, ProjectCreated, ProjectForked
 from events.pull_requests import MergeRequested, PullRequestMerged, PullRequestRebased, RebaseRequested
 from events.repositories import MirrorPulled, MirrorPullRequested, RepositoryCreated
 from events.tasks import TaskCancelled, TaskCancelRequested, TaskFailed, TaskProgressed, TaskStarted
 
 
-def queued(kind: str, path: str = "event.data ->> 'path'") -> str:
+def insert_task(kind: str, path: str = "event.data ->> 'path'") -> str:
     """A task that waits for a worker. Its result will be a project's path."""
     return f"""
         insert into tasks (task_id, kind, actor, project_id, result, origin, position, created_at)
@@ -20,13 +20,13 @@ def queued(kind: str, path: str = "event.data ->> 'path'") -> str:
 ITS_PROJECT = "(select path from projects where projects.project_id = event.project_id)"
 
 
-on(ProjectCreated)(queued("create-project"))
-on(ProjectForked)(queued("fork-project"))
+projection(ProjectCreated)(insert_task("create-project"))
+projection(ProjectForked)(insert_task("fork-project"))
 
-on(MergeRequested)(queued("merge-pull-request", ITS_PROJECT))
-on(RebaseRequested)(queued("rebase-pull-request", ITS_PROJECT))
-on(MirrorPullRequested)(queued("pull-mirror", ITS_PROJECT))
-on(AccessRefreshed)("""
+projection(MergeRequested)(insert_task("merge-pull-request", ITS_PROJECT))
+projection(RebaseRequested)(insert_task("rebase-pull-request", ITS_PROJECT))
+projection(MirrorPullRequested)(insert_task("pull-mirror", ITS_PROJECT))
+projection(AccessRefreshed)("""
     insert into tasks (task_id, kind, status, percent, actor, project_id, result, origin, position, created_at,
                        started_at, ended_at)
     select event.command_id, 'refresh-access', 'succeeded', 100, event.actor, event.project_id,
@@ -34,7 +34,7 @@ on(AccessRefreshed)("""
     from   event
 """)
 
-on(TaskStarted)("""
+projection(TaskStarted)("""
     update tasks
     set    status = 'running', stage = case tasks.kind when 'merge-pull-request' then 'merge'
                when 'rebase-pull-request' then 'rebase' else 'repository' end, percent = 0,
@@ -46,7 +46,7 @@ on(TaskStarted)("""
     returning tasks.*
 """)
 
-on(RepositoryCreated, PullRequestMerged, PullRequestRebased, MirrorPulled)("""
+projection(RepositoryCreated, PullRequestMerged, PullRequestRebased, MirrorPulled)("""
     update tasks
     set    status = 'succeeded', stage = null, percent = 100, ended_at = event.at, position = event.position
     from   event
@@ -54,7 +54,7 @@ on(RepositoryCreated, PullRequestMerged, PullRequestRebased, MirrorPulled)("""
     and    tasks.ended_at is null
 """)
 
-on(TaskProgressed)("""
+projection(TaskProgressed)("""
     update tasks
     set    stage = event.data ->> 'stage', percent = (event.data ->> 'percent')::int, position = event.position
     from   event
@@ -64,7 +64,7 @@ on(TaskProgressed)("""
 """)
 
 # Not the events of the task's own command: that somebody asks is another one.
-on(TaskCancelRequested)("""
+projection(TaskCancelRequested)("""
     update tasks
     set    cancel_requested = true
     from   event
@@ -72,7 +72,7 @@ on(TaskCancelRequested)("""
     returning tasks.*
 """)
 
-on(TaskCancelled)("""
+projection(TaskCancelled)("""
     update tasks
     set    status = 'cancelled', stage = null, ended_at = event.at, position = event.position
     from   event
@@ -81,7 +81,7 @@ on(TaskCancelled)("""
     returning tasks.*
 """)
 
-on(TaskFailed)("""
+projection(TaskFailed)("""
     update tasks
     set    status = 'failed', stage = null, error = event.data ->> 'reason', ended_at = event.at,
            position = event.position

@@ -1,16 +1,16 @@
 """Users and their tokens, as logins and listings see them."""
 
-from events.projections import on
+from events.projections import projection
 from events.users import TokenIssued, TokenRevoked, UserCreated
 
-on(UserCreated)("""
+projection(UserCreated)("""
     insert into users (username, fullname, email, admin, created_at)
     select it.username, it.fullname, it.email, it.admin, event.at
     from   event, jsonb_populate_record(null::users, event.data) as it
     returning *
 """)
 
-on(TokenIssued)("""
+projection(TokenIssued)("""
     insert into tokens (token_id, username, prefix, description, acls, project_id, expires_at, created_at)
     select it.token_id, it.username, it.prefix, it.description, it.acls,
            (event.data ->> 'token_project')::bigint, it.expires_at, event.at
@@ -18,7 +18,7 @@ on(TokenIssued)("""
     returning *
 """)
 
-on(TokenRevoked)("""
+projection(TokenRevoked)("""
     update tokens
     set    revoked_at = event.at
     from   event

@@ -12,7 +12,7 @@ import pytest
 
 from app import embedded, migrate
 from app.config import Settings
-from app.database import database, prepare
+from app.database import database, prepare_connection
 from events import log, upcasts
 from events.event import Event
 from events.log import Append
@@ -31,9 +31,9 @@ def user(name: str) -> Event:
     return UserCreated(username=name, fullname=name, email=f"{name}@example.org", admin=False)
 
 
-async def write(db: asyncpg.Connection, happened: Event) -> int:
+async def write(db: asyncpg.Connection, events: Event) -> int:
     command = uuid.uuid4()
-    entry = Append(event=happened, version=1, actor="", command_id=command)
+    entry = Append(event=events, version=1, actor="", command_id=command)
     stored = await log.append(db, entry, ("test", b"{}"))
     assert stored is not None
     return int(stored["position"])
@@ -47,7 +47,7 @@ async def test_followers_see_every_event_once_in_one_order_under_many_writers(
 
     async def writer(n: int) -> None:
         connection = await asyncpg.connect(database_url, server_settings={"search_path": "live, public"})
-        await prepare(connection)
+        await prepare_connection(connection)
         chance = random.Random(n)
         k = 0
         while len(committed) < EVENTS:
@@ -103,15 +103,15 @@ async def test_an_event_is_never_changed(forge: Forge, alice: Client) -> None:
 
 
 async def test_a_second_answer_to_the_same_cause_vanishes(forge: Forge, nethack: Client) -> None:
-    from events.record import answer
+    from events.record import record_answer
     from events.repositories import RepositoryCreated
 
     async with forge.db.acquire() as connection:
         position = await connection.fetchval("select position from events where type = 'project.created'")
-        cause = await log.at_position(connection, position)
+        cause = await log.find_at_position(connection, position)
         assert cause is not None
         again = RepositoryCreated(project_id=cause.data["project_id"], path="nethack", head="main", refs=[])
-        assert await answer(connection, cause, again) is None
+        assert await record_answer(connection, cause, again) is None
     assert await forge.db.fetchval("select count(*) from events where type = 'repository.created'") == 1
 
 
@@ -125,7 +125,7 @@ async def test_a_decision_on_an_outdated_revision_is_a_conflict(forge: Forge, ne
     )  # fmt: skip
     async with forge.db.acquire() as connection:
         entry = Append(event=opened, version=1, actor="alice", command_id=uuid.uuid4(), revision=-1)
-        with pytest.raises(log.Conflict):
+        with pytest.raises(log.VersionConflict):
             await log.append(connection, entry, ("test", b"{}"))
     assert await forge.db.fetchval("select count(*) from commands where name = 'test'") == 0
 
@@ -163,7 +163,7 @@ async def test_a_rebuild_under_writes_gives_the_very_rows(forge: Forge, nethack:
 async def test_of_two_rebuilds_at_once_one_is_refused(forge: Forge, nethack: Client) -> None:
     before = await forge.rows()
     done = await asyncio.gather(*(rebuild.rebuild(forge.db) for _ in range(4)), return_exceptions=True)
-    assert [type(each) for each in done if not isinstance(each, int)] == [rebuild.Busy] * 3
+    assert [type(each) for each in done if not isinstance(each, int)] == [rebuild.RebuildRunning] * 3
     assert await forge.rows() == before
 
 
@@ -192,8 +192,8 @@ async def test_a_rebuild_knows_who_may_do_what(forge: Forge, nethack: Client) ->
     assert (await nethack.post("/fork", repo="nethack"))[0] == 200
     bound = await nethack.limited(project="fork/alice/nethack")
     assert (await bound.post("/fork/alice/nethack/delete"))[0] == 200
-    wish = {"main_admin": "bob", "retain_access": True}
-    assert (await nethack.json("PATCH", "/api/0/nethack", wish))[0] == 200
+    command = {"main_admin": "bob", "retain_access": True}
+    assert (await nethack.json("PATCH", "/api/0/nethack", command))[0] == 200
     await forge.idle()
     before = await forge.rows()
     assert all(before[table] for table in ("access", "groups", "group_members", "watches", "issue_tags", "tasks"))
@@ -208,11 +208,11 @@ async def test_old_events_are_read_and_replayed_in_todays_fields(
     await forge.numbered()
     changes = """ (data - 'content') || jsonb_build_object('content', upper(data ->> 'content')) """
     monkeypatch.setitem(upcasts.UPCASTS, "issue.opened", [changes, '\'{"color": "red"}\' || data'])
-    rebuild._replay.cache_clear()
+    rebuild._replay_sql.cache_clear()
     try:
         await rebuild.rebuild(forge.db)
     finally:
-        rebuild._replay.cache_clear()
+        rebuild._replay_sql.cache_clear()
     assert (await nethack.pagure("/nethack/issue/1"))[1]["content"] == "C"
     [event] = (await nethack.get("/v1/events?types=issue.*"))[1]["events"]
     assert (event["data"]["content"], event["data"]["color"]) == ("C", "red")
@@ -229,7 +229,7 @@ async def test_a_dump_restored_into_another_cluster_keeps_its_numbers(
     async with database(database_url, 2) as db, db.acquire() as connection:
         for n in range(50):
             await write(connection, user(f"u{n}"))
-        numbered = await log.number(connection, 20)
+        numbered = await log.number_settled(connection, 20)
         assert [each.seq for each in numbered.numbered] == list(range(1, 21))
         expected = [row["position"] for row in await connection.fetch("select position from events order by txid")]
     dump = tmp_path / "dump.sql"
@@ -244,7 +244,7 @@ async def test_a_dump_restored_into_another_cluster_keeps_its_numbers(
         assert "already" in await migrate.migrate(other.url)
         async with database(other.url, 2) as db, db.acquire() as connection:
             await write(connection, user("later"))
-            await log.number(connection, 1000)
+            await log.number_settled(connection, 1000)
             facts = await log.read(connection, 0)
         assert [fact.seq for fact in facts] == list(range(1, 52))
         assert [fact.position for fact in facts][:50] == expected

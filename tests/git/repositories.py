@@ -8,32 +8,32 @@ from tests.conftest import git
 
 
 async def bare(folder: Path, name: str = "there", head: str = "main") -> Path:
-    place = folder / f"{name}.git"
-    await git("init", "-q", "--bare", "-b", head, str(place))
-    return place
+    repo_path = folder / f"{name}.git"
+    await git("init", "-q", "--bare", "-b", head, str(repo_path))
+    return repo_path
 
 
-async def work_tree(place: Path) -> Path:
+async def work_tree(repo_path: Path) -> Path:
     """A clone beside the repository, on `main` whatever the repository holds."""
-    work = place.with_suffix(".work")
-    await git("clone", "-q", str(place), str(work))
+    work = repo_path.with_suffix(".work")
+    await git("clone", "-q", str(repo_path), str(work))
     await git("checkout", "-q", "-B", "main", cwd=work)
     return work
 
 
-async def said(place: Path, *arguments: str) -> list[str]:
+async def said(repo_path: Path, *arguments: str) -> list[str]:
     """The words that the git program answers with."""
-    return (await git(*arguments, cwd=place)).split()
+    return (await git(*arguments, cwd=repo_path)).split()
 
 
-def typed(place: Path, kind: str, body: bytes) -> str:
+def typed(repo_path: Path, kind: str, body: bytes) -> str:
     """The id of a new object with exactly these bytes."""
     arguments = ["git", "hash-object", "-t", kind, "-w", "--stdin", "--literally"]
-    done = subprocess.run(arguments, cwd=place, input=body, capture_output=True, check=True)
+    done = subprocess.run(arguments, cwd=repo_path, input=body, capture_output=True, check=True)
     return done.stdout.decode().strip()
 
 
-def grown(place: Path, seed: int, commits: int = 30) -> list[str]:
+def grown(repo_path: Path, seed: int, commits: int = 30) -> list[str]:
     """A tangled history, the same for the same seed: roots, merges, clocks that go wrong; the ids of its branches."""
     dice = random.Random(seed)
     lines: list[str] = []
@@ -45,11 +45,11 @@ def grown(place: Path, seed: int, commits: int = 30) -> list[str]:
         lines += [f"{word} :{parent}" for word, parent in zip(("from", "merge"), parents, strict=False)]
         content = str(dice.randrange(1000))
         lines += [f"M 644 inline f{dice.randrange(8)}", f"data {len(content)}", content, ""]
-    subprocess.run(["git", "fast-import", "--quiet"], cwd=place, input="\n".join(lines).encode(), check=True)
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=repo_path, input="\n".join(lines).encode(), check=True)
     return [f"b{mark}" for mark in range(1, commits + 1)]
 
 
-def straight(place: Path, commits: int) -> None:
+def straight(repo_path: Path, commits: int) -> None:
     """A history of `main`, each commit with a tree and a file that is almost the one before."""
     lines, content = [], ""
     for mark in range(1, commits + 1):
@@ -60,4 +60,4 @@ def straight(place: Path, commits: int) -> None:
             f"committer Al <al@example.org> {1_700_000_000 + mark} +0000",
         ]
         lines += ["data 2", "hi", "M 644 inline file", f"data {len(content)}", content]
-    subprocess.run(["git", "fast-import", "--quiet"], cwd=place, input="\n".join(lines).encode(), check=True)
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=repo_path, input="\n".join(lines).encode(), check=True)

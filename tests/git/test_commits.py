@@ -15,94 +15,94 @@ from tests.git.repositories import bare, grown, said, typed, work_tree
 
 
 async def test_a_commit_tells_what_git_tells(tmp_path: Path) -> None:
-    work = await work_tree(place := await bare(tmp_path))
+    work = await work_tree(repo_path := await bare(tmp_path))
     first = await commit(work)
     await git("commit", "-qm", "Second\n\nWith a body", "--allow-empty", "--date=1500000000 +0130", cwd=work)
     await git("push", "-q", "origin", "main", cwd=work)
     second, tree = await said(work, "log", "-1", "--format=%H %T")
-    found = commits.find(place, second)
+    found = commits.find(repo_path, second)
     assert (found.id, found.tree, found.parents) == (second, tree, (first,))
     assert (found.author.name, found.author.email) == ("Alice", "alice@example.org")
     assert (found.author.time, found.author.offset) == (1500000000, 90)
     assert (found.message, found.subject) == ("Second\n\nWith a body\n", "Second")
-    assert commits.find(place, second[:7]).id == commits.find(place, second.upper()).id == second
+    assert commits.find(repo_path, second[:7]).id == commits.find(repo_path, second.upper()).id == second
 
 
 async def test_what_is_no_commit_is_not_found(tmp_path: Path) -> None:
-    work = await work_tree(place := await bare(tmp_path))
+    work = await work_tree(repo_path := await bare(tmp_path))
     await commit(work)
     await git("tag", "-am", "t", "v1", cwd=work)
     await git("push", "-q", "origin", "main", "v1", cwd=work)
-    tree, blob, tag = await said(place, "rev-parse", "main^{tree}", "main:file", "v1")
+    tree, blob, tag = await said(repo_path, "rev-parse", "main^{tree}", "main:file", "v1")
     wrong = ["", "main", "HEAD", "abc", "zzzz", "f" * 40, "f" * 41, "--all", "é" * 8, "ab\0cd", "v1", "main~0"]
     for spelling in [*wrong, tree, blob, tag, tree[:9]]:
         with pytest.raises(NoCommit):
-            commits.find(place, spelling)
+            commits.find(repo_path, spelling)
 
 
 async def test_an_abbreviation_means_the_one_commit_it_may_stand_for(tmp_path: Path) -> None:
-    work = await work_tree(place := await bare(tmp_path))
+    work = await work_tree(repo_path := await bare(tmp_path))
     known = await commit(work)
     await git("push", "-q", "origin", "main", cwd=work)
     numbers = (b"%d" % n for n in itertools.count())
     twin = next(n for n in numbers if sha1(b"blob %d\0" % len(n) + n).hexdigest()[:4] == known[:4])
-    typed(place, "blob", twin)
-    assert len(await said(place, "rev-parse", f"--disambiguate={known[:4]}")) == 2
-    assert commits.find(place, known[:4]).id == known
+    typed(repo_path, "blob", twin)
+    assert len(await said(repo_path, "rev-parse", f"--disambiguate={known[:4]}")) == 2
+    assert commits.find(repo_path, known[:4]).id == known
 
 
 async def test_bytes_that_are_no_text_are_shown_and_never_fail(tmp_path: Path) -> None:
-    place = await bare(tmp_path)
-    tree = typed(place, "tree", b"").encode()
+    repo_path = await bare(tmp_path)
+    tree = typed(repo_path, "tree", b"").encode()
     head = b"tree " + tree + b"\nauthor Andr\xe9 <a@b> 1 +0000\ncommitter  <> 2 -0200\n"
-    latin = commits.find(place, typed(place, "commit", head + b"encoding latin1\n\ncaf\xe9"), hidden=True)
+    latin = commits.find(repo_path, typed(repo_path, "commit", head + b"encoding latin1\n\ncaf\xe9"), hidden=True)
     assert (latin.author.name, latin.message) == ("André", "café")
     for encoding in (b"", b"encoding unicode_escape\n", b"encoding idna\n", b"encoding nonsense\n"):
-        raw = typed(place, "commit", head + encoding + b"\ncaf\xe9 \\ud800")
-        assert commits.find(place, raw, hidden=True).message == "caf\\xe9 \\ud800"
+        raw = typed(repo_path, "commit", head + encoding + b"\ncaf\xe9 \\ud800")
+        assert commits.find(repo_path, raw, hidden=True).message == "caf\\xe9 \\ud800"
     assert (latin.committer.name, latin.committer.email, latin.committer.offset) == ("", "", -120)
 
 
 async def test_commits_that_no_visible_ref_leads_to_are_hidden(tmp_path: Path) -> None:
-    work = await work_tree(place := await bare(tmp_path))
+    work = await work_tree(repo_path := await bare(tmp_path))
     kept, secret = await commit(work, "a"), await commit(work, "b")
     await git("push", "-q", "origin", "main", cwd=work)
     await git("push", "-qf", "origin", f"{kept}:main", cwd=work)
-    assert commits.find(place, kept).id == kept
+    assert commits.find(repo_path, kept).id == kept
     with pytest.raises(NoCommit):
-        commits.find(place, secret)
-    await git("update-ref", "refs/internal/x", secret, cwd=place)
+        commits.find(repo_path, secret)
+    await git("update-ref", "refs/internal/x", secret, cwd=repo_path)
     with pytest.raises(NoCommit):
-        commits.find(place, secret[:8])
-    await git("update-ref", "refs/pull/1/head", secret, cwd=place)
-    assert commits.find(place, secret[:8]).id == secret
+        commits.find(repo_path, secret[:8])
+    await git("update-ref", "refs/pull/1/head", secret, cwd=repo_path)
+    assert commits.find(repo_path, secret[:8]).id == secret
 
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_pull_request_brings_what_rev_list_says(tmp_path: Path, seed: int) -> None:
-    branches = grown(place := await bare(tmp_path), seed)
-    heads = dict(zip(branches, await said(place, "rev-parse", *branches), strict=True))
+    branches = grown(repo_path := await bare(tmp_path), seed)
+    heads = dict(zip(branches, await said(repo_path, "rev-parse", *branches), strict=True))
     dice = random.Random(seed)
     for source, target in (dice.sample(branches, k=2) for _ in range(12)):
-        expected = await said(place, "rev-list", "--date-order", f"{target}..{source}")
-        assert list(commits.ids(place, heads[source], heads[target])) == expected
-        span = commits.span(place, heads[source], heads[target])
+        expected = await said(repo_path, "rev-list", "--date-order", f"{target}..{source}")
+        assert list(commits.list_ids(repo_path, heads[source], heads[target])) == expected
+        span = commits.find_span(repo_path, heads[source], heads[target])
         if expected:
-            assert span == commits.Span(expected[-1], heads[source], len(expected))
+            assert span == commits.CommitSpan(expected[-1], heads[source], len(expected))
         else:
             assert span is None
-        assert commits.contains(place, heads[target], heads[source]) == (not expected)
-        bases = await said(place, "log", "--format=%H", "--no-walk", source) if not expected else []
-        assert not bases or commits.merge_base(place, heads[source], heads[target]) == bases[0]
+        assert commits.contains(repo_path, heads[target], heads[source]) == (not expected)
+        bases = await said(repo_path, "log", "--format=%H", "--no-walk", source) if not expected else []
+        assert not bases or commits.merge_base(repo_path, heads[source], heads[target]) == bases[0]
 
 
 async def test_into_an_empty_target_go_all_commits_and_none_when_all_are_there(tmp_path: Path) -> None:
-    work = await work_tree(place := await bare(tmp_path))
+    work = await work_tree(repo_path := await bare(tmp_path))
     made = [await commit(work, name) for name in "abc"]
     await git("push", "-q", "origin", "main", cwd=work)
-    assert commits.span(place, made[2], None) == commits.Span(made[0], made[2], 3)
-    assert commits.span(place, made[1], made[2]) is None
-    assert [one.subject for one in commits.between(place, made[2], made[0])] == ["Add c", "Add b"]
+    assert commits.find_span(repo_path, made[2], None) == commits.CommitSpan(made[0], made[2], 3)
+    assert commits.find_span(repo_path, made[1], made[2]) is None
+    assert [one.subject for one in commits.list_between(repo_path, made[2], made[0])] == ["Add c", "Add b"]
 
 
 async def test_two_repositories_are_compared_without_writing_to_either(tmp_path: Path) -> None:
@@ -115,15 +115,15 @@ async def test_two_repositories_are_compared_without_writing_to_either(tmp_path:
     new = await commit(work, "new")
     await git("push", "-q", str(source), "main", cwd=work)
     before = sorted(target.rglob("*"))
-    assert commits.span(target, new, base, borrow=source) == commits.Span(new, new, 1)
-    assert [one.id for one in commits.between(target, new, base, borrow=source)] == [new]
+    assert commits.find_span(target, new, base, alternate=source) == commits.CommitSpan(new, new, 1)
+    assert [one.id for one in commits.list_between(target, new, base, alternate=source)] == [new]
     with pytest.raises(NoCommit):
-        commits.span(target, new, base)
+        commits.find_span(target, new, base)
     assert sorted(target.rglob("*")) == before
 
 
 async def test_every_commit_has_to_be_signed_off_anywhere_and_in_any_case(tmp_path: Path) -> None:
-    work = await work_tree(place := await bare(tmp_path))
+    work = await work_tree(repo_path := await bare(tmp_path))
     base = await commit(work)
     await git("commit", "-qm", "One, siGNED-OFF-by nobody", "--allow-empty", cwd=work)
     await git("commit", "-qsm", "Two", "--allow-empty", cwd=work)
@@ -132,34 +132,34 @@ async def test_every_commit_has_to_be_signed_off_anywhere_and_in_any_case(tmp_pa
     await git("commit", "-qsm", "Three", "--allow-empty", cwd=work)
     head = (await said(work, "rev-parse", "HEAD"))[0]
     await git("push", "-q", "origin", "main", cwd=work)
-    commits.require_sign_off(place, signed, base)
+    commits.require_sign_off(repo_path, signed, base)
     with pytest.raises(NotSignedOff) as refusal:
-        commits.require_sign_off(place, head, base)
+        commits.require_sign_off(repo_path, head, base)
     assert refusal.value.subject == bad
 
 
 async def test_git_ends_with_its_reader_its_deadline_and_its_errors(tmp_path: Path) -> None:
-    place = await bare(tmp_path)
+    repo_path = await bare(tmp_path)
     with pytest.raises(NoRepository):
         run(tmp_path / "nowhere", "rev-list", "--all")
     with pytest.raises(NoRepository):
         commits.find(tmp_path / "nowhere", "abcd")
     with pytest.raises(GitFailed, match=r"git rev-list: fatal: .*nothing"):
-        list(stream(place, "rev-list", "nothing"))
-    grown(place, 1, 300)
-    pieces = stream(place, "log", "-p", "--all")
+        list(stream(repo_path, "rev-list", "nothing"))
+    grown(repo_path, 1, 300)
+    pieces = stream(repo_path, "log", "-p", "--all")
     assert next(pieces)
     pieces.close()
     with pytest.raises(TimedOut):
-        run(place, "log", "-p", "--all", deadline=0)
+        run(repo_path, "log", "-p", "--all", deadline=0)
     with pytest.raises(TimedOut):
-        list(stream(place, "log", "-p", "--all", deadline=0))
+        list(stream(repo_path, "log", "-p", "--all", deadline=0))
 
 
 async def test_an_alias_whose_branch_is_gone_stops_no_listing_of_refs(tmp_path: Path) -> None:
-    work = await work_tree(place := await bare(tmp_path))
+    work = await work_tree(repo_path := await bare(tmp_path))
     made = await commit(work)
     await git("push", "-q", "origin", "main", cwd=work)
-    await git("symbolic-ref", "refs/heads/old", "refs/heads/gone", cwd=place)
-    await git("symbolic-ref", "refs/heads/new", "refs/heads/main", cwd=place)
-    assert store.refs(place) == [("refs/heads/main", made, made), ("refs/heads/new", made, made)]
+    await git("symbolic-ref", "refs/heads/old", "refs/heads/gone", cwd=repo_path)
+    await git("symbolic-ref", "refs/heads/new", "refs/heads/main", cwd=repo_path)
+    assert store.list_refs(repo_path) == [("refs/heads/main", made, made), ("refs/heads/new", made, made)]

@@ -24,7 +24,7 @@ async def snap(work: Path, message: str = "change") -> str:
 
 async def eventful(tmp_path: Path) -> tuple[Path, Path, str, str]:
     """A commit that does to files whatever can be done; the work tree, the repository, before and after."""
-    work = await work_tree(place := await bare(tmp_path))
+    work = await work_tree(repo_path := await bare(tmp_path))
     for name in ("kept", "changed", "gone", "typed"):
         (work / name).write_text(f"{name}\n" * 3)
     (work / "from here").write_text("".join(f"{n}\n" for n in range(40)))
@@ -47,12 +47,12 @@ async def eventful(tmp_path: Path) -> tuple[Path, Path, str, str]:
     await git("commit", "-qm", "after", cwd=work)
     await git("push", "-q", "origin", "main", cwd=work)
     old, new = await said(work, "rev-parse", "HEAD~1", "HEAD")
-    return place, work, old, new
+    return repo_path, work, old, new
 
 
 async def test_the_statistics_tell_what_became_of_each_file(tmp_path: Path) -> None:
-    place, _, old, new = await eventful(tmp_path)
-    found = diff.statistics(place, old, new)
+    repo_path, _, old, new = await eventful(tmp_path)
+    found = diff.statistics(repo_path, old, new)
     told = {path: (one.status, one.old_path, one.lines_added, one.lines_removed) for path, one in found.items()}
     assert told == {
         "binary": ("M", "binary", 0, 0),
@@ -64,68 +64,68 @@ async def test_the_statistics_tell_what_became_of_each_file(tmp_path: Path) -> N
         "to thére": ("R", "from here", 0, 0),
         "typed": ("M", "typed", 1, 3),
     }
-    ids = await said(place, "rev-parse", f"{old}:changed", f"{new}:changed", f"{old}:gone")
+    ids = await said(repo_path, "rev-parse", f"{old}:changed", f"{new}:changed", f"{old}:gone")
     assert (found["changed"].old_id, found["changed"].new_id, found["gone"].old_id) == tuple(ids)
     assert (found["gone"].new_id, found["odd\\xff\n\"'"].old_id) == (NOTHING, NOTHING)
     assert (found["sub"].old_id, found["sub"].new_id) == ("1" * 40, "2" * 40)
-    assert diff.changed_files(place, old, new) == {
+    assert diff.changed_files(repo_path, old, new) == {
         "binary": "M", "changed": "M", "from here": "D", "gone": "D", "odd\\xff\n\"'": "A", "old-sub": "D", "sub": "M",
         "to thére": "A", "typed": "T",
     }  # fmt: skip
 
 
 async def test_a_root_commit_is_compared_with_nothing(tmp_path: Path) -> None:
-    work = await work_tree(place := await bare(tmp_path))
+    work = await work_tree(repo_path := await bare(tmp_path))
     first, second = await commit(work, "a", "1\n2\n"), await commit(work, "b")
     await git("push", "-q", "origin", "main", cwd=work)
-    assert (diff.base(place, first), diff.base(place, second)) == (None, first)
-    assert {path: one.status for path, one in diff.statistics(place, None, second).items()} == {"a": "A", "b": "A"}
+    assert (diff.find_base(repo_path, first), diff.find_base(repo_path, second)) == (None, first)
+    assert {path: one.status for path, one in diff.statistics(repo_path, None, second).items()} == {"a": "A", "b": "A"}
 
 
 async def test_where_nothing_changes_there_are_no_statistics(tmp_path: Path) -> None:
-    work = await work_tree(place := await bare(tmp_path))
+    work = await work_tree(repo_path := await bare(tmp_path))
     await commit(work)
     head = await snap(work)
     await git("push", "-q", "origin", "main", cwd=work)
-    for old in (head, diff.base(place, head)):
+    for old in (head, diff.find_base(repo_path, head)):
         with pytest.raises(EmptyDiff):
-            diff.statistics(place, old, head)
-    assert diff.changed_files(place, head, head) == {}
+            diff.statistics(repo_path, old, head)
+    assert diff.changed_files(repo_path, head, head) == {}
     for wrong in ("f" * 40, "HEAD", "--output=x", ""):
         with pytest.raises(NoCommit):
-            diff.statistics(place, wrong, head)
+            diff.statistics(repo_path, wrong, head)
         with pytest.raises(NoCommit):
-            diff.unified(place, head, wrong)
+            diff.unified(repo_path, head, wrong)
         with pytest.raises(NoCommit):
-            diff.patches(place, wrong, None)
+            diff.patches(repo_path, wrong, None)
 
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_the_counts_are_those_of_numstat(tmp_path: Path, seed: int) -> None:
-    branches = grown(place := await bare(tmp_path), seed)
-    heads = dict(zip(branches, await said(place, "rev-parse", *branches), strict=True))
+    branches = grown(repo_path := await bare(tmp_path), seed)
+    heads = dict(zip(branches, await said(repo_path, "rev-parse", *branches), strict=True))
     dice = random.Random(seed)
     for old, new in (dice.sample(branches, k=2) for _ in range(10)):
-        told = [line.split("\t") for line in (await git("diff", "--numstat", old, new, cwd=place)).splitlines()]
+        told = [line.split("\t") for line in (await git("diff", "--numstat", old, new, cwd=repo_path)).splitlines()]
         if not told:
             continue
-        found = diff.statistics(place, heads[old], heads[new])
+        found = diff.statistics(repo_path, heads[old], heads[new])
         assert sorted((one.lines_added, one.lines_removed) for one in found.values()) == sorted(
             (int(added), int(removed)) for added, removed, _ in told
         )
-        text = b"".join(diff.unified(place, heads[old], heads[new])).decode()
-        assert text == await git("diff", old, new, cwd=place)
+        text = b"".join(diff.unified(repo_path, heads[old], heads[new])).decode()
+        assert text == await git("diff", old, new, cwd=repo_path)
 
 
 async def test_a_pull_request_becomes_a_series_of_mails_that_git_takes(tmp_path: Path) -> None:
-    work = await work_tree(place := await bare(tmp_path))
+    work = await work_tree(repo_path := await bare(tmp_path))
     start = await commit(work, "base")
     (work / "a").write_text("1\n")
     await snap(work, "Add a\n\nBecause of b.\n\nAnd c.")
     (work / "b").write_text("2\n")
     last = await snap(work, "Ünicode subject")
     await git("push", "-q", "origin", "main", cwd=work)
-    text = b"".join(diff.patches(place, last, start)).decode()
+    text = b"".join(diff.patches(repo_path, last, start)).decode()
     first = (await said(work, "rev-parse", "HEAD~1"))[0]
     date = "Date: " + (await git("show", "-s", "--format=%cd", "--date=format-local:%b %d %Y %H:%M:%S +0000", first,
                                  cwd=work, )).strip()  # fmt: skip
@@ -141,33 +141,33 @@ async def test_a_pull_request_becomes_a_series_of_mails_that_git_takes(tmp_path:
     assert await said(work, "rev-parse", "HEAD^{tree}") == await said(work, "rev-parse", f"{last}^{{tree}}")
     told = await git("log", "--format=%s|%b|%an", f"{start}..", cwd=work)
     assert told == "Ünicode subject||Alice\nAdd a|Because of b.\n\nAnd c.\n|Alice\n"
-    alone = b"".join(diff.patch(place, last)).decode()
+    alone = b"".join(diff.patch(repo_path, last)).decode()
     assert alone.startswith(f"From {last} ")
     assert "\nSubject: Ünicode subject\n" in alone
     shown = await git("diff-tree", "-p", start, first, cwd=work) + await git("diff-tree", "-p", first, last, cwd=work)
-    assert b"".join(diff.diffs(place, last, start)).decode() == shown
+    assert b"".join(diff.diffs(repo_path, last, start)).decode() == shown
 
 
 async def test_a_series_holds_every_commit_of_the_pull_request_oldest_first(tmp_path: Path) -> None:
-    branches = grown(place := await bare(tmp_path), 5, 40)
-    head = (await said(place, "rev-parse", branches[-1]))[0]
-    text = b"".join(diff.patches(place, head, None)).decode()
+    branches = grown(repo_path := await bare(tmp_path), 5, 40)
+    head = (await said(repo_path, "rev-parse", branches[-1]))[0]
+    text = b"".join(diff.patches(repo_path, head, None)).decode()
     heads = [line.split()[1] for line in text.splitlines() if line.endswith(" Mon Sep 17 00:00:00 2001")]
-    assert heads == list(commits.ids(place, head, None))[::-1]
+    assert heads == list(commits.list_ids(repo_path, head, None))[::-1]
     made = f"\nSubject: [PATCH {len(heads)}/{len(heads)}] hi\n"
     assert made in text
 
 
 async def test_a_commit_cannot_forge_the_head_of_its_mail(tmp_path: Path) -> None:
-    place = await bare(tmp_path)
-    tree = typed(place, "tree", b"")
+    repo_path = await bare(tmp_path)
+    tree = typed(repo_path, "tree", b"")
     raw = (
         b"tree "
         + tree.encode()
         + b"\nauthor E\x1b[31m\xff\rvil <a@b\r> 1 +0000\ncommitter C <c@d> 99999999999999 +0000\n\nS\r\xfe"
     )
-    made = typed(place, "commit", raw)
-    head = b"".join(diff.patch(place, made)).decode()
+    made = typed(repo_path, "commit", raw)
+    head = b"".join(diff.patch(repo_path, made)).decode()
     assert head.splitlines()[1:4] == [
         "From: E [31m\\xff vil <a@b>",
         "Date: Dec 31 9999 23:59:59 +0000",
@@ -176,22 +176,22 @@ async def test_a_commit_cannot_forge_the_head_of_its_mail(tmp_path: Path) -> Non
 
 
 async def test_limits_end_what_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place, _, old, new = await eventful(tmp_path)
+    repo_path, _, old, new = await eventful(tmp_path)
     monkeypatch.setattr(diff, "DIFF_LIMIT", 100)
     with pytest.raises(TooLarge):
-        list(diff.unified(place, old, new))
+        list(diff.unified(repo_path, old, new))
     monkeypatch.setattr(diff, "CHANGES_LIMIT", 3)
     for asked in (diff.statistics, diff.changed_files):
         with pytest.raises(TooLarge):
-            asked(place, old, new)
+            asked(repo_path, old, new)
     monkeypatch.setattr(diff, "PATCHES_LIMIT", 1)
     for asked in (diff.patches, diff.diffs):
         with pytest.raises(TooLarge):
-            asked(place, new, None)
+            asked(repo_path, new, None)
 
 
 async def test_a_huge_file_takes_no_memory(tmp_path: Path) -> None:
-    work = await work_tree(place := await bare(tmp_path))
+    work = await work_tree(repo_path := await bare(tmp_path))
     await commit(work)
     (work / "huge").write_bytes(b"0123456789abcde\n" * (1 << 21) + b"x")
     (work / "long").write_text("a line\n" * (1 << 20))
@@ -201,10 +201,10 @@ async def test_a_huge_file_takes_no_memory(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from app.git import diff\n"
         "print(sum(map(len, diff.unified(Path(sys.argv[1]), None, sys.argv[2]))))"
     )
-    asked = [sys.executable, "-c", program, str(place), head]
+    asked = [sys.executable, "-c", program, str(repo_path), head]
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
     assert 8 << 20 < int(told) < 9 << 20
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss - before < 64 << 10
-    found = diff.statistics(place, None, head)
+    found = diff.statistics(repo_path, None, head)
     assert (found["huge"].lines_added, found["long"].lines_added) == (0, 1 << 20)

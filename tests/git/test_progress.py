@@ -10,24 +10,24 @@ import pytest
 
 from app.git import pulls, refs
 from app.git.errors import GitFailed, TimedOut, TooLarge
-from app.git.process import WORDS_LIMIT, run
+from app.git.process import MAX_STDERR, run
 from tests.git.repositories import bare, straight, typed
 
 Told = list[tuple[str, int]]
 
 
-def says(place: Path, script: str, told: Told, **options: float) -> bytes:
+def says(repo_path: Path, script: str, told: Told, **options: float) -> bytes:
     """What comes of a git that runs this script, which is what an alias may be."""
     return run(
-        place, "script", config={"alias.script": f"!{script}"}, progress=lambda *step: told.append(step), **options
+        repo_path, "script", config={"alias.script": f"!{script}"}, progress=lambda *step: told.append(step), **options
     )
 
 
 async def test_a_fetch_tells_how_far_it_is(tmp_path: Path) -> None:
-    source, place, told = await bare(tmp_path, "source"), await bare(tmp_path), Told()
+    source, repo_path, told = await bare(tmp_path, "source"), await bare(tmp_path), Told()
     straight(source, 100)
-    head = pulls.mirror(place, 7, source, "main", lambda *step: told.append(step))
-    assert refs.target(place, refs.pull(7)) == head
+    head = pulls.copy_source_head(repo_path, 7, source, "main", lambda *step: told.append(step))
+    assert refs.find_target(repo_path, refs.pull_ref(7)) == head
     assert list(dict(told)) == ["count", "compress", "receive", "resolve"]
     for stage in dict(told):
         percents = [percent for which, percent in told if which == stage]
@@ -58,15 +58,15 @@ async def test_words_of_failure_are_kept_apart_from_progress(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("length", "letters"), [(1 << 26, "tr '\\0' x"), (1 << 20, "tr '\\0' x | fold -w 99")])
 async def test_no_more_words_are_kept_than_anybody_reads(tmp_path: Path, length: int, letters: str) -> None:
-    place = await bare(tmp_path)
+    repo_path = await bare(tmp_path)
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 17, hard))
     try:
         with pytest.raises(GitFailed) as caught:
-            says(place, f"head -c {length} /dev/zero | {letters} >&2; exit 1; true", Told(), deadline=20.0)
+            says(repo_path, f"head -c {length} /dev/zero | {letters} >&2; exit 1; true", Told(), deadline=20.0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-    assert len(str(caught.value)) <= len("git script: ") + WORDS_LIMIT
+    assert len(str(caught.value)) <= len("git script: ") + MAX_STDERR
 
 
 async def test_git_that_never_falls_silent_ends_with_its_deadline(tmp_path: Path) -> None:
@@ -96,10 +96,10 @@ async def test_who_hears_of_git_hears_it_again_in_silence(tmp_path: Path) -> Non
 
 
 async def test_an_output_may_be_limited(tmp_path: Path) -> None:
-    place = await bare(tmp_path)
-    assert run(place, "script", config={"alias.script": "!head -c 5000 /dev/zero; true"}, most=5000) == bytes(5000)
+    repo_path = await bare(tmp_path)
+    assert run(repo_path, "script", config={"alias.script": "!head -c 5000 /dev/zero; true"}, most=5000) == bytes(5000)
     with pytest.raises(TooLarge):
-        run(place, "script", config={"alias.script": "!cat /dev/zero; true"}, most=5000)
+        run(repo_path, "script", config={"alias.script": "!cat /dev/zero; true"}, most=5000)
 
 
 async def test_git_ends_when_whoever_hears_of_it_has_heard_enough(tmp_path: Path) -> None:
@@ -125,6 +125,6 @@ async def test_git_ends_when_whoever_hears_of_it_has_heard_enough(tmp_path: Path
 
 
 async def test_a_large_answer_comes_whole(tmp_path: Path) -> None:
-    place = await bare(tmp_path)
-    large = typed(place, "blob", b"x" * (1 << 21))
-    assert len(run(place, "cat-file", "blob", large, progress=lambda *step: None)) == 1 << 21
+    repo_path = await bare(tmp_path)
+    large = typed(repo_path, "blob", b"x" * (1 << 21))
+    assert len(run(repo_path, "cat-file", "blob", large, progress=lambda *step: None)) == 1 << 21

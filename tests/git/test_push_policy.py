@@ -61,8 +61,8 @@ async def test_a_collaborators_token_for_another_project_opens_nothing(forge: Fo
     await collaborate(forge, key, "bob", "f*")
     project = await projects.by_id(forge.db, key)
     change = Change("refs/heads/f40", ZEROS, "1" * 40)
-    assert push_policy.refusal(Actor(bob.name), project, change) is None
-    assert push_policy.refusal(Actor(bob.name, token_project=key + 1), project, change)
+    assert push_policy.find_refusal(Actor(bob.name), project, change) is None
+    assert push_policy.find_refusal(Actor(bob.name, token_project=key + 1), project, change)
 
 
 async def test_a_push_through_an_alias_is_a_push_to_the_branch_it_stands_for(
@@ -71,7 +71,7 @@ async def test_a_push_through_an_alias_is_a_push_to_the_branch_it_stands_for(
     bob = await forge.user("bob")
     key = await id_of(nethack)
     await collaborate(forge, key, "bob", "f*")
-    refs.create_alias(store.directory(settings.repositories, key), "f-alias", "main")
+    refs.create_alias(store.repository_path(settings.repositories, key), "f-alias", "main")
     old = (await heads(nethack))["main"]
     assert no("f-alias", "You may not push to this branch.") in await push(work, "HEAD:f-alias", by=bob, fails=True)
     assert (await heads(nethack))["main"] == old
@@ -155,8 +155,8 @@ async def test_a_sign_off_counts_in_any_case_and_commits_from_before_need_none(n
 async def test_commits_of_pull_requests_are_new_to_the_branches(
     nethack: Client, settings: Settings, work: Path
 ) -> None:
-    place = store.directory(settings.repositories, await id_of(nethack))
-    await git("push", "-q", str(place), "HEAD:refs/pull/1/head", cwd=work)
+    repo_path = store.repository_path(settings.repositories, await id_of(nethack))
+    await git("push", "-q", str(repo_path), "HEAD:refs/pull/1/head", cwd=work)
     await installed(nethack, SIGNED)
     assert "is not signed off.)" in await push(work, "HEAD:main", fails=True)
 

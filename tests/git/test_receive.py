@@ -9,7 +9,7 @@ import pytest
 from app.config import Settings
 from app.core.push_policy import ZEROS
 from app.git import receive, refs, store
-from app.transports.pktline import line
+from app.transports.pktline import encode_line
 from tests.conftest import Client, Forge, git
 from tests.git.pushes import FORWARD, NO_BRANCHES, SIGNED, head, heads, id_of, no, push
 from tests.pagure.test_plugins import installed, removed
@@ -36,10 +36,10 @@ async def test_an_atomic_push_moves_all_refs_or_none(forge: Forge, nethack: Clie
 async def test_a_push_of_which_nothing_is_taken_leaves_nothing_behind(
     nethack: Client, settings: Settings, work: Path
 ) -> None:
-    place = store.directory(settings.repositories, await id_of(nethack))
+    repo_path = store.repository_path(settings.repositories, await id_of(nethack))
 
     def objects() -> set[Path]:
-        return {path for path in (place / "objects").rglob("*") if path.is_file()}
+        return {path for path in (repo_path / "objects").rglob("*") if path.is_file()}
 
     before = objects()
     (work / "big").write_bytes(os.urandom(3 << 20))
@@ -80,22 +80,22 @@ async def test_clients_of_every_kind_are_told_in_their_own_way(
     async def sent(*wishes: bytes) -> bytes:
         headers = {"Content-Type": "application/x-git-receive-pack-request"}
         first, *others = wishes
-        body = b"".join(line(each) for each in (first + b"\0" + able, *others)) + b"0000"
+        body = b"".join(encode_line(each) for each in (first + b"\0" + able, *others)) + b"0000"
         url = nethack.git_url("nethack") + "/git-receive-pack"
         async with nethack.forge.session.post(url, data=body, headers=headers) as answer:
             assert answer.status == 200
             return await answer.read()
 
     def told(*lines: bytes) -> bytes:
-        report = b"".join(line(each) for each in lines) + b"0000"
-        return b"" if not able else report if band is None else line(band + report) + b"0000"
+        report = b"".join(encode_line(each) for each in lines) + b"0000"
+        return b"" if not able else report if band is None else encode_line(band + report) + b"0000"
 
     zeros, new = ZEROS.encode(), (await head(work, "origin/main")).encode()
     refused = b"ng refs/pull/1/head This ref is the forge's own.\n"
-    wish = zeros + b" " + new + b" refs/pull/1/head"
-    assert await sent(wish) == told(b"unpack ok\n", refused)
+    command = zeros + b" " + new + b" refs/pull/1/head"
+    assert await sent(command) == told(b"unpack ok\n", refused)
     await push(work, "origin/main:refs/heads/gone")
-    said = await sent(wish, new + b" " + zeros + b" refs/heads/gone")
+    said = await sent(command, new + b" " + zeros + b" refs/heads/gone")
     assert said == told(b"unpack ok\n", b"ok refs/heads/gone\n", refused)
     assert (await heads(nethack)).keys() == {"main"}
 
@@ -118,8 +118,8 @@ async def test_a_project_that_demands_nothing_runs_no_hook(
     def never(*arguments: object, **options: object) -> None:
         raise AssertionError("nothing is demanded")
 
-    monkeypatch.setattr(receive, "judging", never)
-    monkeypatch.setattr(refs, "meant", never)
+    monkeypatch.setattr(receive, "run_hooks", never)
+    monkeypatch.setattr(refs, "resolve_alias", never)
     await push(work, "HEAD:main", "HEAD:topic")
     await installed(nethack, FORWARD)
     await removed(nethack, FORWARD)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from app.git import refs
-from app.git.errors import AlreadyThere, BadName, GitFailed, LostRace, NoBranch, NoCommit
-from app.git.objects import reachable
+from app.git.errors import AlreadyExists, BadName, GitFailed, NoBranch, NoCommit, RefMoved
+from app.git.objects import is_reachable
 from tests.conftest import commit, git
 from tests.git.repositories import bare, said, typed, work_tree
 
@@ -17,138 +17,138 @@ BAD = ["", "-x", "--force", "HEAD", "a b", "a..b", "a/", "/a", ".a", "a.lock", "
 
 async def filled(tmp_path: Path) -> tuple[Path, Path, str, str]:
     """A repository with `main`, a work tree, and its two commits."""
-    work = await work_tree(place := await bare(tmp_path))
+    work = await work_tree(repo_path := await bare(tmp_path))
     first, second = await commit(work, "a"), await commit(work, "b")
     await git("push", "-q", "origin", "main", cwd=work)
-    return place, work, first, second
+    return repo_path, work, first, second
 
 
 async def test_a_branch_starts_from_a_branch_or_a_commit(tmp_path: Path) -> None:
-    place, _, first, second = await filled(tmp_path)
-    assert refs.create_branch(place, "deep/er", from_branch="main") == second
-    assert refs.create_branch(place, "old", from_commit=first[:8]) == first
-    assert refs.create_branch(place, "neither") == second
-    assert await said(place, "rev-parse", "deep/er", "old", "neither") == [second, first, second]
-    refs.create_branch(place, "master", from_commit=first)
-    assert refs.create_branch(place, "from-master") == first
+    repo_path, _, first, second = await filled(tmp_path)
+    assert refs.create_branch(repo_path, "deep/er", from_branch="main") == second
+    assert refs.create_branch(repo_path, "old", from_commit=first[:8]) == first
+    assert refs.create_branch(repo_path, "neither") == second
+    assert await said(repo_path, "rev-parse", "deep/er", "old", "neither") == [second, first, second]
+    refs.create_branch(repo_path, "master", from_commit=first)
+    assert refs.create_branch(repo_path, "from-master") == first
 
 
 async def test_a_branch_that_cannot_be_is_refused_with_its_reason(tmp_path: Path) -> None:
-    place, _, first, _ = await filled(tmp_path)
+    repo_path, _, first, _ = await filled(tmp_path)
     with pytest.raises(NoBranch):
-        refs.create_branch(place, "x", from_branch="gone")
+        refs.create_branch(repo_path, "x", from_branch="gone")
     for nothing in ("f" * 40, "main", "--all", ""):
         with pytest.raises(NoCommit):
-            refs.create_branch(place, "x", from_commit=nothing)
-    with pytest.raises(AlreadyThere):
-        refs.create_branch(place, "main", from_commit=first)
+            refs.create_branch(repo_path, "x", from_commit=nothing)
+    with pytest.raises(AlreadyExists):
+        refs.create_branch(repo_path, "main", from_commit=first)
     with pytest.raises(BadName):
-        refs.create_branch(place, "main/below", from_branch="main")
-    refs.create_branch(place, "deep/er")
+        refs.create_branch(repo_path, "main/below", from_branch="main")
+    refs.create_branch(repo_path, "deep/er")
     with pytest.raises(BadName):
-        refs.create_branch(place, "deep")
+        refs.create_branch(repo_path, "deep")
     for name in BAD:
         with pytest.raises(BadName):
-            refs.create_branch(place, name)
+            refs.create_branch(repo_path, name)
     with pytest.raises(NoBranch):
         refs.create_branch(await bare(tmp_path, "empty"), "x")
     assert refs.is_empty(tmp_path / "empty.git")
-    assert not refs.is_empty(place)
+    assert not refs.is_empty(repo_path)
 
 
 async def test_a_tag_is_annotated_and_signed_with_the_name_of_who_made_it(tmp_path: Path) -> None:
-    place, _, first, second = await filled(tmp_path)
-    assert refs.create_tag(place, "v1", first[:9], tagger=ALICE, at=1_700_000_000, message="One\n\nTwo")
-    assert (await git("cat-file", "tag", "v1", cwd=place)) == (
+    repo_path, _, first, second = await filled(tmp_path)
+    assert refs.create_tag(repo_path, "v1", first[:9], tagger=ALICE, at=1_700_000_000, message="One\n\nTwo")
+    assert (await git("cat-file", "tag", "v1", cwd=repo_path)) == (
         f"object {first}\ntype commit\ntag v1\ntagger Alice a <alice@example.org> 1700000000 +0000\n\nOne\n\nTwo\n"
     )
-    assert not refs.create_tag(place, "v1", second, tagger=ALICE, at=1)
-    assert await said(place, "rev-parse", "v1^{commit}") == [first]
-    assert refs.create_tag(place, "v1", second, tagger=ALICE, at=1, force=True)
-    assert refs.create_tag(place, "v2", second, tagger=("", ""), at=1, force=True)
-    assert await said(place, "rev-parse", "v1^{commit}") == [second]
-    await git("fsck", "--strict", cwd=place)
+    assert not refs.create_tag(repo_path, "v1", second, tagger=ALICE, at=1)
+    assert await said(repo_path, "rev-parse", "v1^{commit}") == [first]
+    assert refs.create_tag(repo_path, "v1", second, tagger=ALICE, at=1, force=True)
+    assert refs.create_tag(repo_path, "v2", second, tagger=("", ""), at=1, force=True)
+    assert await said(repo_path, "rev-parse", "v1^{commit}") == [second]
+    await git("fsck", "--strict", cwd=repo_path)
     for name in BAD:
         with pytest.raises(BadName):
-            refs.create_tag(place, name, first, tagger=ALICE, at=1)
+            refs.create_tag(repo_path, name, first, tagger=ALICE, at=1)
     for nothing in ("f" * 40, "main", "zzzz"):
         with pytest.raises(NoCommit):
-            refs.create_tag(place, "v3", nothing, tagger=ALICE, at=1)
+            refs.create_tag(repo_path, "v3", nothing, tagger=ALICE, at=1)
 
 
 async def test_head_goes_to_a_branch_that_is_there(tmp_path: Path) -> None:
-    place, _, first, _ = await filled(tmp_path)
-    refs.create_branch(place, "other", from_commit=first)
-    refs.set_head(place, "other")
-    assert await said(place, "symbolic-ref", "HEAD") == ["refs/heads/other"]
+    repo_path, _, first, _ = await filled(tmp_path)
+    refs.create_branch(repo_path, "other", from_commit=first)
+    refs.set_head(repo_path, "other")
+    assert await said(repo_path, "symbolic-ref", "HEAD") == ["refs/heads/other"]
     for name in ("gone", *BAD):
         with pytest.raises(NoBranch):
-            refs.set_head(place, name)
-    assert await said(place, "symbolic-ref", "HEAD") == ["refs/heads/other"]
+            refs.set_head(repo_path, name)
+    assert await said(repo_path, "symbolic-ref", "HEAD") == ["refs/heads/other"]
 
 
 async def test_an_alias_stands_for_a_branch_until_it_is_dropped(tmp_path: Path) -> None:
-    place, _, _, second = await filled(tmp_path)
-    assert refs.aliases(place) == {}
-    refs.create_alias(place, "master", "main")
-    assert refs.aliases(place) == {"refs/heads/master": "refs/heads/main"}
-    assert refs.branch_head(place, "master") == second
+    repo_path, _, _, second = await filled(tmp_path)
+    assert refs.list_aliases(repo_path) == {}
+    refs.create_alias(repo_path, "master", "main")
+    assert refs.list_aliases(repo_path) == {"refs/heads/master": "refs/heads/main"}
+    assert refs.find_branch_head(repo_path, "master") == second
     with pytest.raises(NoBranch):
-        refs.create_alias(place, "x", "gone")
-    with pytest.raises(AlreadyThere):
-        refs.create_alias(place, "master", "main")
+        refs.create_alias(repo_path, "x", "gone")
+    with pytest.raises(AlreadyExists):
+        refs.create_alias(repo_path, "master", "main")
     for name in ("main/x", *BAD):
         with pytest.raises(BadName):
-            refs.create_alias(place, name, "main")
-    assert not refs.drop_alias(place, "gone", "main")
+            refs.create_alias(repo_path, name, "main")
+    assert not refs.delete_alias(repo_path, "gone", "main")
     with pytest.raises(NoBranch):
-        refs.drop_alias(place, "main", "gone")
-    refs.set_head(place, "master")
-    assert refs.drop_alias(place, "main", "master")
-    assert await said(place, "symbolic-ref", "HEAD") == ["refs/heads/main"]
-    refs.create_alias(place, "master", "main")
-    assert refs.drop_alias(place, "master", "main")
-    assert await said(place, "for-each-ref", "--format=%(refname)") == ["refs/heads/main"]
+        refs.delete_alias(repo_path, "main", "gone")
+    refs.set_head(repo_path, "master")
+    assert refs.delete_alias(repo_path, "main", "master")
+    assert await said(repo_path, "symbolic-ref", "HEAD") == ["refs/heads/main"]
+    refs.create_alias(repo_path, "master", "main")
+    assert refs.delete_alias(repo_path, "master", "main")
+    assert await said(repo_path, "for-each-ref", "--format=%(refname)") == ["refs/heads/main"]
 
 
 async def test_an_alias_that_leads_nowhere_can_be_listed_and_dropped_and_takes_its_name(tmp_path: Path) -> None:
-    place, _, _, _ = await filled(tmp_path)
-    await git("symbolic-ref", "refs/heads/lost", "refs/heads/gone", cwd=place)
-    assert refs.aliases(place) == {"refs/heads/lost": "refs/heads/gone"}
-    with pytest.raises(AlreadyThere):
-        refs.create_branch(place, "lost")
+    repo_path, _, _, _ = await filled(tmp_path)
+    await git("symbolic-ref", "refs/heads/lost", "refs/heads/gone", cwd=repo_path)
+    assert refs.list_aliases(repo_path) == {"refs/heads/lost": "refs/heads/gone"}
+    with pytest.raises(AlreadyExists):
+        refs.create_branch(repo_path, "lost")
     with pytest.raises(NoBranch):
-        refs.branch_head(place, "lost")
-    assert refs.drop_alias(place, "lost", "gone")
+        refs.find_branch_head(repo_path, "lost")
+    assert refs.delete_alias(repo_path, "lost", "gone")
 
 
 async def test_a_ref_moves_only_from_where_it_was_seen(tmp_path: Path) -> None:
-    place, _, first, second = await filled(tmp_path)
-    with pytest.raises(LostRace):
-        refs.move(place, "refs/heads/main", first, first)
-    with pytest.raises(LostRace):
-        refs.move(place, "refs/heads/main", first, None)
-    with pytest.raises(LostRace):
-        refs.move(place, "refs/heads/new", first, second)
+    repo_path, _, first, second = await filled(tmp_path)
+    with pytest.raises(RefMoved):
+        refs.move(repo_path, "refs/heads/main", first, first)
+    with pytest.raises(RefMoved):
+        refs.move(repo_path, "refs/heads/main", first, None)
+    with pytest.raises(RefMoved):
+        refs.move(repo_path, "refs/heads/new", first, second)
     with pytest.raises(GitFailed):
-        refs.move(place, "refs/heads/main", "f" * 40, second)
-    with pytest.raises(LostRace):
-        refs.remove(place, "refs/heads/main", first)
-    assert refs.target(place, "refs/heads/main") == second
-    await git("pack-refs", "--all", cwd=place)
-    refs.move(place, "refs/heads/main", first, second)
-    refs.remove(place, "refs/heads/main", first)
-    assert refs.target(place, "refs/heads/main") is None
+        refs.move(repo_path, "refs/heads/main", "f" * 40, second)
+    with pytest.raises(RefMoved):
+        refs.remove(repo_path, "refs/heads/main", first)
+    assert refs.find_target(repo_path, "refs/heads/main") == second
+    await git("pack-refs", "--all", cwd=repo_path)
+    refs.move(repo_path, "refs/heads/main", first, second)
+    refs.remove(repo_path, "refs/heads/main", first)
+    assert refs.find_target(repo_path, "refs/heads/main") is None
 
 
 async def test_of_many_that_move_a_ref_at_once_one_wins(tmp_path: Path) -> None:
-    place, _, first, second = await filled(tmp_path)
+    repo_path, _, first, second = await filled(tmp_path)
     won: list[str] = []
 
     def race() -> None:
         try:
-            refs.move(place, "refs/heads/main", first, second)
-        except LostRace:
+            refs.move(repo_path, "refs/heads/main", first, second)
+        except RefMoved:
             return
         won.append("me")
 
@@ -161,7 +161,7 @@ async def test_of_many_that_move_a_ref_at_once_one_wins(tmp_path: Path) -> None:
 
 
 async def test_an_object_can_be_seen_when_a_visible_ref_leads_to_it(tmp_path: Path) -> None:
-    place, work, first, _ = await filled(tmp_path)
+    repo_path, work, first, _ = await filled(tmp_path)
     (work / "sub").mkdir()
     await commit(work, "sub/secret", "hush")
     await git("tag", "-am", "inner", "inner", cwd=work)
@@ -170,27 +170,27 @@ async def test_an_object_can_be_seen_when_a_visible_ref_leads_to_it(tmp_path: Pa
     secret = await said(work, "rev-parse", *names)
     await git("push", "-q", "origin", "outer", cwd=work)
     known = await said(work, "rev-parse", "HEAD~1", "HEAD~2", "HEAD~1^{tree}", "HEAD~2^{tree}", "HEAD~1:a")
-    assert [reachable(place, one) for one in [*secret, *known]] == [True] * 11
-    await git("update-ref", "refs/internal/kept", "refs/tags/outer", cwd=place)
-    await git("tag", "-d", "outer", cwd=place)
-    assert [reachable(place, one) for one in secret] == [False] * 6
-    assert [reachable(place, one) for one in known] == [True] * 5
-    await git("update-ref", "refs/pull/1/head", secret[0], cwd=place)
-    assert [reachable(place, one) for one in secret] == [True] * 4 + [False] * 2
-    assert not reachable(place, "f" * 40)
+    assert [is_reachable(repo_path, one) for one in [*secret, *known]] == [True] * 11
+    await git("update-ref", "refs/internal/kept", "refs/tags/outer", cwd=repo_path)
+    await git("tag", "-d", "outer", cwd=repo_path)
+    assert [is_reachable(repo_path, one) for one in secret] == [False] * 6
+    assert [is_reachable(repo_path, one) for one in known] == [True] * 5
+    await git("update-ref", "refs/pull/1/head", secret[0], cwd=repo_path)
+    assert [is_reachable(repo_path, one) for one in secret] == [True] * 4 + [False] * 2
+    assert not is_reachable(repo_path, "f" * 40)
     # A name cannot spell an id into the history.
-    hidden = typed(place, "blob", b"hidden")
+    hidden = typed(repo_path, "blob", b"hidden")
     await commit(work, hidden)
     await git("push", "-q", "origin", "main", cwd=work)
-    assert not reachable(place, hidden)
+    assert not is_reachable(repo_path, hidden)
     assert first in known
 
 
 async def test_a_repository_without_refs_shows_nothing(tmp_path: Path) -> None:
-    place = await bare(tmp_path)
-    blob = typed(place, "blob", b"x")
-    assert not reachable(place, blob)
-    assert not reachable(place, typed(place, "tree", b""))
+    repo_path = await bare(tmp_path)
+    blob = typed(repo_path, "blob", b"x")
+    assert not is_reachable(repo_path, blob)
+    assert not is_reachable(repo_path, typed(repo_path, "tree", b""))
 
 
 def test_users_see_and_write_their_own_namespaces_only() -> None:

@@ -88,7 +88,7 @@ async def test_a_damaged_repository_holds_up_nobody_elses_pushes(
 ) -> None:
     await nethack.post("/new", name="damaged", description="d")
     ids = [(await nethack.pagure(f"/{name}"))[1]["id"] for name in ("damaged", "nethack")]
-    shutil.rmtree(store.directory(settings.repositories, ids[0]) / "objects")
+    shutil.rmtree(store.repository_path(settings.repositories, ids[0]) / "objects")
     for project_id in ids:
         await forge.db.execute(
             "insert into open_pushes values (gen_random_uuid(), $1, 'alice', now() - interval '1 second')", project_id
@@ -169,8 +169,8 @@ async def test_a_push_whose_process_died_is_found_again(
     new = await commit(work)
     project = (await nethack.pagure("/nethack"))[1]["id"]
     # What a SIGKILL between git's end and ours leaves behind: moved refs, and the row of the open push.
-    place = store.directory(settings.repositories, project)
-    await git("push", "-q", str(place), "HEAD:main", cwd=work)
+    repo_path = store.repository_path(settings.repositories, project)
+    await git("push", "-q", str(repo_path), "HEAD:main", cwd=work)
     await forge.db.execute("insert into open_pushes values (gen_random_uuid(), $1, 'alice', now())", project)
     assert (await nethack.pagure("/nethack/git/branches?with_commits=1"))[1]["branches"]["main"] != new
     await pushing.finish_abandoned(forge.db, settings.repositories)

@@ -13,7 +13,7 @@ from tests.git.repositories import bare, said, typed, work_tree
 
 async def furnished(tmp_path: Path) -> tuple[Path, Path]:
     """A repository with a thing of every kind on `main`, and its work tree."""
-    work = await work_tree(place := await bare(tmp_path))
+    work = await work_tree(repo_path := await bare(tmp_path))
     (work / "lib/deep").mkdir(parents=True)
     for name in ("zeta", "alpha", "lib/deep/x", "lib/a", "lib/deep.txt", "odd\udcff", "n\néw"):
         (work / name).write_text(name.encode("utf-8", "replace").decode())
@@ -25,136 +25,136 @@ async def furnished(tmp_path: Path) -> tuple[Path, Path]:
     await git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},a-sub", cwd=work)
     await git("commit", "-qm", "furnish", cwd=work)
     await git("push", "-q", "origin", "main", cwd=work)
-    return place, work
+    return repo_path, work
 
 
-def folder(place: Path, identifier: str | None = None, path: str | None = None) -> Folder:
-    found = tree.look(place, identifier, path)
+def folder(repo_path: Path, identifier: str | None = None, path: str | None = None) -> Folder:
+    found = tree.find_entry(repo_path, identifier, path)
     assert isinstance(found, Folder)
     return found
 
 
-def content(place: Path, identifier: str | None = None, path: str | None = None) -> bytes:
-    found = tree.look(place, identifier, path)
+def content(repo_path: Path, identifier: str | None = None, path: str | None = None) -> bytes:
+    found = tree.find_entry(repo_path, identifier, path)
     assert isinstance(found, File)
-    read = b"".join(tree.read(place, found))
+    read = b"".join(tree.read_file(repo_path, found))
     assert len(read) == found.size
     return read
 
 
 async def test_the_root_is_listed_by_kind_and_the_rest_in_gits_order(tmp_path: Path) -> None:
-    place, _ = await furnished(tmp_path)
-    root = folder(place)
+    repo_path, _ = await furnished(tmp_path)
+    root = folder(repo_path)
     assert root.path is None
     assert [(entry.kind, entry.path) for entry in root.entries] == [
         ("folder", "lib"), ("file", "alpha"), ("file", "n\néw"), ("file", "odd\\xff"), ("file", "zeta"),
         ("file", "run"), ("link", "link"), ("submodule", "a-sub"),
     ]  # fmt: skip
-    below = folder(place, "main", "lib/")
+    below = folder(repo_path, "main", "lib/")
     assert below.path == "lib"
     assert [(entry.kind, entry.name, entry.path) for entry in below.entries] == [
         ("file", "a", "lib/a"), ("file", "deep.txt", "lib/deep.txt"), ("folder", "deep", "lib/deep"),
         ("link", "way", "lib/way"),
     ]  # fmt: skip
     assert [entry.id for entry in below.entries] == await said(
-        place, "ls-tree", "--format=%(objectname)", "main", "lib/"
+        repo_path, "ls-tree", "--format=%(objectname)", "main", "lib/"
     )
 
 
 async def test_a_file_is_found_by_its_path_and_read(tmp_path: Path) -> None:
-    place, _ = await furnished(tmp_path)
-    assert content(place, "main", "lib/deep/x") == b"lib/deep/x"
-    assert content(place, "HEAD", "/n\néw/") == "n\néw".encode()
-    assert content(place, path="odd\udcff") == b"odd?"
-    odd = next(entry for entry in folder(place).entries if entry.name == "odd\\xff")
+    repo_path, _ = await furnished(tmp_path)
+    assert content(repo_path, "main", "lib/deep/x") == b"lib/deep/x"
+    assert content(repo_path, "HEAD", "/n\néw/") == "n\néw".encode()
+    assert content(repo_path, path="odd\udcff") == b"odd?"
+    odd = next(entry for entry in folder(repo_path).entries if entry.name == "odd\\xff")
     assert odd.raw_path == b"odd\xff"
-    found = tree.look(place, path="odd\udcff")
+    found = tree.find_entry(repo_path, path="odd\udcff")
     assert isinstance(found, File)
     assert (found.path, found.id) == ("odd\\xff", odd.id)
 
 
 async def test_a_link_is_read_and_not_followed(tmp_path: Path) -> None:
-    place, _ = await furnished(tmp_path)
-    assert content(place, path="link") == b"../../etc/passwd"
+    repo_path, _ = await furnished(tmp_path)
+    assert content(repo_path, path="link") == b"../../etc/passwd"
     with pytest.raises(NoPath):
-        tree.look(place, None, "lib/way/x")
+        tree.find_entry(repo_path, None, "lib/way/x")
 
 
 async def test_a_tree_can_be_named_in_many_ways(tmp_path: Path) -> None:
-    place, work = await furnished(tmp_path)
-    await git("branch", "with/slash", "main", cwd=place)
-    await git("tag", "light", "main", cwd=place)
+    repo_path, work = await furnished(tmp_path)
+    await git("branch", "with/slash", "main", cwd=repo_path)
+    await git("tag", "light", "main", cwd=repo_path)
     await git("tag", "-am", "t", "v1", "main", cwd=work)
     await git("tag", "-am", "t", "twice", "v1", cwd=work)
     await git("push", "-q", "origin", "v1", "twice", cwd=work)
-    ids = await said(place, "rev-parse", "main", "main^{tree}", "v1", "twice")
+    ids = await said(repo_path, "rev-parse", "main", "main^{tree}", "v1", "twice")
     for identifier in ["with/slash", "light", "v1", "twice", *ids, *(one[:10] for one in ids), ids[0].upper()]:
-        assert folder(place, identifier) == folder(place), identifier
-        assert content(place, identifier, "lib/a") == b"lib/a"
-    [blob, below] = await said(place, "rev-parse", "main:lib/a", "main:lib")
-    assert content(place, blob) == b"lib/a"
-    assert tree.look(place, blob) == File(None, blob, 5)
-    assert [entry.path for entry in folder(place, below).entries] == ["deep", "a", "deep.txt", "way"]
+        assert folder(repo_path, identifier) == folder(repo_path), identifier
+        assert content(repo_path, identifier, "lib/a") == b"lib/a"
+    [blob, below] = await said(repo_path, "rev-parse", "main:lib/a", "main:lib")
+    assert content(repo_path, blob) == b"lib/a"
+    assert tree.find_entry(repo_path, blob) == File(None, blob, 5)
+    assert [entry.path for entry in folder(repo_path, below).entries] == ["deep", "a", "deep.txt", "way"]
     with pytest.raises(NoPath):
-        tree.look(place, blob, "x")
+        tree.find_entry(repo_path, blob, "x")
     # A branch comes before an id that is written like it.
-    await git("branch", ids[0][:8], "main", cwd=place)
-    assert folder(place, ids[0][:8]) == folder(place)
+    await git("branch", ids[0][:8], "main", cwd=repo_path)
+    assert folder(repo_path, ids[0][:8]) == folder(repo_path)
 
 
 @pytest.mark.parametrize("path", ["gone", "..", "../x", "lib//a", "lib/a/x", "a-sub", "a-sub/x", "lib/..", "--", "a\0b",
                                   "lib/deep/x\n", "\ud800", ".git/config"])  # fmt: skip
 async def test_what_is_not_in_the_tree_is_not_found(tmp_path: Path, path: str) -> None:
-    place, _ = await furnished(tmp_path)
+    repo_path, _ = await furnished(tmp_path)
     with pytest.raises(NoPath):
-        tree.look(place, "main", path)
+        tree.find_entry(repo_path, "main", path)
 
 
 @pytest.mark.parametrize("identifier", ["gone", "", "-x", "--help", "main~0", "main^{tree}", "f" * 40, "zzzz", "ab",
                                         "a\0b", "../main", "\udcff", "refs/heads/main", "@"])  # fmt: skip
 async def test_what_names_nothing_is_not_found(tmp_path: Path, identifier: str) -> None:
-    place, _ = await furnished(tmp_path)
+    repo_path, _ = await furnished(tmp_path)
     with pytest.raises(NoPath):
-        tree.look(place, identifier)
+        tree.find_entry(repo_path, identifier)
 
 
 async def test_what_no_ref_leads_to_is_not_found(tmp_path: Path) -> None:
-    place, _ = await furnished(tmp_path)
+    repo_path, _ = await furnished(tmp_path)
     with pytest.raises(NoPath):
-        tree.look(place, typed(place, "blob", b"secret"))
-    await git("update-ref", "refs/internal/x", "main", cwd=place)
-    await git("branch", "-q", "other", typed(place, "commit", await _commit(place)), cwd=place)
-    hidden = await said(place, "rev-parse", "main", "main:lib", "main:lib/a")
-    await git("update-ref", "-d", "refs/heads/main", cwd=place)
+        tree.find_entry(repo_path, typed(repo_path, "blob", b"secret"))
+    await git("update-ref", "refs/internal/x", "main", cwd=repo_path)
+    await git("branch", "-q", "other", typed(repo_path, "commit", await _commit(repo_path)), cwd=repo_path)
+    hidden = await said(repo_path, "rev-parse", "main", "main:lib", "main:lib/a")
+    await git("update-ref", "-d", "refs/heads/main", cwd=repo_path)
     for identifier in [*hidden, "HEAD", None]:
         with pytest.raises(NoPath):
-            tree.look(place, identifier)
+            tree.find_entry(repo_path, identifier)
 
 
-async def _commit(place: Path) -> bytes:
-    nothing = typed(place, "tree", b"")
+async def _commit(repo_path: Path) -> bytes:
+    nothing = typed(repo_path, "tree", b"")
     return f"tree {nothing}\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nm\n".encode()
 
 
 async def test_an_empty_repository_says_so(tmp_path: Path) -> None:
-    place = await bare(tmp_path)
+    repo_path = await bare(tmp_path)
     for identifier in (None, "main", "f" * 40):
         with pytest.raises(EmptyRepository):
-            tree.look(place, identifier)
+            tree.find_entry(repo_path, identifier)
     with pytest.raises(NoRepository):
-        tree.look(tmp_path / "nowhere.git")
+        tree.find_entry(tmp_path / "nowhere.git")
 
 
 async def test_large_files_come_in_pieces_and_large_folders_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = await work_tree(place := await bare(tmp_path))
+    work = await work_tree(repo_path := await bare(tmp_path))
     await commit(work, "big", "0123456789" * 500_000)
     await git("push", "-q", "origin", "main", cwd=work)
-    found = tree.look(place, "main", "big")
+    found = tree.find_entry(repo_path, "main", "big")
     assert isinstance(found, File)
-    sizes = [len(piece) for piece in tree.read(place, found)]
+    sizes = [len(piece) for piece in tree.read_file(repo_path, found)]
     assert (sum(sizes), max(sizes) <= 1 << 16) == (5_000_000, True)
     monkeypatch.setattr(tree, "ENTRIES_LIMIT", 0)
     with pytest.raises(TooLarge):
-        tree.look(place)
+        tree.find_entry(repo_path)

@@ -75,7 +75,7 @@ async def dead(kind: str) -> AsyncIterator[Dead]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers of this forge wait for an answer longer than any test does."""
-    monkeypatch.setattr(delivery, "client", partial(delivery.client, total=1000.0))
+    monkeypatch.setattr(delivery, "open_client", partial(delivery.open_client, total=1000.0))
 
 
 @pytest.mark.usefixtures("patient")
@@ -97,7 +97,7 @@ async def test_a_dead_endpoint_holds_up_none_of_the_others(nethack: Client, rece
             assert [row["attempts"] for row in await deliveries(nethack, made)] == [[], [], []]
         elif kind == "never ends":
             told = await until(nethack, made, status="delivered")
-            assert len(told["attempts"][0]["response_excerpt"]) == delivery.EXCERPT
+            assert len(told["attempts"][0]["response_excerpt"]) == delivery.MAX_EXCERPT
             await so(lambda: endpoint.open == 0)
         else:
             await so(lambda: tried_at_all(nethack, made))
@@ -108,8 +108,8 @@ async def test_a_dead_endpoint_holds_up_none_of_the_others(nethack: Client, rece
 async def test_a_dead_endpoint_with_many_lanes_has_its_share_and_no_more(
     nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "LANES", 3)
-    monkeypatch.setattr(delivery, "SHARE", 2)
+    monkeypatch.setattr(delivery, "MAX_LANES", 3)
+    monkeypatch.setattr(delivery, "MAX_LANES_PER_SUBSCRIPTION", 2)
     async with dead("never answers") as endpoint:
         await subscribed(nethack, receiver, url=endpoint.url, types=["issue.*"], ordered=False)
         for _ in range(6):

@@ -130,7 +130,7 @@ async def test_deleting_ends_what_waits_for_an_inactive_subscription(
 async def test_while_the_read_tables_are_made_anew_nothing_is_given_up(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "AWHILE", 0.1)
+    monkeypatch.setattr(delivery, "ORPHAN_PAUSE", 0.1)
     made = await subscribed(nethack, receiver, types=["issue.*"])
     receiver.answers = [503]
     await open_issue(nethack)
@@ -164,7 +164,7 @@ async def test_an_endpoint_that_never_came_about_is_forgotten(forge: Forge, neth
     await forge.db.execute(
         "update subscription_endpoints set kept_at = now() - interval '2 hours' where url like '%/hook'"
     )
-    await subscriptions.forget_gone(forge.db)
+    await subscriptions.delete_orphans(forge.db)
     left = {row["url"] for row in await forge.db.fetch("select url from subscription_endpoints")}
     assert left == {"http://being-made/", receiver.url}
 
@@ -172,7 +172,7 @@ async def test_an_endpoint_that_never_came_about_is_forgotten(forge: Forge, neth
 async def test_what_ended_long_ago_is_forgotten(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscriptions, "FORGOTTEN", 1)
+    monkeypatch.setattr(subscriptions, "DELETE_BATCH", 1)
     made = await subscribed(nethack, receiver, types=["issue.*"])
     for _ in range(3):
         await open_issue(nethack)
@@ -198,7 +198,7 @@ async def test_a_mistake_of_ours_is_a_failure_like_any_other(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(webhooks, "message", mistaken)
+        patch.setattr(webhooks, "build_message", mistaken)
         await open_issue(nethack)
         await so(lambda: tried_at_all(nethack, made))
     told = await until(nethack, made, status="delivered")

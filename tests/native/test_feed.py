@@ -93,7 +93,7 @@ async def test_a_stream_from_now_on_leaves_out_what_was(forge: Forge, nethack: C
 async def test_silence_is_filled_and_what_was_hidden_is_passed_over(
     forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "HEARTBEAT", 0.5)
+    monkeypatch.setattr(streams, "HEARTBEAT_INTERVAL", 0.5)
     head = await forge.numbered()
     async with listening(forge.nobody, "?after=now") as reader, asyncio.timeout(20):
         assert await reader.message() == {"retry": "2000"}
@@ -182,7 +182,7 @@ async def read_all(session: aiohttp.ClientSession, path: str) -> Any:
 async def test_a_reader_who_does_not_read_is_cut_off(
     forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "SLOW", 0.5)
+    monkeypatch.setattr(streams, "SEND_TIMEOUT", 0.5)
     send, cut = streams._send, asyncio.Event()
 
     async def watched(*arguments: Any) -> None:

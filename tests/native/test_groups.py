@@ -18,9 +18,9 @@ async def test_a_group_is_made_with_its_creator_in_it(forge: Forge, alice: Clien
         "creator": "alice",
         "members": ["alice"],
     }
-    wish = {"name": "chiefs", "display_name": "The Chiefs", "description": "They lead.", "type": "admin"}
-    status, group = await forge.admin.json("POST", "/v1/groups", wish)
-    assert (status, {name: group[name] for name in wish}) == (201, wish)
+    command = {"name": "chiefs", "display_name": "The Chiefs", "description": "They lead.", "type": "admin"}
+    status, group = await forge.admin.json("POST", "/v1/groups", command)
+    assert (status, {name: group[name] for name in command}) == (201, command)
 
 
 @pytest.mark.parametrize(
@@ -32,16 +32,16 @@ async def test_a_group_is_made_with_its_creator_in_it(forge: Forge, alice: Clien
         ({"name": "HACKERS"}, 409, "/group"), ({"name": "Alice"}, 409, "/group"),
     ],
 )  # fmt: skip
-async def test_groups_that_are_not_made(alice: Client, wish: object, status: int, pointer: str) -> None:
+async def test_groups_that_are_not_made(alice: Client, command: object, status: int, pointer: str) -> None:
     await alice.json("POST", "/v1/groups", {"name": "hackers"})
-    answer, problem = await alice.json("POST", "/v1/groups", wish)
+    answer, problem = await alice.json("POST", "/v1/groups", command)
     assert (answer, problem["errors"][0]["pointer"]) == (status, pointer)
 
 
 async def test_a_user_is_not_called_like_a_group(forge: Forge, alice: Client) -> None:
     await alice.json("POST", "/v1/groups", {"name": "hackers"})
-    wish = {"username": "Hackers", "email": "h@example.org"}
-    status, problem = await forge.admin.json("POST", "/v1/users", wish)
+    command = {"username": "Hackers", "email": "h@example.org"}
+    status, problem = await forge.admin.json("POST", "/v1/users", command)
     assert (status, problem["errors"][0]["pointer"]) == (409, "/username")
 
 

@@ -93,8 +93,8 @@ async def test_two_workers_never_send_one_lane_at_once(forge: Forge, nethack: Cl
 async def test_a_busy_lane_makes_room_for_another(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "LANES", 1)
-    monkeypatch.setattr(delivery, "BATCH", 2)
+    monkeypatch.setattr(delivery, "MAX_LANES", 1)
+    monkeypatch.setattr(delivery, "BATCH_SIZE", 2)
     await subscribed(nethack, receiver, url=receiver.url + "/busy", types=["issue.*"])
     await subscribed(nethack, receiver, url=receiver.url + "/other", types=["issue.*"])
     forge.worker.cancel()
@@ -110,7 +110,7 @@ async def test_a_busy_lane_makes_room_for_another(
 async def test_what_is_changed_counts_for_a_busy_lane_too(
     nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "FRESH", 0.0)
+    monkeypatch.setattr(delivery, "CACHE_SECONDS", 0.0)
     made = await subscribed(nethack, receiver, types=["issue.*"])
 
     async def stop(got: Got) -> web.StreamResponse:
@@ -176,7 +176,7 @@ async def test_an_endpoint_that_recovers_is_sent_what_waits_in_every_lane(
         await open_issue(nethack)
     await receiver.until(3)
     await so(lambda: _all_tried(forge, 3))
-    monkeypatch.setattr(delivery, "OPENING", 1)
+    monkeypatch.setattr(delivery, "FAILURES_TO_OPEN", 1)
     await forge.db.execute("update circuits set failing_since = now() - interval '121 hours', open_until = now()")
     receiver.answers = [503]
     await forge.db.execute("update lanes set due_at = now() + interval '1 day'")
@@ -214,7 +214,12 @@ async def test_in_any_storm_nothing_is_forgotten(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two workers, an endpoint in a bad mood, and a keeper who presses every button there is."""
-    for name, value in (("SCHEDULE", (0.02,) * 10), ("OPEN", 0.02), ("LONGEST_OPEN", 0.05), ("BATCH", 3)):
+    for name, value in (
+        ("SCHEDULE", (0.02,) * 10),
+        ("OPEN_SECONDS", 0.02),
+        ("MAX_OPEN_SECONDS", 0.05),
+        ("BATCH_SIZE", 3),
+    ):
         monkeypatch.setattr(delivery, name, value)
     dice = random.Random(7)
     await nethack.post("/new", name="angband", description="d")

@@ -6,7 +6,7 @@ from aiohttp import web
 from tests.conftest import Client, Forge
 from tests.receiver import Answer, Got, Receiver, receiving
 from tests.subscriptions import deliveries, open_issue, subscribed, until
-from workers.delivery import DEEPEST
+from workers.delivery import MAX_CHAIN
 
 pytestmark = pytest.mark.usefixtures("sent_at_once")
 
@@ -32,7 +32,7 @@ async def test_a_receiver_that_answers_itself_is_told_so_often_and_no_more(
     await open_issue(nethack)
     await until(nethack, made, status="suppressed")
     comments = (await nethack.pagure("/nethack/issue/1"))[1]["comments"]
-    assert len(comments) == DEEPEST == len(receiver.got)
+    assert len(comments) == MAX_CHAIN == len(receiver.got)
     last, *others = await deliveries(nethack, made)
     assert {each["status"] for each in others} == {"delivered"}
     reason = "5 deliveries of this have led to each other and to this: it may go round in a circle."
@@ -43,11 +43,11 @@ async def test_a_receiver_that_answers_itself_is_told_so_often_and_no_more(
 
 async def test_what_people_do_after_that_is_told_again(nethack: Client, receiver: Receiver) -> None:
     made = await subscribed(nethack, receiver, types=["issue.*"])
-    receiver.answers = [commenting(nethack, "webhook-id")] * DEEPEST
+    receiver.answers = [commenting(nethack, "webhook-id")] * MAX_CHAIN
     await open_issue(nethack)
     await until(nethack, made, status="suppressed")
     await nethack.post("/nethack/issue/1/comment", comment="Enough.")
-    *_, last = await receiver.until(DEEPEST + 1)
+    *_, last = await receiver.until(MAX_CHAIN + 1)
     assert last.said["data"]["data"]["comment"] == "Enough."
 
 
@@ -70,7 +70,7 @@ async def test_what_others_deliveries_have_led_to_is_told(nethack: Client, recei
         receiver.answers = [commenting(nethack, "webhook-id")] * 20
         await open_issue(nethack)
         await until(nethack, made, status="suppressed")
-        assert len(await quiet.until(DEEPEST + 1)) == DEEPEST + 1
+        assert len(await quiet.until(MAX_CHAIN + 1)) == MAX_CHAIN + 1
 
 
 async def test_a_request_with_a_delivery_somewhere_in_its_name_ends_the_chain(

@@ -9,12 +9,12 @@ from tests.conftest import Client, Forge, waiters
 
 
 async def test_only_administrators_make_users(forge: Forge, alice: Client) -> None:
-    wish = {"username": "bob", "email": "bob@example.org"}
-    assert (await alice.json("POST", "/v1/users", wish))[0] == 403
-    assert (await forge.nobody.json("POST", "/v1/users", wish))[0] == 401
-    status, bob = await forge.admin.json("POST", "/v1/users", wish)
+    command = {"username": "bob", "email": "bob@example.org"}
+    assert (await alice.json("POST", "/v1/users", command))[0] == 403
+    assert (await forge.nobody.json("POST", "/v1/users", command))[0] == 401
+    status, bob = await forge.admin.json("POST", "/v1/users", command)
     assert (status, bob) == (201, {"username": "bob", "fullname": "bob", "admin": False, "email": "bob@example.org"})
-    status, problem = await forge.admin.json("POST", "/v1/users", wish | {"email": "other@example.org"})
+    status, problem = await forge.admin.json("POST", "/v1/users", command | {"email": "other@example.org"})
     assert (status, problem["type"], problem["errors"][0]["pointer"]) == (409, "/problems/conflict", "/username")
     assert "email" not in (await alice.get("/v1/users/bob"))[1]
 
@@ -59,8 +59,8 @@ async def test_a_limited_token_cannot_make_a_wider_one(forge: Forge) -> None:
 
 
 async def test_no_secret_is_in_the_log(forge: Forge, alice: Client) -> None:
-    wish = {"username": "bob", "email": "bob@example.org", "password": "correct horse battery"}
-    await forge.admin.json("POST", "/v1/users", wish)
+    command = {"username": "bob", "email": "bob@example.org", "password": "correct horse battery"}
+    await forge.admin.json("POST", "/v1/users", command)
     record = await forge.db.fetchval(
         "select (select string_agg(data::text, '') from events) || (select string_agg(body::text, '') from commands)"
     )
@@ -150,7 +150,7 @@ async def test_the_number_of_a_task_never_goes_back(forge: Forge, alice: Client)
 async def test_a_page_of_the_feed_looks_only_so_far(
     forge: Forge, alice: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "SPAN", 2)
+    monkeypatch.setattr(feed, "MAX_SCANNED", 2)
     for name in ("one", "two", "three"):
         await alice.post("/new", name=name, description="d")
     await forge.numbered()

@@ -54,7 +54,12 @@ async def tried(forge: Forge, count: int) -> datetime:
 
 async def nobody_sends(forge: Forge) -> bool:
     """Whether a worker that looks for something to send finds nothing."""
-    return await lanes.claim(forge.db, 60.0, {}, delivery.SHARE, delivery.OPENING, delivery.LANES) == []
+    return (
+        await lanes.claim(
+            forge.db, 60.0, {}, delivery.MAX_LANES_PER_SUBSCRIPTION, delivery.FAILURES_TO_OPEN, delivery.MAX_LANES
+        )
+        == []
+    )
 
 
 async def is_now(client: Client, made: Any, **wanted: Any) -> Any:

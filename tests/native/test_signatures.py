@@ -57,8 +57,8 @@ async def test_others_accept_our_signatures(
 async def test_two_secrets_sign_while_one_is_replaced(nethack: Client, receiver: Receiver) -> None:
     made = await subscribed(nethack, receiver, types=["issue.*"])
 
-    async def replaced(**wish: Any) -> str:
-        status, rotated = await nethack.json("POST", f"/v1/subscriptions/{made['id']}/secret", wish)
+    async def replaced(**command: Any) -> str:
+        status, rotated = await nethack.json("POST", f"/v1/subscriptions/{made['id']}/secret", command)
         assert status == 200
         secret: str = rotated["secret"]
         return secret

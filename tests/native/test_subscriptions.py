@@ -74,8 +74,8 @@ async def test_neither_secret_nor_address_is_in_the_log(forge: Forge, nethack: C
         ({"color": "red"}, "/color"),
     ],
 )
-async def test_what_cannot_be_sent_is_refused(nethack: Client, wish: dict[str, Any], pointer: str) -> None:
-    body = {"url": "https://example.org/", "project": "nethack", **wish}
+async def test_what_cannot_be_sent_is_refused(nethack: Client, command: dict[str, Any], pointer: str) -> None:
+    body = {"url": "https://example.org/", "project": "nethack", **command}
     status, problem = await nethack.json("POST", "/v1/subscriptions", body)
     assert (status, [error["pointer"] for error in problem["errors"]]) == (422, [pointer])
     assert await nethack.forge.db.fetchval("select count(*) from subscription_endpoints") == 0
@@ -131,15 +131,15 @@ async def test_others_subscriptions_are_not_found(forge: Forge, nethack: Client,
 async def test_nobody_has_more_than_so_many(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rules, "MOST", 2)
+    monkeypatch.setattr(rules, "MAX_SUBSCRIPTIONS", 2)
     first, _ = [await subscribed(nethack, receiver) for _ in range(2)]
-    wish = {"url": receiver.url, "project": "nethack"}
-    assert (await nethack.json("POST", "/v1/subscriptions", wish))[0] == 409
+    command = {"url": receiver.url, "project": "nethack"}
+    assert (await nethack.json("POST", "/v1/subscriptions", command))[0] == 409
     assert await forge.db.fetchval("select count(*) from subscription_endpoints") == 2
     bob = await forge.user("bob")
-    assert (await bob.json("POST", "/v1/subscriptions", wish))[0] == 201
+    assert (await bob.json("POST", "/v1/subscriptions", command))[0] == 201
     assert (await nethack.json("DELETE", f"/v1/subscriptions/{first['id']}"))[0] == 204
-    assert (await nethack.json("POST", "/v1/subscriptions", wish))[0] == 201
+    assert (await nethack.json("POST", "/v1/subscriptions", command))[0] == 201
 
 
 async def test_a_deleted_subscription_is_sent_nothing(nethack: Client, receiver: Receiver) -> None:

@@ -8,11 +8,11 @@ import aiohttp
 import pytest
 
 from app.git import store
-from events.event import Fact
-from events.record import Next
+from events.event import StoredEvent
+from events.record import NewEvent
 from tests.conftest import Client, Forge, waiters
 from workers import perform
-from workers.reactions import GIT, REACTIONS, Hands
+from workers.reactions import GIT, REACTIONS, WorkerContext
 from workers.settings import CONCURRENCY
 
 
@@ -30,8 +30,8 @@ async def creating() -> AsyncIterator[Held]:
     reaction, held = REACTIONS["create-repository"], Held()
     original = reaction.work
 
-    async def work(hands: Hands, cause: Fact) -> list[Next]:
-        answers = await original(hands, cause)
+    async def work(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+        answers = await original(ctx, cause)
         held.begun.set()
         await held.go_on.wait()
         return answers
@@ -161,7 +161,7 @@ async def test_only_those_concerned_cancel(forge: Forge, alice: Client, creating
 
 
 async def test_long_work_tells_how_far_it_is(forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(perform, "PACE", 0.01)
+    monkeypatch.setattr(perform, "PROGRESS_INTERVAL", 0.01)
     halfway = asyncio.Event()
     loop = asyncio.get_running_loop()
     original = store._link_objects

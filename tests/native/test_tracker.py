@@ -16,9 +16,9 @@ TAGS = {"pet": {"color": "red", "description": "Needs food"}, "toy": {"color": "
 
 
 async def test_a_trackers_words_are_set_and_shown(forge: Forge, nethack: Client) -> None:
-    wish = {**WORDS, "milestones": {"v1": {"date": "2030-01-01"}, "v0": {"active": False}}}
+    command = {**WORDS, "milestones": {"v1": {"date": "2030-01-01"}, "v0": {"active": False}}}
     status, now = await nethack.json(
-        "PATCH", "/v1/projects/nethack/tracker", {**wish, "tags": {"pet": TAGS["pet"], "toy": {}}}
+        "PATCH", "/v1/projects/nethack/tracker", {**command, "tags": {"pet": TAGS["pet"], "toy": {}}}
     )
     assert (status, now) == (200, {**WORDS, "tags": TAGS})
     shown = (await nethack.pagure("/nethack"))[1]
@@ -36,8 +36,8 @@ async def test_what_is_absent_stays_and_null_clears(forge: Forge, nethack: Clien
     address = "/v1/projects/nethack/tracker"
     await nethack.json("PATCH", address, {**WORDS, "tags": TAGS})
     events = await forge.db.fetchval("select count(*) from events")
-    for wish in ({}, WORDS, {"tags": TAGS}, {"tags": None}, {"dependencies": []}):
-        assert await nethack.json("PATCH", address, wish) == (200, {**WORDS, "tags": TAGS})
+    for command in ({}, WORDS, {"tags": TAGS}, {"tags": None}, {"dependencies": []}):
+        assert await nethack.json("PATCH", address, command) == (200, {**WORDS, "tags": TAGS})
     assert await forge.db.fetchval("select count(*) from events") == events
     cleared = {"default_priority": None, "close_status": None, "milestones": None}
     assert (await nethack.json("PATCH", address, cleared))[1] == {

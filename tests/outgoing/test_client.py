@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 
 from app.outgoing import guard as guards
-from app.outgoing.client import MOST, Client, client
-from app.outgoing.failures import Failed, Failure
+from app.outgoing.client import MAX_BODY, Client, open_client
+from app.outgoing.failures import Failure, OutgoingError
 from app.outgoing.guard import Guard
 from tests.outgoing.conftest import HERE, THERE, Authority, Listener, Names, Talk, site, talking
 
@@ -26,12 +26,12 @@ SPELLINGS = """
 
 @pytest.fixture
 async def sender(guard: Guard) -> AsyncIterator[Client]:
-    async with client(guard, connect=2.0, total=10.0) as sender:
+    async with open_client(guard, connect=2.0, total=10.0) as sender:
         yield sender
 
 
 async def fails(sender: Client, url: str) -> Failure:
-    with pytest.raises(Failed) as caught:
+    with pytest.raises(OutgoingError) as caught:
         await sender.send("POST", url, body=b"{}")
     # Whoever shows or logs it shows the class alone.
     assert str(caught.value) == caught.value.failure.value
@@ -102,9 +102,9 @@ async def test_a_name_that_changes_its_address_is_refused_when_it_has(
 
 
 async def test_the_port_is_one_of_the_webs(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guards, "public", lambda address: True)
-    monkeypatch.setattr(guards, "ours", lambda address: False)
-    async with client(Guard()) as sender:
+    monkeypatch.setattr(guards, "is_public", lambda address: True)
+    monkeypatch.setattr(guards, "is_own_address", lambda address: False)
+    async with open_client(Guard()) as sender:
         assert await fails(sender, f"http://{HERE}:{listener.port}/") == "refused"
     assert await listener.untouched()
 
@@ -134,7 +134,7 @@ async def test_the_environment_names_no_proxy_and_no_password(
     async def echo(request: web.Request) -> web.Response:
         return web.json_response(dict(request.headers))
 
-    async with site(echo) as url, client(guard) as sender:
+    async with site(echo) as url, open_client(guard) as sender:
         answer = await sender.send("POST", url, headers={"X-Mine": "1"})
     assert b"X-Mine" in answer.body
     assert b"Authorization" not in answer.body
@@ -163,14 +163,19 @@ async def test_an_answer_is_read_up_to_its_limit(sender: Client) -> None:
             await answer.write(b"x" * 4096)
 
     async def fitting(request: web.Request) -> web.Response:
-        return web.Response(body=b"x" * MOST)
+        return web.Response(body=b"x" * MAX_BODY)
 
     async with site(long) as url:
         answer = await sender.send("POST", url)
-        assert (answer.status, answer.headers["retry-after"], len(answer.body), answer.cut) == (200, "7", MOST, True)
+        assert (answer.status, answer.headers["retry-after"], len(answer.body), answer.cut) == (
+            200,
+            "7",
+            MAX_BODY,
+            True,
+        )
     async with site(fitting) as url:
         answer = await sender.send("POST", url)
-        assert (len(answer.body), answer.cut) == (MOST, False)
+        assert (len(answer.body), answer.cut) == (MAX_BODY, False)
 
 
 async def test_a_compressed_answer_is_not_unpacked(sender: Client) -> None:
@@ -180,7 +185,7 @@ async def test_a_compressed_answer_is_not_unpacked(sender: Client) -> None:
         return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
 
     async with site(bomb) as url:
-        assert (await sender.send("POST", url)).body == packed[:MOST]
+        assert (await sender.send("POST", url)).body == packed[:MAX_BODY]
 
 
 async def test_an_answer_that_drips_ends_with_the_deadline(guard: Guard) -> None:
@@ -197,7 +202,7 @@ async def test_an_answer_that_drips_ends_with_the_deadline(guard: Guard) -> None
             await asyncio.sleep(0.05)
         writer.write(b"Content-Length: 0\r\n\r\n")
 
-    async with client(guard, total=0.4) as sender:
+    async with open_client(guard, total=0.4) as sender:
         for talk in (drip, headers):
             async with talking(talk) as port:
                 assert await fails(sender, f"http://{THERE}:{port}/") == "timeout"
@@ -210,8 +215,8 @@ async def test_a_receiver_that_does_not_listen_ends_with_the_deadline(guard: Gua
         writer.write(early)
         await asyncio.sleep(2)
 
-    async with client(guard, total=0.4) as sender, talking(deaf) as port:
-        with pytest.raises(Failed, match=r"^timeout$"):
+    async with open_client(guard, total=0.4) as sender, talking(deaf) as port:
+        with pytest.raises(OutgoingError, match=r"^timeout$"):
             await sender.send("POST", f"http://{THERE}:{port}/", body=b"x" * 1_000_000)
 
 
@@ -221,7 +226,7 @@ async def test_a_connection_has_a_deadline_of_its_own(
     async def no_handshake(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(2)
 
-    async with client(guard, connect=0.3, total=30.0) as sender:
+    async with open_client(guard, connect=0.3, total=30.0) as sender:
         async with talking(no_handshake) as port:
             assert await fails(sender, f"https://{THERE}:{port}/") == "timeout"
 
@@ -272,7 +277,7 @@ async def test_certificates_are_checked(guard: Guard, sender: Client, names: Nam
     async def hello(request: web.Request) -> web.Response:
         return web.Response(text="hello")
 
-    async with site(hello, authority.serving) as url, client(guard, tls=authority.trusting) as trusting:
+    async with site(hello, authority.serving) as url, open_client(guard, tls=authority.trusting) as trusting:
         port = url.rpartition(":")[2]
         assert await fails(sender, url) == "tls"
         assert await fails(trusting, f"https://other.example:{port}/") == "tls"

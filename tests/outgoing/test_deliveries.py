@@ -34,7 +34,7 @@ async def settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Settings:
     """A forge that may send to THERE alone, and to public addresses at the listener's port."""
-    monkeypatch.setattr(delivery, "POLL", 0.05)
+    monkeypatch.setattr(delivery, "POLL_INTERVAL", 0.05)
     monkeypatch.setattr(delivery, "Guard", partial(Guard, ports=frozenset({listener.port})))
     found = await settled(database_url, services, tmp_path)
     return found.model_copy(update={"webhook_allow": [IPv4Network(THERE)]})

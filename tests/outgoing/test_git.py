@@ -11,9 +11,9 @@ from aiohttp import web
 
 from app.git.errors import NoRepository
 from app.outgoing import git as remotes
-from app.outgoing.failures import Failed
+from app.outgoing.failures import OutgoingError
 from app.outgoing.guard import Guard
-from app.outgoing.proxy import Proxy, proxy
+from app.outgoing.proxy import Proxy, open_proxy
 from tests.conftest import commit, git
 from tests.outgoing.conftest import HERE, THERE, Authority, Away, Listener, Names, site, talking
 
@@ -22,7 +22,7 @@ Run = Callable[..., Awaitable[str]]
 
 @pytest.fixture
 async def out(guard: Guard) -> AsyncIterator[Proxy]:
-    async with proxy(guard, connect=2.0) as out:
+    async with open_proxy(guard, connect=2.0) as out:
         yield out
 
 
@@ -32,13 +32,13 @@ def run(out: Proxy, away: Away, authority: Authority) -> Run:
 
     async def run(*arguments: str, **config: str) -> str:
         trust = {"http.sslCAInfo": str(authority.file), **{name.replace("__", "."): config[name] for name in config}}
-        return (await remotes.git(out, away.here, *arguments, config=trust, deadline=20)).decode()
+        return (await remotes.run_git(out, away.here, *arguments, config=trust, deadline=20)).decode()
 
     return run
 
 
 async def fails(run: Run, *arguments: str, **config: str) -> str:
-    with pytest.raises(Failed) as caught:
+    with pytest.raises(OutgoingError) as caught:
         await run(*arguments, **config)
     assert str(caught.value) == caught.value.failure.value
     assert caught.value.__cause__ is None
@@ -189,8 +189,8 @@ async def test_git_checks_certificates(
     names["other.example"] = [[THERE]]
     monkeypatch.setenv("GIT_SSL_NO_VERIFY", "1")
     async with site(away.serve, authority.serving) as url:
-        with pytest.raises(Failed, match=r"^tls$"):
-            await remotes.git(out, away.here, "ls-remote", "--", url)
+        with pytest.raises(OutgoingError, match=r"^tls$"):
+            await remotes.run_git(out, away.here, "ls-remote", "--", url)
         other = url.replace(THERE, "other.example")
         assert await fails(run, "ls-remote", "--", other) == "tls"
         assert await fails(run, "ls-remote", "--", other, http__sslVerify="false") == "tls"
@@ -206,8 +206,8 @@ async def test_git_that_is_told_nothing_ends_with_its_deadline(out: Proxy, away:
         gone.set()
 
     async with talking(silent) as port:
-        with pytest.raises(Failed, match=r"^timeout$"):
-            await remotes.git(out, away.here, "ls-remote", "--", f"https://{THERE}:{port}/", deadline=1.0)
+        with pytest.raises(OutgoingError, match=r"^timeout$"):
+            await remotes.run_git(out, away.here, "ls-remote", "--", f"https://{THERE}:{port}/", deadline=1.0)
         await gone.wait()
 
 
@@ -220,7 +220,7 @@ async def test_git_that_is_slow_elsewhere_takes_no_thread_from_work_here(out: Pr
         await asyncio.Event().wait()
 
     async with talking(silent) as port:
-        asked = remotes.git(out, away.here, "ls-remote", "--", f"https://{THERE}:{port}/", deadline=20.0)
+        asked = remotes.run_git(out, away.here, "ls-remote", "--", f"https://{THERE}:{port}/", deadline=20.0)
         slow = asyncio.create_task(asked)
         await came.wait()
         assert await asyncio.to_thread(str) == ""
@@ -239,4 +239,4 @@ async def test_why_git_failed_is_a_class_and_never_its_words(
     assert await fails(run, "ls-remote", "--", "https://nowhere.example/") == "unresolved"
     assert await fails(run, "ls-remote", "--", "--upload-pack=touch /tmp/ran") == "rejected"
     with pytest.raises(NoRepository):
-        await remotes.git(out, away.folder / "nowhere", "ls-remote", "--", url)
+        await remotes.run_git(out, away.folder / "nowhere", "ls-remote", "--", url)

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from app.config import Settings
 from app.outgoing import guard as guards
-from app.outgoing.failures import Failed, Failure
-from app.outgoing.guard import ANSWERS, Address, Guard, connect, lookup, ours, public
+from app.outgoing.failures import Failure, OutgoingError
+from app.outgoing.guard import MAX_ADDRESSES, Address, Guard, connect, is_own_address, is_public, resolve
 from tests.outgoing.conftest import HERE, THERE, Listener, Names, talking
 
 # The registries of special-purpose addresses, multicast and what is reserved; and where a cloud keeps its host.
@@ -57,25 +57,25 @@ def allows(address: str, *networks: str, port: int = 443) -> bool:
 
 @given(st.one_of(ANY_V4, IN_SPECIAL))
 def test_of_ipv4_all_is_allowed_but_what_has_a_special_purpose(address: IPv4Address) -> None:
-    assert public(address) == (not any(address in network for network in SPECIAL))
+    assert is_public(address) == (not any(address in network for network in SPECIAL))
 
 
 @given(st.sampled_from(list(EMBEDDINGS)), st.one_of(IN_SPECIAL, ANY_V4), GLOBAL_V6)
 @example("mapped", IPv4Address("10.0.0.1"), 0)
 @example("NAT64", IPv4Address("127.0.0.1"), 0)
 def test_no_ipv4_address_gets_through_inside_of_an_ipv6_address(form: str, v4: IPv4Address, noise: int) -> None:
-    assert not public(IPv6Address(EMBEDDINGS[form](int(v4), noise)))
+    assert not is_public(IPv6Address(EMBEDDINGS[form](int(v4), noise)))
 
 
 @given(st.one_of(ANY_V4, IN_SPECIAL, ANY_V6))
 @example(IPv4Address("127.0.0.1"))
 def test_without_a_setting_nothing_is_allowed_but_public_addresses(address: Address) -> None:
-    assert Guard().allows(address, 443) <= public(address)
+    assert Guard().allows(address, 443) <= is_public(address)
 
 
 @given(ANY_V6.filter(lambda address: address not in ip_network("2000::/3")))
 def test_of_ipv6_only_global_unicast_is_allowed(address: IPv6Address) -> None:
-    assert not public(address)
+    assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "192.31.196.1", "2606:4700::1111", "2a00:1450::5efe", "2400::1"])
@@ -87,7 +87,7 @@ def test_public_addresses_are_allowed(address: str) -> None:
     "address", [*SPECIAL_V6.split(), *(str(end) for network in SPECIAL for end in (network[0], network[-1]))]
 )
 def test_special_addresses_are_refused(address: str) -> None:
-    assert not public(ip_address(address))
+    assert not is_public(ip_address(address))
     assert not allows(address)
 
 
@@ -119,19 +119,19 @@ def test_the_setting_takes_networks_and_nothing_like_them(monkeypatch: pytest.Mo
 
 
 def test_a_machine_knows_its_own_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ours(ip_address(HERE))
-    assert not ours(ip_address("8.8.8.8"))
+    assert is_own_address(ip_address(HERE))
+    assert not is_own_address(ip_address("8.8.8.8"))
     # As if it were set up to bind any address.
-    monkeypatch.setattr(guards, "_binds", lambda address: True)
-    assert ours(ip_address(HERE))
-    assert not ours(ip_address("8.8.8.8"))
+    monkeypatch.setattr(guards, "_can_bind", lambda address: True)
+    assert is_own_address(ip_address(HERE))
+    assert not is_own_address(ip_address("8.8.8.8"))
 
 
 async def test_a_machines_own_addresses_are_refused_however_public(
     monkeypatch: pytest.MonkeyPatch, listener: Listener
 ) -> None:
-    monkeypatch.setattr(guards, "public", lambda address: True)
-    with pytest.raises(Failed, match=r"^refused$"):
+    monkeypatch.setattr(guards, "is_public", lambda address: True)
+    with pytest.raises(OutgoingError, match=r"^refused$"):
         await connect(Guard(ports=frozenset({listener.port})), HERE, listener.port)
     assert await listener.untouched()
 
@@ -141,7 +141,7 @@ async def test_a_machines_own_addresses_are_refused_however_public(
 )
 async def test_what_has_no_address_is_no_connection(guard: Guard, names: Names, host: str) -> None:
     names["empty.example"] = [[]]
-    with pytest.raises(Failed, match=r"^unresolved$") as caught:
+    with pytest.raises(OutgoingError, match=r"^unresolved$") as caught:
         await connect(guard, host, 443)
     assert caught.value.failure is Failure.UNRESOLVED
 
@@ -149,13 +149,13 @@ async def test_what_has_no_address_is_no_connection(guard: Guard, names: Names, 
 def test_what_is_no_address_gets_no_socket() -> None:
     everything: Any = Guard((ip_network("0.0.0.0/0"), ip_network("::/0")))
     for host in ("localhost", "", 127, b"127.0.0.1"):
-        with pytest.raises(guards.Refusal):
+        with pytest.raises(guards.AddressRefused):
             everything.socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", (host, 80)))
 
 
 async def test_a_name_is_tried_at_a_few_addresses_only(names: Names) -> None:
     names["many.example"] = [[f"127.0.1.{n}" for n in range(1, 200)]]
-    assert len(await lookup("many.example", 80)) == ANSWERS
+    assert len(await resolve("many.example", 80)) == MAX_ADDRESSES
 
 
 async def test_an_address_that_does_not_answer_leaves_time_for_the_next(
@@ -176,5 +176,5 @@ async def test_an_address_that_does_not_answer_leaves_time_for_the_next(
 
     async with talking(nothing) as port:
         (await connect(both, "two.example", port, 1.0)).close()
-        with pytest.raises(Failed, match=r"^timeout$"):
+        with pytest.raises(OutgoingError, match=r"^timeout$"):
             await connect(both, "127.0.0.3", port, 0.1)

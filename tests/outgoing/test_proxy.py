@@ -9,14 +9,14 @@ from yarl import URL
 
 from app.outgoing import proxy as proxies
 from app.outgoing.guard import Guard
-from app.outgoing.proxy import TUNNELS, Pass, Proxy, proxy
+from app.outgoing.proxy import MAX_TUNNELS, Proxy, ProxyPass, open_proxy
 from tests.outgoing.conftest import HERE, THERE, Listener, Names, talking
 from tests.outgoing.test_client import SPELLINGS
 
 
 @pytest.fixture
 async def out(guard: Guard) -> AsyncIterator[Proxy]:
-    async with proxy(guard) as out:
+    async with open_proxy(guard) as out:
         yield out
 
 
@@ -65,7 +65,7 @@ async def ask(out: Proxy, request: str, *, user: str | None = None) -> Asker:
     return Asker(reader, writer)
 
 
-def user(admitted: Pass) -> str:
+def user(admitted: ProxyPass) -> str:
     url = URL(admitted.url)
     return f"{url.user}:{url.password}"
 
@@ -175,7 +175,7 @@ async def test_a_tunnel_has_a_host_and_a_port(out: Proxy, names: Names, target: 
 
 
 async def test_a_request_without_an_end_gets_no_answer(out: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxies, "HEAD", 0.2)
+    monkeypatch.setattr(proxies, "MAX_HEAD", 0.2)
     host, _, port = out.address.partition(":")
     for head in (b"CONNECT", b"x" * 200_000):
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -193,7 +193,7 @@ async def test_a_tunnel_in_which_nothing_moves_is_closed(guard: Guard) -> None:
             writer.write(b"x")
             await asyncio.sleep(0.1)
 
-    async with proxy(guard, idle=0.5) as out:
+    async with open_proxy(guard, idle=0.5) as out:
         for talk, said, failure in ((silent, b"", "timeout"), (one_way, b"x" * 10, None)):
             async with talking(talk) as port:
                 with out.admit() as admitted:
@@ -212,7 +212,7 @@ async def test_a_tunnel_ends_however_much_moves(guard: Guard) -> None:
             writer.write(b"x")
             await asyncio.sleep(0.05)
 
-    async with proxy(guard, lifetime=0.4) as out, talking(drip) as port:
+    async with open_proxy(guard, lifetime=0.4) as out, talking(drip) as port:
         with out.admit() as admitted:
             asker = await ask(out, f"CONNECT {THERE}:{port}", user=user(admitted))
             assert await asker.status() == 200
@@ -221,7 +221,7 @@ async def test_a_tunnel_ends_however_much_moves(guard: Guard) -> None:
 
 
 async def test_one_pass_carries_so_many_bytes(guard: Guard) -> None:
-    async with proxy(guard, bytes=10_000) as out, talking(echo) as port:
+    async with open_proxy(guard, bytes=10_000) as out, talking(echo) as port:
         with out.admit() as admitted:
             for fits in (True, False):
                 asker = await ask(out, f"CONNECT {THERE}:{port}", user=user(admitted))
@@ -235,8 +235,8 @@ async def test_one_pass_carries_so_many_bytes(guard: Guard) -> None:
 async def test_one_pass_has_so_many_tunnels(out: Proxy) -> None:
     async with talking(echo) as port:
         with out.admit() as admitted:
-            askers = [await ask(out, f"CONNECT {THERE}:{port}", user=user(admitted)) for _ in range(TUNNELS)]
-            assert [await asker.status() for asker in askers] == [200] * TUNNELS
+            askers = [await ask(out, f"CONNECT {THERE}:{port}", user=user(admitted)) for _ in range(MAX_TUNNELS)]
+            assert [await asker.status() for asker in askers] == [200] * MAX_TUNNELS
             assert await (await ask(out, f"CONNECT {THERE}:{port}", user=user(admitted))).status() == 429
             askers[0].writer.write_eof()
             assert await askers[0].rest() == b""
@@ -251,7 +251,7 @@ async def test_tunnels_end_with_the_pass_and_with_the_proxy(guard: Guard) -> Non
         gone.put_nowait(None)
 
     async with talking(mourn) as port:
-        async with proxy(guard) as out:
+        async with open_proxy(guard) as out:
             with out.admit() as admitted:
                 ended = await ask(out, f"CONNECT {THERE}:{port}", user=user(admitted))
                 assert await ended.status() == 200

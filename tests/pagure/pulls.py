@@ -47,5 +47,5 @@ async def until(client: Client, number: int, name: str, value: Any) -> Any:
 
 async def configure(forge: Forge, client: Client, **settings: Any) -> None:
     project = (await client.pagure("/nethack"))[1]["id"]
-    wish = ConfigureProject(project_id=project, settings=settings)
-    await commands.execute(forge.db, Actor("alice"), wish, command_id=uuid.uuid4())
+    command = ConfigureProject(project_id=project, settings=settings)
+    await commands.execute(forge.db, Actor("alice"), command, command_id=uuid.uuid4())

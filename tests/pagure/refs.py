@@ -23,7 +23,7 @@ async def branches(client: Client, path: str = "/nethack") -> dict[str, str]:
 
 
 async def place(client: Client, settings: Settings, path: str = "/nethack") -> Path:
-    return store.directory(settings.repositories, (await client.pagure(path))[1]["id"])
+    return store.repository_path(settings.repositories, (await client.pagure(path))[1]["id"])
 
 
 async def told(forge: Forge, type: str = "ref.updated") -> list[tuple[str, dict[str, Any]]]:

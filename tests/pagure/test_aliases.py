@@ -73,7 +73,7 @@ async def test_an_alias_that_is_the_default_branch_gives_way_to_its_branch(netha
     assert (await nethack.post("/nethack/git/branches", branch_name="trunk"))[1]["default"] == "trunk"
     assert await nethack.post("/nethack/git/alias/drop", alias_from="trunk", alias_to="main") == (200, {})
     assert (await nethack.pagure("/nethack/git/branches"))[1]["default"] == "main"
-    assert store.look(await place(nethack, settings)).head == "main"
+    assert store.read_state(await place(nethack, settings)).head == "main"
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,8 @@ async def test_an_alias_is_refused_for_its_name(forge: Forge, nethack: Client, n
 
 async def test_both_names_of_an_alias_are_texts(nethack: Client) -> None:
     for what in ("new", "drop"):
-        wish = {"alias_from": 5, "alias_to": "main"}
-        assert await nethack.json("POST", f"/api/0/nethack/git/alias/{what}", wish) == (400, INVALID)
+        command = {"alias_from": 5, "alias_to": "main"}
+        assert await nethack.json("POST", f"/api/0/nethack/git/alias/{what}", command) == (400, INVALID)
 
 
 async def test_aliases_of_aliases_end_where_git_would_lose_its_way(

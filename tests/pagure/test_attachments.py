@@ -173,5 +173,5 @@ async def test_a_file_is_there_whole_or_not_at_all(tmp_path: Any, monkeypatch: p
 
     monkeypatch.setattr(attachments.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        await asyncio.to_thread(attachments.keep, tmp_path, 1, "cat.png", PNG)
+        await asyncio.to_thread(attachments.store, tmp_path, 1, "cat.png", PNG)
     assert [each for each in tmp_path.glob("*/*/*") if each.is_file()] == []

@@ -59,7 +59,7 @@ def interrupt(
 
     async def interrupted(*arguments: Any) -> Any:
         monkeypatch.setattr(module, name, original)
-        monkeypatch.setattr(commands, "_turns", WeakValueDictionary())
+        monkeypatch.setattr(commands, "_project_locks", WeakValueDictionary())
         found = await original(*arguments)
         await meanwhile()
         return found

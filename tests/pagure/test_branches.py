@@ -82,8 +82,8 @@ async def test_branches_that_cannot_be_made(
 @pytest.mark.parametrize("name", ["branch", "from_branch", "from_commit"])
 @pytest.mark.parametrize("value", [5, True, ["x"], {"a": "b"}])
 async def test_what_names_a_branch_is_a_text(nethack: Client, name: str, value: object) -> None:
-    wish = {"branch": "x", name: value}
-    assert await nethack.json("POST", "/api/0/nethack/git/branch", wish) == (400, INVALID)
+    command = {"branch": "x", name: value}
+    assert await nethack.json("POST", "/api/0/nethack/git/branch", command) == (400, INVALID)
 
 
 async def test_names_with_half_characters_are_refused(nethack: Client) -> None:
@@ -217,4 +217,4 @@ async def test_a_project_whose_repository_is_being_made_has_none_yet(
         assert await nethack.pagure(f"/nethack/{path}") == (404, NO_PROJECT)
     for path in ("git/branch", "git/tags", "git/branches", "git/alias/new", "git/alias/drop"):
         assert await nethack.post(f"/nethack/{path}", branch="x") == (404, NO_PROJECT)
-    assert list(refs.aliases(await place(nethack, settings))) == []
+    assert list(refs.list_aliases(await place(nethack, settings))) == []

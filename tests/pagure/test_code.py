@@ -183,8 +183,8 @@ async def test_a_folder_with_too_many_files_is_not_listed(
 
 @pytest.mark.parametrize("path", ["/git/branches", "/git/tags", "/git/alias", "/tree", "/tree/main", "/c/abcd/info"])
 async def test_the_code_of_a_private_project_is_hidden(forge: Forge, alice: Client, path: str) -> None:
-    wish = {"name": "secret", "description": "d", "private": "1", "create_readme": "1"}
-    assert (await alice.post("/new", **wish))[0] == 200
+    command = {"name": "secret", "description": "d", "private": "1", "create_readme": "1"}
+    assert (await alice.post("/new", **command))[0] == 200
     for client in (forge.nobody, await forge.user("bob"), Client(forge, "stale")):
         assert await client.pagure("/alice/secret" + path) == (404, NO_PROJECT)
         for page in ("raw/main/f/README.md", "raw/main", "pull-request/1.patch", "pull-request/1.diff"):
@@ -267,11 +267,11 @@ async def test_what_breaks_in_its_midst_is_cut_off_and_its_git_is_ended(
         finally:
             ended.append(True)
 
-    monkeypatch.setattr(tree, "read", breaking)
+    monkeypatch.setattr(tree, "read_file", breaking)
     with pytest.raises(Exception, match="payload"):
         await read(forge.nobody, "/full/raw/main/f/README.md")
     assert ended == [True]
-    monkeypatch.setattr(tree, "read", lambda *arguments: breaking_at_once())
+    monkeypatch.setattr(tree, "read_file", lambda *arguments: breaking_at_once())
     assert await read(forge.nobody, "/full/raw/main/f/README.md") == (
         400,
         b"An error occurred during a git operation\n",
@@ -294,15 +294,15 @@ async def test_git_ends_when_its_reader_goes() -> None:
             ended.append(True)
 
     source = pieces()
-    async with streams.beside(lambda: source) as read:
+    async with streams.iterate_in_threads(lambda: source) as read:
         assert await anext(read) == b"some"
         assert ended == []
     assert ended == [True]
 
 
 async def test_a_project_called_raw_is_cloned_like_any_other(nethack: Client, tmp_path: Path) -> None:
-    wish = {"name": "raw", "namespace": "rpms", "description": "d", "create_readme": "1"}
-    assert (await nethack.post("/new", **wish))[0] == 200
+    command = {"name": "raw", "namespace": "rpms", "description": "d", "create_readme": "1"}
+    assert (await nethack.post("/new", **command))[0] == 200
     await git("clone", "-q", nethack.git_url("rpms/raw").removesuffix(".git"), str(tmp_path / "clone"))
 
 

@@ -56,12 +56,12 @@ async def test_a_project_without_a_readme_is_empty(alice: Client) -> None:
 
 async def test_every_spelling_of_no_does_not_wait(alice: Client) -> None:
     for number, wait in enumerate(("False", "0", "f", "n", "No", "", False, 0, None)):
-        wish = {"name": f"p{number}", "description": "d", "wait": wait}
-        status, body = await alice.json("POST", "/api/0/new", wish)
+        command = {"name": f"p{number}", "description": "d", "wait": wait}
+        status, body = await alice.json("POST", "/api/0/new", command)
         assert (status, body.keys(), body["message"]) == (200, {"message", "taskid"}, "Project creation queued"), wait
         assert (await alice.pagure(f"/p{number}"))[0] == 200
-    for number, wish in enumerate(({}, {"wait": "yes"}, {"wait": 1}, {"wait": True})):
-        assert await alice.json("POST", "/api/0/new", {"name": f"q{number}", "description": "d", **wish}) == (
+    for number, command in enumerate(({}, {"wait": "yes"}, {"wait": 1}, {"wait": True})):
+        assert await alice.json("POST", "/api/0/new", {"name": f"q{number}", "description": "d", **command}) == (
             200,
             QUEUED,
         )
@@ -199,16 +199,16 @@ async def test_a_fork_is_answered_in_the_words_that_clients_look_for(forge: Forg
         QUEUED,
     )
     bob, carol = await forge.user("bob"), await forge.user("carol")
-    wish = {"repo": "BASH", "namespace": " rpms ", "wait": True}
-    assert await bob.json("POST", f"/api/0{path}", wish) == (
+    command = {"repo": "BASH", "namespace": " rpms ", "wait": True}
+    assert await bob.json("POST", f"/api/0{path}", command) == (
         200,
         {"message": 'Repo "rpms/bash" cloned to "bob/rpms/bash"'},
     )
-    assert await bob.json("POST", f"/api/0{path}", wish) == (
+    assert await bob.json("POST", f"/api/0{path}", command) == (
         400,
         {"error": 'Repo "forks/bob/bash" already exists', "error_code": "ENOCODE"},
     )
-    status, queued = await carol.json("POST", f"/api/0{path}", {**wish, "username": "bob", "wait": None})
+    status, queued = await carol.json("POST", f"/api/0{path}", {**command, "username": "bob", "wait": None})
     assert (status, queued.keys(), queued["message"]) == (200, {"message", "taskid"}, "Project forking queued")
     assert (await carol.get(f"/v1/tasks/{queued['taskid']}?wait=20"))[1]["status"] == "succeeded"
     shown = (await carol.pagure("/fork/carol/rpms/bash"))[1]
@@ -225,11 +225,11 @@ async def test_what_cannot_be_forked(forge: Forge, nethack: Client) -> None:
         "error_code": "EINVALIDREQ",
         "errors": {"repo": ["This field is required."]},
     }
-    for wish in (
+    for command in (
         {"repo": "ghost"}, {"repo": "nethack", "namespace": "rpms"}, {"repo": "nethack", "username": "alice"},
         {"repo": "secret", "namespace": "alice"}, {"repo": "alice/secret"},
     ):  # fmt: skip
-        assert await bob.post("/fork", **wish) == (404, {"error": "Project not found", "error_code": "ENOPROJECT"})
+        assert await bob.post("/fork", **command) == (404, {"error": "Project not found", "error_code": "ENOPROJECT"})
     one = await bob.limited(acls=["create_project"])
     assert (await one.post("/fork", repo="nethack"))[1]["errors"] == "Missing ACLs: fork_project"
     assert (await nethack.post("/new", name="x", description="d", namespace="rpms"))[0] == 200

@@ -12,7 +12,7 @@ from tests.pagure.pulls import opened, pushed
 from tests.subscriptions import so
 from workers import perform
 from workers import pull_requests as working
-from workers.reactions import Hands, Reaction, Unwanted
+from workers.reactions import LeaseLost, Reaction, WorkerContext
 
 MERGE = "/nethack/pull-request/1/merge"
 DONE = (200, {"message": "Changes merged!"})
@@ -68,8 +68,8 @@ async def test_what_is_cancelled_before_the_branch_moves_moves_nothing(
     await pushed(tmp_path / "work", "main", "other")
     await forge.idle()
     path = "nethack" if what == "merge" else "fork/bob/nethack"
-    place = store.directory(forge.settings.repositories, (await nethack.pagure(f"/{path}"))[1]["id"])
-    before, halfway, signer = store.refs(place), Halfway(), working._signer
+    repo_path = store.repository_path(forge.settings.repositories, (await nethack.pagure(f"/{path}"))[1]["id"])
+    before, halfway, signer = store.list_refs(repo_path), Halfway(), working._find_signer
 
     over, attempt = asyncio.Event(), perform._attempt
 
@@ -77,13 +77,13 @@ async def test_what_is_cancelled_before_the_branch_moves_moves_nothing(
         await halfway.wait()
         return await signer(*arguments)
 
-    async def attempted(hands: Hands, reaction: Reaction, *more: Any) -> str:
-        outcome = await attempt(hands, reaction, *more)
+    async def attempted(ctx: WorkerContext, reaction: Reaction, *more: Any) -> str:
+        outcome = await attempt(ctx, reaction, *more)
         if reaction.name.startswith(what):
             over.set()
         return outcome
 
-    monkeypatch.setattr(working, "_signer", held)
+    monkeypatch.setattr(working, "_find_signer", held)
     monkeypatch.setattr(perform, "_attempt", attempted)
     who = nethack if what == "merge" else bob
     task = await queued(who, f"/nethack/pull-request/1/{what}")
@@ -94,7 +94,7 @@ async def test_what_is_cancelled_before_the_branch_moves_moves_nothing(
     await over.wait()
     monkeypatch.undo()
     assert await pull_request(nethack) == "Open"
-    assert store.refs(place) == before
+    assert store.list_refs(repo_path) == before
     assert await nethack.post(MERGE) == DONE
 
 
@@ -103,14 +103,14 @@ async def test_a_merge_that_has_moved_the_branch_is_not_cancelled_any_more(
 ) -> None:
     await opened(bob)
     await forge.idle()
-    halfway, record = Halfway(), working.Work.record
+    halfway, record = Halfway(), working.PullRequestWork.record
 
-    async def held(work: working.Work, project_id: int, actor: Any, *names: str, **more: Any) -> None:
+    async def held(work: working.PullRequestWork, project_id: int, actor: Any, *names: str, **more: Any) -> None:
         if REF in names:
             await halfway.wait()
         await record(work, project_id, actor, *names, **more)
 
-    monkeypatch.setattr(working.Work, "record", held)
+    monkeypatch.setattr(working.PullRequestWork, "record", held)
     task = await queued(nethack)
     await halfway.reached.wait()
     await cancel(nethack, task)
@@ -127,15 +127,15 @@ async def test_a_branch_that_a_dying_worker_has_moved_is_told_of_by_the_next(
 ) -> None:
     opening = await opened(bob)
     await forge.idle()
-    before, record, deaths = await branch(nethack), working.Work.record, []
+    before, record, deaths = await branch(nethack), working.PullRequestWork.record, []
 
-    async def dying(work: working.Work, project_id: int, actor: Any, *names: str, **more: Any) -> None:
+    async def dying(work: working.PullRequestWork, project_id: int, actor: Any, *names: str, **more: Any) -> None:
         if REF in names and not deaths:
             deaths.append(names)
             raise MemoryError
         await record(work, project_id, actor, *names, **more)
 
-    monkeypatch.setattr(working.Work, "record", dying)
+    monkeypatch.setattr(working.PullRequestWork, "record", dying)
     task = await queued(nethack)
     assert await ended(nethack, task) == "succeeded"
     assert deaths
@@ -159,11 +159,11 @@ async def test_long_work_that_is_cancelled_ends_early(
             while True:
                 progress(1)
                 asyncio.run_coroutine_threadsafe(asyncio.sleep(0.01), loop).result(20)
-        except Unwanted:
+        except LeaseLost:
             loop.call_soon_threadsafe(left.set)
             raise
 
-    monkeypatch.setattr(perform, "PACE", 0.01)
+    monkeypatch.setattr(perform, "PROGRESS_INTERVAL", 0.01)
     monkeypatch.setattr(store, "_link_objects", slowly)
     bob = await forge.user("bob")
     task = await queued(bob, "/fork", repo="nethack")
@@ -186,14 +186,14 @@ async def test_git_work_tells_how_far_it_is(
     await opened(bob)
     await git("clone", "-q", nethack.git_url("nethack"), str(tmp_path / "work"))
     await pushed(tmp_path / "work", "main", "other")
-    halfway, no_return = Halfway(), perform._no_return
+    halfway, no_return = Halfway(), perform._mark_irrevocable
 
     async def held(*arguments: Any) -> None:
         await halfway.wait()
         await no_return(*arguments)
 
-    monkeypatch.setattr(perform, "PACE", 0.01)
-    monkeypatch.setattr(perform, "_no_return", held)
+    monkeypatch.setattr(perform, "PROGRESS_INTERVAL", 0.01)
+    monkeypatch.setattr(perform, "_mark_irrevocable", held)
     who = nethack if what == "merge" else bob
     task = await queued(who, f"/nethack/pull-request/1/{what}")
     await halfway.reached.wait()

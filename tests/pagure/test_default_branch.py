@@ -38,7 +38,7 @@ async def test_the_default_branch_is_chosen_at_each_address(
         ("alice", {"old": "main", "new": "devel"}),
         ("alice", {"old": "devel", "new": "main"}),
     ]
-    assert store.look(await place(alice, settings, path)).head == "main"
+    assert store.read_state(await place(alice, settings, path)).head == "main"
 
 
 async def test_a_new_default_branch_is_what_clones_check_out_and_forks_begin_with(
@@ -65,7 +65,7 @@ async def test_only_a_branch_can_be_the_default_one(
     form = {} if name is None else {"branch_name": name}
     assert await nethack.post("/nethack/git/branches", **form) == (400, GIT_ERROR)
     assert await nethack.json("POST", "/api/0/nethack/git/branches", {"branch_name": "main"}) == (400, GIT_ERROR)
-    assert store.look(await place(nethack, settings)).head == "main"
+    assert store.read_state(await place(nethack, settings)).head == "main"
     assert await forge.db.fetchval("select count(*) from open_pushes") == 0
 
 
@@ -84,7 +84,7 @@ async def test_many_who_choose_at_once_end_in_agreement(forge: Forge, nethack: C
         await nethack.post("/nethack/git/branch", branch=name)
     choices = [nethack.post("/nethack/git/branches", branch_name=name) for name in ("one", "two", "main") * 4]
     assert {status for status, _ in await asyncio.gather(*choices)} == {200}
-    on_disk = store.look(await place(nethack, settings)).head
+    on_disk = store.read_state(await place(nethack, settings)).head
     assert (await nethack.pagure("/nethack/git/branches"))[1]["default"] == on_disk
     moves = [move for _, move in await told(forge, "head.moved")]
     assert [move["new"] for move in moves][:-1] == [move["old"] for move in moves][1:]

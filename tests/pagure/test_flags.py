@@ -81,10 +81,10 @@ async def test_a_uid_is_of_one_commit_of_one_project(alice: Client, tmp_path: Pa
     first = await pushed(alice, "nethack", tmp_path / "one")
     assert (await alice.post("/fork", repo="nethack"))[0] == 200
     second = await pushed(alice, "fork/alice/nethack", tmp_path / "two")
-    for place in (f"/nethack/c/{first}", f"/fork/alice/nethack/c/{first}", f"/fork/alice/nethack/c/{second}"):
-        assert (await alice.post(f"{place}/flag", **PASSED, uid="u"))[1]["message"] == "Flag added"
-    for place in (f"/nethack/c/{first}", f"/fork/alice/nethack/c/{first}", f"/fork/alice/nethack/c/{second}"):
-        assert (await alice.pagure(f"{place}/flag"))[1]["total_flags"] == 1
+    for path in (f"/nethack/c/{first}", f"/fork/alice/nethack/c/{first}", f"/fork/alice/nethack/c/{second}"):
+        assert (await alice.post(f"{path}/flag", **PASSED, uid="u"))[1]["message"] == "Flag added"
+    for path in (f"/nethack/c/{first}", f"/fork/alice/nethack/c/{first}", f"/fork/alice/nethack/c/{second}"):
+        assert (await alice.pagure(f"{path}/flag"))[1]["total_flags"] == 1
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ async def test_a_commit_is_told_by_the_beginning_of_its_name(nethack: Client, tm
 
 async def test_a_flag_says_one_of_five_things_whoever_asks(forge: Forge, nethack: Client) -> None:
     project = (await nethack.pagure("/nethack"))[1]["id"]
-    wish = FlagCommit(
+    command = FlagCommit(
         project_id=project, commit="1" * 40, uid="u", username="CI", status="maybe", percent=None, comment="c", url=""
     )
     with pytest.raises(Invalid, match="status"):
-        await commands.execute(forge.db, Actor("alice"), wish, command_id=uuid.uuid4())
+        await commands.execute(forge.db, Actor("alice"), command, command_id=uuid.uuid4())

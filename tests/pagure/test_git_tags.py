@@ -66,8 +66,8 @@ async def test_a_tag_is_refused_for_its_name(forge: Forge, nethack: Client, name
 @pytest.mark.parametrize("target", ["main", "xyz", "f" * 40, "--all", "0", "a" * 10_000])
 async def test_a_tag_is_refused_for_its_target(nethack: Client, target: str) -> None:
     for force in ("", "1"):
-        wish = {"tagname": "v1", "commit_hash": target, "force": force}
-        assert await nethack.post("/nethack/git/tags", **wish) == (400, GIT_ERROR)
+        command = {"tagname": "v1", "commit_hash": target, "force": force}
+        assert await nethack.post("/nethack/git/tags", **command) == (400, GIT_ERROR)
     assert (await nethack.pagure("/nethack/git/tags"))[1]["tags"] == []
 
 

@@ -8,8 +8,8 @@ from tests.pagure.test_sharing import grant, group
 
 async def test_a_group_shows_who_made_it_and_who_is_in_it(forge: Forge, alice: Client) -> None:
     await forge.user("bob")
-    wish = {"name": "hackers", "display_name": "The Hackers", "description": "They hack."}
-    assert (await alice.json("POST", "/v1/groups", wish))[0] == 201
+    command = {"name": "hackers", "display_name": "The Hackers", "description": "They hack."}
+    assert (await alice.json("POST", "/v1/groups", command))[0] == 201
     await alice.post("/group/hackers/add", user="bob")
     status, shown = await forge.nobody.pagure("/group/hackers")
     creator = {"full_url": f"{forge.url}/user/alice", "fullname": "alice", "name": "alice", "url_path": "user/alice"}
@@ -34,8 +34,8 @@ async def test_a_group_shows_who_made_it_and_who_is_in_it(forge: Forge, alice: C
 
 async def test_groups_are_listed_page_by_page(forge: Forge, alice: Client) -> None:
     for name, title, kind in (("zebra", "Animals", "admin"), ("alpha", "First", "user"), ("beta", "Second", "user")):
-        wish = {"name": name, "display_name": title, "type": kind, "description": f"The {title}"}
-        assert (await forge.admin.json("POST", "/v1/groups", wish))[0] == 201
+        command = {"name": name, "display_name": title, "type": kind, "description": f"The {title}"}
+        assert (await forge.admin.json("POST", "/v1/groups", command))[0] == 201
     base = f"{forge.url}/api/0/groups?per_page=20&page=1"
     page = {"first": base, "last": base, "next": None, "page": 1, "pages": 1, "per_page": 20, "prev": None}
     assert await forge.nobody.pagure("/groups") == (

@@ -111,12 +111,12 @@ async def test_what_is_there_already_does_not_happen_again(tracker: Tracker) -> 
     await tracker.issue(tag="dev")
     await add(tracker.alice, "dev", i1=("Backlog", 1))
     assert await said(tracker) == []
-    happened = await tracker.forge.numbered()
+    events = await tracker.forge.numbered()
     boards = {"dev": {"active": True, "tag": "dev"}}
     assert (await add(tracker.alice, "dev", i1=("Backlog", 1)))[0] == 200
     assert (await send(tracker.alice, "/nethack/boards", boards))[0] == 200
     assert (await send(tracker.alice, "/nethack/boards/dev/status", STATUSES))[0] == 200
-    assert await tracker.forge.numbered() == happened
+    assert await tracker.forge.numbered() == events
 
 
 async def test_an_unknown_status_is_the_default_one(tracker: Tracker) -> None:

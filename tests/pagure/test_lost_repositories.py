@@ -17,8 +17,8 @@ NO_COMMIT = {"error": "No such commit found in this repository", "error_code": "
 async def lost(forge: Forge, nethack: Client) -> Client:
     assert (await nethack.post("/nethack/pull-request/new", title="t", branch_to="main", branch_from="main"))[0] == 200
     await forge.idle()
-    [place] = forge.settings.repositories.glob("*/*")
-    shutil.rmtree(place)
+    [repo_path] = forge.settings.repositories.glob("*/*")
+    shutil.rmtree(repo_path)
     return nethack
 
 
@@ -43,7 +43,7 @@ async def test_what_is_asked_of_a_lost_repository_is_not_found(forge: Forge, los
 
 async def test_where_commits_are_missing_git_has_failed(forge: Forge, lost: Client) -> None:
     project = (await lost.pagure("/nethack"))[1]["id"]
-    await git("init", "-q", "--bare", str(store.directory(forge.settings.repositories, project)))
+    await git("init", "-q", "--bare", str(store.repository_path(forge.settings.repositories, project)))
     form = {"title": "t", "branch_to": "main", "branch_from": "main"}
     failed = {"error": "An error occurred during a git operation", "error_code": "EGITERROR"}
     assert await lost.post("/nethack/pull-request/new", **form) == (400, failed)
@@ -55,7 +55,7 @@ async def test_a_pull_request_to_a_lost_repository_is_neither_merged_nor_rebased
     project = (await nethack.pagure("/nethack"))[1]["id"]
     await opened(bob)
     await forge.idle()
-    shutil.rmtree(store.directory(forge.settings.repositories, project))
+    shutil.rmtree(store.repository_path(forge.settings.repositories, project))
     assert await bob.post("/nethack/pull-request/1/rebase") == (
         400,
         {"error": "Could not find the targeted git repository for nethack", "error_code": "ENOCODE"},

@@ -11,11 +11,11 @@ import pytest
 from app.core import commands
 from app.core.access import Actor
 from app.core.issue_metadata import AddDependency
-from app.core.mentions import Mention, linked, mentions
-from events.event import Fact
-from events.record import Next
+from app.core.mentions import Mention, find_mentions, linked_issues
+from events.event import StoredEvent
+from events.record import NewEvent
 from tests.conftest import Client, Forge, commit, git
-from workers.reactions import REACTIONS, Hands
+from workers.reactions import REACTIONS, WorkerContext
 
 HEEDED = "select 1 from work where reaction = 'heed-commits' and done_at is not null"
 HOME = "https://forge.example/fork/bob/nethack"
@@ -44,18 +44,18 @@ HOME = "https://forge.example/fork/bob/nethack"
     ],
 )
 def test_a_line_mentions(line: str, found: list[tuple[int, str | None, bool]]) -> None:
-    assert list(mentions(line, HOME)) == [Mention(*each) for each in found]
+    assert list(find_mentions(line, HOME)) == [Mention(*each) for each in found]
 
 
 def test_a_description_is_about_issues_and_no_pull_requests() -> None:
     text = f"Fixes #2\r\nrelates to #1\nmerges {HOME}/pull-request/3\nfixes #2"
-    assert linked(text, HOME) == [1, 2]
-    assert linked(None, HOME) == []
+    assert linked_issues(text, HOME) == [1, 2]
+    assert linked_issues(None, HOME) == []
 
 
 def test_endless_blanks_are_read_at_once() -> None:
     """Once for every blank would take hours."""
-    assert list(mentions("fix" + " " * 1_000_000 + "#", HOME)) == []
+    assert list(find_mentions("fix" + " " * 1_000_000 + "#", HOME)) == []
 
 
 @pytest.fixture
@@ -228,8 +228,8 @@ async def test_what_takes_nothing_takes_nothing_from_commits_either(
 
 async def test_an_issue_that_waits_for_another_is_only_remarked_upon(nethack: Client, heeding: Path) -> None:
     project = (await nethack.pagure("/nethack"))[1]["id"]
-    wish = AddDependency(project_id=project, number=1, depends_on=2)
-    await commands.execute(nethack.forge.db, Actor("alice"), wish, command_id=uuid.uuid4())
+    command = AddDependency(project_id=project, number=1, depends_on=2)
+    await commands.execute(nethack.forge.db, Actor("alice"), command, command_id=uuid.uuid4())
     await said(heeding, "Fixes #1")
     assert (await issue(nethack, 1, comments=2))["status"] == "Open"
 
@@ -251,8 +251,8 @@ async def test_the_merge_of_a_pull_request_does_not_say_so_twice(
     """Its message begins with `Merge #4`, and is read before the worker has told that it is done."""
     merging = REACTIONS["merge-pull-request"]
 
-    async def lingers(hands: Hands, cause: Fact) -> list[Next]:
-        answers = await merging.work(hands, cause)
+    async def lingers(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+        answers = await merging.work(ctx, cause)
         async with asyncio.timeout(15):
             while not await forge.db.fetchval(HEEDED):
                 await asyncio.sleep(0.02)

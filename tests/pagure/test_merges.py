@@ -166,7 +166,7 @@ async def test_a_merge_commit_is_the_merging_users_and_says_no_more_than_the_tit
     people, parents, message = await written(work, "%an <%ae> %cn <%ce>", "%P", "%B")
     assert people == "Carol Committer <carol@example.org> Carol Committer <carol@example.org>"
     assert parents == f"{ours} {found['commit_stop']}"
-    assert message.rstrip("\n") == f"Merge #1 `{merge.line(found['title'])}`"
+    assert message.rstrip("\n") == f"Merge #1 `{merge.single_line(found['title'])}`"
     assert (await git("ls-tree", "--name-only", "origin/main", cwd=work)).split() == ["README.md", "one", "other"]
     rows = await forge.db.fetch("select actor from events where type = 'ref.updated' order by position desc limit 1")
     assert [row["actor"] for row in rows] == ["carol"]
@@ -220,21 +220,28 @@ async def test_two_who_merge_at_once_merge_once(nethack: Client, bob: Client, mo
     await opened(bob)
     await nethack.forge.idle()
     both, moved, ended, looked = asyncio.Barrier(2), asyncio.Event(), asyncio.Event(), []
-    begin, outlook, record, attempt = working.begin, working.Work.outlook, working.Work.record, perform._attempt
+    begin, outlook, record, attempt = (
+        working.load_work,
+        working.PullRequestWork.outlook,
+        working.PullRequestWork.record,
+        perform._attempt,
+    )
 
-    async def begin_together(*arguments: Any) -> working.Work:
+    async def begin_together(*arguments: Any) -> working.PullRequestWork:
         work = await begin(*arguments)
         if not moved.is_set():
             await both.wait()
         return work
 
-    async def look_one_after_the_other(work: working.Work, theirs: str) -> Any:
+    async def look_one_after_the_other(work: working.PullRequestWork, theirs: str) -> Any:
         looked.append(work)
         if len(looked) > 1:
             await moved.wait()
         return await outlook(work, theirs)
 
-    async def record_and_tell(work: working.Work, project_id: int, actor: Any, *names: str, **more: Any) -> None:
+    async def record_and_tell(
+        work: working.PullRequestWork, project_id: int, actor: Any, *names: str, **more: Any
+    ) -> None:
         await record(work, project_id, actor, *names, **more)
         if names == ("refs/heads/main",):
             moved.set()
@@ -245,9 +252,9 @@ async def test_two_who_merge_at_once_merge_once(nethack: Client, bob: Client, mo
         ended.set()
         return outcome
 
-    monkeypatch.setattr(working, "begin", begin_together)
-    monkeypatch.setattr(working.Work, "outlook", look_one_after_the_other)
-    monkeypatch.setattr(working.Work, "record", record_and_tell)
+    monkeypatch.setattr(working, "load_work", begin_together)
+    monkeypatch.setattr(working.PullRequestWork, "outlook", look_one_after_the_other)
+    monkeypatch.setattr(working.PullRequestWork, "record", record_and_tell)
     monkeypatch.setattr(perform, "_attempt", attempted)
     await merged_once(nethack)
 
@@ -260,9 +267,9 @@ async def test_two_who_come_back_to_a_merged_branch_tell_of_it_once(
     await nethack.forge.idle()
     both, merge_, pushed_ = asyncio.Barrier(2), working._merge, asyncio.Event()
 
-    async def overtaken(work: working.Work, *arguments: Any) -> str:
+    async def overtaken(work: working.PullRequestWork, *arguments: Any) -> str:
         if not pushed_.is_set():
-            await work.hands.point_of_no_return()
+            await work.ctx.point_of_no_return()
             if await both.wait() == 0:
                 await git("push", "-q", nethack.git_url("nethack"), "HEAD:main", cwd=tmp_path / "bob")
                 pushed_.set()
@@ -282,7 +289,7 @@ async def test_what_was_pushed_right_before_is_merged_and_shown(
     async def nobody_follows(*arguments: Any) -> list[Any]:
         return []
 
-    monkeypatch.setattr(working.pull_requests, "opened_from", nobody_follows)
+    monkeypatch.setattr(working.pull_requests, "list_opened_from", nobody_follows)
     made = await pushed(tmp_path / "bob", "topic", "two")
     assert await nethack.post(MERGE) == DONE
     _, merged = await nethack.pagure("/nethack/pull-request/1")

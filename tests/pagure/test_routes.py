@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.core.access import ACLS, ACTIONS, Level
-from app.dialects.pagure.urls import FORMS
+from app.dialects.pagure.urls import PROJECT_FORMS
 from tests.conftest import Client, Forge
 from tests.pagure.test_sharing import ADDRESSES, BLOCKED, NO_PROJECT, everywhere
 from tests.routes import PREFIXES, Call, calls
@@ -84,9 +84,11 @@ def test_every_documented_endpoint_is_served() -> None:
 def test_every_endpoint_of_a_project_has_its_four_addresses() -> None:
     registered = {(route.method, route.path) for route in (call.route for call in calls())}
     for call in of_projects():
-        rest = next(call.route.path.removeprefix(form) for form in reversed(FORMS) if call.route.path.startswith(form))
-        there = [form for form in FORMS if (call.route.method, form + rest) in registered]
-        assert there == (list(FORMS[:2]) if call.route.method == "PATCH" else list(FORMS)), call.path
+        rest = next(
+            call.route.path.removeprefix(form) for form in reversed(PROJECT_FORMS) if call.route.path.startswith(form)
+        )
+        there = [form for form in PROJECT_FORMS if (call.route.method, form + rest) in registered]
+        assert there == (list(PROJECT_FORMS[:2]) if call.route.method == "PATCH" else list(PROJECT_FORMS)), call.path
 
 
 async def test_the_four_addresses_of_a_project_answer_alike(forge: Forge, alice: Client) -> None:

@@ -150,8 +150,8 @@ async def test_whoever_hands_over_may_stay_administrator(
     forge: Forge, nethack: Client, retain: object, kept: bool
 ) -> None:
     await forge.user("bob")
-    wish = {"main_admin": "bob@example.org", "retain_access": retain}
-    _, shown = await nethack.json("PATCH", "/api/0/nethack", wish)
+    command = {"main_admin": "bob@example.org", "retain_access": retain}
+    _, shown = await nethack.json("PATCH", "/api/0/nethack", command)
     assert (shown["user"]["name"], shown["access_users"]["admin"]) == ("bob", ["alice"] if kept else [])
     status, shown = await nethack.json("PATCH", "/api/0/nethack", {"retain_access": "1"})
     assert status == (200 if kept else 401)
@@ -159,8 +159,8 @@ async def test_whoever_hands_over_may_stay_administrator(
 
 async def test_handing_over_to_oneself_or_to_nobody_changes_nothing(nethack: Client) -> None:
     before = (await nethack.pagure("/nethack"))[1]
-    for wish in ({"main_admin": "alice", "retain_access": "1"}, {"retain_access": "1"}):
-        status, shown = await nethack.json("PATCH", "/api/0/nethack", wish)
+    for command in ({"main_admin": "alice", "retain_access": "1"}, {"retain_access": "1"}):
+        status, shown = await nethack.json("PATCH", "/api/0/nethack", command)
         assert (status, shown["date_modified"], shown["user"]["name"]) == (200, before["date_modified"], "alice")
         assert shown["access_users"]["admin"] == []
 
@@ -246,8 +246,8 @@ async def test_access_files_are_fresh_at_once(forge: Forge, alice: Client, path:
 async def test_a_deleted_project_is_gone_with_its_repository(forge: Forge, alice: Client, path: str) -> None:
     await everywhere(alice)
     before = (await alice.pagure(path))[1]
-    place = store.directory(forge.settings.repositories, before["id"])
-    assert place.exists()
+    repo_path = store.repository_path(forge.settings.repositories, before["id"])
+    assert repo_path.exists()
     if not path.startswith("/fork"):
         await alice.post(f"{path}/new_issue", title="t", issue_content="c", tag="pet")
     bound = await alice.limited(project=path[1:])
@@ -257,8 +257,8 @@ async def test_a_deleted_project_is_gone_with_its_repository(forge: Forge, alice
     async with asyncio.timeout(20):
         while await forge.db.fetchval("select count(*) from work where done_at is null"):
             await asyncio.sleep(0.02)
-    assert not place.exists()
-    assert [left.name for left in place.parent.iterdir() if str(before["id"]) in left.name] == []
+    assert not repo_path.exists()
+    assert [left.name for left in repo_path.parent.iterdir() if str(before["id"]) in left.name] == []
     assert (await alice.pagure("/projects"))[1]["total_projects"] == 3
     for table in ("issues", "issue_tags", "refs", "access"):
         rows = await forge.db.fetchval(f"select count(*) from {table} where project_id = $1", before["id"])

@@ -42,8 +42,8 @@ async def group(maker: Client, name: str, *members: str) -> None:
 
 async def collaborate(forge: Forge, project_id: int, name: str, branches: str, party: str = "user") -> None:
     """No address of the forge grants this yet."""
-    wish = GrantAccess(project_id=project_id, party=party, name=name, level="collaborator", branches=branches)
-    await commands.execute(forge.db, Actor("alice"), wish, command_id=uuid.uuid4())
+    command = GrantAccess(project_id=project_id, party=party, name=name, level="collaborator", branches=branches)
+    await commands.execute(forge.db, Actor("alice"), command, command_id=uuid.uuid4())
 
 
 async def test_access_is_granted_changed_and_taken_away_at_each_address(forge: Forge, alice: Client) -> None:
@@ -85,9 +85,9 @@ async def test_names_are_sorted_and_the_owner_is_not_repeated(forge: Forge, neth
 async def test_json_says_the_same_as_a_form_and_null_takes_away(forge: Forge, nethack: Client) -> None:
     await forge.user("bob")
     path = "/api/0/nethack/git/modifyacls"
-    wish = {"user_type": "user", "name": "bob"}
-    assert (await nethack.json("POST", path, {**wish, "acl": "commit"}))[1]["access_users"]["commit"] == ["bob"]
-    assert (await nethack.json("POST", path, {**wish, "acl": None}))[1]["access_users"]["commit"] == []
+    command = {"user_type": "user", "name": "bob"}
+    assert (await nethack.json("POST", path, {**command, "acl": "commit"}))[1]["access_users"]["commit"] == ["bob"]
+    assert (await nethack.json("POST", path, {**command, "acl": None}))[1]["access_users"]["commit"] == []
 
 
 @pytest.mark.parametrize(
@@ -286,8 +286,8 @@ async def test_every_watch_status_has_its_sentence(forge: Forge, alice: Client, 
         ("0", "You are no longer watching this project"),
         (-1, "Watch status reset"),
     ):
-        wish = {"watcher": "alice", "status": status, "repo": "ignored"}
-        assert await alice.json("POST", f"/api/0{path}/watchers/update", wish) == (
+        command = {"watcher": "alice", "status": status, "repo": "ignored"}
+        assert await alice.json("POST", f"/api/0{path}/watchers/update", command) == (
             200,
             {"message": message, "status": "ok"},
         )

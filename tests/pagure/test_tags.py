@@ -16,8 +16,8 @@ async def test_a_tag_is_made_shown_listed_and_deleted(alice: Client, path: str) 
         200,
         {"message": "Tag created", "tag": PET},
     )
-    for place in ("tags", "tags/"):
-        assert await alice.forge.nobody.pagure(f"{path}/{place}") == (200, {"tags": ["pet"], "total_tags": 1})
+    for suffix in ("tags", "tags/"):
+        assert await alice.forge.nobody.pagure(f"{path}/{suffix}") == (200, {"tags": ["pet"], "total_tags": 1})
     assert await alice.forge.nobody.pagure(f"{path}/tag/pet") == (200, PET)
     bound = await alice.limited(project=path[1:])
     address = f"/api/0{path}/tag/pet"

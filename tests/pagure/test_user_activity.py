@@ -13,7 +13,7 @@ import pytest
 from app.queries import activity
 from events.projections import rebuild
 from events.projects import ProjectDiscarded
-from events.record import Next, record
+from events.record import NewEvent, record
 from tests.conftest import Client, Forge, git
 from tests.pagure.test_user_requests import opened, settled
 from tests.pagure.trackers import Tracker
@@ -329,7 +329,7 @@ async def test_what_was_done_in_a_project_goes_with_it(forge: Forge, nethack: Cl
 async def test_a_project_that_could_not_be_made_was_not_created(forge: Forge, alice: Client) -> None:
     await alice.post("/new", name="nethack", description="d")
     project = (await alice.pagure("/nethack"))[1]["id"]
-    failed = Next(ProjectDiscarded(project_id=project, path="nethack", reason="no room"), None)
+    failed = NewEvent(ProjectDiscarded(project_id=project, path="nethack", reason="no room"), None)
     async with forge.db.acquire() as connection:
         await record(connection, ("test", b"{}"), [failed], command_id=uuid.uuid4(), actor="alice")
     assert await forge.db.fetchval("select count(*) from activity") == 0
@@ -370,8 +370,8 @@ async def test_a_day_is_told_up_to_a_limit_and_counted_without(forge: Forge, net
         select project_id, n, 'alice', 'committed', 'commit', n, now()
         from   projects, generate_series(1, $1::int) as n
         """,
-        activity.MOST,
+        activity.MAX_ENTRIES,
     )
     told = await day(forge, "alice")
-    assert [told[0]["ref_id"], told[-1]["ref_id"]] == ["1", str(activity.MOST)]
-    assert list((await nethack.pagure("/user/alice/activity/stats"))[1].values()) == [activity.MOST + 1]
+    assert [told[0]["ref_id"], told[-1]["ref_id"]] == ["1", str(activity.MAX_ENTRIES)]
+    assert list((await nethack.pagure("/user/alice/activity/stats"))[1].values()) == [activity.MAX_ENTRIES + 1]

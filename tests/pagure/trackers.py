@@ -46,10 +46,10 @@ class Tracker:
         self.project_id = project_id
         self.alice = alice
 
-    async def execute(self, command: type[Command], *, username: str = "alice", **fields: Any) -> Outcome:
+    async def execute(self, kind: type[Command], *, username: str = "alice", **fields: Any) -> Outcome:
         """What has no address in this dialect."""
-        wish = command(project_id=self.project_id, **fields)
-        return await commands.execute(self.forge.db, Actor(username), wish, command_id=uuid.uuid4())
+        command = kind(project_id=self.project_id, **fields)
+        return await commands.execute(self.forge.db, Actor(username), command, command_id=uuid.uuid4())
 
     async def person(self, name: str, level: str | None = None, **account: Any) -> Client:
         await self.forge.admin.json("POST", "/v1/users", {"username": name, "email": f"{name}@example.org", **account})

@@ -30,8 +30,8 @@ async def parts(settings: Settings, valkey: embedded.Service) -> AsyncIterator[P
         yield parts
 
 
-async def subscribed(parts: Parts, receiver: Receiver, path: str, **wish: Any) -> Any:
-    status, made = await parts.admin.json("POST", "/v1/subscriptions", {"url": receiver.url + path, **wish})
+async def subscribed(parts: Parts, receiver: Receiver, path: str, **command: Any) -> Any:
+    status, made = await parts.admin.json("POST", "/v1/subscriptions", {"url": receiver.url + path, **command})
     assert status == 201, made
     return made
 

@@ -59,8 +59,8 @@ async def stopped_in_the_middle(parts: Parts, worker: subprocess.Popen[bytes], s
         worker.send_signal(signal.SIGSTOP)
 
     await asyncio.to_thread(stop)
-    [bench] = benches(parts)
-    assert len(list(bench.glob("objects/*/*"))) < OBJECTS
+    [staging_dir] = benches(parts)
+    assert len(list(staging_dir.glob("objects/*/*"))) < OBJECTS
     assert len(list(parts.settings.repositories.glob("*/[0-9]*.git"))) == 1
     task: str = queued["taskid"]
     return task

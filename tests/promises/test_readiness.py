@@ -66,7 +66,7 @@ async def test_a_relay_that_falls_behind_is_told_of(
     forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A transaction that does not end keeps everything after it from its number."""
-    monkeypatch.setattr(health, "BEHIND", 0.2)
+    monkeypatch.setattr(health, "MAX_LAG", 0.2)
 
     async def behind() -> bool:
         said: Any = await lacks(forge.nobody)

@@ -123,7 +123,7 @@ async def test_a_follower_goes_on_behind_what_was_hidden_from_it(
     forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bookmark is not printed, and counts."""
-    monkeypatch.setattr(streams, "HEARTBEAT", 0.2)
+    monkeypatch.setattr(streams, "HEARTBEAT_INTERVAL", 0.2)
     asked: list[str] = []
     original = streams.stream
 

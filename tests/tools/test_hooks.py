@@ -30,9 +30,9 @@ async def listening(*options: str, terminal: bool = False) -> AsyncIterator[tupl
 
 def signed(secret: str = SECRET, *, at: float = 0, id: str = "1", body: bytes = BODY) -> dict[str, str]:
     """The headers of a delivery, `at` seconds from now."""
-    key, timestamp = webhooks.key(secret), int(time.time() + at)
+    key, timestamp = webhooks.signing_key(secret), int(time.time() + at)
     assert key
-    signature = webhooks.signatures([key], id, timestamp, body)
+    signature = webhooks.sign([key], id, timestamp, body)
     return {"webhook-id": id, "webhook-timestamp": str(timestamp), "webhook-signature": signature}
 
 
@@ -57,8 +57,8 @@ def several(*secrets: str) -> dict[str, str]:
 async def test_what_the_forge_sends_is_verified(nethack: Client) -> None:
     for secret, format in ((SECRET, "standard"), (TEXT, "cloudevents")):
         async with listening("--secret", secret) as (command, url):
-            wish = {"url": url, "project": "nethack", "types": ["issue.*"], "secret": secret, "format": format}
-            status, made = await nethack.json("POST", "/v1/subscriptions", wish)
+            asked = {"url": url, "project": "nethack", "types": ["issue.*"], "secret": secret, "format": format}
+            status, made = await nethack.json("POST", "/v1/subscriptions", asked)
             assert status == 201
             assert (await nethack.post("/nethack/new_issue", title="t", issue_content="c"))[0] == 200
             got = await command.json()
@@ -78,7 +78,7 @@ async def test_what_the_forge_sends_is_verified(nethack: Client) -> None:
 async def test_only_what_is_signed_is_believed() -> None:
     wrong_one = "webhook-signature is of another secret or body"
     wrong_pagure = "X-Pagure-Signature-256 is of another secret or body"
-    pagure = {"X-Pagure-Signature-256": webhooks.pagure_signatures(SECRET, BODY)["X-Pagure-Signature-256"]}
+    pagure = {"X-Pagure-Signature-256": webhooks.sign_pagure(SECRET, BODY)["X-Pagure-Signature-256"]}
     async with listening("--secret", SECRET) as (command, url):
         cases: list[tuple[dict[str, str], str | None]] = [
             (signed(), None),

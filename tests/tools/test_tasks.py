@@ -7,11 +7,11 @@ from uuid import uuid4
 
 import pytest
 
-from events.event import Fact
-from events.record import Next
+from events.event import StoredEvent
+from events.record import NewEvent
 from tests.conftest import Client, Forge
 from tests.tools.command import run, running, wired
-from workers.reactions import REACTIONS, Hands
+from workers.reactions import REACTIONS, WorkerContext
 
 
 @pytest.fixture
@@ -20,10 +20,10 @@ async def held() -> AsyncIterator[asyncio.Event]:
     reaction, go_on = REACTIONS["create-repository"], asyncio.Event()
     original = reaction.work
 
-    async def work(hands: Hands, cause: Fact) -> list[Next]:
-        hands.progress.say("copy", 40)
+    async def work(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+        ctx.progress.say("copy", 40)
         await go_on.wait()
-        return await original(hands, cause)
+        return await original(ctx, cause)
 
     object.__setattr__(reaction, "work", work)
     yield go_on

@@ -36,8 +36,8 @@ class Boards(Tracker):
     def set_boards(self, who: Who, path: str, wanted: set[str], tag: str) -> None:
         project = self.project(path)
         may = self.may_manage(who, path) and project is not None and tag in project.tags
-        wish = {name: {"active": True, "tag": tag} for name in sorted(wanted)}
-        if self.manage(who, path, "", wish, allowed=may).accepted and project:
+        command = {name: {"active": True, "tag": tag} for name in sorted(wanted)}
+        if self.manage(who, path, "", command, allowed=may).accepted and project:
             self._taken_away(project, project.boards.keys() - wanted)
             project.boards |= {name: tag for name in wanted}
             project.statuses |= {name: {} for name in wanted - project.statuses.keys()}
@@ -74,8 +74,8 @@ class Boards(Tracker):
         path, number = at
         project, issue = self.project(path), self.issue(at)
         may = self.may_manage(who, path, board) and issue is not None
-        wish = {str(number): {"rank": 1, "status": status}}
-        if not self.manage(who, path, f"/{board}/add_issue", wish, allowed=may).accepted or not (project and issue):
+        command = {str(number): {"rank": 1, "status": status}}
+        if not self.manage(who, path, f"/{board}/add_issue", command, allowed=may).accepted or not (project and issue):
             return
         statuses, before = project.statuses[board], issue.boards.get(board)
         status = status if status in statuses else next(iter(statuses))

@@ -23,8 +23,8 @@ class Hooks(World):
     @rule(target=subscriptions, who=people, path=projects)
     @asks(CreateSubscription)
     def subscribe(self, who: Who, path: str) -> Any:
-        wish = {"url": f"https://example.org/{SECRET}", "project": path, "types": ["issue.*"], "active": False}
-        answer = self.ask(who, "POST", "/v1/subscriptions", path=path, json=wish)
+        command = {"url": f"https://example.org/{SECRET}", "project": path, "types": ["issue.*"], "active": False}
+        answer = self.ask(who, "POST", "/v1/subscriptions", path=path, json=command)
         return (answer.body["id"], who.name, path) if answer.accepted else multiple()
 
     @rule(who=people, subscription=subscriptions, ordered=st.booleans())

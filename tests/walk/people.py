@@ -27,8 +27,8 @@ class People(World):
     @asks(CreateUser)
     def create_user(self, who: Who, name: str) -> None:
         free = name.lower() not in {*self.model.users, *self.model.groups}
-        wish = {"username": name, "email": f"{name}@example.com"}
-        answer = self.ask(who, "POST", "/v1/users", json=wish, allowed=who.name == ADMIN and free)
+        command = {"username": name, "email": f"{name}@example.com"}
+        answer = self.ask(who, "POST", "/v1/users", json=command, allowed=who.name == ADMIN and free)
         if answer.accepted:
             self.model.users.add(name)
             assert self.shown(f"/user/{name}")["user"]["name"] == name

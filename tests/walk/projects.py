@@ -7,7 +7,7 @@ import pygit2
 from hypothesis import strategies as st
 from hypothesis.stateful import multiple, precondition, rule
 
-from app.core.commit_references import HeedCommit
+from app.core.commit_references import ApplyCommitReference
 from app.core.plugins import InstallPlugin, RemovePlugin
 from app.core.projects import BlockUsers, ConfigureProject, CreateProject, DeleteProject, ForkProject, TransferProject
 from app.core.refs import RecordRefs
@@ -83,10 +83,12 @@ class Projects(World):
     @rule(target=projects, who=people, path=projects, wait=st.booleans())
     @asks(ForkProject)
     def fork_project(self, who: Who, path: str, wait: bool) -> Any:
-        parent, wish = self.project(path), parts(path)
-        made = "/".join(["fork", who.name, *([wish["namespace"]] if "namespace" in wish else []), wish["repo"]])
+        parent, command = self.project(path), parts(path)
+        made = "/".join(
+            ["fork", who.name, *([command["namespace"]] if "namespace" in command else []), command["repo"]]
+        )
         may = parent is not None and self.model.sees(who.name, parent) and made not in self.model.projects
-        form = {**wish, "wait": str(int(wait))}
+        form = {**command, "wait": str(int(wait))}
         whole = who._replace(token="whole" if who.token == "own" else who.token)
         if not self.ask(whole, "POST", "/api/0/fork", data=form, allowed=may).accepted or parent is None:
             return multiple()
@@ -113,9 +115,9 @@ class Projects(World):
     @rule(who=people, path=projects, owner=somebody, retain=st.booleans())
     @asks(TransferProject)
     def transfer(self, who: Who, path: str, owner: str, retain: bool) -> None:
-        wish = {"main_admin": owner, "retain_access": retain}
+        command = {"main_admin": owner, "retain_access": retain}
         may = self.holds(who, path, OWN)
-        if not self.ask(who, "PATCH", f"/api/0/{path}", path=path, json=wish, allowed=may).accepted:
+        if not self.ask(who, "PATCH", f"/api/0/{path}", path=path, json=command, allowed=may).accepted:
             return
         project = self.model.projects[path]
         if owner != project.owner:
@@ -228,12 +230,12 @@ class Projects(World):
     )
     @asks(ConfigureTracker)
     def configure_tracker(self, who: Who, path: str, words: set[str], tag: str) -> None:
-        wish = {**{name: WORDS[name] for name in words}, "tags": {tag: {"color": "red", "description": tag}}}
+        command = {**{name: WORDS[name] for name in words}, "tags": {tag: {"color": "red", "description": tag}}}
         may = self.holds(who, path, ADMINISTER)
-        answer = self.ask(who, "PATCH", f"/v1/projects/{path}/tracker", path=path, json=wish, allowed=may)
+        answer = self.ask(who, "PATCH", f"/v1/projects/{path}/tracker", path=path, json=command, allowed=may)
         if answer.accepted:
             self.model.projects[path].tags.add(tag)
-            assert answer.body["tags"][tag] == wish["tags"][tag]
+            assert answer.body["tags"][tag] == command["tags"][tag]
             assert all(answer.body[name] == WORDS[name] for name in words)
 
     @rule(who=people, at=issues, other=issues)
@@ -274,7 +276,7 @@ class Projects(World):
         branch=st.sampled_from(("main", *BRANCHES)), file=st.sampled_from(("own", "same", None)),
         message=st.sampled_from(("Change", "Change", "Fixes #1", "Relates to #2")),
     )  # fmt: skip
-    @asks(RecordRefs, HeedCommit)
+    @asks(RecordRefs, ApplyCommitReference)
     def push(self, who: Who, path: str, branch: str, file: str | None, message: str) -> None:
         """A commit on top of main that writes a file, each push's its own or the same; without one the branch goes."""
         project, may = self.project(path), self.holds(who, path, COMMIT)

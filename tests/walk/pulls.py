@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import multiple, rule
 
-from app.core.commit_references import HeedCommit
+from app.core.commit_references import ApplyCommitReference
 from app.core.flags import FlagCommit
 from app.core.merges import MergePullRequest, OpenPullRequest, RebasePullRequest
 from app.core.pull_requests import (
@@ -122,7 +122,7 @@ class Pulls(Projects):
             assert pull.status == "Open"
 
     @rule(who=people, at=pulls, wait=st.booleans())
-    @asks(MergePullRequest, RecordRefs, HeedCommit)
+    @asks(MergePullRequest, RecordRefs, ApplyCommitReference)
     def merge_pull_request(self, who: Who, at: tuple[str, int], wait: bool) -> None:
         pull, may = self.pull(at), self.may_tend(who, at, COMMIT)
         address, form = f"/pull-request/{at[1]}/merge", {"wait": str(int(wait))}

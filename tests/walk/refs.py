@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from app.core.commit_references import HeedCommit
+from app.core.commit_references import ApplyCommitReference
 from app.core.refs import RecordRefs
 from tests.walk.model import ADMINISTER, COMMIT
 from tests.walk.people import people
@@ -25,7 +25,7 @@ class Refs(Projects):
         return granted
 
     @rule(who=people, path=projects, name=st.sampled_from(("fresh", *BRANCHES)), start=branches)
-    @asks(RecordRefs, HeedCommit)
+    @asks(RecordRefs, ApplyCommitReference)
     def create_branch(self, who: Who, path: str, name: str, start: str) -> None:
         project = self.project(path)
         may = project is not None and start in project.branches and name not in project.branches
@@ -46,7 +46,7 @@ class Refs(Projects):
             assert name in self.shown(f"/{path}/git/tags")["tags"]
 
     @rule(who=people, path=projects, name=branches)
-    @asks(RecordRefs, HeedCommit)
+    @asks(RecordRefs, ApplyCommitReference)
     def set_default_branch(self, who: Who, path: str, name: str) -> None:
         project = self.project(path)
         may = project is not None and name in project.branches
@@ -55,7 +55,7 @@ class Refs(Projects):
             assert self.shown(f"/{path}/git/branches")["default"] == name
 
     @rule(who=people, path=projects, existing=branches, drop=st.booleans())
-    @asks(RecordRefs, HeedCommit)
+    @asks(RecordRefs, ApplyCommitReference)
     def alias(self, who: Who, path: str, existing: str, drop: bool) -> None:
         project = self.project(path)
         may = project is not None and existing in project.branches

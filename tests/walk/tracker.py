@@ -148,9 +148,9 @@ class Tracker(World):
         if issue is None:
             return
         project_id = self.shown(f"/{at[0]}")["id"]
-        wish = AddDependency(project_id=project_id, number=at[1], depends_on=other[1])
+        command = AddDependency(project_id=project_id, number=at[1], depends_on=other[1])
         try:
-            self.run(commands.execute(self.forge.db, Actor(name), wish, command_id=uuid.uuid4()))
+            self.run(commands.execute(self.forge.db, Actor(name), command, command_id=uuid.uuid4()))
         except Refused:
             return
         assert self.may_change(Who(name), at)

@@ -1,11 +1,11 @@
 """How far a fetch is."""
 
-from workers.course import Course
+from workers.course import StagedProgress
 
 
 def test_the_course_of_a_fetch_never_goes_back() -> None:
     told: list[tuple[str, int]] = []
-    course = Course(lambda *step: told.append(step), 99)
+    course = StagedProgress(lambda *step: told.append(step), 99)
     steps = [("count", 100), ("receive", 50), ("compress", 10), ("receive", 49), ("receive", 100), ("resolve", 100)]
     for step in steps:
         course(*step)

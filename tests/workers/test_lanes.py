@@ -44,12 +44,12 @@ async def claim(db: Database, taken: dict[UUID, int] | None = None, share: int =
 
 
 WRITES: dict[str, Callable[[Database, Lane, Any], Awaitable[Any]]] = {
-    "delivered": lambda db, lane, waiting: lanes.delivered(db, lane, waiting, SENT),
-    "suppressed": lambda db, lane, waiting: lanes.suppressed(db, lane, waiting, "why"),
-    "failed": lambda db, lane, waiting: lanes.failed(db, lane, waiting, SENT, None, 5, 30.0, 600.0),
-    "rest": lambda db, lane, waiting: lanes.rest(db, lane, 1),
-    "let go": lambda db, lane, waiting: lanes.let_go(db, lane),
-    "give up": lambda db, lane, waiting: lanes.give_up(db, lane, "why"),
+    "delivered": lambda db, lane, waiting: lanes.mark_delivered(db, lane, waiting, SENT),
+    "suppressed": lambda db, lane, waiting: lanes.mark_suppressed(db, lane, waiting, "why"),
+    "failed": lambda db, lane, waiting: lanes.mark_failed(db, lane, waiting, SENT, None, 5, 30.0, 600.0),
+    "rest": lambda db, lane, waiting: lanes.release_idle(db, lane, 1),
+    "let go": lambda db, lane, waiting: lanes.release(db, lane),
+    "give up": lambda db, lane, waiting: lanes.abandon(db, lane, "why"),
     "renew": lambda db, lane, waiting: lanes.renew(db, 3600.0, [lane]),
 }
 
@@ -58,14 +58,14 @@ WRITES: dict[str, Callable[[Database, Lane, Any], Awaitable[Any]]] = {
 async def test_a_worker_that_lost_its_lease_writes_nothing(db: Database, write: str) -> None:
     await wait_in(db, uuid4(), 1)
     [late] = await claim(db)
-    waiting = await lanes.waiting(db, late, 10)
+    waiting = await lanes.list_waiting(db, late, 10)
     assert waiting is not None
     await db.execute("update lanes set lease_until = now() - interval '1 second'")
     [another] = await claim(db)
     before = await db.fetchrow(ALL)
     await WRITES[write](db, late, waiting.deliveries[0])
     assert await db.fetchrow(ALL) == before
-    assert await lanes.waiting(db, late, 10) is None
+    assert await lanes.list_waiting(db, late, 10) is None
     await WRITES[write](db, another, waiting.deliveries[0])
     assert await db.fetchrow(ALL) != before
 
@@ -75,11 +75,11 @@ async def test_a_lane_that_came_to_rest_knows_no_old_holder(db: Database) -> Non
     subscription = uuid4()
     await wait_in(db, subscription, 1)
     [late] = await claim(db)
-    assert await lanes.rest(db, late, 1)
+    assert await lanes.release_idle(db, late, 1)
     await wait_in(db, subscription, 1)
     [another] = await claim(db)
-    assert not await lanes.rest(db, late, 1)
-    assert await lanes.rest(db, another, 1)
+    assert not await lanes.release_idle(db, late, 1)
+    assert await lanes.release_idle(db, another, 1)
 
 
 async def test_nobody_claims_what_is_held_or_not_due_or_of_an_endpoint_at_rest(db: Database) -> None:
@@ -126,9 +126,9 @@ async def test_the_longest_pause_that_was_asked_for_is_kept(db: Database) -> Non
         await claim(db), [Attempt(SENT.at, 429, 1, "status", "", 7000.0), Attempt(SENT.at, 500, 1, "status", "")],
         strict=True,
     ):  # fmt: skip
-        waiting = await lanes.waiting(db, lane, 1)
+        waiting = await lanes.list_waiting(db, lane, 1)
         assert waiting is not None
-        await lanes.failed(db, lane, waiting.deliveries[0], attempt, 5.0, 5, 30.0, 600.0)
+        await lanes.mark_failed(db, lane, waiting.deliveries[0], attempt, 5.0, 5, 30.0, 600.0)
     open, failures = await db.fetchrow("select extract(epoch from open_until - now())::float, failures from circuits")  # type: ignore[misc]
     assert 6900 < open <= 7000
     assert failures == 1
@@ -138,10 +138,10 @@ async def test_a_circuit_opens_for_longer_with_each_try_not_with_each_lane(db: D
     subscription = uuid4()
     await wait_in(db, subscription, *range(16))
     for lane in await claim(db):
-        waiting = await lanes.waiting(db, lane, 1)
+        waiting = await lanes.list_waiting(db, lane, 1)
         assert waiting is not None
         attempt = Attempt(SENT.at, 500, 1, "status", "")
-        await lanes.failed(db, lane, waiting.deliveries[0], attempt, 5.0, 5, 30.0, 600.0)
+        await lanes.mark_failed(db, lane, waiting.deliveries[0], attempt, 5.0, 5, 30.0, 600.0)
     open = await db.fetchval("select extract(epoch from open_until - now())::float from circuits")
     assert 20 < open <= 30
 
@@ -151,12 +151,12 @@ async def test_a_lane_that_something_was_added_to_does_not_come_to_rest(db: Data
     subscription = uuid4()
     await wait_in(db, subscription, 0)
     [lane] = await claim(db)
-    looked = await lanes.waiting(db, lane, 10)
+    looked = await lanes.list_waiting(db, lane, 10)
     assert looked is not None
-    await lanes.delivered(db, lane, looked.deliveries[0], SENT)
+    await lanes.mark_delivered(db, lane, looked.deliveries[0], SENT)
     await subscriptions.ping(db, subscription)
-    assert not await lanes.rest(db, lane, looked.news)
-    again = await lanes.waiting(db, lane, 10)
+    assert not await lanes.release_idle(db, lane, looked.news)
+    again = await lanes.list_waiting(db, lane, 10)
     assert again is not None
     assert len(again.deliveries) == 1
-    assert await lanes.rest(db, lane, again.news)
+    assert await lanes.release_idle(db, lane, again.news)

@@ -10,14 +10,14 @@ from redis.asyncio import Redis
 
 from app.config import Settings
 from app.git import store
-from events.event import Fact
+from events.event import StoredEvent
 from events.projections import rebuild
-from events.record import Next
+from events.record import NewEvent
 from tests.conftest import Client, Forge, commit, git
 from workers import perform as performing
 from workers import queue
 from workers import settings as working
-from workers.reactions import FOLLOW, GIT, MIRROR, REACTIONS, Hands
+from workers.reactions import FOLLOW, GIT, MIRROR, REACTIONS, WorkerContext
 from workers.settings import CONCURRENCY
 
 
@@ -37,8 +37,8 @@ async def test_a_flushed_queue_loses_no_work(forge: Forge, alice: Client, settin
 async def test_work_that_is_rung_twice_is_done_once(forge: Forge, nethack: Client, settings: Settings) -> None:
     row = await forge.db.fetchrow("select position, reaction, attempts from work")
     assert row is not None
-    hands = Hands(forge.db, settings, _silent)
-    assert await performing.perform(hands, row["position"], row["reaction"]) is False
+    ctx = WorkerContext(forge.db, settings, _silent)
+    assert await performing.perform(ctx, row["position"], row["reaction"]) is False
     assert await forge.db.fetchval("select count(*) from events where type = 'repository.created'") == 1
 
 
@@ -51,10 +51,10 @@ async def test_a_worker_that_lost_its_lease_is_fenced_off(forge: Forge, nethack:
     assert row is not None
     await forge.db.execute("update work set done_at = null, attempts = 7, lease_until = now() + interval '1 hour'")
     async with forge.db.acquire() as connection:
-        cause = await performing.record_log.at_position(connection, row["position"])
+        cause = await performing.record_log.find_at_position(connection, row["position"])
     assert cause is not None
     reaction = REACTIONS[row["reaction"]]
-    sorry = reaction.surrender(cause, "too late")
+    sorry = reaction.on_failure(cause, "too late")
     assert await performing._settle(forge.db, reaction, cause, 6, sorry, "given up") == "fenced off"
     assert await forge.db.fetchval("select count(*) from events where type = 'task.failed'") == 0
 
@@ -64,19 +64,19 @@ async def test_work_that_cannot_be_done_takes_the_project_back(
 ) -> None:
     """A place where the repository should be and cannot: the task fails, the name is free again."""
     first = await forge.db.fetchval("select last_value from project_ids")
-    place = store.directory(settings.repositories, first).parent
+    repo_path = store.repository_path(settings.repositories, first).parent
     for n in range(first, first + 3):
         # A file where the folder has to be.
-        blocked = store.directory(settings.repositories, n).parent
+        blocked = store.repository_path(settings.repositories, n).parent
         blocked.parent.mkdir(parents=True, exist_ok=True)
         if not blocked.exists():
             blocked.write_text("in the way")
-    assert place.exists()
-    saved, performing.ATTEMPTS = performing.ATTEMPTS, 1
+    assert repo_path.exists()
+    saved, performing.MAX_ATTEMPTS = performing.MAX_ATTEMPTS, 1
     try:
         status, body = await alice.post("/new", name="nethack", description="d")
     finally:
-        performing.ATTEMPTS = saved
+        performing.MAX_ATTEMPTS = saved
     assert (status, body["error_code"]) == (400, "ENOCODE")
     assert (await alice.pagure("/nethack"))[0] == 404
     assert (await alice.pagure("/projects"))[1]["total_projects"] == 0
@@ -87,13 +87,13 @@ async def test_the_sweep_rings_for_a_worker_that_died(forge: Forge, alice: Clien
     original = REACTIONS["create-repository"].work
     died = asyncio.Event()
 
-    async def dies(hands: Hands, cause: Fact) -> list[Next]:
+    async def dies(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
         if not died.is_set():
             died.set()
             # As after SIGKILL: no answer, no postponement, only the lease that runs out.
-            await hands.db.execute("update work set lease_until = now() + interval '1 second'")
+            await ctx.db.execute("update work set lease_until = now() + interval '1 second'")
             raise asyncio.CancelledError
-        return await original(hands, cause)
+        return await original(ctx, cause)
 
     object.__setattr__(REACTIONS["create-repository"], "work", dies)
     try:
@@ -110,23 +110,23 @@ async def test_what_another_history_left_in_a_place_is_put_aside(
     """As after an older dump was restored: project ids are handed out again, the newer repositories are still there."""
     await alice.post("/new", name="old", description="d")
     taken = (await alice.pagure("/old"))[1]["id"] + 1
-    store.create(settings.repositories, taken, cause=uuid.uuid4(), head="main", readme="of another history")
+    store.create_repository(settings.repositories, taken, cause=uuid.uuid4(), head="main", readme="of another history")
     assert (await alice.post("/new", name="fresh", description="d"))[0] == 200
     assert (await alice.pagure("/fresh"))[1]["id"] == taken
     assert (await alice.pagure("/fresh/git/branches"))[1]["branches"] == []
-    place = store.directory(settings.repositories, taken)
-    [aside] = place.parent.glob(f"{place.name}-aside-*")
-    assert store.refs(aside)[0][0] == "refs/heads/main"
+    repo_path = store.repository_path(settings.repositories, taken)
+    [aside] = repo_path.parent.glob(f"{repo_path.name}-aside-*")
+    assert store.list_refs(aside)[0][0] == "refs/heads/main"
 
 
 async def test_work_that_takes_its_workers_down_is_given_up(
     forge: Forge, alice: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def dies(hands: Hands, cause: Fact) -> list[Next]:
-        await hands.db.execute("update work set lease_until = now()")
+    async def dies(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+        await ctx.db.execute("update work set lease_until = now()")
         raise asyncio.CancelledError
 
-    monkeypatch.setattr(performing, "CLAIMS", 2)
+    monkeypatch.setattr(performing, "MAX_CLAIMS", 2)
     reaction = dataclasses.replace(REACTIONS["create-repository"], work=dies)
     monkeypatch.setitem(REACTIONS, "create-repository", reaction)
     status, body = await alice.post("/new", name="nethack", description="d")
@@ -137,7 +137,7 @@ async def test_work_that_takes_its_workers_down_is_given_up(
 
 async def test_a_job_carries_ids_only(forge: Forge, settings: Settings) -> None:
     redis = await queue.connect(settings.required_redis_url())
-    await queue.ring(redis, "nobody-listens", 1, "create-repository", uuid.uuid4().hex)
+    await queue.enqueue(redis, "nobody-listens", 1, "create-repository", uuid.uuid4().hex)
     [key] = [key async for key in redis.scan_iter("arq:job:*")]
     assert queue.deserialize(await redis.get(key))["a"] == [1, "create-repository"]
     await redis.aclose()
@@ -150,9 +150,9 @@ async def test_what_is_soon_done_does_not_stand_behind_long_forks(
     long, done = REACTIONS["fork-repository"], asyncio.Event()
     original = long.work
 
-    async def waits(hands: Hands, cause: Fact) -> list[Next]:
+    async def waits(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
         await done.wait()
-        return await original(hands, cause)
+        return await original(ctx, cause)
 
     object.__setattr__(long, "work", waits)
     try:
@@ -193,10 +193,10 @@ async def test_a_task_ends_though_its_project_is_deleted_meanwhile(
     merging = REACTIONS["merge-pull-request"]
     original = merging.work
 
-    async def beset(hands: Hands, cause: Fact) -> list[Next]:
-        made = await original(hands, cause) if deleted == "after" else []
+    async def beset(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+        made = await original(ctx, cause) if deleted == "after" else []
         assert (await bound.post("/nethack/delete"))[0] == 200
-        return made or await original(hands, cause)
+        return made or await original(ctx, cause)
 
     object.__setattr__(merging, "work", beset)
     try:
@@ -216,10 +216,10 @@ async def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(forge: F
     creating, begun, done = REACTIONS["create-repository"], asyncio.Event(), asyncio.Event()
     original = creating.work
 
-    async def waits(hands: Hands, cause: Fact) -> list[Next]:
+    async def waits(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
         begun.set()
         await done.wait()
-        return await original(hands, cause)
+        return await original(ctx, cause)
 
     object.__setattr__(creating, "work", waits)
     try:
@@ -247,7 +247,7 @@ async def test_a_worker_that_ends_waits_for_what_each_of_its_queues_has_begun(
 ) -> None:
     attended, finished = asyncio.Barrier(4), []
 
-    async def attend(hands: Hands, redis: Redis, name: str) -> None:
+    async def attend(ctx: WorkerContext, redis: Redis, name: str) -> None:
         try:
             await attended.wait()
             await asyncio.Event().wait()
@@ -256,9 +256,9 @@ async def test_a_worker_that_ends_waits_for_what_each_of_its_queues_has_begun(
                 await asyncio.sleep(0.1)
             finished.append(name)
 
-    monkeypatch.setattr(working, "_attend", attend)
+    monkeypatch.setattr(working, "_run_queue", attend)
     redis = await queue.connect(settings.required_redis_url())
-    job = asyncio.create_task(working.work(Hands(forge.db, settings, _silent), redis))
+    job = asyncio.create_task(working.run_workers(WorkerContext(forge.db, settings, _silent), redis))
     await attended.wait()
     job.cancel()
     await asyncio.gather(job, return_exceptions=True)

@@ -3,15 +3,15 @@
 from aiohttp import web
 
 from app.dialects.native import events, groups, mirrors, subscriptions, tasks, tracker, users
-from app.dialects.native.problems import answer, identified
-from app.idempotency import speaking
+from app.dialects.native.problems import identify, render_errors
+from app.idempotency import dialect_middleware
 from app.web import Routes
 
 PREFIX = "/v1"
 
 
 def application() -> web.Application:
-    app = web.Application(middlewares=[speaking(answer, identified)])
+    app = web.Application(middlewares=[dialect_middleware(render_errors, identify)])
     Routes(
         [
             *users.routes,

@@ -9,20 +9,20 @@ from app import feed
 from app.core.access import Actor, require
 from app.database import Row
 from app.dialects.native import read
-from app.dialects.native.problems import Problem, identified, identified_beside
+from app.dialects.native.problems import ProblemError, identify, identify_with_row
 from app.dialects.native.streams import STREAM, stream
 from app.errors import NotFound
 from app.queries.feed import ENDS, ENDS_AND_PROJECT, FeedFilter
-from app.web import DATABASE, SETTINGS, TAIL, Routes, reply, while_connected
+from app.web import DATABASE, SETTINGS, TAIL, Routes, json_reply, while_connected
 
 routes = Routes()
 CLOUDEVENT = "application/cloudevents+json"
-LARGEST = 2**62
-DIGEST_SPAN = 1_000_000  # numbers that one digest may be about
+MAX_SEQ = 2**62
+MAX_DIGEST_SPAN = 1_000_000  # numbers that one digest may be about
 
 
 @dataclass(frozen=True)
-class Asked:
+class FeedRequest:
     """Which events, and after which number."""
 
     wanted: FeedFilter
@@ -30,12 +30,12 @@ class Asked:
     head: int
 
 
-def _asked(actor: Actor, ends: Row, values: dict[str, str]) -> Asked:
+def _parse_feed_request(actor: Actor, ends: Row, values: dict[str, str]) -> FeedRequest:
     """`ends` are those of the log, with the project if one is named."""
     oldest, head = ends["oldest"], ends["newest"]
-    after = head if values.get("after") == "now" else read.integer(values, "after", oldest - 1, 0, LARGEST)
+    after = head if values.get("after") == "now" else read.read_integer(values, "after", oldest - 1, 0, MAX_SEQ)
     if after < oldest - 1:
-        raise Problem(410, "gone", f"The oldest event that is kept is {oldest}.")
+        raise ProblemError(410, "gone", f"The oldest event that is kept is {oldest}.")
     project_id = None
     if "project" in values:
         if ends["project_id"] is None:
@@ -43,69 +43,71 @@ def _asked(actor: Actor, ends: Row, values: dict[str, str]) -> Asked:
         require(actor, "read-project", ends)
         project_id = ends["project_id"]
     types = [name for name in values.get("types", "").split(",") if name] or None
-    return Asked(FeedFilter(types=types, project_id=project_id, actor=values.get("actor")), after, head)
+    return FeedRequest(FeedFilter(types=types, project_id=project_id, actor=values.get("actor")), after, head)
 
 
 @routes.add("GET", "/events", "read-events")
 async def list_events(request: web.Request) -> web.StreamResponse:
-    asks = (ENDS_AND_PROJECT, read.address(request)) if "project" in request.query else (ENDS,)
-    actor, ends = await identified_beside(request, *asks)
+    asks = (ENDS_AND_PROJECT, read.project_address(request)) if "project" in request.query else (ENDS,)
+    actor, ends = await identify_with_row(request, *asks)
     assert ends is not None  # noqa: S101 - the log has its ends
     if STREAM in request.headers.get("Accept", ""):
         return await _stream(request, actor, ends)
-    values = read.query(request, "after", "limit", "wait", "types", "project", "actor")
-    limit = read.integer(values, "limit", 100, 1, 1000)
-    deadline = time.monotonic() + read.integer(values, "wait", 0, 0, 55)
-    asked = _asked(actor, ends, values)
+    values = read.read_query(request, "after", "limit", "wait", "types", "project", "actor")
+    limit = read.read_integer(values, "limit", 100, 1, 1000)
+    deadline = time.monotonic() + read.read_integer(values, "wait", 0, 0, 55)
+    asked = _parse_feed_request(actor, ends, values)
     db, tail = request.config_dict[DATABASE], request.config_dict[TAIL]
     looked, head = asked.after, asked.head
     with while_connected(request):
         while True:
-            found = await feed.page(db, actor, looked, head, limit, asked.wanted)
+            found = await feed.read_page(db, actor, looked, head, limit, asked.wanted)
             looked = found.next
             if found.rows or time.monotonic() >= deadline:
                 break
             if looked >= head:
-                come, looked = await tail.past(looked, deadline - time.monotonic(), asked.wanted)
+                come, looked = await tail.wait_past(looked, deadline - time.monotonic(), asked.wanted)
                 head = max(head, tail.head)
                 if not come:
                     break
-                actor = await identified(request)  # the token may have been revoked meanwhile
-    return reply({"events": [feed.shown(row, actor) for row in found.rows], "next": looked, "head": max(head, looked)})
+                actor = await identify(request)  # the token may have been revoked meanwhile
+    return json_reply(
+        {"events": [feed.render_event(row, actor) for row in found.rows], "next": looked, "head": max(head, looked)}
+    )
 
 
 async def _stream(request: web.Request, actor: Actor, ends: Row) -> web.StreamResponse:
-    values = read.query(request, "after", "types", "project", "actor")
+    values = read.read_query(request, "after", "types", "project", "actor")
     if last := request.headers.get("Last-Event-ID"):
         values["after"] = last  # a client that comes back knows better than its address
-    asked = _asked(actor, ends, values)
+    asked = _parse_feed_request(actor, ends, values)
     return await stream(request, asked.wanted, asked.after)
 
 
 @routes.add("GET", "/events/digest", "read-events")
 async def digest(request: web.Request) -> web.Response:
-    actor, ends = await identified_beside(request, ENDS)
+    actor, ends = await identify_with_row(request, ENDS)
     assert ends is not None  # noqa: S101 - the log has its ends
-    values = read.query(request, "from", "to")
+    values = read.read_query(request, "from", "to")
     oldest, head = ends["oldest"], ends["newest"]
-    first = read.integer(values, "from", oldest, oldest, max(head, oldest))
-    last = read.integer(values, "to", head, first, min(max(head, first), first + DIGEST_SPAN - 1))
-    count, sha256 = await feed.digest(request.config_dict[DATABASE], actor, first, min(last, head))
-    return reply({"from": first, "to": last, "count": count, "sha256": sha256})
+    first = read.read_integer(values, "from", oldest, oldest, max(head, oldest))
+    last = read.read_integer(values, "to", head, first, min(max(head, first), first + MAX_DIGEST_SPAN - 1))
+    count, sha256 = await feed.compute_digest(request.config_dict[DATABASE], actor, first, min(last, head))
+    return json_reply({"from": first, "to": last, "count": count, "sha256": sha256})
 
 
 @routes.add("GET", "/events/{seq:[0-9]+}", "read-events")
-async def one(request: web.Request) -> web.Response:
-    actor = await identified(request)
-    read.query(request)
+async def read_event(request: web.Request) -> web.Response:
+    actor = await identify(request)
+    read.read_query(request)
     text = request.match_info["seq"]
-    seq = int(text) if len(text) <= read.LONGEST else LARGEST
-    if not 0 < seq < LARGEST:
+    seq = int(text) if len(text) <= read.MAX_DIGITS else MAX_SEQ
+    if not 0 < seq < MAX_SEQ:
         raise NotFound("event")
-    found = await feed.page(request.config_dict[DATABASE], actor, seq - 1, seq, 1, FeedFilter())
+    found = await feed.read_page(request.config_dict[DATABASE], actor, seq - 1, seq, 1, FeedFilter())
     if not found.rows:
         raise NotFound("event")
-    event = feed.shown(found.rows[0], actor)
+    event = feed.render_event(found.rows[0], actor)
     if CLOUDEVENT in request.headers.get("Accept", ""):
-        return reply(feed.cloudevent(event, request.config_dict[SETTINGS].url), media=CLOUDEVENT)
-    return reply(event)
+        return json_reply(feed.render_cloudevent(event, request.config_dict[SETTINGS].url), media=CLOUDEVENT)
+    return json_reply(event)

@@ -8,15 +8,15 @@ from aiohttp import web
 from app.core.access import require_acl
 from app.core.groups import AddMember, CreateGroup, RemoveMember
 from app.dialects.native import read
-from app.dialects.native.problems import somebody
+from app.dialects.native.problems import require_user
 from app.errors import Forbidden, NotFound
 from app.queries import groups
-from app.web import DATABASE, SETTINGS, Routes, execute, reply
+from app.web import DATABASE, SETTINGS, Routes, execute, json_reply
 
 routes = Routes()
 
 
-def shown_group(row: Mapping[str, Any]) -> dict[str, Any]:
+def render_group(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": row["group_name"],
         "display_name": row["display_name"],
@@ -24,46 +24,46 @@ def shown_group(row: Mapping[str, Any]) -> dict[str, Any]:
         "type": row["group_type"],
         "creator": row["creator"],
         "members": row["members"],
-        "created_at": read.moment(row["created_at"]),
+        "created_at": read.format_moment(row["created_at"]),
     }
 
 
 @routes.add("POST", "/groups", "create-group")
 async def create_group(request: web.Request) -> web.Response:
-    actor = await somebody(request)
+    actor = await require_user(request)
     require_acl(actor, "group_modify")
     if not (request.config_dict[SETTINGS].new_groups or actor.admin):
         raise Forbidden("create-group")
     fields = {"name": str, "display_name": str, "description": str, "type": str}
-    wish = await read.body(request, fields, ("name",))
-    name = wish["name"]
+    given = await read.read_body(request, fields, ("name",))
+    name = given["name"]
     command = CreateGroup(
         group_name=name,
-        display_name=wish.get("display_name") or name,
-        description=wish.get("description"),
-        group_type=wish.get("type", "user"),
+        display_name=given.get("display_name") or name,
+        description=given.get("description"),
+        group_type=given.get("type", "user"),
     )
     await execute(request, actor, command)
     made = await groups.find(request.config_dict[DATABASE], name)
     if made is None:
         raise NotFound("group")
-    return reply(shown_group(made), 201)
+    return json_reply(render_group(made), 201)
 
 
 @routes.add("PUT", "/groups/{name}/members/{username}", "manage-members")
 async def add_member(request: web.Request) -> web.Response:
-    return await _changed(request, AddMember)
+    return await _change_membership(request, AddMember)
 
 
 @routes.add("DELETE", "/groups/{name}/members/{username}", "manage-members")
 async def remove_member(request: web.Request) -> web.Response:
-    return await _changed(request, RemoveMember)
+    return await _change_membership(request, RemoveMember)
 
 
-async def _changed(request: web.Request, command: type[AddMember | RemoveMember]) -> web.Response:
-    actor = await somebody(request)
+async def _change_membership(request: web.Request, command: type[AddMember | RemoveMember]) -> web.Response:
+    actor = await require_user(request)
     require_acl(actor, "group_modify")
-    read.query(request)
+    read.read_query(request)
     name, username = request.match_info["name"], request.match_info["username"]
     if not (name.isprintable() and username.isprintable()):
         raise NotFound("group")

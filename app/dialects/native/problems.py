@@ -8,16 +8,16 @@ from aiohttp import web
 from app.core import credentials
 from app.core.access import Actor
 from app.core.credentials import BadToken
-from app.database import Row, unavailable
-from app.errors import Conflict, Disabled, Forbidden, Invalid, NotFound, Refused, Unreadable
+from app.database import Row, is_unavailable
+from app.errors import Conflict, Disabled, Forbidden, Invalid, Malformed, NotFound, Refused
 from app.logs import log
-from app.web import DATABASE, DIALECT, REQUEST_ID, Handler, reply
+from app.web import DATABASE, DIALECT, REQUEST_ID, Handler, json_reply
 
 KINDS: dict[type[Refused], tuple[int, str, str]] = {
     NotFound: (404, "not-found", "There is no such thing, or you may not see it."),
     Forbidden: (403, "forbidden", "You may not do that."),
     Invalid: (422, "invalid", "The request cannot be granted as it is written."),
-    Unreadable: (400, "bad-request", "The request could not be read."),
+    Malformed: (400, "bad-request", "The request could not be read."),
     Conflict: (409, "conflict", "The request clashes with what there is."),
     Disabled: (409, "disabled", "This has been switched off."),
 }
@@ -31,7 +31,7 @@ TITLES = {
 }
 
 
-class Problem(Exception):
+class ProblemError(Exception):
     """An answer that is a problem of this API's own. `errors` are (pointer, detail) pairs."""
 
     def __init__(self, status: int, kind: str, title: str, errors: list[tuple[str, str]] | None = None) -> None:
@@ -42,11 +42,11 @@ class Problem(Exception):
         self.errors = errors or []
 
 
-def unprocessable(*errors: tuple[str, str]) -> Problem:
-    return Problem(422, "invalid", KINDS[Invalid][2], list(errors))
+def invalid_request(*errors: tuple[str, str]) -> ProblemError:
+    return ProblemError(422, "invalid", KINDS[Invalid][2], list(errors))
 
 
-def body(request: web.Request, problem: Problem) -> dict[str, Any]:
+def render_body(request: web.Request, problem: ProblemError) -> dict[str, Any]:
     said: dict[str, Any] = {
         "type": f"/problems/{problem.kind}",
         "title": problem.title,
@@ -59,43 +59,43 @@ def body(request: web.Request, problem: Problem) -> dict[str, Any]:
     return said
 
 
-def _of(refused: Refused) -> Problem:
+def _from_refusal(refused: Refused) -> ProblemError:
     status, kind, title = KINDS[type(refused)]
     detail = refused.detail or title
-    return Problem(status, kind, title, [(f"/{refused.subject}", detail)] if status in (409, 422) else None)
+    return ProblemError(status, kind, title, [(f"/{refused.subject}", detail)] if status in (409, 422) else None)
 
 
-async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def render_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Whatever goes wrong below /v1 is answered by a problem object."""
     request[DIALECT] = "native"
     headers = {}
     try:
-        return _conditional(request, await handler(request))
-    except Problem as own:
+        return _apply_etag(request, await handler(request))
+    except ProblemError as own:
         problem = own
     except Refused as refused:
-        problem = _of(refused)
+        problem = _from_refusal(refused)
     except BadToken:
-        problem = Problem(401, "unauthorized", TITLES[401])
+        problem = ProblemError(401, "unauthorized", TITLES[401])
     except web.HTTPException as http:
         if http.status < 400:
             raise
         kind = (http.reason or "error").lower().replace(" ", "-")
-        problem = Problem(http.status, kind, TITLES.get(http.status, KINDS[NotFound][2]))
+        problem = ProblemError(http.status, kind, TITLES.get(http.status, KINDS[NotFound][2]))
         headers = {"Allow": http.headers["Allow"]} if "Allow" in http.headers else {}
     except Exception as error:
-        if unavailable(error):
-            log.warning("database", trouble=type(error).__name__)
-            problem, headers = Problem(503, "unavailable", TITLES[503]), {"Retry-After": "1"}
+        if is_unavailable(error):
+            log.warning("database", error=type(error).__name__)
+            problem, headers = ProblemError(503, "unavailable", TITLES[503]), {"Retry-After": "1"}
         else:
             log.exception("request failed")
-            problem = Problem(500, "internal", TITLES[500])
+            problem = ProblemError(500, "internal", TITLES[500])
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return reply(body(request, problem), problem.status, headers=headers, media="application/problem+json")
+    return json_reply(render_body(request, problem), problem.status, headers=headers, media="application/problem+json")
 
 
-def _conditional(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+def _apply_etag(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
     """What a GET has shown is named by its ETag; whoever has it still is told so instead of being sent it again."""
     if request.method not in ("GET", "HEAD") or response.status != 200 or not isinstance(response, web.Response):
         return response
@@ -108,7 +108,7 @@ def _conditional(request: web.Request, response: web.StreamResponse) -> web.Stre
     return response
 
 
-def _token(request: web.Request) -> str | None:
+def _read_token(request: web.Request) -> str | None:
     """`Bearer` and `token` mean the same."""
     header = request.headers.get("Authorization")
     if header is None:
@@ -119,22 +119,22 @@ def _token(request: web.Request) -> str | None:
     return token.strip()
 
 
-async def identified(request: web.Request) -> Actor:
+async def identify(request: web.Request) -> Actor:
     """Who asks; nobody without a token."""
-    return await credentials.identify(request.config_dict[DATABASE], _token(request))
+    return await credentials.identify(request.config_dict[DATABASE], _read_token(request))
 
 
-async def identified_beside(request: web.Request, asked: str, *arguments: Any) -> tuple[Actor, Row | None]:
+async def identify_with_row(request: web.Request, asked: str, *arguments: Any) -> tuple[Actor, Row | None]:
     """Who asks, and the one row that `asked` finds, in one round trip."""
-    db, token = request.config_dict[DATABASE], _token(request)
-    found, row = await credentials.identify_beside(db, token, asked, *arguments)
+    db, token = request.config_dict[DATABASE], _read_token(request)
+    found, row = await credentials.identify_with_row(db, token, asked, *arguments)
     if isinstance(found, BadToken):
         raise found
     return found, row
 
 
-async def somebody(request: web.Request) -> Actor:
-    actor = await identified(request)
+async def require_user(request: web.Request) -> Actor:
+    actor = await identify(request)
     if actor.anonymous:
-        raise Problem(401, "unauthorized", TITLES[401])
+        raise ProblemError(401, "unauthorized", TITLES[401])
     return actor

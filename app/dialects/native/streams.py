@@ -9,7 +9,7 @@ from aiohttp import web
 from app import feed
 from app.core.credentials import BadToken
 from app.database import UNAVAILABLE
-from app.dialects.native.problems import identified
+from app.dialects.native.problems import identify
 from app.errors import Refused
 from app.queries.feed import FeedFilter
 from app.web import DATABASE, REQUEST_ID, TAIL, while_connected
@@ -22,9 +22,9 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 RETRY = b"retry: 2000\n\n"  # milliseconds until a client that was cut off comes back
-HEARTBEAT = 15.0  # seconds of silence
-SLOW = 10.0  # seconds that a reader may take for what is on its way before it is cut off
-BATCH = 100
+HEARTBEAT_INTERVAL = 15.0  # seconds of silence
+SEND_TIMEOUT = 10.0  # seconds that a reader may take for what is on its way before it is cut off
+BATCH_SIZE = 100
 
 
 async def stream(request: web.Request, wanted: FeedFilter, after: int) -> web.StreamResponse:
@@ -46,19 +46,21 @@ async def stream(request: web.Request, wanted: FeedFilter, after: int) -> web.St
 async def _follow(request: web.Request, response: web.StreamResponse, wanted: FeedFilter, after: int) -> None:
     db, tail = request.config_dict[DATABASE], request.config_dict[TAIL]
     looked = told = after
-    silent_until = time.monotonic() + HEARTBEAT
+    silent_until = time.monotonic() + HEARTBEAT_INTERVAL
     while not tail.closing:
-        actor = await identified(request)
+        actor = await identify(request)
         while looked < tail.head:
-            found = await feed.page(db, actor, looked, tail.head, BATCH, wanted)
+            found = await feed.read_page(db, actor, looked, tail.head, BATCH_SIZE, wanted)
             looked = found.next
             if found.rows:
-                await _send(request, response, b"".join(feed.server_sent(feed.shown(row, actor)) for row in found.rows))
-                told, silent_until = looked, time.monotonic() + HEARTBEAT
-        come, looked = await tail.past(looked, silent_until - time.monotonic(), wanted)
+                await _send(
+                    request, response, b"".join(feed.render_sse(feed.render_event(row, actor)) for row in found.rows)
+                )
+                told, silent_until = looked, time.monotonic() + HEARTBEAT_INTERVAL
+        come, looked = await tail.wait_past(looked, silent_until - time.monotonic(), wanted)
         if not come and not tail.closing:
             await _send(request, response, _bookmark(looked) if looked > told else b":\n\n")
-            told, silent_until = looked, time.monotonic() + HEARTBEAT
+            told, silent_until = looked, time.monotonic() + HEARTBEAT_INTERVAL
 
 
 def _bookmark(looked: int) -> bytes:
@@ -68,7 +70,7 @@ def _bookmark(looked: int) -> bytes:
 async def _send(request: web.Request, response: web.StreamResponse, message: bytes) -> None:
     """On its way; a reader who takes too long is cut off, and may come back for the rest by its last id."""
     try:
-        async with asyncio.timeout(SLOW):
+        async with asyncio.timeout(SEND_TIMEOUT):
             await response.write(message)
     except TimeoutError:
         if request.transport is not None:

@@ -10,120 +10,122 @@ from app.core import paths
 from app.core.access import require, require_acl
 from app.core.tracker import ConfigureTracker
 from app.dialects.native import read
-from app.dialects.native.problems import somebody, unprocessable
+from app.dialects.native.problems import invalid_request, require_user
 from app.errors import NotFound
 from app.queries import projects, tags
-from app.web import DATABASE, Routes, execute, reply
+from app.web import DATABASE, Routes, execute, json_reply
 
 routes = Routes()
 
 WEIGHT = re.compile(r"-?[0-9]{1,9}\Z", re.ASCII)
 KEY_TYPES = ("boolean", "date", "integer", "link", "list", "text")
-LARGEST = 2**31 - 1
-COLOR = "DeepSkyBlue"
+MAX_NUMBER = 2**31 - 1
+DEFAULT_COLOR = "DeepSkyBlue"
 
 
-def _text(value: Any) -> bool:
+def _is_text(value: Any) -> bool:
     return isinstance(value, str) and "\x00" not in value
 
 
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(_text(each) for each in value)
+def _is_text_list(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_text(each) for each in value)
 
 
-def _named(value: Any, check: Callable[[str, Any], bool]) -> bool:
-    return isinstance(value, dict) and all(_text(name) and check(name, each) for name, each in value.items())
+def _is_mapping(value: Any, check: Callable[[str, Any], bool]) -> bool:
+    return isinstance(value, dict) and all(_is_text(name) and check(name, each) for name, each in value.items())
 
 
-def _milestone(_: str, value: Any) -> bool:
+def _is_milestone(_: str, value: Any) -> bool:
     return (
-        _named(value, lambda name, _: name in ("date", "active"))
+        _is_mapping(value, lambda name, _: name in ("date", "active"))
         and isinstance(value.get("active", True), bool)
-        and (value.get("date") is None or _text(value["date"]))
+        and (value.get("date") is None or _is_text(value["date"]))
     )
 
 
-def _key(value: Any) -> bool:
+def _is_custom_key(value: Any) -> bool:
     """`[name, type, options?, notify?]`"""
-    if not (isinstance(value, list) and 2 <= len(value) <= 4 and _text(value[0]) and value[1] in KEY_TYPES):
+    if not (isinstance(value, list) and 2 <= len(value) <= 4 and _is_text(value[0]) and value[1] in KEY_TYPES):
         return False
     choices, notify = [*value[2:], None, None][:2]
-    return (choices is None or _text(choices) or _texts(choices)) and (notify is None or isinstance(notify, bool))
+    return (choices is None or _is_text(choices) or _is_text_list(choices)) and (
+        notify is None or isinstance(notify, bool)
+    )
 
 
-def _pair(value: Any) -> bool:
+def _is_pair(value: Any) -> bool:
     whole = isinstance(value, list) and len(value) == 2 and all(type(each) is int for each in value)
-    return whole and all(0 < each <= LARGEST for each in value)
+    return whole and all(0 < each <= MAX_NUMBER for each in value)
 
 
-def _look(_: str, value: Any) -> bool:
-    return _named(value, lambda name, each: name in ("description", "color") and _text(each))
+def _is_tag_style(_: str, value: Any) -> bool:
+    return _is_mapping(value, lambda name, each: name in ("description", "color") and _is_text(each))
 
 
 # What each field has to be, and what it is when it is cleared.
 FIELDS: dict[str, tuple[Callable[[Any], bool], str, Any]] = {
-    "milestones": (lambda value: _named(value, _milestone), "names with `date` and `active`", {}),
-    "milestones_keys": (_texts, "a list of texts", []),
+    "milestones": (lambda value: _is_mapping(value, _is_milestone), "names with `date` and `active`", {}),
+    "milestones_keys": (_is_text_list, "a list of texts", []),
     "priorities": (
-        lambda value: _named(value, lambda name, each: bool(WEIGHT.match(name)) and _text(each)),
+        lambda value: _is_mapping(value, lambda name, each: bool(WEIGHT.match(name)) and _is_text(each)),
         "whole numbers as texts with names",
         {},
     ),
-    "default_priority": (_text, "a text", None),
-    "close_status": (_texts, "a list of texts", []),
+    "default_priority": (_is_text, "a text", None),
+    "close_status": (_is_text_list, "a list of texts", []),
     "custom_keys": (
-        lambda value: isinstance(value, list) and all(_key(each) for each in value),
+        lambda value: isinstance(value, list) and all(_is_custom_key(each) for each in value),
         "a list of [name, type, options?, notify?]",
         [],
     ),
     "dependencies": (
-        lambda value: isinstance(value, list) and all(_pair(each) for each in value),
+        lambda value: isinstance(value, list) and all(_is_pair(each) for each in value),
         "a list of pairs of issue numbers",
         [],
     ),
-    "tags": (lambda value: _named(value, _look), "names with `description` and `color`", {}),
+    "tags": (lambda value: _is_mapping(value, _is_tag_style), "names with `description` and `color`", {}),
 }
 
 
-def _checked(found: Mapping[str, Any]) -> dict[str, Any]:
+def _validate(found: Mapping[str, Any]) -> dict[str, Any]:
     errors = [(read.pointer(name), "There is no such field.") for name in found if name not in FIELDS]
-    wish = {}
+    given = {}
     for name, (fits, what, cleared) in FIELDS.items():
         if name not in found:
             continue
-        wish[name] = cleared if found[name] is None else found[name]
+        given[name] = cleared if found[name] is None else found[name]
         if found[name] is not None and not fits(found[name]):
             errors.append((f"/{name}", f"This has to be {what}."))
     if errors:
-        raise unprocessable(*errors)
-    return wish
+        raise invalid_request(*errors)
+    return given
 
 
 @routes.add("PATCH", "/projects/{path:.+}/tracker", "configure-project")
 async def configure_tracker(request: web.Request) -> web.Response:
-    actor = await somebody(request)
+    actor = await require_user(request)
     db, path = request.config_dict[DATABASE], request.match_info["path"]
     if not path.isprintable():
         raise NotFound("project")
-    project = await projects.by_address(db, paths.address_of(path))
+    project = await projects.by_address(db, paths.address_from_path(path))
     require(actor, "configure-project", project)
     require_acl(actor, "modify_project", project["project_id"])
-    wish = _checked(await read.whole(request))
-    if "milestones" in wish:
-        wish["milestones"] = {
+    given = _validate(await read.read_object(request))
+    if "milestones" in given:
+        given["milestones"] = {
             name: {"date": each.get("date"), "active": each.get("active", True)}
-            for name, each in wish["milestones"].items()
+            for name, each in given["milestones"].items()
         }
     command = ConfigureTracker(
         project_id=project["project_id"],
         tags={
-            name: {"color": look.get("color", COLOR), "description": look.get("description", "")}
-            for name, look in wish.pop("tags", {}).items()
+            name: {"color": look.get("color", DEFAULT_COLOR), "description": look.get("description", "")}
+            for name, look in given.pop("tags", {}).items()
         },
-        dependencies=wish.pop("dependencies", []),
-        changed=wish,
+        dependencies=given.pop("dependencies", []),
+        changed=given,
     )
     await execute(request, actor, command, seen=project)
     now = await projects.by_id(db, project["project_id"])
     words = ("milestones", "milestones_keys", "priorities", "default_priority", "close_status", "custom_keys")
-    return reply({**{name: now[name] for name in words}, "tags": await tags.looks(db, now["project_id"])})
+    return json_reply({**{name: now[name] for name in words}, "tags": await tags.list_styles(db, now["project_id"])})

@@ -11,61 +11,61 @@ from app.core import credentials, paths
 from app.core.access import require, require_self
 from app.core.users import CreateUser, IssueToken, RevokeToken
 from app.dialects.native import read
-from app.dialects.native.problems import identified, somebody, unprocessable
+from app.dialects.native.problems import identify, invalid_request, require_user
 from app.errors import NotFound
 from app.queries import projects, users
-from app.web import DATABASE, Routes, execute, reply
+from app.web import DATABASE, Routes, execute, json_reply
 
 routes = Routes()
 
 
-def shown_user(row: Mapping[str, Any], *, email: bool) -> dict[str, Any]:
+def render_user(row: Mapping[str, Any], *, email: bool) -> dict[str, Any]:
     shown = {"username": row["username"], "fullname": row["fullname"], "admin": row["admin"]}
     return {**shown, "email": row["email"]} if email else shown
 
 
-def shown_token(row: Mapping[str, Any], project: str | None) -> dict[str, Any]:
+def render_token(row: Mapping[str, Any], project: str | None) -> dict[str, Any]:
     return {
         "id": str(row["token_id"]),
         "prefix": row["prefix"],
         "description": row["description"],
         "acls": row["acls"],
         "project": project,
-        "expires_at": read.moment(_moment(row["expires_at"])),
-        "created_at": read.moment(_moment(row["created_at"])),
+        "expires_at": read.format_moment(_parse_moment(row["expires_at"])),
+        "created_at": read.format_moment(_parse_moment(row["created_at"])),
     }
 
 
-def _moment(at: datetime | str | None) -> datetime | None:
+def _parse_moment(at: datetime | str | None) -> datetime | None:
     return datetime.fromisoformat(at) if isinstance(at, str) else at
 
 
 @routes.add("POST", "/users", "create-user")
 async def create_user(request: web.Request) -> web.Response:
-    actor = await somebody(request)
+    actor = await require_user(request)
     fields = {"username": str, "fullname": str, "email": str, "password": str, "admin": bool}
-    wish = await read.body(request, fields, ("username", "email"))
-    password = wish.pop("password", None)
+    given = await read.read_body(request, fields, ("username", "email"))
+    password = given.pop("password", None)
     if password is not None and not 8 <= len(password) <= 1024:
-        raise unprocessable(("/password", "A password has 8 to 1024 characters."))
-    wish.setdefault("fullname", wish["username"])
-    created = await execute(request, actor, CreateUser(**wish))
+        raise invalid_request(("/password", "A password has 8 to 1024 characters."))
+    given.setdefault("fullname", given["username"])
+    created = await execute(request, actor, CreateUser(**given))
     if password is not None:
-        await credentials.keep_password(request.config_dict[DATABASE], wish["username"], password)
-    return reply(shown_user(created.row, email=True), 201)
+        await credentials.store_password(request.config_dict[DATABASE], given["username"], password)
+    return json_reply(render_user(created.row, email=True), 201)
 
 
 @routes.add("GET", "/users/{username}", "read-user")
 async def read_user(request: web.Request) -> web.Response:
-    actor = await identified(request)
-    read.query(request)
-    user = await users.find(request.config_dict[DATABASE], _name(request))
+    actor = await identify(request)
+    read.read_query(request)
+    user = await users.find(request.config_dict[DATABASE], _read_username(request))
     if user is None:
         raise NotFound("user")
-    return reply(shown_user(user, email=actor.admin or actor.username == user["username"]))
+    return json_reply(render_user(user, email=actor.admin or actor.username == user["username"]))
 
 
-def _name(request: web.Request) -> str:
+def _read_username(request: web.Request) -> str:
     name = request.match_info["username"]
     if not name.isprintable():
         raise NotFound("user")
@@ -74,67 +74,69 @@ def _name(request: web.Request) -> str:
 
 @routes.add("POST", "/users/{username}/tokens", "manage-tokens")
 async def issue_token(request: web.Request) -> web.Response:
-    actor = await somebody(request)
-    require_self(actor, _name(request))
+    actor = await require_user(request)
+    require_self(actor, _read_username(request))
     db = request.config_dict[DATABASE]
     fields = {"description": str, "acls": list, "project": str, "expires_at": str}
-    wish = await read.body(request, fields, ("description",))
+    given = await read.read_body(request, fields, ("description",))
     project_id = None
-    if "project" in wish:
-        project = await projects.by_address(db, paths.address_of(wish["project"]))
+    if "project" in given:
+        project = await projects.by_address(db, paths.address_from_path(given["project"]))
         require(actor, "read-project", project)
         project_id = project["project_id"]
-        wish["project"] = project["path"]
+        given["project"] = project["path"]
     token, token_id = credentials.new_token(), str(uuid.uuid4())
-    expiry = _expiry(wish.get("expires_at"))
+    expiry = _parse_expiry(given.get("expires_at"))
     command = IssueToken(
         token_id=token_id,
-        username=_name(request),
-        prefix=credentials.prefix(token),
-        description=wish["description"],
-        acls=wish.get("acls"),
+        username=_read_username(request),
+        prefix=credentials.visible_prefix(token),
+        description=given["description"],
+        acls=given.get("acls"),
         token_project=project_id,
         expires_at=expiry,
     )
-    async with credentials.keeping(db, token_id, token):
+    async with credentials.storing_token(db, token_id, token):
         issued = await execute(request, actor, command)
-    return reply(
-        {**shown_token(issued.row, wish.get("project")), "token": token}, 201, headers={"Cache-Control": "no-store"}
+    return json_reply(
+        {**render_token(issued.row, given.get("project")), "token": token}, 201, headers={"Cache-Control": "no-store"}
     )
 
 
-def _expiry(text: str | None) -> str | None:
+def _parse_expiry(text: str | None) -> str | None:
     if text is None:
         return None
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise unprocessable(("/expires_at", "This is not a time of RFC 3339.")) from None
+        raise invalid_request(("/expires_at", "This is not a time of RFC 3339.")) from None
     if at.tzinfo is None or at <= datetime.now(UTC):
-        raise unprocessable(("/expires_at", "This has to be in the future and name its zone."))
+        raise invalid_request(("/expires_at", "This has to be in the future and name its zone."))
     try:
         return at.astimezone(UTC).isoformat()
     except OverflowError:
-        raise unprocessable(("/expires_at", "This is after the last day of the calendar.")) from None
+        raise invalid_request(("/expires_at", "This is after the last day of the calendar.")) from None
 
 
 @routes.add("GET", "/users/{username}/tokens", "manage-tokens")
 async def list_tokens(request: web.Request) -> web.Response:
-    actor = await somebody(request)
-    require_self(actor, _name(request))
-    values = read.query(request, "limit", "cursor")
-    limit = read.integer(values, "limit", 50, 1, 100)
-    rows = await users.tokens(request.config_dict[DATABASE], _name(request), read.cursor(values), limit + 1)
-    more = read.next_cursor(rows[limit - 1]["token_id"]) if len(rows) > limit else None
-    return reply(
-        {"tokens": [shown_token(row, row["path"]) for row in rows[:limit]], "next": more},
-        headers=read.link(request, more),
+    actor = await require_user(request)
+    require_self(actor, _read_username(request))
+    values = read.read_query(request, "limit", "cursor")
+    limit = read.read_integer(values, "limit", 50, 1, 100)
+    rows = await users.list_tokens(
+        request.config_dict[DATABASE], _read_username(request), read.parse_cursor(values), limit + 1
+    )
+    more = read.format_cursor(rows[limit - 1]["token_id"]) if len(rows) > limit else None
+    return json_reply(
+        {"tokens": [render_token(row, row["path"]) for row in rows[:limit]], "next": more},
+        headers=read.link_header(request, more),
     )
 
 
 @routes.add("DELETE", "/tokens/{id}", "manage-tokens")
 async def revoke_token(request: web.Request) -> web.Response:
-    actor = await somebody(request)
-    read.query(request)
-    await execute(request, actor, RevokeToken(token_id=str(read.uuid(request.match_info["id"]))))
+    actor = await require_user(request)
+    read.read_query(request)
+    await execute(request, actor, RevokeToken(token_id=str(read.parse_uuid(request.match_info["id"]))))
     return web.Response(status=204)

@@ -26,20 +26,20 @@ from app.dialects.pagure import (
     user_requests,
     users,
 )
-from app.dialects.pagure.urls import arranged
-from app.fragments import Fragments
-from app.idempotency import speaking
+from app.dialects.pagure.urls import sort_routes
+from app.fragments import RenderCache
+from app.idempotency import dialect_middleware
 
 PREFIX = "/api/0"
 
 
 def application() -> web.Application:
     """The dialect as a sub-application: errors outside, authentication inside each route."""
-    app = web.Application(middlewares=[speaking(errors.answer, auth.identified)])
-    app[projects.FRAGMENTS] = Fragments()
+    app = web.Application(middlewares=[dialect_middleware(errors.render_errors, auth.identify)])
+    app[projects.RENDER_CACHE] = RenderCache()
     nouns = (
         instance, projects, settings, sharing, users, groups, code, branches, trees, issues, issue_metadata,
         issue_history, tags, boards, pull_requests, merges, flags, plugins, user_requests, user_activity,
     )  # fmt: skip
-    arranged(route for noun in nouns for route in noun.routes).mount(app)
+    sort_routes(route for noun in nouns for route in noun.routes).mount(app)
     return app

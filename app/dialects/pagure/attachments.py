@@ -15,7 +15,7 @@ PLACEHOLDER = "<!!image>"
 
 
 @asynccontextmanager
-async def attached(
+async def store_attachments(
     request: web.Request, project: Row, form: Form, content: str
 ) -> AsyncIterator[tuple[str, list[str]]]:
     """The text with the file of the form where it asks for one, and what this is called. The file goes again if the
@@ -26,11 +26,11 @@ async def attached(
         yield content, []
         return
     root, project_id = request.config_dict[SETTINGS].attachments, project["project_id"]
-    kept = await asyncio.to_thread(lambda: attachments.keep(root, project_id, upload.filename, upload.file.read()))
+    kept = await asyncio.to_thread(lambda: attachments.store(root, project_id, upload.filename, upload.file.read()))
     try:
         address = f"/{project['path']}/issue/raw/files/{kept.name}"
         yield content.replace(PLACEHOLDER, f"[![{kept.name.partition('-')[2]}]({address})]({address})"), [kept.name]
     except BaseException:  # a client that hung up included: nobody shows the file; it is raised again
         if kept.fresh:
-            await asyncio.to_thread(attachments.forget, root, project_id, kept.name)
+            await asyncio.to_thread(attachments.delete, root, project_id, kept.name)
         raise

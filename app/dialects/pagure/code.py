@@ -7,42 +7,42 @@ from aiohttp import web
 
 from app.database import Row
 from app.dialects.pagure import auth, forms, render
-from app.dialects.pagure.errors import Said
-from app.dialects.pagure.urls import PagureRoutes, named_project
+from app.dialects.pagure.errors import ApiError
+from app.dialects.pagure.urls import PagureRoutes, find_project
 from app.queries import refs
-from app.web import DATABASE, SETTINGS, reply
+from app.web import DATABASE, SETTINGS, json_reply
 
 routes = PagureRoutes()
 
 
-async def with_repository(request: web.Request) -> Row:
+async def require_repository(request: web.Request) -> Row:
     """The project, once its repository is there."""
-    _, project = await named_project(request, auth.lenient)
+    _, project = await find_project(request, auth.ignore_bad_token)
     if project["head"] is None:
-        raise Said(404, "ENOPROJECT")
+        raise ApiError(404, "ENOPROJECT")
     return project
 
 
 @routes.project("GET", "/git/urls", "read-project")
 async def git_urls(request: web.Request) -> web.Response:
-    actor, project = await named_project(request, auth.optional)
+    actor, project = await find_project(request, auth.allow_anonymous)
     settings = request.config_dict[SETTINGS]
     name = render.fullname(project)
     urls = {"git": f"{settings.url}/{name}.git"}
     if settings.ssh_url:
         base = settings.ssh_url.rstrip("/").replace("{username}", actor.username or "git")
         urls["ssh"] = f"{base}/{name}.git"
-    return reply({"total_urls": len(urls), "urls": urls})
+    return json_reply({"total_urls": len(urls), "urls": urls})
 
 
 @routes.project("GET", "/git/branches", "read-code")
 async def branches(request: web.Request) -> web.Response:
-    project = await with_repository(request)
-    return reply(await branches_of(request, project, forms.Query(request).flag("with_commits") or False))
+    project = await require_repository(request)
+    return json_reply(await render_branches(request, project, forms.Query(request).flag("with_commits") or False))
 
 
-async def branches_of(request: web.Request, project: Mapping[str, Any], with_commits: bool) -> dict[str, Any]:
-    commits, head = await refs.branches(request.config_dict[DATABASE], project["project_id"]), project["head"]
+async def render_branches(request: web.Request, project: Mapping[str, Any], with_commits: bool) -> dict[str, Any]:
+    commits, head = await refs.list_branches(request.config_dict[DATABASE], project["project_id"]), project["head"]
     default: Any
     if with_commits:
         default = {head: commits[head]} if head in commits else {}
@@ -53,11 +53,11 @@ async def branches_of(request: web.Request, project: Mapping[str, Any], with_com
 
 @routes.project("GET", "/git/tags", "read-code")
 async def tags(request: web.Request) -> web.Response:
-    project = await with_repository(request)
-    return reply(await tags_of(request, project, forms.Query(request).flag("with_commits") or False))
+    project = await require_repository(request)
+    return json_reply(await render_tags(request, project, forms.Query(request).flag("with_commits") or False))
 
 
-async def tags_of(request: web.Request, project: Mapping[str, Any], with_commits: bool) -> dict[str, Any]:
-    found = await refs.under(request.config_dict[DATABASE], project["project_id"], "refs/tags/")
+async def render_tags(request: web.Request, project: Mapping[str, Any], with_commits: bool) -> dict[str, Any]:
+    found = await refs.list_under(request.config_dict[DATABASE], project["project_id"], "refs/tags/")
     commits = {row["name"]: row["commit"] for row in found}
     return {"tags": commits if with_commits else list(commits), "total_tags": len(commits)}

@@ -14,37 +14,39 @@ from typing import Any
 from app import webhooks
 from app.core import paths
 from app.dialects.pagure import git_topics, topics
-from app.dialects.pagure.stories import TELLERS, Said, Story
+from app.dialects.pagure.stories import RENDERERS, HookContext, Rendered
 from app.errors import NotFound
 from app.queries import projects
-from app.webhooks import LARGEST, Message, Occasion
+from app.webhooks import MAX_BODY, DeliveryContext, Message
 
-__all__ = ["envelopes", "git_topics", "topics"]
+__all__ = ["git_topics", "topics"]
 
-PING: Said = ("Test.notification", {"content": "Test message"})
-_sent = itertools.count(1)  # by this process
+PING: Rendered = ("Test.notification", {"content": "Test message"})
+_send_messages = itertools.count(1)  # by this process
 
 
-@webhooks.speaks("pagure", TELLERS)
-async def envelopes(occasion: Occasion) -> list[Message]:
+@webhooks.formats("pagure", RENDERERS)
+async def render_messages(occasion: DeliveryContext) -> list[Message]:
     """Raises NotFound when what it is about is gone, and GitError when git cannot tell."""
     event, base = occasion.event, occasion.settings.url
     project = await _project(occasion)
     if event["type"] == "ping":
         said = [PING]
-    elif project is None or event["type"] not in TELLERS:
+    elif project is None or event["type"] not in RENDERERS:
         return []
     else:
         root = occasion.settings.repositories
-        said = await TELLERS[event["type"]](Story(db=occasion.db, base=base, root=root, event=event, project=project))
+        said = await RENDERERS[event["type"]](
+            HookContext(db=occasion.db, base=base, root=root, event=event, project=project)
+        )
     about = paths.fullname(project) if project else None
     return [_message(occasion, n, topic, msg, about) for n, (topic, msg) in enumerate(said)]
 
 
-async def _project(occasion: Occasion) -> Mapping[str, Any] | None:
+async def _project(occasion: DeliveryContext) -> Mapping[str, Any] | None:
     """What the event is about; of a ping, what the subscription is about."""
     if occasion.gone is not None:
-        return {**occasion.gone, "line": await projects.line(occasion.db, occasion.gone["ancestors"])}
+        return {**occasion.gone, "line": await projects.list_ancestors(occasion.db, occasion.gone["ancestors"])}
     if occasion.event["type"] != "ping":
         told = occasion.event["project"]
         return None if told is None else dict(await projects.by_id(occasion.db, told["id"]))
@@ -54,21 +56,26 @@ async def _project(occasion: Occasion) -> Mapping[str, Any] | None:
     return None
 
 
-def _message(occasion: Occasion, n: int, topic: str, msg: Mapping[str, Any], about: str | None) -> Message:
+def _message(occasion: DeliveryContext, n: int, topic: str, msg: Mapping[str, Any], about: str | None) -> Message:
     event, base = occasion.event, occasion.settings.url
     at = datetime.fromisoformat(event["at"])
     injected = {"pagure_instance": base, "project_fullname": about}
     # The same for every attempt: receivers tell repetitions by it.
     name = uuid.UUID(bytes=uuid.uuid5(occasion.delivery_id, str(n)).bytes, version=4)
-    envelope = {"topic": topic, "timestamp": int(at.timestamp()), "msg_id": f"{at.year}-{name}", "i": next(_sent)}
-    body = _written({**envelope, "msg": {**msg, **injected}})
-    if len(body) > LARGEST:
+    envelope = {
+        "topic": topic,
+        "timestamp": int(at.timestamp()),
+        "msg_id": f"{at.year}-{name}",
+        "i": next(_send_messages),
+    }
+    body = _encode({**envelope, "msg": {**msg, **injected}})
+    if len(body) > MAX_BODY:
         thin = {"agent": msg.get("agent"), "link": f"{base}/v1/events/{event['seq']}"}
-        body = _written({**envelope, "msg": {**thin, **injected}})
-    headers = {"X-Pagure": base, "X-Pagure-Topic": topic, **webhooks.pagure_signatures(occasion.secret, body)}
+        body = _encode({**envelope, "msg": {**thin, **injected}})
+    headers = {"X-Pagure": base, "X-Pagure-Topic": topic, **webhooks.sign_pagure(occasion.secret, body)}
     return Message(body, headers=headers if about is None else {**headers, "X-Pagure-Project": about})
 
 
-def _written(envelope: Mapping[str, Any]) -> bytes:
+def _encode(envelope: Mapping[str, Any]) -> bytes:
     """As Pagure writes it: sorted keys, blanks after commas and colons, nothing but ASCII."""
     return json.dumps(envelope, sort_keys=True).encode()

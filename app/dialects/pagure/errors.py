@@ -5,10 +5,10 @@ from typing import Any
 
 from aiohttp import web
 
-from app.database import unavailable
-from app.errors import Conflict, Disabled, Forbidden, Invalid, NotFound, Refused, Unreadable
+from app.database import is_unavailable
+from app.errors import Conflict, Disabled, Forbidden, Invalid, Malformed, NotFound, Refused
 from app.logs import log
-from app.web import DIALECT, SETTINGS, Handler, reply
+from app.web import DIALECT, SETTINGS, Handler, json_reply
 
 MESSAGES = {
     "EBRANCHNOTFOUND": "Branch not found in this git repository",
@@ -130,7 +130,7 @@ FIELDS = {
 
 
 # What stands beside a fixed sentence as a text, or as a list of one.
-BESIDE: dict[tuple[type[Refused], str], tuple[str, type]] = {
+DETAILS: dict[tuple[type[Refused], str], tuple[str, type]] = {
     (Invalid, "access"): ("EINVALIDREQ", str),
     (NotFound, "board"): ("EINVALIDREQ", str),
     (Invalid, "boards"): ("EINVALIDREQ", str),
@@ -142,7 +142,7 @@ BESIDE: dict[tuple[type[Refused], str], tuple[str, type]] = {
 }
 
 
-class Said(Exception):
+class ApiError(Exception):
     """An answer that is an error of this dialect's own. `errors` is left out when None."""
 
     def __init__(self, status: int, code: str, *, message: str | None = None, errors: Any = None) -> None:
@@ -153,81 +153,81 @@ class Said(Exception):
         self.errors = errors
 
 
-def invalid(errors: Mapping[str, list[str]] | None = None) -> Said:
-    return Said(400, "EINVALIDREQ", errors=errors)
+def invalid_request(errors: Mapping[str, list[str]] | None = None) -> ApiError:
+    return ApiError(400, "EINVALIDREQ", errors=errors)
 
 
-def bad_token(errors: str | None = None) -> Said:
-    return Said(401, "EINVALIDTOK", errors=errors)
+def bad_token(errors: str | None = None) -> ApiError:
+    return ApiError(401, "EINVALIDTOK", errors=errors)
 
 
-def in_pagures_words(refused: Refused) -> Said:
+def render_refusal(refused: Refused) -> ApiError:
     """A refusal of the core."""
     key = (type(refused), refused.subject)
     if key in WORDS:
-        return Said(*WORDS[key])
+        return ApiError(*WORDS[key])
     if key in SENTENCES:
-        return Said(STATUSES.get(key, 400), "ENOCODE", message=SENTENCES[key].format(refused.detail))
-    if key in BESIDE:
-        code, kind = BESIDE[key]
-        return Said(STATUSES.get(key, 400), code, errors=[refused.detail] if kind is list else refused.detail)
+        return ApiError(STATUSES.get(key, 400), "ENOCODE", message=SENTENCES[key].format(refused.detail))
+    if key in DETAILS:
+        code, kind = DETAILS[key]
+        return ApiError(STATUSES.get(key, 400), code, errors=[refused.detail] if kind is list else refused.detail)
     match refused:
         case NotFound():
-            return Said(404, "ENOCODE", message="Not found")
-        case Unreadable():
-            return invalid()
+            return ApiError(404, "ENOCODE", message="Not found")
+        case Malformed():
+            return invalid_request()
         case Forbidden():
-            return Said(401, "ENOTHIGHENOUGH")
+            return ApiError(401, "ENOTHIGHENOUGH")
         case Invalid() if refused.subject in ("branch_to", "branch_from"):
-            return Said(400, "EINVALIDREQ", errors=refused.detail)
+            return ApiError(400, "EINVALIDREQ", errors=refused.detail)
         case Invalid():
             field = FIELDS.get(refused.subject, refused.subject)
-            return invalid({field: [refused.detail or "Invalid input."]})
+            return invalid_request({field: [refused.detail or "Invalid input."]})
         case _:
-            return Said(400, "ENOCODE", message=refused.detail or "This is not possible at the moment.")
+            return ApiError(400, "ENOCODE", message=refused.detail or "This is not possible at the moment.")
 
 
-def envelope(request: web.Request, said: Said) -> web.Response:
+def render_error(request: web.Request, said: ApiError) -> web.Response:
     message = said.message or MESSAGES[said.code].replace("{url}", request.config_dict[SETTINGS].url)
     body = {"error": message, "error_code": said.code}
     if said.errors is not None:
         body["errors"] = said.errors
-    return reply(body, said.status)
+    return json_reply(body, said.status)
 
 
-async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def render_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Whatever goes wrong below /api/0 is answered in the envelope: clients read JSON unconditionally."""
     request[DIALECT] = "pagure"
     try:
         return await handler(request)
-    except Said as said:
-        return envelope(request, said)
+    except ApiError as said:
+        return render_error(request, said)
     except Refused as refused:
-        return envelope(request, in_pagures_words(refused))
+        return render_error(request, render_refusal(refused))
     except web.HTTPMethodNotAllowed as wrong:
         if request.method == "OPTIONS" and "GET" in wrong.allowed_methods:
             return web.Response(headers={"Allow": ", ".join(sorted({*wrong.allowed_methods, "OPTIONS"}))})
-        answer = envelope(request, Said(405, "ENOCODE", message="Method not allowed"))
+        answer = render_error(request, ApiError(405, "ENOCODE", message="Method not allowed"))
         answer.headers["Allow"] = wrong.headers["Allow"]
         return answer
     except web.HTTPNotFound:
-        return envelope(request, Said(404, "ENOCODE", message="Not found"))
+        return render_error(request, ApiError(404, "ENOCODE", message="Not found"))
     except web.HTTPRequestEntityTooLarge:
-        return envelope(request, Said(413, "ENOCODE", message="The request is too large"))
+        return render_error(request, ApiError(413, "ENOCODE", message="The request is too large"))
     except web.HTTPException as http:
         if http.status < 400:
             raise
-        return envelope(request, Said(http.status, "ENOCODE", message=http.reason))
+        return render_error(request, ApiError(http.status, "ENOCODE", message=http.reason))
     except Exception as error:
-        return _failed(request, error)
+        return _render_failure(request, error)
 
 
-def _failed(request: web.Request, error: Exception) -> web.Response:
+def _render_failure(request: web.Request, error: Exception) -> web.Response:
     """Nobody meant this to happen."""
-    if unavailable(error):
-        log.warning("database", trouble=type(error).__name__)
-        answer = envelope(request, Said(503, "EDBERROR"))
+    if is_unavailable(error):
+        log.warning("database", error=type(error).__name__)
+        answer = render_error(request, ApiError(503, "EDBERROR"))
         answer.headers["Retry-After"] = "1"
         return answer
     log.exception("request failed")
-    return envelope(request, Said(500, "ENOCODE", message="Something went wrong on our side."))
+    return render_error(request, ApiError(500, "ENOCODE", message="Something went wrong on our side."))

@@ -4,12 +4,12 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from app.dialects.pagure.errors import Said
+from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.forms import Query
 from app.queries.spans import Span
 
 
-def status(value: str | None) -> dict[str, Any]:
+def parse_status(value: str | None) -> dict[str, Any]:
     """Open unless said otherwise; a word that is no status is the reason of a closing."""
     match (value or "Open").lower():
         case "all":
@@ -22,10 +22,10 @@ def status(value: str | None) -> dict[str, Any]:
             return {"status": None, "close_status": value}
 
 
-REQUEST_STATUSES = {"open": "Open", "closed": "Closed", "merged": "Merged", "true": "Open", "1": "Open"}
+PULL_REQUEST_STATUSES = {"open": "Open", "closed": "Closed", "merged": "Merged", "true": "Open", "1": "Open"}
 
 
-def request_status(value: str | None) -> dict[str, Any]:
+def parse_pull_request_status(value: str | None) -> dict[str, Any]:
     """A pull request's: open unless said otherwise; a word that is no status finds none."""
     match (value or "open").lower():
         case "all":
@@ -33,17 +33,17 @@ def request_status(value: str | None) -> dict[str, Any]:
         case "0" | "false":
             return {"status": None, "not_status": "Open"}
         case given:
-            return {"status": REQUEST_STATUSES.get(given, "none of them")}
+            return {"status": PULL_REQUEST_STATUSES.get(given, "none of them")}
 
 
-def assignee(value: str | None) -> dict[str, Any]:
+def parse_assignee(value: str | None) -> dict[str, Any]:
     """Anybody, nobody, or somebody by name."""
     if value and value.lower() in ("1", "true", "0", "false"):
         return {"assigned": value.lower() in ("1", "true")}
     return {"assignee": value}
 
 
-def moment(value: str | None) -> datetime | None:
+def parse_moment(value: str | None) -> datetime | None:
     """Seconds since the epoch, or the beginning of a day."""
     if not value:
         return None
@@ -51,33 +51,33 @@ def moment(value: str | None) -> datetime | None:
         try:
             return datetime.fromtimestamp(int(value), UTC)
         except (ValueError, OverflowError, OSError):  # as int does with thousands of digits
-            raise Said(400, "ETIMESTAMP") from None
+            raise ApiError(400, "ETIMESTAMP") from None
     try:
         return datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        raise Said(400, "EDATETIME") from None
+        raise ApiError(400, "EDATETIME") from None
 
 
-def tags(query: Query) -> list[str]:
+def read_tags(query: Query) -> list[str]:
     return [tag.strip() for tag in query.all("tags") if tag.strip()]
 
 
 def tracker(query: Query) -> dict[str, Any]:
     """What every listing of issues may be narrowed by."""
     return {
-        **status(query.text("status")),
-        "tags": tags(query),
+        **parse_status(query.text("status")),
+        "tags": read_tags(query),
         "milestones": [name for name in query.all("milestones") if name],
         "no_stones": query.flag("no_stones"),
-        "since": moment(query.text("since")),
+        "since": parse_moment(query.text("since")),
     }
 
 
-def spans(query: Query) -> dict[str, Any]:
+def read_ranges(query: Query) -> dict[str, Any]:
     """When it was created, updated and closed: `A..B`, either of which may be left out; one alone is the beginning."""
-    return {name: _span(query.text(name)) for name in ("created", "updated", "closed")}
+    return {name: _parse_range(query.text(name)) for name in ("created", "updated", "closed")}
 
 
-def _span(value: str | None) -> Span:
+def _parse_range(value: str | None) -> Span:
     start, _, end = (value or "").partition("..")
-    return moment(start), moment(end)
+    return parse_moment(start), parse_moment(end)

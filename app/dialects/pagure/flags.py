@@ -12,14 +12,14 @@ from app.core.access import Actor
 from app.core.flags import STATUSES, FlagCommit
 from app.core.pull_requests import require_pull_requests
 from app.dialects.pagure import auth, forms, render
-from app.dialects.pagure.errors import Said
-from app.dialects.pagure.pull_requests import numbered, writable
-from app.dialects.pagure.trackers import signed
-from app.dialects.pagure.urls import PagureRoutes, named_project
+from app.dialects.pagure.errors import ApiError
+from app.dialects.pagure.pull_requests import read_number, require_writable
+from app.dialects.pagure.trackers import caller_keys
+from app.dialects.pagure.urls import PagureRoutes, find_project
 from app.git import commits, store
 from app.git.errors import GitError
 from app.queries import pull_requests, users
-from app.web import DATABASE, SETTINGS, execute, reply
+from app.web import DATABASE, SETTINGS, execute, json_reply
 
 routes = PagureRoutes()
 Row = Mapping[str, Any]
@@ -28,20 +28,20 @@ UID_LIMIT = 32
 HEX = re.compile(r"[0-9a-fA-F]{4,40}\Z")
 
 
-async def _commit(request: web.Request, project: Row) -> commits.Commit:
+async def _read_commit(request: web.Request, project: Row) -> commits.Commit:
     """The commit that the path names; it may be abbreviated."""
-    place = store.directory(request.config_dict[SETTINGS].repositories, project["project_id"])
+    repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
     try:
-        return await asyncio.to_thread(commits.find, place, request.match_info["hash"])
+        return await asyncio.to_thread(commits.find, repo_path, request.match_info["hash"])
     except GitError:
-        raise Said(404, "ENOCOMMIT") from None
+        raise ApiError(404, "ENOCOMMIT") from None
 
 
 @routes.project("GET", "/c/{hash}/info", "read-code")
 async def commit_info(request: web.Request) -> web.Response:
-    _, project = await named_project(request, auth.lenient)
-    found = await _commit(request, project)
-    return reply(
+    _, project = await find_project(request, auth.ignore_bad_token)
+    found = await _read_commit(request, project)
+    return json_reply(
         {
             "author": found.author.name,
             "commit_time": found.committer.time,
@@ -57,70 +57,70 @@ async def commit_info(request: web.Request) -> web.Response:
 
 @routes.project("GET", "/c/{hash}/flag", "read-code")
 async def commit_flags(request: web.Request) -> web.Response:
-    _, project = await named_project(request, auth.lenient)
+    _, project = await find_project(request, auth.ignore_bad_token)
     if not HEX.match(request.match_info["hash"]):
-        raise Said(404, "ENOCOMMIT")
+        raise ApiError(404, "ENOCOMMIT")
     try:
-        commit = (await _commit(request, project)).id
-    except Said:
-        return reply({"flags": [], "total_flags": 0})
-    shown = await _flags(request, project, commit)
-    return reply({"flags": shown, "total_flags": len(shown)})
+        commit = (await _read_commit(request, project)).id
+    except ApiError:
+        return json_reply({"flags": [], "total_flags": 0})
+    shown = await _list_flags(request, project, commit)
+    return json_reply({"flags": shown, "total_flags": len(shown)})
 
 
-async def _flags(request: web.Request, project: Row, commit: str) -> list[dict[str, Any]]:
-    rows = await pull_requests.flags(request.config_dict[DATABASE], project["project_id"], commit)
-    return [render.flag(render.base(request), row) for row in rows]
+async def _list_flags(request: web.Request, project: Row, commit: str) -> list[dict[str, Any]]:
+    rows = await pull_requests.list_flags(request.config_dict[DATABASE], project["project_id"], commit)
+    return [render.flag(render.base_url(request), row) for row in rows]
 
 
 @routes.project("POST", "/c/{hash}/flag", "flag-commit")
 async def flag_commit(request: web.Request) -> web.Response:
-    actor, project = await named_project(request, auth.required("commit_flag"))
-    auth.bound(actor, project)
-    commit = (await _commit(request, project)).id
-    form = await forms.form(request)
+    actor, project = await find_project(request, auth.require_acls("commit_flag"))
+    auth.require_bound(actor, project)
+    commit = (await _read_commit(request, project)).id
+    form = await forms.read_form(request)
     if "status" not in form.fields:
         form.complain("status", forms.REQUIRED)
-    return reply(await _flagged(request, actor, project, commit, form))
+    return json_reply(await _flag(request, actor, project, commit, form))
 
 
-async def _flagged(
+async def _flag(
     request: web.Request, actor: Actor, project: Row, commit: str, form: forms.Form, number: int | None = None
 ) -> dict[str, Any]:
     """Say it of a commit, or of the pull request of this number whose newest one it is."""
     db = request.config_dict[DATABASE]
-    percent = _percent(form)
-    wish = FlagCommit(
+    percent = _read_percent(form)
+    command = FlagCommit(
         project_id=project["project_id"],
         commit=commit,
-        uid=_uid(form),
+        uid=_read_uid(form),
         username=form.required("username").strip(),
-        status=_status(form, percent),
+        status=_read_status(form, percent),
         percent=percent,
         comment=form.required("comment").strip(),
-        url=_url(form),
+        url=_read_url(form),
         pull_request=number,
     )
     form.check()
-    before = await pull_requests.flag(db, project["project_id"], commit, wish.uid)
-    flagged = await execute(request, actor, wish, seen=project)
+    before = await pull_requests.find_flag(db, project["project_id"], commit, command.uid)
+    flagged = await execute(request, actor, command, seen=project)
     caller = await users.find(db, actor.username)
     email = caller["email"] if caller and flagged.row["author"] == actor.username else None
     return {
-        "flag": render.flag(render.base(request), flagged.row, email=email),
+        "flag": render.flag(render.base_url(request), flagged.row, email=email),
         "message": "Flag updated" if before else "Flag added",
-        "uid": wish.uid,
+        "uid": command.uid,
     }
 
 
-def _uid(form: forms.Form) -> str:
+def _read_uid(form: forms.Form) -> str:
     given = form.optional("uid")
     if given and len(given) > UID_LIMIT:
         form.complain("uid", f"Field cannot be longer than {UID_LIMIT} characters.")
     return given or uuid.uuid4().hex
 
 
-def _percent(form: forms.Form) -> int | None:
+def _read_percent(form: forms.Form) -> int | None:
     text = form.optional("percent")
     if text is None:
         return None
@@ -130,7 +130,7 @@ def _percent(form: forms.Form) -> int | None:
     return int(text)
 
 
-def _status(form: forms.Form, percent: int | None) -> str:
+def _read_status(form: forms.Form, percent: int | None) -> str:
     """Said, or read off the percentage."""
     if "status" not in form.fields:
         return "pending" if percent is None else "failure" if percent == 0 else "success"
@@ -140,28 +140,28 @@ def _status(form: forms.Form, percent: int | None) -> str:
     return status
 
 
-def _url(form: forms.Form) -> str:
+def _read_url(form: forms.Form) -> str:
     form.required("url")
     return (form.url("url") if form.optional("url") else None) or ""
 
 
 @routes.project("GET", "/pull-request/{request:[0-9]+}/flag", "read-pull-requests")
 async def pull_request_flags(request: web.Request) -> web.Response:
-    _, project = await named_project(request, auth.lenient)
+    _, project = await find_project(request, auth.ignore_bad_token)
     require_pull_requests(project)
-    base, key = render.base(request), project["project_id"]
-    rows = await pull_requests.with_flags(request.config_dict[DATABASE], key, numbered(request))
+    base, key = render.base_url(request), project["project_id"]
+    rows = await pull_requests.find_with_flags(request.config_dict[DATABASE], key, read_number(request))
     shown = [{**render.flag(base, row), "pull_request_uid": row["pull_request_uid"]} for row in rows if row["author"]]
-    return reply({"flags": shown})
+    return json_reply({"flags": shown})
 
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}/flag", "flag-commit")
 async def flag_pull_request(request: web.Request) -> web.Response:
-    actor, project, key = await writable(request, "pull_request_flag")
+    actor, project, key = await require_writable(request, "pull_request_flag")
     db = request.config_dict[DATABASE]
     found = await pull_requests.find(db, project["project_id"], key, thread=False)
     if found["commit_stop"] is None:
-        raise Said(400, "ENOCODE", message="This pull-request has no commit to flag")
-    said = await _flagged(request, actor, project, found["commit_stop"], await forms.form(request), key)
+        raise ApiError(400, "ENOCODE", message="This pull-request has no commit to flag")
+    said = await _flag(request, actor, project, found["commit_stop"], await forms.read_form(request), key)
     said["flag"]["pull_request_uid"] = found["uid"]
-    return reply({**said, **await signed(request, actor)})
+    return json_reply({**said, **await caller_keys(request, actor)})

@@ -9,20 +9,20 @@ import orjson
 from aiohttp import web
 
 from app.core.addresses import URL
-from app.dialects.pagure.errors import Said, invalid
+from app.dialects.pagure.errors import ApiError, invalid_request
 from app.queries.paging import Page
-from app.web import UNREADABLE
+from app.web import BODY_ERRORS
 
 REQUIRED = "This field is required."
 NOT_A_CHOICE = "Not a valid choice"
 INVALID = "Invalid input."
 TOO_LONG = "Field cannot be longer than 255 characters."
-MOST_FIELDS = 1000
+MAX_FIELDS = 1000
 TRUE_FLAGS = ("1", "true", "t", "y")
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 FALSE_FIELDS = ("", "0", "false", "False")
-DECLINED = ("", "0", "false", "f", "n", "no")
-FARTHEST = 10**18  # a page beyond it is as empty, and JSON's integers end soon after
+FALSE_WAITS = ("", "0", "false", "f", "n", "no")
+MAX_PAGE = 10**18  # a page beyond it is as empty, and JSON's integers end soon after
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -86,67 +86,67 @@ class Form:
     def wait(self) -> bool:
         """Whether to answer only when the work is done: the default, unless declined in any spelling."""
         value = self.first("wait")
-        return value is None or value.strip().lower() not in DECLINED
+        return value is None or value.strip().lower() not in FALSE_WAITS
 
     def check(self) -> None:
         if self.errors:
-            raise invalid(self.errors)
+            raise invalid_request(self.errors)
 
 
-def storable(text: str) -> bool:
+def is_storable(text: str) -> bool:
     """Whether the database can hold it: no NUL and no half characters."""
     return UNSTORABLE.search(text) is None
 
 
-async def data(request: web.Request, texts: Collection[str] = ()) -> Form:
+async def read_data(request: web.Request, texts: Collection[str] = ()) -> Form:
     """As `form`, but what was sent as JSON and is none is taken for nothing; `texts` are fields that are texts in
     JSON too.
     """
-    return await form(request, lenient=True, texts=texts)
+    return await read_form(request, lenient=True, texts=texts)
 
 
-async def values(request: web.Request) -> Form:
+async def read_values(request: web.Request) -> Form:
     """The query string and then the body if that is a form, so the query wins."""
     written = request.content_type in FORMS
-    body = (await form(request)).fields if written else {}
+    body = (await read_form(request)).fields if written else {}
     query = {name: request.query.getall(name) for name in Query(request).values}
     return Form({**body, **query})
 
 
-async def form(request: web.Request, *, lenient: bool = False, texts: Collection[str] = ()) -> Form:
+async def read_form(request: web.Request, *, lenient: bool = False, texts: Collection[str] = ()) -> Form:
     """The body of a POST, as a form or as a JSON object; the query string does not count."""
     files: dict[str, web.FileField] = {}
     try:
         match request.content_type:
             case "application/x-www-form-urlencoded":
-                pairs = _urlencoded(await request.read(), request.charset or "utf-8")
+                pairs = _parse_urlencoded(await request.read(), request.charset or "utf-8")
             case "multipart/form-data":
                 posted = (await request.post()).items()
                 pairs = [(name, value) for name, value in posted if isinstance(value, str)]
                 files = {name: value for name, value in posted if isinstance(value, web.FileField)}
             case _:
-                pairs = _pairs(await request.read(), texts)
+                pairs = _parse_json(await request.read(), texts)
     except orjson.JSONDecodeError:
         if not lenient:
-            raise invalid() from None
+            raise invalid_request() from None
         pairs = []
-    except UNREADABLE:
-        raise invalid() from None
+    except BODY_ERRORS:
+        raise invalid_request() from None
     fields: dict[str, list[str]] = {}
     for name, value in pairs:
-        if not storable(name) or not storable(value):
-            raise invalid({name: [INVALID]} if storable(name) else None)
+        if not is_storable(name) or not is_storable(value):
+            raise invalid_request({name: [INVALID]} if is_storable(name) else None)
         fields.setdefault(name, []).append(value)
     return Form(fields, files=files)
 
 
-def _urlencoded(body: bytes, charset: str) -> list[tuple[str, str]]:
+def _parse_urlencoded(body: bytes, charset: str) -> list[tuple[str, str]]:
     """What is not text in its charset is refused, where aiohttp would put question marks."""
     text = body.rstrip().decode(charset)
-    return parse_qsl(text, keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=MOST_FIELDS)
+    return parse_qsl(text, keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=MAX_FIELDS)
 
 
-def _pairs(body: bytes, texts: Collection[str]) -> list[tuple[str, str]]:
+def _parse_json(body: bytes, texts: Collection[str]) -> list[tuple[str, str]]:
     """A JSON object as form fields: a list is a repeated key, numbers and booleans are their text.
 
     null is absent, but for `wait`, which it declines.
@@ -176,8 +176,8 @@ class Query:
     def __init__(self, request: web.Request) -> None:
         self.values = request.query
         for name, value in self.values.items():
-            if not storable(name) or not storable(value):
-                raise invalid()
+            if not is_storable(name) or not is_storable(value):
+                raise invalid_request()
 
     def text(self, name: str) -> str | None:
         return self.values.get(name) or None
@@ -193,13 +193,13 @@ class Query:
     def page(self) -> Page:
         number = self._integer("page", 1)
         if number < 1:
-            raise invalid()
+            raise invalid_request()
         return Page(number, self.size())
 
     def size(self) -> int:
         size = self._integer("per_page", 20)
         if not 1 <= size <= 100:
-            raise Said(400, "EINVALIDPERPAGEVALUE")
+            raise ApiError(400, "EINVALIDPERPAGEVALUE")
         return size
 
     def page_of(self, name: str, size: int) -> Page:
@@ -213,5 +213,5 @@ class Query:
         if not value:
             return default
         if not re.fullmatch(r"[+-]?[0-9]{1,100}", value):
-            raise invalid()
-        return min(int(value), FARTHEST)
+            raise invalid_request()
+        return min(int(value), MAX_PAGE)

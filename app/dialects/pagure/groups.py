@@ -15,7 +15,7 @@ from app.errors import NotFound
 from app.queries import groups, projects
 from app.queries.projects import ProjectFilter
 from app.queries.visibility import readable_projects
-from app.web import DATABASE, execute, reply
+from app.web import DATABASE, execute, json_reply
 
 routes = PagureRoutes()
 
@@ -23,11 +23,11 @@ routes = PagureRoutes()
 LEVELS = {"admin": ["admin"], "commit": ["admin", "commit"], "ticket": ["admin", "commit", "ticket"]}
 
 
-def shown(base: str, row: Mapping[str, Any], *, email: bool) -> dict[str, Any]:
+def render_group(base: str, row: Mapping[str, Any], *, email: bool) -> dict[str, Any]:
     creator = render.user(base, row["creator"], row["creator_fullname"])
     return {
-        "creator": render.addressed(creator, row["creator_email"]) if email else creator,
-        "date_created": render.stamp(row["created_at"]),
+        "creator": render.add_emails(creator, row["creator_email"]) if email else creator,
+        "date_created": render.timestamp(row["created_at"]),
         "description": row["description"],
         "display_name": row["display_name"],
         "full_url": f"{base}/group/{row['group_name']}",
@@ -37,15 +37,15 @@ def shown(base: str, row: Mapping[str, Any], *, email: bool) -> dict[str, Any]:
     }
 
 
-def _name(request: web.Request) -> str:
+def _read_name(request: web.Request) -> str:
     name = request.match_info["group"]
     if not name.isprintable():
         raise NotFound("group")
     return name
 
 
-async def _group(request: web.Request) -> Row:
-    found = await groups.find(request.config_dict[DATABASE], _name(request))
+async def _find_group(request: web.Request) -> Row:
+    found = await groups.find(request.config_dict[DATABASE], _read_name(request))
     if found is None:
         raise NotFound("group")
     return found
@@ -61,7 +61,7 @@ async def list_groups(request: web.Request) -> web.Response:
         {"description": row["description"], "name": row["group_name"]} if extended else row["group_name"]
         for row in found.rows
     ]
-    return reply(
+    return json_reply(
         {"groups": listed, "pagination": render.pagination(request, found), "total_groups": found.total},
     )
 
@@ -70,20 +70,20 @@ async def list_groups(request: web.Request) -> web.Response:
 async def view_group(request: web.Request) -> web.Response:
     db, name = request.config_dict[DATABASE], request.match_info["group"]
     known = name if name.isprintable() else ""  # nobody's name
-    found, group = await credentials.identify_beside(db, auth.token(request), groups.CALLED, known)
-    actor = auth.optional(found)
+    found, group = await credentials.identify_with_row(db, auth.read_token(request), groups.BY_NAME, known)
+    actor = auth.allow_anonymous(found)
     query = forms.Query(request)
     if group is None:
         raise NotFound("group")
-    answer = shown(render.base(request), group, email=not actor.anonymous)
+    answer = render_group(render.base_url(request), group, email=not actor.anonymous)
     if (query.text("projects") or "").lower() in ("1", "true"):
-        answer |= await _projects(request, actor, group["group_name"], query)
-    return reply(answer)
+        answer |= await _list_projects(request, actor, group["group_name"], query)
+    return json_reply(answer)
 
 
-async def _projects(request: web.Request, actor: Actor, name: str, query: forms.Query) -> dict[str, Any]:
+async def _list_projects(request: web.Request, actor: Actor, name: str, query: forms.Query) -> dict[str, Any]:
     """What the group has access to, as far as the caller may read it."""
-    acl, db, base = query.text("acl"), request.config_dict[DATABASE], render.base(request)
+    acl, db, base = query.text("acl"), request.config_dict[DATABASE], render.base_url(request)
     wanted = ProjectFilter(group=name, levels=LEVELS.get(acl, [acl]) if acl else None)
     found = await projects.search(db, wanted, query.page(), projects.COLUMNS, readable_projects(actor))
     return {
@@ -95,19 +95,19 @@ async def _projects(request: web.Request, actor: Actor, name: str, query: forms.
 
 @routes.add("POST", "/group/{group}/add", "manage-members")
 async def add_member(request: web.Request) -> web.Response:
-    return await _changed(request, AddMember)
+    return await _change_membership(request, AddMember)
 
 
 @routes.add("POST", "/group/{group}/remove", "manage-members")
 async def remove_member(request: web.Request) -> web.Response:
-    return await _changed(request, RemoveMember)
+    return await _change_membership(request, RemoveMember)
 
 
-async def _changed(request: web.Request, command: type[AddMember | RemoveMember]) -> web.Response:
-    actor = await auth.caller(request, auth.required("group_modify"))
-    await _group(request)
-    form = await forms.form(request)
+async def _change_membership(request: web.Request, command: type[AddMember | RemoveMember]) -> web.Response:
+    actor = await auth.identify_caller(request, auth.require_acls("group_modify"))
+    await _find_group(request)
+    form = await forms.read_form(request)
     user = form.required("user").strip()
     form.check()
-    await execute(request, actor, command(group_name=_name(request), username=user))
-    return reply(shown(render.base(request), await _group(request), email=True))
+    await execute(request, actor, command(group_name=_read_name(request), username=user))
+    return json_reply(render_group(render.base_url(request), await _find_group(request), email=True))

@@ -8,7 +8,7 @@ from app.dialects.pagure import auth
 from app.dialects.pagure.errors import MESSAGES, bad_token
 from app.dialects.pagure.urls import PagureRoutes
 from app.queries import tasks
-from app.web import DATABASE, SETTINGS, reply
+from app.web import DATABASE, SETTINGS, json_reply
 
 routes = PagureRoutes()
 
@@ -25,7 +25,7 @@ STATES = {
 @routes.add("GET", "/version", "describe-instance")
 @routes.add("GET", "/version/", "describe-instance")
 async def version(request: web.Request) -> web.Response:
-    return reply({"version": "1"})
+    return json_reply({"version": "1"})
 
 
 @routes.add("GET", "/-/error_codes", "describe-instance")
@@ -33,15 +33,15 @@ async def version(request: web.Request) -> web.Response:
 @routes.add("GET", "/error_codes/", "describe-instance")
 async def error_codes(request: web.Request) -> web.Response:
     url = request.config_dict[SETTINGS].url
-    return reply({code: message.replace("{url}", url) for code, message in MESSAGES.items()})
+    return json_reply({code: message.replace("{url}", url) for code, message in MESSAGES.items()})
 
 
 @routes.add("POST", "/-/whoami", "identify")
 async def whoami(request: web.Request) -> web.Response:
-    actor = await auth.caller(request, auth.optional)
+    actor = await auth.identify_caller(request, auth.allow_anonymous)
     if actor.anonymous:
         raise bad_token()
-    return reply({"username": actor.username})
+    return json_reply({"username": actor.username})
 
 
 @routes.add("GET", "/task/{task}/status", "read-task")
@@ -54,5 +54,5 @@ async def task_status(request: web.Request) -> web.Response:
         task = None
     status = task["status"] if task else "queued"
     if status not in tasks.FINAL:
-        return reply({"ready": False, "status": STATES[status]})
-    return reply({"ready": True, "status": STATES[status], "successful": status == "succeeded"})
+        return json_reply({"ready": False, "status": STATES[status]})
+    return json_reply({"ready": True, "status": STATES[status], "successful": status == "succeeded"})

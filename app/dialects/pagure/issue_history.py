@@ -6,37 +6,37 @@ from aiohttp import web
 
 from app.core.issues import require_tracker
 from app.dialects.pagure import auth, forms
-from app.dialects.pagure.urls import PagureRoutes, named_project
+from app.dialects.pagure.urls import PagureRoutes, find_project
 from app.queries import issue_history
 from app.queries.issue_history import Week
-from app.web import DATABASE, reply
+from app.web import DATABASE, json_reply
 
 routes = PagureRoutes()
 
 WEEKS = 53
-MOST_WEEKS = 1040
+MAX_WEEKS = 1040
 
 
-async def _weekly(request: web.Request, weeks: int) -> dict[str, Week]:
+async def _list_weeks(request: web.Request, weeks: int) -> dict[str, Week]:
     """Weeks by their beginning, counted back from tomorrow."""
-    _, project = await named_project(request, auth.lenient)
+    _, project = await find_project(request, auth.ignore_bad_token)
     require_tracker(project, writing=False)
     tomorrow = datetime.now(UTC) + timedelta(days=1)
-    found = await issue_history.weekly(request.config_dict[DATABASE], project["project_id"], tomorrow, weeks)
+    found = await issue_history.list_weeks(request.config_dict[DATABASE], project["project_id"], tomorrow, weeks)
     return {week.start.replace(tzinfo=None).isoformat(timespec="seconds"): week for week in found}
 
 
 @routes.project("GET", "/issues/history/stats", "read-issues")
 async def stats(request: web.Request) -> web.Response:
-    return reply({"stats": {start: week.open for start, week in (await _weekly(request, WEEKS)).items()}})
+    return json_reply({"stats": {start: week.open for start, week in (await _list_weeks(request, WEEKS)).items()}})
 
 
 @routes.project("GET", "/issues/history/detailed_stats", "read-issues")
 async def detailed_stats(request: web.Request) -> web.Response:
     given = (forms.Query(request).text("weeks_range") or "").strip()
-    weeks = min(int(given), MOST_WEEKS) if given.isascii() and given.isdigit() and len(given) < 10 else WEEKS
-    found = await _weekly(request, weeks or WEEKS)
-    return reply(
+    weeks = min(int(given), MAX_WEEKS) if given.isascii() and given.isdigit() and len(given) < 10 else WEEKS
+    found = await _list_weeks(request, weeks or WEEKS)
+    return json_reply(
         {
             "stats": {
                 start: {"closed_ticket": week.closed, "count": week.open, "open_ticket": week.opened}

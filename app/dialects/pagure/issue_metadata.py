@@ -16,10 +16,10 @@ from app.core.issues import EditIssue, SubscribeToIssue, require_editor
 from app.database import Row
 from app.dialects.pagure import forms, render
 from app.dialects.pagure.forms import Form
-from app.dialects.pagure.trackers import check, issue_number, number_or_uid, signed, to_write
+from app.dialects.pagure.trackers import caller_keys, check_form, read_number, read_number_or_uid, require_writable
 from app.dialects.pagure.urls import PagureRoutes
 from app.queries import issues
-from app.web import DATABASE, execute, reply
+from app.web import DATABASE, execute, json_reply
 from events.issues import IssueUpdated
 
 routes = PagureRoutes()
@@ -29,16 +29,16 @@ UNCHANGED = "No changes"
 
 @routes.project("POST", "/issue/{issue:[0-9]+}/status", "triage-issues")
 async def change_status(request: web.Request) -> web.Response:
-    actor, project = await to_write(request, "issue_change_status", "issue_update")
-    key = issue_number(request)
-    form = await forms.form(request)
-    status, close_status = _status(form, project)
-    await check(request, form, actor, project, key, require_closer)
+    actor, project = await require_writable(request, "issue_change_status", "issue_update")
+    key = read_number(request)
+    form = await forms.read_form(request)
+    status, close_status = _read_status(form, project)
+    await check_form(request, form, actor, project, key, require_closer)
     command = ChangeIssueStatus(project_id=project["project_id"], number=key, status=status, close_status=close_status)
-    return _edited(key, await execute(request, actor, command, seen=project))
+    return _describe_edit(key, await execute(request, actor, command, seen=project))
 
 
-def _status(form: Form, project: Row) -> tuple[str, str | None]:
+def _read_status(form: Form, project: Row) -> tuple[str, str | None]:
     """The status and the reason. Alone, a reason to close stands for closing for it."""
     status, reason = form.first("status"), form.first("close_status")
     if reason and reason not in project["close_status"]:
@@ -54,50 +54,50 @@ def _status(form: Form, project: Row) -> tuple[str, str | None]:
 
 @routes.project("POST", "/issue/{issue:[0-9]+}/milestone", "triage-issues")
 async def set_milestone(request: web.Request) -> web.Response:
-    actor, project = await to_write(request, "issue_update_milestone", "issue_update", own_token=True)
-    key = issue_number(request)
-    form = await forms.form(request)
+    actor, project = await require_writable(request, "issue_update_milestone", "issue_update", own_token=True)
+    key = read_number(request)
+    form = await forms.read_form(request)
     command = SetMilestone(project_id=project["project_id"], number=key, milestone=form.first("milestone"))
-    return _edited(key, await execute(request, actor, command, seen=project))
+    return _describe_edit(key, await execute(request, actor, command, seen=project))
 
 
-def _edited(number: int, outcome: Outcome) -> web.Response:
-    return reply({"message": f"Successfully edited issue #{number}" if outcome.events else UNCHANGED})
+def _describe_edit(number: int, outcome: Outcome) -> web.Response:
+    return json_reply({"message": f"Successfully edited issue #{number}" if outcome.events else UNCHANGED})
 
 
 @routes.project("POST", "/issue/{issue:[0-9]+}/assign", "triage-issues")
 async def assign(request: web.Request) -> web.Response:
-    actor, project = await to_write(request, "issue_assign", "issue_update", own_token=True)
-    key = issue_number(request)
-    form = await forms.form(request)
+    actor, project = await require_writable(request, "issue_assign", "issue_update", own_token=True)
+    key = read_number(request)
+    form = await forms.read_form(request)
     assignee = form.optional("assignee")
     command = AssignIssue(project_id=project["project_id"], number=key, assignee=assignee)
     if not (await execute(request, actor, command, seen=project)).events:
-        return reply({"message": "Nothing to change"})
-    return reply({"message": "Issue assigned" if assignee else "Assignee reset"})
+        return json_reply({"message": "Nothing to change"})
+    return json_reply({"message": "Issue assigned" if assignee else "Assignee reset"})
 
 
 @routes.project("POST", "/issue/{issue:[0-9]+}/custom/{field}", "triage-issues")
 async def set_custom_field(request: web.Request) -> web.Response:
-    actor, project = await to_write(request, "issue_update_custom_fields", "issue_update", own_token=True)
-    key, name = issue_number(request), request.match_info["field"]
-    value = (await forms.form(request)).first("value")
-    told = await _set(request, actor, project, key, {name: value})
+    actor, project = await require_writable(request, "issue_update_custom_fields", "issue_update", own_token=True)
+    key, name = read_number(request), request.match_info["field"]
+    value = (await forms.read_form(request)).first("value")
+    told = await _set_fields(request, actor, project, key, {name: value})
     message = told.get(name, UNCHANGED)
-    return reply({"message": "Custom field adjusted" if value and name in told else message})
+    return json_reply({"message": "Custom field adjusted" if value and name in told else message})
 
 
 @routes.project("POST", "/issue/{issue:[0-9]+}/custom", "triage-issues")
 async def set_custom_fields(request: web.Request) -> web.Response:
     """The fields' names are the keys of the form."""
-    actor, project = await to_write(request, "issue_update_custom_fields", "issue_update", own_token=True)
-    key = issue_number(request)
-    form = await forms.form(request)
-    told = await _set(request, actor, project, key, {name: form.first(name) for name in form.fields})
-    return reply({"messages": [{name: told.get(name, UNCHANGED)} for name in form.fields]})
+    actor, project = await require_writable(request, "issue_update_custom_fields", "issue_update", own_token=True)
+    key = read_number(request)
+    form = await forms.read_form(request)
+    told = await _set_fields(request, actor, project, key, {name: form.first(name) for name in form.fields})
+    return json_reply({"messages": [{name: told.get(name, UNCHANGED)} for name in form.fields]})
 
 
-async def _set(
+async def _set_fields(
     request: web.Request, actor: Actor, project: Row, key: int, fields: dict[str, str | None]
 ) -> dict[str, str]:
     """What became of those fields that have changed, in sentences."""
@@ -109,30 +109,30 @@ async def _set(
 
 @routes.project("POST", "/issue/{issue:[0-9]+}/subscribe", "read-issues")
 async def subscribe(request: web.Request) -> web.Response:
-    actor, project = await to_write(request, "issue_subscribe", own_token=True)
-    key = issue_number(request)
-    wanted = (await forms.form(request)).boolean("status")
+    actor, project = await require_writable(request, "issue_subscribe", own_token=True)
+    key = read_number(request)
+    wanted = (await forms.read_form(request)).boolean("status")
     command = SubscribeToIssue(project_id=project["project_id"], number=key, subscribed=wanted)
     await execute(request, actor, command, seen=project)
     message = "User subscribed" if wanted else "You are no longer watching this issue"
-    return reply({**await signed(request, actor), "message": message})
+    return json_reply({**await caller_keys(request, actor), "message": message})
 
 
 @routes.project("POST", "/issue/{issue}", "read-issues")
 async def edit(request: web.Request) -> web.Response:
-    actor, project = await to_write(request, "issue_update", own_token=True)
-    key = number_or_uid(request)
-    form = await forms.form(request)
+    actor, project = await require_writable(request, "issue_update", own_token=True)
+    key = read_number_or_uid(request)
+    form = await forms.read_form(request)
     title, content = form.required("title").strip(), form.required("issue_content")
     for name in ("milestone", "priority"):
         if form.first(name):
             form.complain(name, forms.NOT_A_CHOICE)
-    await check(request, form, actor, project, key, require_editor)
+    await check_form(request, form, actor, project, key, require_editor)
     db = request.config_dict[DATABASE]
     if isinstance(key, str):
         key = (await issues.find(db, project["project_id"], key))["number"]
     command = EditIssue(project_id=project["project_id"], number=key, title=title, content=content)
     await execute(request, actor, command, seen=project)
-    issue = await issues.shown(db, project["project_id"], key)
-    shown = render.issue(render.base(request), project, issue, issue["thread"])
-    return reply({"issue": shown, "message": "Issue edited"})
+    issue = await issues.find_with_thread(db, project["project_id"], key)
+    shown = render.issue(render.base_url(request), project, issue, issue["thread"])
+    return json_reply({"issue": shown, "message": "Issue edited"})

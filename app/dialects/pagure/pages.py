@@ -14,16 +14,16 @@ from app.core.issues import require_tracker
 from app.core.pull_requests import require_pull_requests
 from app.database import Row
 from app.dialects.pagure import auth, code
-from app.dialects.pagure.errors import MESSAGES, Said, in_pagures_words
-from app.dialects.pagure.pull_requests import numbered
-from app.dialects.pagure.trees import address
-from app.dialects.pagure.urls import PagureRoutes, named_project
+from app.dialects.pagure.errors import MESSAGES, ApiError, render_refusal
+from app.dialects.pagure.pull_requests import read_number
+from app.dialects.pagure.trees import requested_path
+from app.dialects.pagure.urls import PagureRoutes, find_project
 from app.errors import Refused
 from app.git import diff, store, tree
 from app.git.errors import EmptyRepository, GitError, Missing, TooLarge
 from app.git.tree import File
 from app.queries import issues, pull_requests, refs
-from app.streams import BYTES, HARMLESS, TEXT, send
+from app.streams import BYTES, SAFE_HEADERS, TEXT, stream_response
 from app.web import DATABASE, DIALECT, SETTINGS, Handler
 
 # Pictures that have no scripts in them; everything else is for downloading.
@@ -39,7 +39,7 @@ routes = PagureRoutes()
 Series = Callable[..., Iterator[bytes]]
 
 
-def page(handler: Handler) -> Handler:
+def render_errors_as_text(handler: Handler) -> Handler:
     """Whatever goes wrong is told as text."""
 
     @wraps(handler)
@@ -47,87 +47,87 @@ def page(handler: Handler) -> Handler:
         request[DIALECT] = "pagure"
         try:
             return await handler(request)
-        except Said as said:
-            return _no(said)
+        except ApiError as said:
+            return _render_error(said)
         except Refused as refused:
-            return _no(in_pagures_words(refused))
+            return _render_error(render_refusal(refused))
         except (Missing, EmptyRepository):
-            return _no(Said(404, "EFILENOTFOUND"))
+            return _render_error(ApiError(404, "EFILENOTFOUND"))
         except TooLarge:
-            return _no(Said(413, "ENOCODE", message="This is too large to be shown"))
+            return _render_error(ApiError(413, "ENOCODE", message="This is too large to be shown"))
         except GitError:
-            return _no(Said(400, "EGITERROR"))
+            return _render_error(ApiError(400, "EGITERROR"))
 
     return answer
 
 
-def _no(said: Said) -> web.Response:
+def _render_error(said: ApiError) -> web.Response:
     # In capitals, because ogr takes nothing else for a file that is not there.
     reason = HTTPStatus(said.status).phrase.upper()
     text = f"{said.message or MESSAGES[said.code]}\n"
-    return web.Response(status=said.status, reason=reason, text=text, headers=HARMLESS)
+    return web.Response(status=said.status, reason=reason, text=text, headers=SAFE_HEADERS)
 
 
-async def _place(request: web.Request) -> Path:
-    project = await code.with_repository(request)
-    return store.directory(request.config_dict[SETTINGS].repositories, project["project_id"])
+async def _find_repo_path(request: web.Request) -> Path:
+    project = await code.require_repository(request)
+    return store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
 
 
 @routes.project("GET", "/raw/{address:.+}", "read-code")
-@page
+@render_errors_as_text
 async def raw(request: web.Request) -> web.StreamResponse:
-    place = await _place(request)
-    found = await asyncio.to_thread(_wanted, place, address(request))
+    repo_path = await _find_repo_path(request)
+    found = await asyncio.to_thread(_find_content, repo_path, requested_path(request))
     if isinstance(found, File):
-        return await send(request, partial(tree.read, place, found), size=found.size)
-    return await send(request, partial(diff.patch, place, found), media=TEXT)
+        return await stream_response(request, partial(tree.read_file, repo_path, found), size=found.size)
+    return await stream_response(request, partial(diff.patch, repo_path, found), media=TEXT)
 
 
-def _wanted(place: Path, asked: str) -> File | str:
+def _find_content(repo_path: Path, asked: str) -> File | str:
     """A file, or without a path also the id of a commit."""
-    identifier, path = tree.parted(place, asked)
-    commit = tree.commit_at(place, identifier) if path is None else None
-    found = commit or tree.look(place, identifier, path)
+    identifier, path = tree.split_address(repo_path, asked)
+    commit = tree.find_commit(repo_path, identifier) if path is None else None
+    found = commit or tree.find_entry(repo_path, identifier, path)
     if isinstance(found, File | str):
         return found
-    raise Said(404, "EFILENOTFOUND")
+    raise ApiError(404, "EFILENOTFOUND")
 
 
-def _series(suffix: str, series: Series) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _add_series_route(suffix: str, series: Series) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     @routes.project("GET", f"/pull-request/{{request:[0-9]+}}.{suffix}", "read-pull-requests")
-    @page
+    @render_errors_as_text
     async def commits(request: web.Request) -> web.StreamResponse:
-        _, project = await named_project(request, auth.lenient)
+        _, project = await find_project(request, auth.ignore_bad_token)
         require_pull_requests(project)
         db, root = request.config_dict[DATABASE], request.config_dict[SETTINGS].repositories
-        found = await pull_requests.find(db, project["project_id"], numbered(request), thread=False)
-        place = store.directory(root, project["project_id"])
-        borrow = store.directory(root, found["repo_from"]) if found["source"] else None
+        found = await pull_requests.find(db, project["project_id"], read_number(request), thread=False)
+        repo_path = store.repository_path(root, project["project_id"])
+        alternate = store.repository_path(root, found["repo_from"]) if found["source"] else None
         start, stop = found["commit_start"], found["commit_stop"]
-        heads = await refs.branches(db, project["project_id"]) if found["status"] == "Open" else {}
+        heads = await refs.list_branches(db, project["project_id"]) if found["status"] == "Open" else {}
 
         def begin() -> Iterator[bytes]:
             if stop is None:
                 return iter(())
             # What an open one brings is what its branch lacks; a merged one brought what came after its beginning.
-            old = heads.get(found["branch"]) or diff.base(place, start, borrow=borrow)
-            return series(place, stop, old, borrow=borrow)
+            old = heads.get(found["branch"]) or diff.find_base(repo_path, start, alternate=alternate)
+            return series(repo_path, stop, old, alternate=alternate)
 
-        return await send(request, begin, media=TEXT)
+        return await stream_response(request, begin, media=TEXT)
 
     return commits
 
 
-patch = _series("patch", diff.patches)
-changes = _series("diff", diff.diffs)
+patch = _add_series_route("patch", diff.patches)
+changes = _add_series_route("diff", diff.diffs)
 
 
-async def _with_file(request: web.Request, actor: Actor, project: Row, name: str) -> Row | None:
+async def _find_issue_with_file(request: web.Request, actor: Actor, project: Row, name: str) -> Row | None:
     """An issue that came with the file and that the actor may see."""
-    if not attachments.STORED.match(name):
+    if not attachments.STORED_NAME.match(name):
         return None
     here = actor.token_project in (None, project["project_id"])
-    return await issues.with_file(
+    return await issues.find_with_file(
         request.config_dict[DATABASE],
         project["project_id"],
         name,
@@ -137,20 +137,20 @@ async def _with_file(request: web.Request, actor: Actor, project: Row, name: str
 
 
 @routes.project("GET", "/issue/raw/files/{file}", "read-issues")
-@page
+@render_errors_as_text
 async def attachment(request: web.Request) -> web.Response:
     """For whoever sees an issue that it came with."""
-    actor, project = await named_project(request, auth.lenient)
+    actor, project = await find_project(request, auth.ignore_bad_token)
     require_tracker(project, writing=False)
     name = request.match_info["file"]
-    issue = await _with_file(request, actor, project, name)
+    issue = await _find_issue_with_file(request, actor, project, name)
     root = request.config_dict[SETTINGS].attachments
     content = await asyncio.to_thread(attachments.read, root, project["project_id"], name) if issue else None
     if issue is None or content is None:
-        raise Said(404, "EFILENOTFOUND")
+        raise ApiError(404, "EFILENOTFOUND")
     media = PICTURES.get(Path(name).suffix.lower())
     headers = {
-        **HARMLESS,
+        **SAFE_HEADERS,
         "Cache-Control": f"{'private' if project['private'] or issue['private'] else 'public'}, max-age=3600",
         "Content-Disposition": "inline" if media else f'attachment; filename="{name.partition("-")[2]}"',
     }

@@ -7,11 +7,11 @@ from aiohttp import web
 
 from app.core import plugins, project_secrets
 from app.core.access import require
-from app.core.plugins import FLAG, PLUGINS, SECRET, TOLD, InstallPlugin, RemovePlugin
+from app.core.plugins import FLAG, PLUGINS, SECRET, WRITTEN_BY_FORGE, InstallPlugin, RemovePlugin
 from app.dialects.pagure import auth, forms
-from app.dialects.pagure.errors import Said
-from app.dialects.pagure.urls import PagureRoutes, named_project
-from app.web import DATABASE, SETTINGS, execute, reply
+from app.dialects.pagure.errors import ApiError
+from app.dialects.pagure.urls import PagureRoutes, find_project
+from app.web import DATABASE, SETTINGS, execute, json_reply
 
 routes = PagureRoutes()
 
@@ -34,7 +34,7 @@ UNCHANGEABLE = "default"
 MASK = "********"  # stands for a secret that is there; whoever sends it back keeps the secret
 
 
-def shown(plugin: str, found: Mapping[str, Any]) -> dict[str, Any]:
+def render_plugin(plugin: str, found: Mapping[str, Any]) -> dict[str, Any]:
     """Every field of an installed plugin, secrets masked."""
     fields, secrets = found["fields"], found["secrets"]
     return {name: MASK if name in secrets else fields.get(name) for name in PLUGINS[plugin]}
@@ -44,64 +44,64 @@ def shown(plugin: str, found: Mapping[str, Any]) -> dict[str, Any]:
 async def list_plugins(request: web.Request) -> web.Response:
     disabled = request.config_dict[SETTINGS].pagure_disabled_plugins
     listed = [{name: list(PLUGINS[ours])} for name, ours in NAMES.items() if name not in disabled]
-    return reply({"plugins": listed, "total_plugins": len(listed)})
+    return json_reply({"plugins": listed, "total_plugins": len(listed)})
 
 
 @routes.project("GET", "/settings/plugins", "read-project")
 async def list_project_plugins(request: web.Request) -> web.Response:
-    _, project = await named_project(request, auth.optional)
+    _, project = await find_project(request, auth.allow_anonymous)
     has = project["plugins"]
-    listed = [{name: shown(ours, has[ours])} for name, ours in NAMES.items() if ours in has]
-    return reply({"plugins": listed, "total_plugins": len(listed)})
+    listed = [{name: render_plugin(ours, has[ours])} for name, ours in NAMES.items() if ours in has]
+    return json_reply({"plugins": listed, "total_plugins": len(listed)})
 
 
 @routes.project("POST", "/settings/{plugin}/install", "configure-project")
 async def install(request: web.Request) -> web.Response:
-    actor, project = await named_project(request, auth.required("modify_project"))
-    auth.bound(actor, project)
-    name, plugin = _named(request)
-    form = await forms.form(request)
+    actor, project = await find_project(request, auth.require_acls("modify_project"))
+    auth.require_bound(actor, project)
+    name, plugin = _find_plugin(request)
+    form = await forms.read_form(request)
     fields = {
         field: form.boolean(field) if kind is FLAG else form.optional(field)
         for field, kind in PLUGINS[plugin].items()
-        if kind not in (SECRET, TOLD)
+        if kind not in (SECRET, WRITTEN_BY_FORGE)
     }
-    given = {field: value for field in plugins.secrets(plugin) if (value := form.optional(field))}
+    given = {field: value for field in plugins.secret_fields(plugin) if (value := form.optional(field))}
     # A secret stands in no command, so it is kept beforehand, if everything else is as it has to be.
     plugins.require_allowed(project, plugin, {**fields, **given})
     require(actor, "configure-project", project)
     had = project["plugins"].get(plugin, {"secrets": []})["secrets"]
     fresh = {field: value for field, value in given.items() if value != MASK}
     secrets = [field for field in given if field in fresh or field in had]
-    wish = InstallPlugin(project_id=project["project_id"], plugin=plugin, fields=fields, secrets=secrets)
+    command = InstallPlugin(project_id=project["project_id"], plugin=plugin, fields=fields, secrets=secrets)
     db, key = request.config_dict[DATABASE], project["project_id"]
-    await project_secrets.keep(db, key, {plugins.secret_name(plugin, each): fresh[each] for each in fresh})
-    await execute(request, actor, wish, seen=project)
-    gone = [plugins.secret_name(plugin, each) for each in plugins.secrets(plugin) if each not in secrets]
-    await project_secrets.forget(db, key, gone)
-    answer = shown(plugin, {"fields": fields, "secrets": secrets})
-    return reply({"message": f"Hook '{name}' activated", "plugin": answer})
+    await project_secrets.store(db, key, {plugins.secret_name(plugin, each): fresh[each] for each in fresh})
+    await execute(request, actor, command, seen=project)
+    gone = [plugins.secret_name(plugin, each) for each in plugins.secret_fields(plugin) if each not in secrets]
+    await project_secrets.delete(db, key, gone)
+    answer = render_plugin(plugin, {"fields": fields, "secrets": secrets})
+    return json_reply({"message": f"Hook '{name}' activated", "plugin": answer})
 
 
 @routes.project("POST", "/settings/{plugin}/remove", "configure-project")
 async def remove(request: web.Request) -> web.Response:
-    actor, project = await named_project(request, auth.required("modify_project"))
-    auth.bound(actor, project)
-    name, plugin = _named(request)
+    actor, project = await find_project(request, auth.require_acls("modify_project"))
+    auth.require_bound(actor, project)
+    name, plugin = _find_plugin(request)
     await execute(request, actor, RemovePlugin(project_id=project["project_id"], plugin=plugin), seen=project)
-    had = [plugins.secret_name(plugin, field) for field in plugins.secrets(plugin)]
-    await project_secrets.forget(request.config_dict[DATABASE], project["project_id"], had)
-    answer = shown(plugin, project["plugins"].get(plugin, {"fields": {}, "secrets": []}))
-    return reply({"message": f"Hook '{name}' deactivated", "plugin": answer})
+    had = [plugins.secret_name(plugin, field) for field in plugins.secret_fields(plugin)]
+    await project_secrets.delete(request.config_dict[DATABASE], project["project_id"], had)
+    answer = render_plugin(plugin, project["plugins"].get(plugin, {"fields": {}, "secrets": []}))
+    return json_reply({"message": f"Hook '{name}' deactivated", "plugin": answer})
 
 
-def _named(request: web.Request) -> tuple[str, str]:
+def _find_plugin(request: web.Request) -> tuple[str, str]:
     """The plugin in the path, in Pagure's words and in ours, if the instance lets projects have it."""
     name = request.match_info["plugin"]
     if name == UNCHANGEABLE:
-        raise Said(403, "EPLUGINCHANGENOTALLOWED")
+        raise ApiError(403, "EPLUGINCHANGENOTALLOWED")
     if name not in NAMES:
-        raise Said(404, "ENOPLUGIN")
+        raise ApiError(404, "ENOPLUGIN")
     if name in request.config_dict[SETTINGS].pagure_disabled_plugins:
-        raise Said(404, "EPLUGINDISABLED")
+        raise ApiError(404, "EPLUGINDISABLED")
     return name, NAMES[name]

@@ -12,21 +12,21 @@ from aiohttp import web
 from app.core import addresses, paths, project_secrets
 from app.core.projects import CreateProject, ForkProject
 from app.dialects.pagure import auth, forms, render
-from app.dialects.pagure.errors import Said, invalid
-from app.dialects.pagure.urls import PagureRoutes, named_project
+from app.dialects.pagure.errors import ApiError, invalid_request
+from app.dialects.pagure.urls import PagureRoutes, find_project
 from app.errors import NotFound
-from app.fragments import Fragments
+from app.fragments import RenderCache
 from app.queries import groups, projects
 from app.queries.projects import ProjectFilter
 from app.queries.tasks import FINAL
-from app.web import DATABASE, SETTINGS, execute, finished, reply
+from app.web import DATABASE, SETTINGS, execute, json_reply, wait_for_task
 
 routes = PagureRoutes()
 
-FRAGMENTS = web.AppKey("fragments", Fragments)
+RENDER_CACHE = web.AppKey("fragments", RenderCache)
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
-LONGEST_EMAIL = 254
+MAX_EMAIL_LENGTH = 254
 NAMESPACE_REFUSED = (
     "The namespace of your project must be in the list of allowed namespaces set by the admins of this pagure "
     "instance, or the name of a group of which you are a member."
@@ -36,36 +36,36 @@ NAMESPACE_REFUSED = (
 @routes.add("POST", "/new", "create-project")
 @routes.add("POST", "/new/", "create-project")
 async def new_project(request: web.Request) -> web.Response:
-    actor = await auth.caller(request, auth.required("create_project"))
+    actor = await auth.identify_caller(request, auth.require_acls("create_project"))
     settings = request.config_dict[SETTINGS]
     if not settings.new_projects:
-        raise Said(404, "ENEWPROJECTDISABLED")
-    form = await forms.form(request)
+        raise ApiError(404, "ENEWPROJECTDISABLED")
+    form = await forms.read_form(request)
     name = form.required("name")
-    if name and not paths.well_formed(name):
+    if name and not paths.is_valid_name(name):
         form.complain("name", forms.INVALID)
     description = form.required("description")
     url, namespace = form.url("url"), form.optional("namespace")
     private = form.boolean("private")
     avatar = form.optional("avatar_email")
     # The length comes first: the expression takes time that grows with its square.
-    if avatar and (len(avatar) > LONGEST_EMAIL or not EMAIL.match(avatar)):
+    if avatar and (len(avatar) > MAX_EMAIL_LENGTH or not EMAIL.match(avatar)):
         form.complain("avatar_email", "avatar_email must be an email")
     own = (actor.username,) if private or settings.user_namespaces else ()
     allowed = {*settings.pagure_namespaces, *actor.groups, *own}
     if namespace and namespace not in allowed:
         form.complain("namespace", forms.NOT_A_CHOICE)
-    mirrored, login = _repository_elsewhere(form)
+    mirrored, login = _read_mirrored_from(form)
     form.check()
     if mirrored and not settings.mirroring:
-        raise Said(400, "EMIRRORINGDISABLED")
+        raise ApiError(400, "EMIRRORINGDISABLED")
     if private and not settings.private_projects:
-        raise Said(400, "ENOCODE", message=NAMESPACE_REFUSED)
+        raise ApiError(400, "ENOCODE", message=NAMESPACE_REFUSED)
     if private or (settings.user_namespaces and not namespace):
         namespace = actor.username
     branch = form.optional("default_branch") or settings.default_branch
-    if not paths.branch_name(branch):
-        raise invalid({"default_branch": [forms.INVALID]})
+    if not paths.is_valid_branch_name(branch):
+        raise invalid_request({"default_branch": [forms.INVALID]})
     command = CreateProject(
         name=name,
         description=description,
@@ -79,63 +79,67 @@ async def new_project(request: web.Request) -> web.Response:
     )
     async with AsyncExitStack() as kept:
         if login:
-            secret = project_secrets.reserved(request.config_dict[DATABASE], project_secrets.MIRROR_LOGIN, login)
+            secret = project_secrets.reserve_with_secret(
+                request.config_dict[DATABASE], project_secrets.MIRROR_LOGIN, login
+            )
             command = replace(command, project_id=await kept.enter_async_context(secret))
         task = (await execute(request, actor, command)).command_id
-    return await _answered(request, task, "Project creation queued", wait=form.wait())
+    return await _reply_with_task(request, task, "Project creation queued", wait=form.wait())
 
 
-def _repository_elsewhere(form: forms.Form) -> tuple[str | None, str | None]:
+def _read_mirrored_from(form: forms.Form) -> tuple[str | None, str | None]:
     """Where a mirror gets its repository, and what it logs in with there."""
     value = form.optional("mirrored_from")
     if value is None:
         return None, None
-    if (found := addresses.repository(value)) is None:
+    if (found := addresses.parse_repository_url(value)) is None:
         form.complain("mirrored_from", forms.INVALID)
         return None, None
     return found
 
 
-async def _answered(request: web.Request, task: UUID, message: str, *, wait: bool, queued: str = "") -> web.Response:
+async def _reply_with_task(
+    request: web.Request, task: UUID, message: str, *, wait: bool, queued: str = ""
+) -> web.Response:
     """The task's id at once, or the message once the work is done."""
 
     location = {"Location": f"{request.config_dict[SETTINGS].url}/v1/tasks/{task}"}
     if not wait:
-        return reply({"message": queued or message, "taskid": str(task)}, headers=location)
-    ended = await finished(request, task)
+        return json_reply({"message": queued or message, "taskid": str(task)}, headers=location)
+    ended = await wait_for_task(request, task)
     if ended["status"] not in FINAL:  # this process is about to end; the task goes on
-        return reply({"message": queued or message, "taskid": str(task)}, headers=location)
+        return json_reply({"message": queued or message, "taskid": str(task)}, headers=location)
     if ended["status"] != "succeeded":
-        raise Said(400, "ENOCODE", message=ended["error"] or "The task was cancelled")
-    return reply({"message": message}, headers=location)
+        raise ApiError(400, "ENOCODE", message=ended["error"] or "The task was cancelled")
+    return json_reply({"message": message}, headers=location)
 
 
 @routes.add("POST", "/fork", "fork-project")
 @routes.add("POST", "/fork/", "fork-project")
 async def fork(request: web.Request) -> web.Response:
-    actor = await auth.caller(request, auth.required("fork_project"))
-    form = await forms.form(request)
+    actor = await auth.identify_caller(request, auth.require_acls("fork_project"))
+    form = await forms.read_form(request)
     repo = form.required("repo")
     form.check()
     namespace, forker = form.optional("namespace"), form.optional("username")
     if any("/" in part for part in (repo, namespace or "", forker or "")):
         raise NotFound("project")
-    address = paths.address(repo.strip(), namespace, forker)
+    address = paths.build_address(repo.strip(), namespace, forker)
     parent = await projects.by_address(request.config_dict[DATABASE], address)
     task = (await execute(request, actor, ForkProject(parent_id=parent["project_id"]))).command_id
     name = render.fullname(parent)
     cloned = f'Repo "{name}" cloned to "{actor.username}/{name}"'
-    return await _answered(request, task, cloned, wait=form.wait(), queued="Project forking queued")
+    return await _reply_with_task(request, task, cloned, wait=form.wait(), queued="Project forking queued")
 
 
 @routes.project("GET", "", "read-project")
 async def view_project(request: web.Request) -> web.Response:
-    actor, project = await named_project(request, auth.lenient)
-    shown = render.project(render.base(request), project, actor)
+    actor, project = await find_project(request, auth.ignore_bad_token)
+    shown = render.project(render.base_url(request), project, actor)
     if forms.Query(request).flag("expand_group"):
         names = sorted(project["access"]["group"])
-        shown["group_details"] = await groups.members(request.config_dict[DATABASE], names)
-    return reply(shown)
+        shown["group_details"] = await groups.list_members(request.config_dict[DATABASE], names)
+    return json_reply(shown)
 
 
 @routes.add("GET", "/projects", "list-projects")
@@ -151,7 +155,7 @@ async def list_projects(request: web.Request) -> web.Response:
         fork=query.flag("fork"),
     )
     if wanted.username and wanted.owner:
-        raise invalid()
+        raise invalid_request()
     short = bool(query.flag("short"))
     db = request.config_dict[DATABASE]
     if short:
@@ -159,11 +163,11 @@ async def list_projects(request: web.Request) -> web.Response:
         shown: list[Any] = [render.short_project(row) for row in found.rows]
     else:
         found = await projects.search(db, wanted, page)
-        base = render.base(request)
-        shown = await request.app[FRAGMENTS].of(
-            found.rows, partial(projects.by_ids, db), lambda row: render.project(base, row)
+        base = render.base_url(request)
+        shown = await request.app[RENDER_CACHE].of(
+            found.rows, partial(projects.list_by_ids, db), lambda row: render.project(base, row)
         )
-    return reply(
+    return json_reply(
         {
             "args": {
                 "fork": wanted.fork,

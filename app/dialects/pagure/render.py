@@ -12,8 +12,8 @@ from yarl import URL
 
 from app.core import paths
 from app.core.access import GRANTS, NOBODY, Actor, may
-from app.core.merges import score
-from app.core.settings import setting
+from app.core.merges import review_score
+from app.core.settings import get_setting
 from app.queries.paging import Listing
 from app.web import SETTINGS
 
@@ -24,7 +24,7 @@ fullname = paths.fullname
 CHOICES = ("list", "date")  # the types of custom fields that come with data of their own
 
 
-def stamp(at: datetime | str | None) -> str | None:
+def timestamp(at: datetime | str | None) -> str | None:
     """Whole seconds since the epoch, as a string. Rows inside JSON carry their times as text."""
     if at is None:
         return None
@@ -37,7 +37,7 @@ def user(base: str, name: str, fullname: str | None) -> dict[str, Any]:
     return {"name": name, "fullname": fullname or name, "url_path": path, "full_url": f"{base}/{path}"}
 
 
-def addressed(shown: dict[str, Any], email: str | None) -> dict[str, Any]:
+def add_emails(shown: dict[str, Any], email: str | None) -> dict[str, Any]:
     """A user with their e-mail address, for those whom it concerns."""
     return {**shown, "default_email": email, "emails": [email] if email else []}
 
@@ -47,12 +47,12 @@ def project(base: str, row: Row, actor: Actor = NOBODY) -> dict[str, Any]:
     read them: who may read a private fork may have no right to its parent.
     """
     shown: dict[str, Any] | None = None
-    for ancestor in reversed(list(_line(row, actor))):
+    for ancestor in reversed(list(_visible_ancestors(row, actor))):
         shown = _project(base, ancestor, shown)
     return _project(base, row, shown)
 
 
-def _line(row: Row, actor: Actor) -> Iterator[Row]:
+def _visible_ancestors(row: Row, actor: Actor) -> Iterator[Row]:
     """The parent, its parent and so on."""
     parent: int | None = row["parent_id"]
     for ancestor in row["line"] or []:
@@ -65,12 +65,12 @@ def _line(row: Row, actor: Actor) -> Iterator[Row]:
 def _project(base: str, row: Row, parent: dict[str, Any] | None) -> dict[str, Any]:
     access = row["access"]
     return {
-        "access_groups": holders(access["group"]),
-        "access_users": {"owner": [row["owner"]], **holders(access["user"])},
+        "access_groups": group_by_level(access["group"]),
+        "access_users": {"owner": [row["owner"]], **group_by_level(access["user"])},
         "close_status": row["close_status"],
         "custom_keys": [key[:2] for key in row["custom_keys"]],
-        "date_created": stamp(row["created_at"]),
-        "date_modified": stamp(row["modified_at"]),
+        "date_created": timestamp(row["created_at"]),
+        "date_modified": timestamp(row["modified_at"]),
         "description": row["description"],
         "full_url": f"{base}/{row['path']}",
         "fullname": fullname(row),
@@ -86,7 +86,7 @@ def _project(base: str, row: Row, parent: dict[str, Any] | None) -> dict[str, An
     }
 
 
-def holders(grants: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+def group_by_level(grants: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     """Who holds which level; everybody has one grant at most, so nobody is under two."""
     held: dict[str, list[str]] = {level: [] for level in GRANTS}
     for name, grant in sorted(grants.items()):
@@ -112,16 +112,16 @@ def issue(base: str, project: Row, row: Row, thread: list[Row] | None) -> dict[s
         "assignee": user(base, assignee, row["assignee_fullname"]) if assignee else None,
         "blocks": [str(number) for number in row.get("blocks") or ()],
         "close_status": row["close_status"],
-        "closed_at": stamp(row["closed_at"]),
+        "closed_at": timestamp(row["closed_at"]),
         "closed_by": user(base, closer, row["closed_by_fullname"]) if closer else None,
         "comments": [comment(base, each) for each in thread or []],
         "content": row["content"],
         "custom_fields": custom_fields(project, row),
-        "date_created": stamp(row["created_at"]),
+        "date_created": timestamp(row["created_at"]),
         "depends": [str(number) for number in row["depends"]],
         "full_url": f"{base}/{project['path']}/issue/{row['number']}",
         "id": row["number"],
-        "last_updated": stamp(row["updated_at"]),
+        "last_updated": timestamp(row["updated_at"]),
         "milestone": row["milestone"],
         "priority": row["priority"],
         "private": row["private"],
@@ -170,7 +170,7 @@ def custom_fields(project: Row, issue: Row) -> list[dict[str, Any]]:
 def comment(base: str, row: Row) -> dict[str, Any]:
     return {
         "comment": row["comment"],
-        "date_created": stamp(row["created_at"]),
+        "date_created": timestamp(row["created_at"]),
         "edited_on": None,
         "editor": None,
         "id": row["comment_id"],
@@ -183,31 +183,31 @@ def comment(base: str, row: Row) -> dict[str, Any]:
 
 def pull_request(base: str, target: Row, row: Row, actor: Actor = NOBODY, *, comments: bool = True) -> dict[str, Any]:
     source, closer, assignee = row["source"], row["closed_by"], row["assignee"]
-    least = setting(target, "minimum_score_to_merge")
+    least = get_setting(target, "minimum_score_to_merge")
     return {
         "assignee": user(base, assignee, row["assignee_fullname"]) if assignee else None,
         "branch": row["branch"],
         "branch_from": row["branch_from"],
         "cached_merge_status": row["merge_status"],
-        "closed_at": stamp(row["closed_at"]),
+        "closed_at": timestamp(row["closed_at"]),
         "closed_by": user(base, closer, row["closed_by_fullname"]) if closer else None,
         "comments": [pull_request_comment(base, each) for each in (row["thread"] or [] if comments else [])],
         "commit_start": row["commit_start"],
         "commit_stop": row["commit_stop"],
-        "date_created": stamp(row["created_at"]),
+        "date_created": timestamp(row["created_at"]),
         "full_url": f"{base}/{target['path']}/pull-request/{row['number']}",
         "id": row["number"],
         "initial_comment": row["initial_comment"],
-        "last_updated": stamp(row["last_updated"]),
+        "last_updated": timestamp(row["last_updated"]),
         "project": project(base, target, actor),
         "remote_git": row["remote_git"],
         "repo_from": project(base, source, actor) if source else None,
         "status": row["status"],
         "tags": row["tags"],
-        "threshold_reached": score(row) >= least if least >= 0 else None,
+        "threshold_reached": review_score(row) >= least if least >= 0 else None,
         "title": row["title"],
         "uid": row["uid"],
-        "updated_on": stamp(row["updated_on"]),
+        "updated_on": timestamp(row["updated_on"]),
         "user": user(base, row["author"], row["author_fullname"]),
     }
 
@@ -228,8 +228,8 @@ def flag(base: str, row: Row, *, email: str | None = None) -> dict[str, Any]:
     return {
         "comment": row["comment"],
         "commit_hash": row["commit"],
-        "date_created": stamp(row["created_at"]),
-        "date_updated": stamp(row["updated_at"]),
+        "date_created": timestamp(row["created_at"]),
+        "date_updated": timestamp(row["updated_at"]),
         "percent": row["percent"],
         "status": row["status"],
         "url": row["url"],
@@ -238,7 +238,7 @@ def flag(base: str, row: Row, *, email: str | None = None) -> dict[str, Any]:
     }
 
 
-def avatar(email: str | None, size: int) -> str | None:
+def avatar_url(email: str | None, size: int) -> str | None:
     if not email:
         return None
     digest = hashlib.sha256(email.encode()).hexdigest()
@@ -272,10 +272,10 @@ def pagination(request: web.Request, found: Listing, key: str = "page") -> dict[
     }
 
 
-def base(request: web.Request) -> str:
+def base_url(request: web.Request) -> str:
     return request.config_dict[SETTINGS].url
 
 
-def home(request: web.Request, project: Row) -> str:
+def project_url(request: web.Request, project: Row) -> str:
     """Where a project is in the web."""
-    return f"{base(request)}/{project['path']}"
+    return f"{base_url(request)}/{project['path']}"

@@ -9,17 +9,17 @@ from typing import Any
 from aiohttp import web
 
 from app.core import credentials, project_secrets
-from app.core.access import PROJECT_ACLS, may, require, require_named
+from app.core.access import PROJECT_ACLS, may, require, require_direct_access
 from app.core.projects import ConfigureProject, DeleteProject, TransferProject
-from app.core.settings import SETTINGS as DEFAULTS
+from app.core.settings import DEFAULTS
 from app.core.sharing import RefreshAccess
 from app.core.users import IssueProjectToken
 from app.dialects.pagure import auth, forms, render
-from app.dialects.pagure.errors import Said, invalid
-from app.dialects.pagure.urls import PagureRoutes, named_project
+from app.dialects.pagure.errors import ApiError, invalid_request
+from app.dialects.pagure.urls import PagureRoutes, find_project
 from app.errors import NotFound
 from app.queries import users
-from app.web import DATABASE, SETTINGS, execute, reply
+from app.web import DATABASE, SETTINGS, execute, json_reply
 
 routes = PagureRoutes()
 
@@ -50,11 +50,11 @@ SCORE = re.compile(r"[+-]?[0-9]{1,9}\Z", re.ASCII)
 NO_SCORE = "Please enter a numeric value for the 'minimum score to merge pull request' field."
 
 SECRET = {"Cache-Control": "no-store"}
-LIFETIME, LONGEST_LIFETIME = timedelta(days=180), timedelta(days=730)
+DEFAULT_LIFETIME, MAX_LIFETIME = timedelta(days=180), timedelta(days=730)
 TOO_LONG = "API tokens can only be created up to 2 years"
 
 
-def options(project: Mapping[str, Any], *, hooks: bool) -> dict[str, Any]:
+def render_options(project: Mapping[str, Any], *, hooks: bool) -> dict[str, Any]:
     """Every switch in Pagure's words; where the hooks go is shown to administrators."""
     now = {**DEFAULTS, **project["settings"]}
     if not hooks:
@@ -62,14 +62,14 @@ def options(project: Mapping[str, Any], *, hooks: bool) -> dict[str, Any]:
     return {name: not now[ours] if name in NEGATED else now[ours] for name, ours in NAMES.items()}
 
 
-def option(name: str, text: str) -> bool | int | str | None:
+def parse_option(name: str, text: str) -> bool | int | str | None:
     """What a setting becomes when it is given this text."""
     match DEFAULTS[NAMES[name]]:
         case bool():
             return (text.strip().lower() in TRUE_OPTIONS) != (name in NEGATED)
         case int() as default:
             if text.strip() and not SCORE.match(text.strip()):
-                raise Said(400, "ENOCODE", message=NO_SCORE)
+                raise ApiError(400, "ENOCODE", message=NO_SCORE)
             return int(text.strip() or "0") or default
         case _:
             return None if text.strip() in forms.FALSE_FIELDS else text
@@ -77,33 +77,33 @@ def option(name: str, text: str) -> bool | int | str | None:
 
 @routes.project("GET", "/options", "read-project")
 async def view_options(request: web.Request) -> web.Response:
-    actor, project = await named_project(request, auth.required("modify_project"))
-    auth.bound(actor, project)
-    shown = options(project, hooks=may(actor, "configure-project", project))
-    return reply({"settings": shown, "status": "ok"})
+    actor, project = await find_project(request, auth.require_acls("modify_project"))
+    auth.require_bound(actor, project)
+    shown = render_options(project, hooks=may(actor, "configure-project", project))
+    return json_reply({"settings": shown, "status": "ok"})
 
 
 @routes.project("POST", "/options/update", "configure-project")
 async def update_options(request: web.Request) -> web.Response:
-    actor, project = await named_project(request, auth.required("modify_project"))
-    auth.bound(actor, project)
-    form = await forms.data(request)
-    given = {NAMES[name]: option(name, values[0]) for name, values in form.fields.items() if name in NAMES}
+    actor, project = await find_project(request, auth.require_acls("modify_project"))
+    auth.require_bound(actor, project)
+    form = await forms.read_data(request)
+    given = {NAMES[name]: parse_option(name, values[0]) for name, values in form.fields.items() if name in NAMES}
     command = ConfigureProject(project_id=project["project_id"], settings=given)
     changed = (await execute(request, actor, command, seen=project)).recorded
     said = f"Edited successfully settings of repo: {render.fullname(project)}" if changed else "No settings to change"
-    return reply({"message": said, "status": "ok"})
+    return json_reply({"message": said, "status": "ok"})
 
 
 @routes.add("PATCH", "/{repo}", "transfer-project")
 @routes.add("PATCH", "/{namespace}/{repo}", "transfer-project")
 async def modify_project(request: web.Request) -> web.Response:
-    actor, project = await named_project(request, auth.required("modify_project"))
-    auth.bound(actor, project)
+    actor, project = await find_project(request, auth.require_acls("modify_project"))
+    auth.require_bound(actor, project)
     require(actor, "configure-project", project)
-    form = await forms.data(request)
+    form = await forms.read_data(request)
     if not form.fields or not form.fields.keys() <= {"main_admin", "retain_access"}:
-        raise invalid()
+        raise invalid_request()
     shown: Mapping[str, Any] = project
     owner = form.optional("main_admin")
     if owner:
@@ -112,69 +112,71 @@ async def modify_project(request: web.Request) -> web.Response:
         try:
             given = await execute(request, actor, command, seen=project)
         except NotFound as missing:
-            raise (Said(400, "ENOUSER") if missing.subject == "user" else missing) from None
+            raise (ApiError(400, "ENOUSER") if missing.subject == "user" else missing) from None
         shown = given.project(project)
     now = await users.find(request.config_dict[DATABASE], shown["owner"])
-    answer = render.project(render.base(request), shown, actor)
-    return reply({**answer, "user": render.addressed(answer["user"], now["email"] if now else None)})
+    answer = render.project(render.base_url(request), shown, actor)
+    return json_reply({**answer, "user": render.add_emails(answer["user"], now["email"] if now else None)})
 
 
 @routes.project("POST", "/git/generateacls", "refresh-access")
 async def generate_acls(request: web.Request) -> web.Response:
     """Access is looked up whenever it is asked for, so the task has ended before it is answered."""
-    actor, project = await named_project(request, auth.required("generate_acls_project"))
-    auth.bound(actor, project)
-    waits = (await forms.data(request)).flag("wait")
+    actor, project = await find_project(request, auth.require_acls("generate_acls_project"))
+    auth.require_bound(actor, project)
+    waits = (await forms.read_data(request)).flag("wait")
     task = (await execute(request, actor, RefreshAccess(project_id=project["project_id"]), seen=project)).command_id
     if waits:
-        return reply({"message": "Project ACLs generated"})
+        return json_reply({"message": "Project ACLs generated"})
     location = {"Location": f"{request.config_dict[SETTINGS].url}/v1/tasks/{task}"}
-    return reply({"message": "Project ACL generation queued", "taskid": str(task)}, headers=location)
+    return json_reply({"message": "Project ACL generation queued", "taskid": str(task)}, headers=location)
 
 
 @routes.project("POST", "/delete", "delete-project")
 async def delete_project(request: web.Request) -> web.Response:
-    actor, project = await named_project(request, auth.required("modify_project"))
-    auth.made_for(actor, project)
+    actor, project = await find_project(request, auth.require_acls("modify_project"))
+    auth.require_project_token(actor, project)
     settings = request.config_dict[SETTINGS]
     if not (settings.delete_forks if project["forker"] else settings.delete_projects):
         raise NotFound("project")
     await execute(request, actor, DeleteProject(project_id=project["project_id"]), seen=project)
-    return reply({"message": "Project deleted", "project": render.project(render.base(request), project, actor)})
+    return json_reply(
+        {"message": "Project deleted", "project": render.project(render.base_url(request), project, actor)}
+    )
 
 
 @routes.project("POST", "/token/new", "manage-project-tokens")
 async def new_token(request: web.Request) -> web.Response:
-    actor, project = await named_project(request, auth.required("modify_project"))
-    auth.bound(actor, project)
+    actor, project = await find_project(request, auth.require_acls("modify_project"))
+    auth.require_bound(actor, project)
     require(actor, "manage-project-tokens", project)
-    form = await forms.form(request)
+    form = await forms.read_form(request)
     acls, description = form.all("acls"), form.optional("description")
     if not acls:
         form.complain("acls", forms.REQUIRED)
     if not PROJECT_ACLS.issuperset(acls):
         form.complain("acls", forms.NOT_A_CHOICE)
-    expires = _expiry(form)
+    expires = _read_expiry(form)
     form.check()
     token, token_id = credentials.new_token(), str(uuid.uuid4())
     command = IssueProjectToken(
         project_id=project["project_id"],
         token_id=token_id,
-        prefix=credentials.prefix(token),
+        prefix=credentials.visible_prefix(token),
         description=description or "",
         acls=acls,
         expires_at=expires.isoformat(),
     )
-    async with credentials.keeping(request.config_dict[DATABASE], token_id, token):
+    async with credentials.storing_token(request.config_dict[DATABASE], token_id, token):
         await execute(request, actor, command)
     shown = {"description": description, "id": token}
-    return reply({"token": shown}, headers=SECRET)
+    return json_reply({"token": shown}, headers=SECRET)
 
 
-def _expiry(form: forms.Form) -> datetime:
+def _read_expiry(form: forms.Form) -> datetime:
     """The beginning of the day on which the token is good no longer."""
     today = datetime.now(UTC).date()
-    text, last = form.optional("expiration_date"), today + LIFETIME
+    text, last = form.optional("expiration_date"), today + DEFAULT_LIFETIME
     if text:
         try:
             last = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
@@ -183,31 +185,31 @@ def _expiry(form: forms.Form) -> datetime:
         if last <= today:
             form.complain("expiration_date", forms.INVALID)
         form.check()
-        if last - today > LONGEST_LIFETIME:
-            raise Said(400, "ENOCODE", message=TOO_LONG)
+        if last - today > MAX_LIFETIME:
+            raise ApiError(400, "ENOCODE", message=TOO_LONG)
     return datetime(last.year, last.month, last.day, tzinfo=UTC)
 
 
 @routes.project("GET", "/connector", "manage-project-tokens")
 async def connector(request: web.Request) -> web.Response:
     """A token is named by its id, which says nothing of its secret: that is kept nowhere."""
-    actor, project = await named_project(request, auth.required("modify_project"))
-    auth.bound(actor, project)
+    actor, project = await find_project(request, auth.require_acls("modify_project"))
+    auth.require_bound(actor, project)
     require(actor, "manage-project-tokens", project)
     db, key = request.config_dict[DATABASE], project["project_id"]
-    hook_token, found = await project_secrets.connector(db, key, actor.username)
+    hook_token, found = await project_secrets.find_connector(db, key, actor.username)
     tokens = [
         {"description": row["description"] or None, "expired": row["expired"], "id": str(row["token_id"])}
         for row in found
     ]
     shown = {"api_tokens": tokens, "hook_token": hook_token}
-    return reply({"connector": shown, "status": "ok"}, headers=SECRET)
+    return json_reply({"connector": shown, "status": "ok"}, headers=SECRET)
 
 
 @routes.project("GET", "/webhook/token", "read-hook-token")
 async def webhook_token(request: web.Request) -> web.Response:
-    actor, project = await named_project(request, auth.required())
-    auth.bound(actor, project)
-    require_named(actor, project)
-    hook_token = await project_secrets.hook_token(request.config_dict[DATABASE], project["project_id"])
-    return reply({"webhook": {"token": hook_token}, "status": "ok"}, headers=SECRET)
+    actor, project = await find_project(request, auth.require_acls())
+    auth.require_bound(actor, project)
+    require_direct_access(actor, project)
+    hook_token = await project_secrets.ensure_hook_token(request.config_dict[DATABASE], project["project_id"])
+    return json_reply({"webhook": {"token": hook_token}, "status": "ok"}, headers=SECRET)

@@ -4,14 +4,14 @@ from typing import Any
 
 from aiohttp import web
 
-from app.core.access import Actor, may_write, require_appointed
+from app.core.access import Actor, may_write, require_appointed_admin
 from app.core.projects import BlockUsers
 from app.core.sharing import GrantAccess, RevokeAccess, Watch
 from app.dialects.pagure import auth, forms, render
-from app.dialects.pagure.errors import Said, invalid
-from app.dialects.pagure.urls import PagureRoutes, named_project
+from app.dialects.pagure.errors import ApiError, invalid_request
+from app.dialects.pagure.urls import PagureRoutes, find_project
 from app.queries import groups, users
-from app.web import DATABASE, execute, reply
+from app.web import DATABASE, execute, json_reply
 
 routes = PagureRoutes()
 
@@ -30,9 +30,9 @@ WATCHES: dict[str, tuple[bool | None, bool | None, str]] = {
 
 @routes.project("POST", "/git/modifyacls", "manage-access")
 async def modify_acls(request: web.Request) -> web.Response:
-    actor, project = await named_project(request, auth.required("modify_project"))
-    auth.bound(actor, project)
-    form = await forms.form(request)
+    actor, project = await find_project(request, auth.require_acls("modify_project"))
+    auth.require_bound(actor, project)
+    form = await forms.read_form(request)
     form.required("user_type")
     party, name = form.choice("user_type", ("user", "group")) or "", form.required("name").strip()
     acl = form.choice("acl", LEVELS)
@@ -44,68 +44,68 @@ async def modify_acls(request: web.Request) -> web.Response:
         else RevokeAccess(project_id=key, party=party, name=name)
     )
     outcome = await execute(request, actor, command, seen=project)
-    return reply(render.project(render.base(request), outcome.project(project), actor))
+    return json_reply(render.project(render.base_url(request), outcome.project(project), actor))
 
 
 @routes.project("POST", "/blockuser", "manage-access")
 async def block_users(request: web.Request) -> web.Response:
     """The names sent are the whole list; none empties it."""
-    actor, project = await named_project(request, auth.required("modify_project"))
-    auth.made_for(actor, project)
-    require_appointed(actor, project)
-    names = (await forms.form(request)).all("username")
+    actor, project = await find_project(request, auth.require_acls("modify_project"))
+    auth.require_project_token(actor, project)
+    require_appointed_admin(actor, project)
+    names = (await forms.read_form(request)).all("username")
     await execute(request, actor, BlockUsers(project_id=project["project_id"], usernames=names), seen=project)
-    return reply({"message": "User(s) blocked"})
+    return json_reply({"message": "User(s) blocked"})
 
 
 @routes.project("GET", "/watchers", "read-project")
 async def watchers(request: web.Request) -> web.Response:
     """Whoever has access hears of issues, unless they have said what they want to hear of."""
-    _, project = await named_project(request, auth.lenient)
+    _, project = await find_project(request, auth.ignore_bad_token)
     access = project["access"]
     found = {
         name: ["issues"] for name in (project["owner"], *access["user"], *(f"@{name}" for name in access["group"]))
     }
-    for row in await groups.watches(request.config_dict[DATABASE], project["project_id"]):
+    for row in await groups.list_watches(request.config_dict[DATABASE], project["project_id"]):
         found[row["username"]] = [level for level in ("issues", "commits") if row[level]]
     watching = {name: levels for name, levels in found.items() if levels}
-    return reply({"total_watchers": len(watching), "watchers": watching})
+    return json_reply({"total_watchers": len(watching), "watchers": watching})
 
 
 @routes.project("POST", "/watchers/update", "watch-project")
 async def update_watchers(request: web.Request) -> web.Response:
-    actor, project = await named_project(request, auth.required("modify_project", "update_watch_status"))
-    auth.bound(actor, project)
-    form = await forms.data(request)
+    actor, project = await find_project(request, auth.require_acls("modify_project", "update_watch_status"))
+    auth.require_bound(actor, project)
+    form = await forms.read_data(request)
     watcher, status = form.optional("watcher"), form.first("status")
     if watcher is None:
-        raise invalid()
+        raise invalid_request()
     if watcher != actor.username:
         if not actor.admin:
-            raise Said(401, "EMODIFYPROJECTNOTALLOWED")
+            raise ApiError(401, "EMODIFYPROJECTNOTALLOWED")
         if await users.find(request.config_dict[DATABASE], watcher) is None:
-            raise invalid()
+            raise invalid_request()
     if status is None or status.strip() not in WATCHES:
-        raise Said(400, "ENOCODE", message=f'The watch value of "{status}" is invalid')
+        raise ApiError(400, "ENOCODE", message=f'The watch value of "{status}" is invalid')
     issues, commits, message = WATCHES[status.strip()]
     command = Watch(project_id=project["project_id"], username=watcher, issues=issues, commits=commits)
     outcome = await execute(request, actor, command, seen=project)
     if issues is None and not outcome.recorded:
         message = "Watch status is already reset"
-    return reply({"message": message, "status": "ok"})
+    return json_reply({"message": message, "status": "ok"})
 
 
 @routes.project("GET", "/contributors", "read-project")
 async def contributors(request: web.Request) -> web.Response:
-    _, project = await named_project(request, auth.lenient)
-    found = {party: _contributors(project["access"][party]) for party in ("user", "group")}
+    _, project = await find_project(request, auth.ignore_bad_token)
+    found = {party: _group_contributors(project["access"][party]) for party in ("user", "group")}
     found["user"]["admin"] = sorted({project["owner"], *found["user"]["admin"]})
-    return reply({"groups": found["group"], "users": found["user"]})
+    return json_reply({"groups": found["group"], "users": found["user"]})
 
 
-def _contributors(grants: dict[str, Any]) -> dict[str, list[Any]]:
+def _group_contributors(grants: dict[str, Any]) -> dict[str, list[Any]]:
     """Also of groups, whose names stand under `user` among the collaborators."""
-    held: dict[str, list[Any]] = dict(render.holders(grants))
+    held: dict[str, list[Any]] = dict(render.group_by_level(grants))
     limited = held.pop("collaborator")
     return {**held, "collaborators": [{"branches": grants[name]["branches"], "user": name} for name in limited]}
 
@@ -113,14 +113,14 @@ def _contributors(grants: dict[str, Any]) -> dict[str, list[Any]]:
 @routes.project("GET", "/hascommit", "read-project")
 async def has_commit(request: web.Request) -> web.Response:
     """What somebody may write to by virtue of the project, not what an administrator of the forge may."""
-    actor, project = await named_project(request, auth.lenient)
+    actor, project = await find_project(request, auth.ignore_bad_token)
     query = forms.Query(request)
     name, branch = query.text("user"), query.text("branch")
     if name is None or branch is None:
-        raise invalid()
-    held = frozenset(await users.groups_of(request.config_dict[DATABASE], name))
-    shown = render.project(render.base(request), project, actor)
-    return reply(
+        raise invalid_request()
+    held = frozenset(await users.list_groups(request.config_dict[DATABASE], name))
+    shown = render.project(render.base_url(request), project, actor)
+    return json_reply(
         {
             "args": {"branch": branch, "project": shown, "user": name},
             "hascommit": may_write(Actor(name, groups=held), project, branch),

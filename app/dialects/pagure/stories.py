@@ -8,12 +8,12 @@ from typing import Any
 from app.database import Database
 from app.dialects.pagure import render
 
-Said = tuple[str, dict[str, Any]]  # a topic and its message
+Rendered = tuple[str, dict[str, Any]]  # a topic and its message
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Story:
+class HookContext:
     """`event` is as the feed shows it, `project` the row of its project, `root` where repositories lie."""
 
     db: Database
@@ -47,16 +47,16 @@ class Story:
         return {"project": render.project(self.base, self.project), **self.agent}
 
 
-Teller = Callable[[Story], Awaitable[list[Said]]]
-TELLERS: dict[str, Teller] = {}
+Renderer = Callable[[HookContext], Awaitable[list[Rendered]]]
+RENDERERS: dict[str, Renderer] = {}
 
 
-def tells(*types: str) -> Callable[[Teller], Teller]:
+def renders(*types: str) -> Callable[[Renderer], Renderer]:
     """Register what tells events of these types: the messages that each is, several or none."""
 
-    def register(teller: Teller) -> Teller:
+    def register(teller: Renderer) -> Renderer:
         for type in types:
-            TELLERS[type] = teller
+            RENDERERS[type] = teller
         return teller
 
     return register

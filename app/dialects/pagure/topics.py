@@ -4,7 +4,7 @@ from typing import Any
 
 from app.dialects.pagure import render
 from app.dialects.pagure.settings import NAMES
-from app.dialects.pagure.stories import Said, Story, tells
+from app.dialects.pagure.stories import HookContext, Rendered, renders
 from app.errors import NotFound
 from app.queries import before, issues, pull_requests
 
@@ -17,55 +17,55 @@ REBASED = "rebased onto "
 # ---------------------------------------------------------------- projects
 
 
-@tells("project.created")
-async def project_created(story: Story) -> list[Said]:
-    return [("project.new", story.about)]
+@renders("project.created")
+async def project_created(ctx: HookContext) -> list[Rendered]:
+    return [("project.new", ctx.about)]
 
 
-@tells("repository.created")
-async def repository_created(story: Story) -> list[Said]:
+@renders("repository.created")
+async def repository_created(ctx: HookContext) -> list[Rendered]:
     """A fork is told of when it is there to be cloned."""
-    return [("project.forked", story.about)] if story.project["forker"] else []
+    return [("project.forked", ctx.about)] if ctx.project["forker"] else []
 
 
-@tells("project.configured")
-async def project_configured(story: Story) -> list[Said]:
-    return [("project.edit", {**story.about, "fields": sorted(OPTIONS[name] for name in story.data["settings"])})]
+@renders("project.configured")
+async def project_configured(ctx: HookContext) -> list[Rendered]:
+    return [("project.edit", {**ctx.about, "fields": sorted(OPTIONS[name] for name in ctx.data["settings"])})]
 
 
-@tells("project.deleted")
-async def project_deleted(story: Story) -> list[Said]:
-    return [("project.deleted", story.about)]
+@renders("project.deleted")
+async def project_deleted(ctx: HookContext) -> list[Rendered]:
+    return [("project.deleted", ctx.about)]
 
 
-@tells("access.granted")
-async def access_granted(story: Story) -> list[Said]:
-    party, name, level, branches = (story.data[field] for field in ("party", "name", "level", "branches"))
-    if await before.held(story.db, story.seq, party, name):
+@renders("access.granted")
+async def access_granted(ctx: HookContext) -> list[Rendered]:
+    party, name, level, branches = (ctx.data[field] for field in ("party", "name", "level", "branches"))
+    if await before.find_grant(ctx.db, ctx.seq, party, name):
         said = {f"new_{party}": name, "new_access": level, "new_branches": branches}
-        return [(f"project.{party}.access.updated", {**story.about, **said})]
-    return [(f"project.{party}.added", {**story.about, f"new_{party}": name, "access": level, "branches": branches})]
+        return [(f"project.{party}.access.updated", {**ctx.about, **said})]
+    return [(f"project.{party}.added", {**ctx.about, f"new_{party}": name, "access": level, "branches": branches})]
 
 
-@tells("access.revoked")
-async def access_revoked(story: Story) -> list[Said]:
-    name = story.data["name"]
-    if story.data["party"] == "user":
-        return [("project.user.removed", {**story.about, "removed_user": name})]
-    return [("project.group.removed", {**story.about, "removed_groups": [name]})]
+@renders("access.revoked")
+async def access_revoked(ctx: HookContext) -> list[Rendered]:
+    name = ctx.data["name"]
+    if ctx.data["party"] == "user":
+        return [("project.user.removed", {**ctx.about, "removed_user": name})]
+    return [("project.group.removed", {**ctx.about, "removed_groups": [name]})]
 
 
-@tells("tag.defined")
-async def tag_defined(story: Story) -> list[Said]:
+@renders("tag.defined")
+async def tag_defined(ctx: HookContext) -> list[Rendered]:
     """A new tag is not worth a word."""
-    was = await before.chapter(story.db, story.seq)
+    was = await before.find_previous(ctx.db, ctx.seq)
     if was is None or was["type"] != "tag.defined":
         return []
-    looks = {**_look("old", was["data"]), **_look("new", story.data)}
-    return [("project.tag.edited", {**story.about, **looks})]
+    looks = {**_tag_style("old", was["data"]), **_tag_style("new", ctx.data)}
+    return [("project.tag.edited", {**ctx.about, **looks})]
 
 
-def _look(when: str, tag: Any) -> dict[str, Any]:
+def _tag_style(when: str, tag: Any) -> dict[str, Any]:
     return {
         f"{when}_tag": tag["tag"],
         f"{when}_tag_color": tag["color"],
@@ -73,40 +73,40 @@ def _look(when: str, tag: Any) -> dict[str, Any]:
     }
 
 
-@tells("tag.deleted")
-async def tag_deleted(story: Story) -> list[Said]:
-    return [("project.tag.removed", {**story.about, "tags": [story.data["tag"]]})]
+@renders("tag.deleted")
+async def tag_deleted(ctx: HookContext) -> list[Rendered]:
+    return [("project.tag.removed", {**ctx.about, "tags": [ctx.data["tag"]]})]
 
 
 # ---------------------------------------------------------------- issues
 
 
-async def _issue(story: Story) -> dict[str, Any]:
-    found = await issues.shown(story.db, story.project_id, story.data["number"])
-    return {"issue": render.issue(story.base, story.project, found, found["thread"]), **story.about}
+async def _issue(ctx: HookContext) -> dict[str, Any]:
+    found = await issues.find_with_thread(ctx.db, ctx.project_id, ctx.data["number"])
+    return {"issue": render.issue(ctx.base, ctx.project, found, found["thread"]), **ctx.about}
 
 
-@tells("issue.opened")
-async def issue_opened(story: Story) -> list[Said]:
-    return [("issue.new", await _issue(story))]
+@renders("issue.opened")
+async def issue_opened(ctx: HookContext) -> list[Rendered]:
+    return [("issue.new", await _issue(ctx))]
 
 
-@tells("issue.commented")
-async def issue_commented(story: Story) -> list[Said]:
-    return [("issue.comment.added", await _issue(story))]
+@renders("issue.commented")
+async def issue_commented(ctx: HookContext) -> list[Rendered]:
+    return [("issue.comment.added", await _issue(ctx))]
 
 
-@tells("issue.updated")
-async def issue_updated(story: Story) -> list[Said]:
+@renders("issue.updated")
+async def issue_updated(ctx: HookContext) -> list[Rendered]:
     """Comments that tell of metadata have no topic; those that tell of boards do."""
-    changed = story.data["changed"]
-    about = await _issue(story)
-    said: list[Said] = []
+    changed = ctx.data["changed"]
+    about = await _issue(ctx)
+    said: list[Rendered] = []
     if "tags" in changed:
-        added, removed = await _came_and_went(story, "tags")
-        said += [(f"issue.tag.{what}", {**about, "tags": tags}) for what, tags in _both(added, removed)]
+        added, removed = await _added_and_removed(ctx, "tags")
+        said += [(f"issue.tag.{what}", {**about, "tags": tags}) for what, tags in _zip_changes(added, removed)]
     if "depends" in changed:
-        added, removed = await _came_and_went(story, "depends")
+        added, removed = await _added_and_removed(ctx, "depends")
         said += [("issue.dependency.added", {**about, "added_dependency": number}) for number in added]
         if removed:
             said.append(("issue.dependency.removed", {**about, "removed_dependency": removed}))
@@ -115,17 +115,17 @@ async def issue_updated(story: Story) -> list[Said]:
     fields = sorted(name for name in EDITS if name in changed)
     if fields:
         said.append(("issue.edit", {**about, "fields": fields}))
-    if "boards" in changed and story.data["comment_id"] is not None:
+    if "boards" in changed and ctx.data["comment_id"] is not None:
         said.append(("issue.comment.added", about))
     return said
 
 
-async def _came_and_went(story: Story, field: str) -> tuple[list[Any], list[Any]]:
-    was, now = set(await before.field(story.db, story.seq, field) or ()), set(story.data["changed"][field])
+async def _added_and_removed(ctx: HookContext, field: str) -> tuple[list[Any], list[Any]]:
+    was, now = set(await before.find_field(ctx.db, ctx.seq, field) or ()), set(ctx.data["changed"][field])
     return sorted(now - was), sorted(was - now)
 
 
-def _both(added: list[Any], removed: list[Any]) -> list[tuple[str, list[Any]]]:
+def _zip_changes(added: list[Any], removed: list[Any]) -> list[tuple[str, list[Any]]]:
     return [(what, those) for what, those in (("added", added), ("removed", removed)) if those]
 
 
@@ -136,42 +136,42 @@ def _assignment(changed: dict[str, Any]) -> str:
 # ---------------------------------------------------------------- pull requests
 
 
-async def _request(story: Story, *, comments: bool = True) -> dict[str, Any]:
-    found = await pull_requests.find(story.db, story.project_id, story.data["number"], thread=comments)
-    return render.pull_request(story.base, story.project, found, comments=comments)
+async def _pull_request(ctx: HookContext, *, comments: bool = True) -> dict[str, Any]:
+    found = await pull_requests.find(ctx.db, ctx.project_id, ctx.data["number"], thread=comments)
+    return render.pull_request(ctx.base, ctx.project, found, comments=comments)
 
 
-@tells("pull-request.opened")
-async def pull_request_opened(story: Story) -> list[Said]:
-    return [("pull-request.new", {"pullrequest": await _request(story), **story.agent})]
+@renders("pull-request.opened")
+async def pull_request_opened(ctx: HookContext) -> list[Rendered]:
+    return [("pull-request.new", {"pullrequest": await _pull_request(ctx), **ctx.agent})]
 
 
-@tells("pull-request.commented")
-async def pull_request_commented(story: Story) -> list[Said]:
-    return [("pull-request.comment.added", {"pullrequest": await _request(story), **story.agent})]
+@renders("pull-request.commented")
+async def pull_request_commented(ctx: HookContext) -> list[Rendered]:
+    return [("pull-request.comment.added", {"pullrequest": await _pull_request(ctx), **ctx.agent})]
 
 
-@tells("pull-request.merged")
-async def pull_request_merged(story: Story) -> list[Said]:
-    told = {"pullrequest": await _request(story), **story.agent}
+@renders("pull-request.merged")
+async def pull_request_merged(ctx: HookContext) -> list[Rendered]:
+    told = {"pullrequest": await _pull_request(ctx), **ctx.agent}
     return [("pull-request.comment.added", told), ("pull-request.closed", {**told, "merged": True})]
 
 
-@tells("pull-request.updated")
-async def pull_request_updated(story: Story) -> list[Said]:
-    changed, note = story.data["changed"], story.data["note"] or ""
-    whole, bare = await _request(story), await _request(story, comments=False)
-    told, said = {"pullrequest": whole, **story.agent}, []
+@renders("pull-request.updated")
+async def pull_request_updated(ctx: HookContext) -> list[Rendered]:
+    changed, note = ctx.data["changed"], ctx.data["note"] or ""
+    whole, bare = await _pull_request(ctx), await _pull_request(ctx, comments=False)
+    told, said = {"pullrequest": whole, **ctx.agent}, []
     if "tags" in changed:
-        about = {"pull_request": whole, "pullrequest": whole, **story.about}
-        for what, tags in _both(*await _came_and_went(story, "tags")):
+        about = {"pull_request": whole, "pullrequest": whole, **ctx.about}
+        for what, tags in _zip_changes(*await _added_and_removed(ctx, "tags")):
             said.append((f"pull-request.tag.{what}", {**about, "tags": tags}))
     if "assignee" in changed:
-        how, about = _assignment(changed), {"pullrequest": whole, **story.about}
+        how, about = _assignment(changed), {"pullrequest": whole, **ctx.about}
         said.append((f"request.assigned.{how}", {"request": whole, **about}))
         said.append((f"pull-request.assigned.{how}", about))
     if changed.keys() & {"title", "initial_comment"}:
-        said.append(("pull-request.initial_comment.edited", {"pullrequest": bare, **story.about}))
+        said.append(("pull-request.initial_comment.edited", {"pullrequest": bare, **ctx.about}))
     if note and not note.startswith(METADATA):
         said.append(("pull-request.comment.added", told))
     if "commit_stop" in changed and note:
@@ -187,20 +187,20 @@ async def pull_request_updated(story: Story) -> list[Said]:
 # ---------------------------------------------------------------- flags
 
 
-@tells("commit.flagged")
-async def commit_flagged(story: Story) -> list[Said]:
+@renders("commit.flagged")
+async def commit_flagged(ctx: HookContext) -> list[Rendered]:
     """What is said of a pull request is said of its newest commit first."""
-    row = await pull_requests.flag(story.db, story.project_id, story.data["commit"], story.data["uid"])
+    row = await pull_requests.find_flag(ctx.db, ctx.project_id, ctx.data["commit"], ctx.data["uid"])
     if row is None:
         raise NotFound("flag")
-    what = "updated" if await before.chapter(story.db, story.seq) else "added"
-    flag = render.flag(story.base, row)
-    repo = render.project(story.base, story.project)
-    said: list[Said] = [(f"commit.flag.{what}", {"repo": repo, "flag": flag, **story.agent})]
-    number = story.data["pull_request"]
+    what = "updated" if await before.find_previous(ctx.db, ctx.seq) else "added"
+    flag = render.flag(ctx.base, row)
+    repo = render.project(ctx.base, ctx.project)
+    said: list[Rendered] = [(f"commit.flag.{what}", {"repo": repo, "flag": flag, **ctx.agent})]
+    number = ctx.data["pull_request"]
     if number is not None:
-        found = await pull_requests.find(story.db, story.project_id, number)
-        shown = render.pull_request(story.base, story.project, found)
+        found = await pull_requests.find(ctx.db, ctx.project_id, number)
+        shown = render.pull_request(ctx.base, ctx.project, found)
         named = {**flag, "pull_request_uid": found["uid"]}
-        said.append((f"pull-request.flag.{what}", {"pullrequest": shown, "flag": named, **story.agent}))
+        said.append((f"pull-request.flag.{what}", {"pullrequest": shown, "flag": named, **ctx.agent}))
     return said

@@ -11,7 +11,7 @@ from app.core.issues import require_tracker
 from app.database import Row
 from app.dialects.pagure import auth, render
 from app.dialects.pagure.forms import Form
-from app.dialects.pagure.urls import named_project, number
+from app.dialects.pagure.urls import find_project, parse_number
 from app.errors import NotFound
 from app.queries import issues, users
 from app.web import DATABASE
@@ -21,46 +21,46 @@ UID = re.compile(r"[0-9a-f]{32}\Z")
 Rule = Callable[[Actor, Mapping[str, Any], Mapping[str, Any]], None]
 
 
-async def to_read(request: web.Request) -> tuple[Actor, Row]:
+async def require_readable(request: web.Request) -> tuple[Actor, Row]:
     """Who asks, and the project whose tracker they read."""
-    actor, project = await named_project(request, auth.optional)
+    actor, project = await find_project(request, auth.allow_anonymous)
     require_tracker(project, writing=False)
-    auth.bound(actor, project)
+    auth.require_bound(actor, project)
     return actor, project
 
 
-async def to_write(request: web.Request, *acls: str, own_token: bool = False) -> tuple[Actor, Row]:
+async def require_writable(request: web.Request, *acls: str, own_token: bool = False) -> tuple[Actor, Row]:
     """Who asks, and the project whose tracker they write to. `own_token`: with a token made for it and no other."""
-    actor, project = await named_project(request, auth.required(*acls))
+    actor, project = await find_project(request, auth.require_acls(*acls))
     require_tracker(project, writing=True)
-    (auth.made_for if own_token else auth.bound)(actor, project)
+    (auth.require_project_token if own_token else auth.require_bound)(actor, project)
     return actor, project
 
 
-def issue_number(request: web.Request) -> int:
-    found = number(request.match_info["issue"])
+def read_number(request: web.Request) -> int:
+    found = parse_number(request.match_info["issue"])
     if found is None:
         raise NotFound("issue")
     return found
 
 
-def number_or_uid(request: web.Request) -> int | str:
+def read_number_or_uid(request: web.Request) -> int | str:
     given = request.match_info["issue"]
     if given.isascii() and given.isdigit():
-        return issue_number(request)
+        return read_number(request)
     if not UID.match(given):
         raise NotFound("issue")
     return given
 
 
-async def check(request: web.Request, form: Form, actor: Actor, project: Row, key: int | str, rule: Rule) -> None:
+async def check_form(request: web.Request, form: Form, actor: Actor, project: Row, key: int | str, rule: Rule) -> None:
     """Refuse a form with mistakes, unless the issue is missing or the rule has something against the actor first."""
     if form.errors:
         rule(actor, project, await issues.find(request.config_dict[DATABASE], project["project_id"], key))
         form.check()
 
 
-async def signed(request: web.Request, actor: Actor) -> dict[str, str | None]:
+async def caller_keys(request: web.Request, actor: Actor) -> dict[str, str | None]:
     """The keys that tell a client whose doing it was."""
     caller = await users.find(request.config_dict[DATABASE], actor.username)
-    return {"avatar_url": render.avatar(caller["email"] if caller else None, 30), "user": actor.username}
+    return {"avatar_url": render.avatar_url(caller["email"] if caller else None, 30), "user": actor.username}

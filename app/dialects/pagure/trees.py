@@ -9,18 +9,18 @@ from aiohttp import web
 
 from app.database import Row
 from app.dialects.pagure import code, render
-from app.dialects.pagure.errors import Said
+from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.urls import PagureRoutes
 from app.git import store, tree
 from app.git.errors import EmptyRepository, GitError, Missing, NoRepository, TooLarge
 from app.git.tree import Folder
-from app.web import SETTINGS, reply
+from app.web import SETTINGS, json_reply
 
 routes = PagureRoutes()
-TOO_MANY = "There are too many files in this folder to list them"
+TOO_MANY_ENTRIES = "There are too many files in this folder to list them"
 
 
-def address(request: web.Request) -> str:
+def requested_path(request: web.Request) -> str:
     """The end of the request's path, `{address}` of its route: names whose bytes need not be text."""
     resource = request.match_info.route.resource
     assert resource is not None  # noqa: S101 - it has been found
@@ -31,32 +31,34 @@ def address(request: web.Request) -> str:
 
 @routes.project("GET", "/tree", "read-code")
 @routes.project("GET", "/tree/{address:.+}", "read-code")
-async def listing(request: web.Request) -> web.Response:
-    project = await code.with_repository(request)
-    place = store.directory(request.config_dict[SETTINGS].repositories, project["project_id"])
-    asked = address(request) if "address" in request.match_info else None
+async def list_tree(request: web.Request) -> web.Response:
+    project = await code.require_repository(request)
+    repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
+    asked = requested_path(request) if "address" in request.match_info else None
     try:
         # Rendered where it is read: a folder may hold very many files.
-        return await asyncio.to_thread(_listed, render.base(request), project, place, asked)
+        return await asyncio.to_thread(_render_entries, render.base_url(request), project, repo_path, asked)
     except NoRepository:
-        raise Said(404, "ENOPROJECT") from None
+        raise ApiError(404, "ENOPROJECT") from None
     except EmptyRepository:
-        raise Said(404, "EEMPTYGIT") from None
+        raise ApiError(404, "EEMPTYGIT") from None
     except Missing:
-        raise Said(404, "EFILENOTFOUND") from None
+        raise ApiError(404, "EFILENOTFOUND") from None
     except TooLarge:
-        raise Said(400, "ENOCODE", message=TOO_MANY) from None
+        raise ApiError(400, "ENOCODE", message=TOO_MANY_ENTRIES) from None
     except GitError:
-        raise Said(400, "EGITERROR") from None
+        raise ApiError(400, "EGITERROR") from None
 
 
-def _listed(base: str, project: Row, place: Path, asked: str | None) -> web.Response:
-    identifier, path = tree.parted(place, asked) if asked is not None else (None, None)
-    found = tree.look(place, identifier, path)
-    named = _quoted(identifier or project["head"])
+def _render_entries(base: str, project: Row, repo_path: Path, asked: str | None) -> web.Response:
+    identifier, path = tree.split_address(repo_path, asked) if asked is not None else (None, None)
+    found = tree.find_entry(repo_path, identifier, path)
+    named = _quote(identifier or project["head"])
     raw, listed = f"{base}/{project['path']}/raw/{named}", f"{base}/api/0/{project['path']}/tree/{named}"
     if not isinstance(found, Folder):
-        return reply({"content_url": f"{raw}/f/{_quoted(path)}" if path else raw, "name": found.path, "type": "file"})
+        return json_reply(
+            {"content_url": f"{raw}/f/{_quote(path)}" if path else raw, "name": found.path, "type": "file"}
+        )
     content: list[dict[str, Any]] = [
         {
             "content_url": f"{raw if entry.kind == 'file' else listed}/f/{quote(entry.raw_path)}",
@@ -66,8 +68,8 @@ def _listed(base: str, project: Row, place: Path, asked: str | None) -> web.Resp
         }
         for entry in found.entries
     ]
-    return reply({"content": content, "name": found.path, "type": "folder"})
+    return json_reply({"content": content, "name": found.path, "type": "folder"})
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return quote(name.encode("utf-8", "surrogateescape"))

@@ -5,21 +5,21 @@ from collections.abc import Callable, Iterable
 from aiohttp import web
 
 from app.core import credentials, paths
-from app.core.access import Actor, blocked, require
+from app.core.access import Actor, is_blocked, require
 from app.database import Row
 from app.dialects.pagure import auth
-from app.dialects.pagure.errors import Said
+from app.dialects.pagure.errors import ApiError
 from app.errors import NotFound
 from app.web import DATABASE, Handler, Route, Routes
 
-FORMS = (
+PROJECT_FORMS = (
     "/{repo}",
     "/{namespace}/{repo}",
     "/fork/{username}/{repo}",
     "/fork/{username}/{namespace}/{repo}",
 )
-LARGEST = 2**31 - 1
-LONGEST = 20  # digits, leading zeros included
+MAX_NUMBER = 2**31 - 1
+MAX_DIGITS = 20  # digits, leading zeros included
 
 
 class PagureRoutes(Routes):
@@ -27,14 +27,14 @@ class PagureRoutes(Routes):
 
     def project(self, method: str, path: str, action: str) -> Callable[[Handler], Handler]:
         def register(handler: Handler) -> Handler:
-            for form in FORMS:
+            for form in PROJECT_FORMS:
                 self.add(method, form + path, action)(handler)
             return handler
 
         return register
 
 
-def arranged(routes: Iterable[Route]) -> Routes:
+def sort_routes(routes: Iterable[Route]) -> Routes:
     """In the order of matching: a literal segment beats a placeholder, from left to right."""
 
     def literal_first(route: Route) -> list[bool]:
@@ -43,7 +43,7 @@ def arranged(routes: Iterable[Route]) -> Routes:
     return Routes(sorted(routes, key=literal_first))
 
 
-def segment(request: web.Request, name: str) -> str | None:
+def path_segment(request: web.Request, name: str) -> str | None:
     """A part of the path, as typed. What decodes to something no name can be is not found."""
     value = request.match_info.get(name)
     if value is not None and ("/" in value or not value.isprintable()):
@@ -51,27 +51,29 @@ def segment(request: web.Request, name: str) -> str | None:
     return value
 
 
-async def named_project(request: web.Request, admit: auth.Admission) -> tuple[Actor, Row]:
+async def find_project(request: web.Request, admit: auth.Admission) -> tuple[Actor, Row]:
     """Who asks, if the endpoint admits them, and the project that the path names, if they may see it.
 
     Whoever the project has blocked posts nothing below its address, whatever else they may do.
     """
-    repo = segment(request, "repo")
+    repo = path_segment(request, "repo")
     assert repo is not None  # noqa: S101 - every form has one
-    address = paths.address(repo, segment(request, "namespace"), segment(request, "username"))
-    found, project = await credentials.identify_at(request.config_dict[DATABASE], auth.token(request), address)
+    address = paths.build_address(repo, path_segment(request, "namespace"), path_segment(request, "username"))
+    found, project = await credentials.identify_with_project(
+        request.config_dict[DATABASE], auth.read_token(request), address
+    )
     actor = admit(found)
     if project is None:
         raise NotFound("project")
     require(actor, "read-project", project)
-    if request.method == "POST" and blocked(actor, project):
-        raise Said(403, "EUBLOCKED")
+    if request.method == "POST" and is_blocked(actor, project):
+        raise ApiError(403, "EUBLOCKED")
     return actor, project
 
 
-def number(text: str) -> int | None:
+def parse_number(text: str) -> int | None:
     """A number in the path; None for what cannot be the number of anything."""
-    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST):
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
         return None
     value = int(text)
-    return value if 0 < value <= LARGEST else None
+    return value if 0 < value <= MAX_NUMBER else None

@@ -12,11 +12,11 @@ from aiohttp import web
 
 from app.database import Row
 from app.dialects.pagure import forms, render
-from app.dialects.pagure.errors import Said
+from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.urls import PagureRoutes
-from app.dialects.pagure.users import named_user
+from app.dialects.pagure.users import find_user
 from app.queries import activity
-from app.web import DATABASE, reply
+from app.web import DATABASE, json_reply
 
 routes = PagureRoutes()
 
@@ -36,7 +36,7 @@ NOUNS = {"issue": "issue ", "pull request": "PR ", "project": "Project ", "commi
 PLACES = {"issue": "issue/{number}", "pull request": "pull-request/{number}", "commit": "c/{commit}"}
 
 
-def _zone(name: str | None) -> tzinfo:
+def _parse_zone(name: str | None) -> tzinfo:
     """A time zone by its name; what is none is UTC."""
     try:
         return ZoneInfo(name or "UTC")
@@ -44,73 +44,73 @@ def _zone(name: str | None) -> tzinfo:
         return UTC
 
 
-def _beginning(day: date, zone: tzinfo) -> datetime:
+def _day_start(day: date, zone: tzinfo) -> datetime:
     """The first moment of a day. Raises OverflowError at the ends of time."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
-def _no_date(reason: str) -> Said:
-    return Said(400, "ENOCODE", message=reason)
+def _date_error(reason: str) -> ApiError:
+    return ApiError(400, "ENOCODE", message=reason)
 
 
-def _day(text: str) -> date:
+def _parse_day(text: str) -> date:
     found = next(filter(None, (form.fullmatch(text) for form in DATES)), None)
     if found is None:
-        raise _no_date(f"Unknown string format: {text}" if forms.storable(text) else "Unknown string format")
+        raise _date_error(f"Unknown string format: {text}" if forms.is_storable(text) else "Unknown string format")
     year, month, day = map(int, found.groups())
     if year == 0:
-        raise _no_date("year 0 is out of range")
+        raise _date_error("year 0 is out of range")
     if not 1 <= month <= 12:
-        raise _no_date("month must be in 1..12")
+        raise _date_error("month must be in 1..12")
     if not 1 <= day <= monthrange(year, month)[1]:
-        raise _no_date("day is out of range for month")
+        raise _date_error("day is out of range for month")
     return date(year, month, day)
 
 
 @routes.add("GET", "/user/{username}/activity/stats", "read-user-activity")
 async def show_stats(request: web.Request) -> web.Response:
     query = forms.Query(request)
-    zone = _zone(query.text("tz"))
-    user = await named_user(request)
+    zone = _parse_zone(query.text("tz"))
+    user = await find_user(request)
     tomorrow = datetime.now(zone).date() + timedelta(days=1)
     days = [tomorrow - timedelta(days=n) for n in range(YEAR, -1, -1)]
-    moments = [_beginning(day, zone) for day in days]
-    found = await activity.counted(request.config_dict[DATABASE], user["username"], moments)
+    moments = [_day_start(day, zone) for day in days]
+    found = await activity.count_by_day(request.config_dict[DATABASE], user["username"], moments)
     if query.text("format") == "timestamp":
         noons = [datetime.combine(day, time(12), zone) for day in days]
-        return reply({render.stamp(noons[place]): total for place, total in found.items()})
-    return reply({days[place].isoformat(): total for place, total in found.items()})
+        return json_reply({render.timestamp(noons[place]): total for place, total in found.items()})
+    return json_reply({days[place].isoformat(): total for place, total in found.items()})
 
 
 @routes.add("GET", "/user/{username}/activity/{date}", "read-user-activity")
 async def show_day(request: web.Request) -> web.Response:
     query = forms.Query(request)
-    day, zone = _day(request.match_info["date"]), _zone(query.text("tz"))
+    day, zone = _parse_day(request.match_info["date"]), _parse_zone(query.text("tz"))
     try:
-        start, end = (_beginning(each, zone) for each in (day, day + timedelta(days=1)))
+        start, end = (_day_start(each, zone) for each in (day, day + timedelta(days=1)))
     except OverflowError:
-        raise _no_date(f"year {day.year} is out of range") from None
-    user = await named_user(request)
-    rows = await activity.between(request.config_dict[DATABASE], user["username"], start, end)
-    author = render.user(render.base(request), user["username"], user["fullname"])
+        raise _date_error(f"year {day.year} is out of range") from None
+    user = await find_user(request)
+    rows = await activity.list_between(request.config_dict[DATABASE], user["username"], start, end)
+    author = render.user(render.base_url(request), user["username"], user["fullname"])
     # There may be thousands, so they are written out beside the loop.
-    shown = await asyncio.to_thread(_listed, author, rows, grouped=bool(query.flag("grouped")))
-    return reply({"activities": shown, "date": day.isoformat()})
+    shown = await asyncio.to_thread(_render_day, author, rows, grouped=bool(query.flag("grouped")))
+    return json_reply({"activities": shown, "date": day.isoformat()})
 
 
-def _listed(author: dict[str, Any], rows: list[Row], *, grouped: bool) -> list[dict[str, Any]]:
+def _render_day(author: dict[str, Any], rows: list[Row], *, grouped: bool) -> list[dict[str, Any]]:
     if not grouped:
-        return [_shown(author, row) for row in rows]
+        return [_render_entry(author, row) for row in rows]
     commits = [row for row in rows if row["subject"] == "commit"]
-    return _pushes(commits) + [_shown(author, row) for row in rows if row["subject"] != "commit"]
+    return _group_pushes(commits) + [_render_entry(author, row) for row in rows if row["subject"] != "commit"]
 
 
-def _shown(author: dict[str, Any], row: Row) -> dict[str, Any]:
+def _render_entry(author: dict[str, Any], row: Row) -> dict[str, Any]:
     return {
         "date": row["at"].date().isoformat(),
-        "date_created": render.stamp(row["at"]),
-        "description": _said(row) + _named(row),
-        "description_mk": _paragraph(escape(_said(row)) + _reference(row)),
+        "date_created": render.timestamp(row["at"]),
+        "description": _describe(row) + _describe_subject(row),
+        "description_mk": _paragraph(escape(_describe(row)) + _reference(row)),
         "id": row["activity_id"],
         "ref_id": str(row["number"] or row["commit"] or row["project_id"]),
         "type": TYPES.get(row["type"], row["type"]),
@@ -118,11 +118,11 @@ def _shown(author: dict[str, Any], row: Row) -> dict[str, Any]:
     }
 
 
-def _said(row: Row) -> str:
+def _describe(row: Row) -> str:
     return f"{row['username']} {VERBS[row['type']]} {NOUNS[row['subject']]}"
 
 
-def _named(row: Row) -> str:
+def _describe_subject(row: Row) -> str:
     """What it was done to."""
     fullname = render.fullname(row)
     return fullname if row["subject"] == "project" else f"{fullname}#{row['number'] or row['commit']}"
@@ -131,7 +131,7 @@ def _named(row: Row) -> str:
 def _reference(row: Row) -> str:
     """The same as a link, whose title is that of the issue or pull request."""
     place = "/".join(filter(None, (row["path"], PLACES.get(row["subject"], "").format(**row))))
-    return _link(place, _named(row), row["title"])
+    return _link(place, _describe_subject(row), row["title"])
 
 
 def _link(place: str, text: str, title: str | None = None) -> str:
@@ -144,17 +144,17 @@ def _paragraph(markup: str) -> str:
     return f'<div class="markdown"><p>{markup}</p></div>'
 
 
-def _pushes(rows: list[Row]) -> list[dict[str, Any]]:
+def _group_pushes(rows: list[Row]) -> list[dict[str, Any]]:
     """Commits project by project, several of one project in one sentence."""
     by_project: dict[int, list[Row]] = {}
     for row in rows:
         by_project.setdefault(row["project_id"], []).append(row)
-    return [{"description_mk": _paragraph(_pushed(commits))} for commits in by_project.values()]
+    return [{"description_mk": _paragraph(_describe_push(commits))} for commits in by_project.values()]
 
 
-def _pushed(commits: list[Row]) -> str:
+def _describe_push(commits: list[Row]) -> str:
     one = commits[0]
     if len(commits) == 1:
-        return escape(_said(one)) + _reference(one)
+        return escape(_describe(one)) + _reference(one)
     who = _link(f"user/{one['username']}", f"@{one['username']}")
     return f"{who} pushed {len(commits)} commits to {_link(one['path'], render.fullname(one))}"

@@ -10,35 +10,35 @@ from app.dialects.pagure import auth, filters, forms, render
 from app.dialects.pagure.urls import PagureRoutes
 from app.queries import user_requests
 from app.queries.paging import Listing
-from app.queries.user_requests import Wanted
-from app.web import DATABASE, reply
+from app.queries.user_requests import UserPullRequestFilter
+from app.web import DATABASE, json_reply
 
 routes = PagureRoutes()
 
 
 @routes.add("GET", "/user/{username}/requests/filed", "read-user-activity")
 async def list_filed(request: web.Request) -> web.Response:
-    return await _listed(request, "author")
+    return await _list(request, "author")
 
 
 @routes.add("GET", "/user/{username}/requests/actionable", "read-user-activity")
 async def list_actionable(request: web.Request) -> web.Response:
-    return await _listed(request, "actionable_by")
+    return await _list(request, "actionable_by")
 
 
-async def _listed(request: web.Request, role: str) -> web.Response:
+async def _list(request: web.Request, role: str) -> web.Response:
     """The pull requests that somebody has to do with in this role."""
-    actor = await auth.caller(request, auth.lenient)
+    actor = await auth.identify_caller(request, auth.ignore_bad_token)
     query, name = forms.Query(request), request.match_info["username"]
     page, status = query.page(), query.text("status") or "open"
-    wanted = Wanted(
-        **{role: name, **filters.spans(query)},
+    wanted = UserPullRequestFilter(
+        **{role: name, **filters.read_ranges(query)},
         status=None if status.lower() == "all" else status.capitalize(),
     )
     found = Listing([], 0, page)
-    if forms.storable(name):
+    if forms.is_storable(name):
         found = await user_requests.search(request.config_dict[DATABASE], wanted, page, actor)
-    return reply(
+    return json_reply(
         {
             "args": {
                 "closed": query.text("closed"),
@@ -49,12 +49,12 @@ async def _listed(request: web.Request, role: str) -> web.Response:
                 "username": name,
             },
             "pagination": render.pagination(request, found),
-            "requests": _shown(request, actor, found.rows),
+            "requests": _render(request, actor, found.rows),
             "total_requests": len(found.rows),
         }
     )
 
 
-def _shown(request: web.Request, actor: Actor, rows: list[Row]) -> list[dict[str, Any]]:
-    base = render.base(request)
+def _render(request: web.Request, actor: Actor, rows: list[Row]) -> list[dict[str, Any]]:
+    base = render.base_url(request)
     return [render.pull_request(base, row["target"], row, actor) for row in rows]

@@ -12,8 +12,8 @@ from app.errors import NotFound
 from app.queries import projects, user_issues, users
 from app.queries.issues import IssueFilter
 from app.queries.paging import Listing
-from app.queries.user_issues import ORDERS, Wanted
-from app.web import DATABASE, reply
+from app.queries.user_issues import ORDERS, UserIssueFilter
+from app.web import DATABASE, json_reply
 
 routes = PagureRoutes()
 
@@ -24,20 +24,20 @@ FALSE = ("false", "0", "f")
 @routes.add("GET", "/users", "read-user")
 @routes.add("GET", "/users/", "read-user")
 async def list_users(request: web.Request) -> web.Response:
-    found = await users.matching(request.config_dict[DATABASE], forms.Query(request).text("pattern") or "")
+    found = await users.search_emails(request.config_dict[DATABASE], forms.Query(request).text("pattern") or "")
     mention = [
-        {"image": render.avatar(row["email"], AVATAR), "name": row["fullname"], "username": row["username"]}
+        {"image": render.avatar_url(row["email"], AVATAR), "name": row["fullname"], "username": row["username"]}
         for row in found
     ]
-    return reply({"mention": mention, "total_users": len(found), "users": [row["username"] for row in found]})
+    return json_reply({"mention": mention, "total_users": len(found), "users": [row["username"] for row in found]})
 
 
-async def named_user(request: web.Request) -> Row:
+async def find_user(request: web.Request) -> Row:
     """Somebody whom the path names by username or e-mail address."""
     name = request.match_info["username"]
     found = None
-    if name.isprintable() and forms.storable(name):
-        found = await users.listed(request.config_dict[DATABASE], name)
+    if name.isprintable() and forms.is_storable(name):
+        found = await users.search(request.config_dict[DATABASE], name)
     if found is None:
         raise NotFound("user")
     return found
@@ -45,12 +45,12 @@ async def named_user(request: web.Request) -> Row:
 
 @routes.add("GET", "/user/{username}", "read-user")
 async def view_user(request: web.Request) -> web.Response:
-    db, base, query = request.config_dict[DATABASE], render.base(request), forms.Query(request)
-    user = await named_user(request)
+    db, base, query = request.config_dict[DATABASE], render.base_url(request), forms.Query(request)
+    user = await find_user(request)
     size = query.size()
     pages = query.page_of("repopage", size), query.page_of("forkpage", size)
-    repos, forks = await projects.of_user(db, user["username"], *pages)
-    return reply(
+    repos, forks = await projects.list_of_user(db, user["username"], *pages)
+    return json_reply(
         {
             "forks": [render.project(base, row) for row in forks.rows],
             "forks_pagination": render.pagination(request, forks, "forkpage"),
@@ -58,7 +58,7 @@ async def view_user(request: web.Request) -> web.Response:
             "repos_pagination": render.pagination(request, repos, "repopage"),
             "user": {
                 **render.user(base, user["username"], user["fullname"]),
-                "avatar_url": render.avatar(user["email"], AVATAR),
+                "avatar_url": render.avatar_url(user["email"], AVATAR),
             },
         }
     )
@@ -66,21 +66,21 @@ async def view_user(request: web.Request) -> web.Response:
 
 @routes.add("GET", "/user/{username}/issues", "read-user-activity")
 async def list_issues(request: web.Request) -> web.Response:
-    actor = await auth.caller(request, auth.lenient)
+    actor = await auth.identify_caller(request, auth.ignore_bad_token)
     query, name = forms.Query(request), request.match_info["username"]
-    page, wanted = query.page(), _wanted(query)
-    author, assignee = _yes(query, "author"), _yes(query, "assignee")
-    known = forms.storable(name) and not name.startswith("!")  # which would mean everybody else
+    page, wanted = query.page(), _read_filter(query)
+    author, assignee = _read_flag(query, "author"), _read_flag(query, "assignee")
+    known = forms.is_storable(name) and not name.startswith("!")  # which would mean everybody else
     roles = [role for role, asked in (("author", author), ("assignee", assignee)) if asked and known]
-    theirs = [user_issues.of(name, role, wanted) for role in roles]
+    theirs = [user_issues.build_role_condition(name, role, wanted) for role in roles]
     listed = await user_issues.search(request.config_dict[DATABASE], theirs, page, actor)
     found = dict(zip(roles, listed, strict=True))
     created, assigned = (found.get(role) or Listing([], 0, page) for role in ("author", "assignee"))
-    return reply(
+    return json_reply(
         {
-            "args": {**_said(query), "assignee": assignee, "author": author, "page": page.number},
-            "issues_assigned": _shown(request, actor, assigned.rows),
-            "issues_created": _shown(request, actor, created.rows),
+            "args": {**_render_args(query), "assignee": assignee, "author": author, "page": page.number},
+            "issues_assigned": _render(request, actor, assigned.rows),
+            "issues_created": _render(request, actor, created.rows),
             "pagination_issues_assigned": render.pagination(request, assigned) if assignee else None,
             "pagination_issues_created": render.pagination(request, created) if author else None,
             "total_issues_assigned": assigned.total,
@@ -91,21 +91,21 @@ async def list_issues(request: web.Request) -> web.Response:
     )
 
 
-def _yes(query: forms.Query, name: str) -> bool:
+def _read_flag(query: forms.Query, name: str) -> bool:
     return (query.text(name) or "true").strip().lower() not in FALSE
 
 
-def _wanted(query: forms.Query) -> Wanted:
+def _read_filter(query: forms.Query) -> UserIssueFilter:
     order = query.text("order_key") or ""
-    return Wanted(
+    return UserIssueFilter(
         issue=IssueFilter(**filters.tracker(query)),
-        **filters.spans(query),
+        **filters.read_ranges(query),
         order=order if order in ORDERS else "date_created",
         ascending=query.text("order") == "asc",
     )
 
 
-def _said(query: forms.Query) -> dict[str, Any]:
+def _render_args(query: forms.Query) -> dict[str, Any]:
     """The arguments as they were given."""
     texts = ("closed", "created", "order", "order_key", "since", "status", "updated")
     lists = ("milestones", "tags")
@@ -116,8 +116,8 @@ def _said(query: forms.Query) -> dict[str, Any]:
     }
 
 
-def _shown(request: web.Request, actor: Actor, rows: list[Row]) -> list[dict[str, Any]]:
-    base = render.base(request)
+def _render(request: web.Request, actor: Actor, rows: list[Row]) -> list[dict[str, Any]]:
+    base = render.base_url(request)
 
     def shown(row: Row) -> dict[str, Any]:
         project = row["project"]

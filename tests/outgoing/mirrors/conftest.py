@@ -23,8 +23,8 @@ async def settings(
 ) -> Settings:
     """Users may aim the forge at THERE, whose certificate it trusts."""
     monkeypatch.setitem(remotes.CONFIG, "http.sslCAInfo", str(authority.file))
-    monkeypatch.setattr(mirrors, "LOOK", 0.05)
-    monkeypatch.setattr(perform, "PACE", 0.02)
+    monkeypatch.setattr(mirrors, "POLL_INTERVAL", 0.05)
+    monkeypatch.setattr(perform, "PROGRESS_INTERVAL", 0.02)
     made = await settled(database_url, services, tmp_path / "var")
     return made.model_copy(update={"webhook_allow": [IPv4Network(THERE)]})
 

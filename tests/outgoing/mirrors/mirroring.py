@@ -38,14 +38,14 @@ async def events(forge: Forge, type: str) -> list[dict[str, Any]]:
     return [{"actor": row["actor"], **row["data"]} for row in rows]
 
 
-def crowd(place: Path) -> None:
+def crowd(repo_path: Path) -> None:
     """Commits that no packing makes small."""
     lines: list[bytes] = []
     for mark in range(1, 121):
         content = os.urandom(1 << 13).hex().encode()
         lines += [b"commit refs/heads/crowd", b"mark :%d" % mark, b"committer Al <al@example.org> 1700000000 +0000"]
         lines += [b"data 2", b"hi", b"M 644 inline f%d" % mark, b"data %d" % len(content), content]
-    subprocess.run(["git", "fast-import", "--quiet"], cwd=place, input=b"\n".join(lines), check=True)
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=repo_path, input=b"\n".join(lines), check=True)
 
 
 class Slow:

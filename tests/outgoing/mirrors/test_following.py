@@ -94,9 +94,9 @@ async def test_one_worker_looks_at_a_mirror_at_a_time(forge: Forge, alice: Clien
     await forge.db.execute("update mirrors set lease_until = now() - interval '1 second'")
     theirs = await due.claim(forge.db, 60.0)
     assert theirs is not None
-    await due.settle(forge.db, ours["project_id"], ours["token"], failures=9, pause=9.0)
+    await due.reschedule(forge.db, ours["project_id"], ours["token"], failures=9, pause=9.0)
     assert await forge.db.fetchval("select token from mirrors where failures = 0") == theirs["token"]
-    await due.settle(forge.db, theirs["project_id"], theirs["token"], failures=0, pause=0.0)
+    await due.reschedule(forge.db, theirs["project_id"], theirs["token"], failures=0, pause=0.0)
     # Whoever is at it for long is still at it.
     ours = await due.claim(forge.db, 0.0)
     assert ours is not None
@@ -109,14 +109,14 @@ async def test_a_look_that_goes_wrong_ends_no_worker(
 ) -> None:
     await new(alice, url)
     await look_again(forge)
-    wrong, settle = asyncio.Event(), due.settle
+    wrong, settle = asyncio.Event(), due.reschedule
 
     async def fails(*arguments: Any, **options: Any) -> None:
         wrong.set()
-        monkeypatch.setattr(due, "settle", settle)
+        monkeypatch.setattr(due, "reschedule", settle)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(due, "settle", fails)
+    monkeypatch.setattr(due, "reschedule", fails)
     await forge.db.execute("update mirrors set due_at = now()")
     await wrong.wait()
     # Its lease runs out, and the next look settles it.
@@ -124,10 +124,10 @@ async def test_a_look_that_goes_wrong_ends_no_worker(
         while not await forge.db.fetchval("select due_at > now() and token is null from mirrors"):
             await asyncio.sleep(0.02)
     # A repository that cannot be read is nobody's fault elsewhere.
-    place = store.directory(settings.repositories, await forge.db.fetchval("select project_id from projects"))
-    (place / "HEAD").write_text("nonsense")
+    repo_path = store.repository_path(settings.repositories, await forge.db.fetchval("select project_id from projects"))
+    (repo_path / "HEAD").write_text("nonsense")
     await look_again(forge)
-    (place / "HEAD").write_text("ref: refs/heads/main\n")
+    (repo_path / "HEAD").write_text("ref: refs/heads/main\n")
     await look_again(forge)
     assert [told["failure"] for told in await events(forge, "mirror.changed")] == ["broken", None]
 
@@ -136,8 +136,8 @@ async def test_what_fetches_left_half_done_is_removed_when_nobody_is_at_it(
     forge: Forge, alice: Client, url: str, settings: Settings
 ) -> None:
     await new(alice, url)
-    place = store.directory(settings.repositories, await forge.db.fetchval("select project_id from projects"))
-    fresh, old = (place / "objects/pack" / f"tmp_pack_{name}" for name in ("fresh", "old"))
+    repo_path = store.repository_path(settings.repositories, await forge.db.fetchval("select project_id from projects"))
+    fresh, old = (repo_path / "objects/pack" / f"tmp_pack_{name}" for name in ("fresh", "old"))
     for file in (fresh, old):
         file.write_bytes(b"half")
     os.utime(old, (0, 0))
@@ -167,7 +167,7 @@ async def test_a_mirror_is_brought_up_to_date_when_its_administrators_ask(
         broken = True
         task = (await alice.json("POST", "/v1/projects/mirror/mirror"))[1]
         ended = (await alice.get(f"/v1/tasks/{task['id']}?wait=30"))[1]
-        assert (ended["status"], ended["message"]) == ("failed", mirrors.SORRY)
+        assert (ended["status"], ended["message"]) == ("failed", mirrors.GENERIC_FAILURE)
         assert [told["failure"] for told in await events(forge, "mirror.changed")] == ["rejected"]
 
 

@@ -82,8 +82,8 @@ async def test_nobody_writes_to_a_mirror(forge: Forge, alice: Client, url: str, 
     assert mine not in (await branches(alice)).values()
 
     fork = (await bob.pagure("/fork/bob/mirror"))[1]["id"]
-    wish = ConfigureProject(project_id=fork, settings={"pull_requests": True})
-    await commands.execute(forge.db, Actor("bob"), wish, command_id=uuid.uuid4())
+    command = ConfigureProject(project_id=fork, settings={"pull_requests": True})
+    await commands.execute(forge.db, Actor("bob"), command, command_id=uuid.uuid4())
     source = {"repo_from": "mirror", "branch_from": "main", "allow_rebase": "1"}
     status, body = await alice.post("/fork/bob/mirror/pull-request/new", title="t", branch_to="topic", **source)
     assert status == 200, body
@@ -94,7 +94,7 @@ async def test_nobody_writes_to_a_mirror(forge: Forge, alice: Client, url: str, 
 async def test_a_mirror_reaches_nothing_that_is_refused(forge: Forge, alice: Client, listener: Listener) -> None:
     for host in (HERE, "localhost"):
         status, body = await new(alice, f"https://{host}:{listener.port}/x.git")
-        assert (status, body["error"]) == (400, mirrors.SENTENCES[mirrors.Failure.REFUSED])
+        assert (status, body["error"]) == (400, mirrors.FAILURE_MESSAGES[mirrors.Failure.REFUSED])
     assert await listener.untouched()
     # The name is free.
     assert (await alice.post("/new", name="mirror", description="d"))[0] == 200
@@ -103,11 +103,11 @@ async def test_a_mirror_reaches_nothing_that_is_refused(forge: Forge, alice: Cli
 async def test_a_mirror_takes_no_more_refs_than_fit_into_an_answer(
     alice: Client, away: Away, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remotes, "MOST", 1000)
+    monkeypatch.setattr(remotes, "MAX_OUTPUT", 1000)
     for number in range(20):
         await git("branch", f"topic-{number}", cwd=away.folder)
     status, body = await new(alice, url)
-    assert (status, body["error"]) == (400, mirrors.SENTENCES[mirrors.Failure.TOO_LARGE])
+    assert (status, body["error"]) == (400, mirrors.FAILURE_MESSAGES[mirrors.Failure.TOO_LARGE])
 
 
 async def test_a_mirror_takes_no_objects_that_no_push_may_bring(alice: Client, away: Away, url: str) -> None:
@@ -115,7 +115,7 @@ async def test_a_mirror_takes_no_objects_that_no_push_may_bring(alice: Client, a
     unborn = typed(away.folder, "commit", f"tree {tree}\ncommitter Al <al@example.org> 1 +0000\n\nhi\n".encode())
     (away.folder / "refs/heads/unborn").write_text(unborn + "\n")
     status, body = await new(alice, url)
-    assert (status, body["error"]) == (400, mirrors.SORRY)
+    assert (status, body["error"]) == (400, mirrors.GENERIC_FAILURE)
 
 
 async def test_a_mirror_follows_no_redirect(
@@ -125,7 +125,7 @@ async def test_a_mirror_follows_no_redirect(
         for elsewhere in (other, f"https://{HERE}:{listener.port}"):
             away.redirect = elsewhere
             status, body = await new(alice, url)
-            assert (status, body["error"]) == (400, mirrors.SORRY)
+            assert (status, body["error"]) == (400, mirrors.GENERIC_FAILURE)
     assert await listener.untouched()
 
 
@@ -142,11 +142,11 @@ async def test_addresses_that_no_mirror_has(alice: Client, url: str) -> None:
 
 
 async def test_no_password_gets_into_the_log_by_any_way(forge: Forge, alice: Client) -> None:
-    wish = CreateProject(
+    command = CreateProject(
         name="mirror", description="", default_branch="main", mirrored_from="https://alice:secret@example.org/x"
     )
     with pytest.raises(Invalid):
-        await commands.execute(forge.db, Actor("alice"), wish, command_id=uuid.uuid4())
+        await commands.execute(forge.db, Actor("alice"), command, command_id=uuid.uuid4())
 
 
 async def test_a_password_is_kept_where_only_git_gets_it(
@@ -192,9 +192,9 @@ async def test_a_password_is_kept_where_only_git_gets_it(
     files = [file.read_bytes() for file in settings.data.rglob("*") if file.is_file()]
     assert len(processes) > 5
     assert b"job" in written.getvalue()
-    for place in (written.getvalue(), str(answers).encode(), str(rows).encode(), *processes, *files):
+    for text in (written.getvalue(), str(answers).encode(), str(rows).encode(), *processes, *files):
         for secret in (b"s3cr", told.encode(), base64.b64encode(b"alice:s3cr:t@x-wrong")):
-            assert secret not in place
+            assert secret not in text
     # It is there for its project alone, and goes with it.
     kept = "select project_id, name, secret from project_secrets"
     assert [tuple(row.values()) for row in await forge.db.fetch(kept)] == [(1, "mirror_login", "alice:s3cr:t%40x")]

@@ -50,13 +50,15 @@ async def test_a_mirror_that_is_cancelled_half_way_leaves_nothing(
     forge: Forge, alice: Client, away: Away, authority: Authority, settings: Settings
 ) -> None:
     async with half_way(alice, away, authority) as (task, slow):
-        place = store.directory(settings.repositories, await forge.db.fetchval("select project_id from projects"))
-        assert list(place.parent.iterdir())
+        repo_path = store.repository_path(
+            settings.repositories, await forge.db.fetchval("select project_id from projects")
+        )
+        assert list(repo_path.parent.iterdir())
         assert (await alice.json("POST", f"/v1/tasks/{task}/cancel"))[0] == 202
         assert (await alice.get(f"/v1/tasks/{task}?wait=30"))[1]["status"] == "cancelled"
         async with asyncio.timeout(20):
             await slow.gone.wait()
-            while list(place.parent.iterdir()):
+            while list(repo_path.parent.iterdir()):
                 await asyncio.sleep(0.02)
     assert (await alice.pagure("/mirror"))[0] == 404
 
@@ -66,29 +68,29 @@ async def test_a_mirror_that_is_cancelled_at_its_very_end_leaves_nothing(
 ) -> None:
     fetched, cancelled, original = threading.Event(), threading.Event(), mirrors._set_head
 
-    def late(place: Path, name: str) -> None:
+    def late(repo_path: Path, name: str) -> None:
         fetched.set()
         cancelled.wait(20)
-        original(place, name)
+        original(repo_path, name)
 
     monkeypatch.setattr(mirrors, "_set_head", late)
     task = (await new(alice, url, wait="0"))[1]["taskid"]
     await asyncio.to_thread(fetched.wait, 20)
-    place = store.directory(settings.repositories, await forge.db.fetchval("select project_id from projects"))
+    repo_path = store.repository_path(settings.repositories, await forge.db.fetchval("select project_id from projects"))
     assert (await alice.json("POST", f"/v1/tasks/{task}/cancel"))[0] == 202
     assert (await alice.get(f"/v1/tasks/{task}?wait=30"))[1]["status"] == "cancelled"
     await forge.idle()
     cancelled.set()
     async with asyncio.timeout(20):
         # Neither a repository nor what it was to become.
-        while list(place.parent.iterdir()):
+        while list(repo_path.parent.iterdir()):
             await asyncio.sleep(0.02)
 
 
 async def test_what_comes_too_slowly_is_ended(
     database_url: str, alice: Client, authority: Authority, forge: Forge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirrors, "LISTING", 1.0)
+    monkeypatch.setattr(mirrors, "LISTING_TIMEOUT", 1.0)
 
     async def drip(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-git-upload-pack-advertisement"})
@@ -99,5 +101,5 @@ async def test_what_comes_too_slowly_is_ended(
 
     async with site(drip, authority.serving) as url:
         status, body = await new(alice, url)
-    assert (status, body["error"]) == (400, mirrors.SENTENCES[mirrors.Failure.TIMEOUT])
+    assert (status, body["error"]) == (400, mirrors.FAILURE_MESSAGES[mirrors.Failure.TIMEOUT])
     assert (await alice.pagure("/mirror"))[0] == 404

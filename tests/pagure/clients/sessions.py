@@ -22,17 +22,17 @@ def session(story: Callable[..., None]) -> Callable[..., Awaitable[None]]:
 class Checkout:
     """A work tree, for the same thread."""
 
-    def __init__(self, url: str, place: Path, who: Client) -> None:
-        self.place = place
-        asyncio.run(git("clone", "-q", url.replace("://", f"://{who.name}:{who.token}@", 1), str(place)))
+    def __init__(self, url: str, repo_path: Path, who: Client) -> None:
+        self.repo_path = repo_path
+        asyncio.run(git("clone", "-q", url.replace("://", f"://{who.name}:{who.token}@", 1), str(repo_path)))
 
     def git(self, *arguments: str, fails: bool = False) -> str:
-        return asyncio.run(git(*arguments, cwd=self.place, fails=fails)).strip()
+        return asyncio.run(git(*arguments, cwd=self.repo_path, fails=fails)).strip()
 
     def push(self, branch: str, name: str, text: str) -> str:
         """One more commit on the branch, with this file; the commit's id."""
         self.git("checkout", "-q", "-B", branch)
-        (self.place / name).parent.mkdir(parents=True, exist_ok=True)
-        made = asyncio.run(commit(self.place, name, text))
+        (self.repo_path / name).parent.mkdir(parents=True, exist_ok=True)
+        made = asyncio.run(commit(self.repo_path, name, text))
         self.git("push", "-q", "origin", f"HEAD:{branch}")
         return made

@@ -37,9 +37,9 @@ def fork(base: str, token: str, repo: str, namespace: str | None) -> None:
         raise why(answer)
 
 
-def request_repository(base: str, token: str, tracker: str, wish: dict[str, Any]) -> str:
+def request_repository(base: str, token: str, tracker: str, command: dict[str, Any]) -> str:
     """What fedpkg wants of those who run the forge is an issue of JSON; where it can be read."""
-    body = f"```\n{json.dumps(wish, indent=4)}\n```"
+    body = f"```\n{json.dumps(command, indent=4)}\n```"
     answer = posted(f"{base}/api/0/{tracker}/new_issue", token, {"title": "New Repo", "issue_content": body})
     if not answer.ok:
         raise why(answer)
@@ -58,11 +58,11 @@ def test_a_packager_forks_and_asks_for_a_repository(forge: Forge, packaged: Clie
         branches = requests.get(f"{forge.url}/api/0/fork/carol/{path}/git/branches", timeout=60).json()
         assert branches["branches"] == ["main"]
 
-    wish = {"action": "new_repo", "repo": "moria", "namespace": "rpms"}
-    asked = request_repository(forge.url, token, "rpms/rogue", wish)
+    command = {"action": "new_repo", "repo": "moria", "namespace": "rpms"}
+    asked = request_repository(forge.url, token, "rpms/rogue", command)
     assert asked == f"{forge.url}/rpms/rogue/issue/1"
     seen = requests.get(asked.replace(forge.url, f"{forge.url}/api/0"), timeout=60).json()
-    assert json.loads(seen["content"].strip("`")) == wish
+    assert json.loads(seen["content"].strip("`")) == command
 
     for call in (
         lambda: fork(forge.url, "nonsense", "rogue", "rpms"),

@@ -132,8 +132,8 @@ async def test_an_issue_on_a_board_is_tagged_edited_and_commented(forge: Forge, 
     assert (await alice.json("POST", "/api/0/nethack/boards/Development/status", statuses))[0] == 200
     await alice.post("/nethack/new_issue", title="t", issue_content="c")
     await hook.next("issue.new")
-    place = {"1": {"status": "Done", "rank": 1}}
-    assert (await alice.json("POST", "/api/0/nethack/boards/Development/add_issue", place))[0] == 200
+    placement = {"1": {"status": "Done", "rank": 1}}
+    assert (await alice.json("POST", "/api/0/nethack/boards/Development/add_issue", placement))[0] == 200
     tagged, edited, commented = await hook.next("issue.tag.added", "issue.edit", "issue.comment.added")
     assert tagged.keys() == ISSUE | {"tags"}
     assert (tagged["tags"], edited["fields"]) == (["dev"], ["close_status", "status"])
