@@ -6,17 +6,19 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 from redis.asyncio import Redis
 
-from app import health
-from app.beside import in_background
+from app.background import in_background
 from app.config import Settings
 from app.core.pushes import recover_abandoned
 from app.database import database
 from app.dialects import native, pagure
 from app.dialects.pagure import pages
 from app.dialects.pagure.urls import sort_routes
-from app.tail import open_tail
+from app.feed.tail import open_tail
+from app.http import health
+from app.http.keys import DATABASE, SETTINGS, TAIL
+from app.http.middleware import collapse_slashes, log_requests
+from app.http.requests import MAX_BODY
 from app.transports import smart_http
-from app.web import DATABASE, MAX_BODY, SETTINGS, TAIL, collapse_slashes, log_requests
 
 
 def application(settings: Settings) -> web.Application:

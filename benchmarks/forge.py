@@ -22,8 +22,8 @@ from app.core import commands, credentials
 from app.core.users import CreateUser
 from app.database import database, open_pool
 from app.logs import configure
-from app.migrate import FORGE, issue_token
-from app.supervise import JOIN
+from app.ops.migrate import FORGE, issue_token
+from app.ops.supervise import JOIN
 from events.log import Append, append
 from events.projects import ProjectCreated
 

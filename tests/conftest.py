@@ -17,12 +17,12 @@ from aiohttp import web
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from app import embedded, migrate
 from app.config import Settings
 from app.database import Database, database
+from app.http.runner import Runner
 from app.logs import REQUEST, configure
 from app.metrics import WAITERS
-from app.runner import Runner
+from app.ops import embedded, migrate
 from app.server import application
 from tests.databases import fresh_database, make_template
 from tests.receiver import Receiver, receiving

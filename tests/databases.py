@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from app import migrate
+from app.ops import migrate
 
 TEMPLATE = "template_forge"
 _numbers = itertools.count()

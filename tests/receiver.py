@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from app import embedded
+from app.ops import embedded
 
 Answer = Callable[["Got"], Awaitable[web.StreamResponse]]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.dialects.pagure.urls import PROJECT_FORMS
-from app.web import Route, Routes
+from app.http.routes import Route, Routes
 
 PREFIXES = {"app.dialects.pagure.pages": "", "app.dialects.pagure": "/api/0", "app.dialects.native": "/v1"}
 

@@ -15,8 +15,8 @@ from app.config import Settings
 from app.core.access import ACTIONS
 from app.core.commands import HANDLERS
 from app.database import DIALECT, Database, database
+from app.http.routes import Route
 from app.server import application
-from app.web import Route
 from events import tables
 from events.event import TYPES, Event
 from events.projections import PROJECTIONS, projection_sql

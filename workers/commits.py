@@ -6,7 +6,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from app.core.access import Actor
+from app.actor import Actor
 from app.core.commands import execute
 from app.core.commit_references import build_reference_command
 from app.core.mentions import find_mentions

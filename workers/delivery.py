@@ -21,24 +21,25 @@ from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
 
-import app.dialects.pagure.envelopes  # noqa: F401 - register the format
-from app import feed, webhooks
-from app.core import credentials, project_secrets
-from app.core.access import NOBODY, Actor
+import app.dialects.pagure.hooks.envelope  # noqa: F401 - register the format
+from app.actor import NOBODY, Actor
+from app.core import credentials
 from app.core.commands import execute
 from app.core.subscriptions import MarkSubscription
 from app.database import DB_ERRORS, Row
 from app.errors import NotFound, Refused
+from app.feed import formats, pages, signing
+from app.feed.tail import HEAD, listen
 from app.git.errors import GitError
 from app.logs import log
 from app.metrics import DELIVERIES
 from app.outgoing.client import Client, open_client
 from app.outgoing.failures import OutgoingError
 from app.outgoing.guard import Guard
-from app.queries import causes, lanes, subscriptions
+from app.queries import delivery_chains
 from app.queries import feed as log_pages
-from app.queries.lanes import Attempt, Lane
-from app.tail import HEAD, listen
+from app.stores import deliveries, lanes, project_secrets
+from app.stores.lanes import Attempt, Lane
 from workers.reactions import WorkerContext
 
 # Seconds until each further attempt, some 75 hours in all, each longer or shorter by up to a fifth.
@@ -168,7 +169,7 @@ class Deliverer:
         subscription = await self._subscription(lane.subscription_id)
         if waiting is None:
             return
-        if subscription is None and not await subscriptions.is_deleted(self.db, lane.subscription_id):
+        if subscription is None and not await deliveries.is_deleted(self.db, lane.subscription_id):
             await lanes.release(self.db, lane, ORPHAN_PAUSE)  # the read tables are being made anew
             return
         at_rest, sends = True, subscription is not None and subscription["status"] in ("active", "paused")
@@ -199,7 +200,7 @@ class Deliverer:
         if not subscription["expired"] or subscription["status"] not in ("active", "paused"):
             return subscription
         await self._mark(subscription, "ended", EXPIRED)
-        await subscriptions.wake(self.db, subscription["subscription_id"])  # for what waits in its other lanes
+        await deliveries.wake(self.db, subscription["subscription_id"])  # for what waits in its other lanes
         return {**subscription, "status": "ended", "reason": EXPIRED}
 
     async def _send_batch(
@@ -232,7 +233,10 @@ class Deliverer:
         """True when the next of the lane may follow."""
         if event is None:
             return await self._suppress(lane, delivery, HIDDEN if subscription["hook"] is None else PRIVATE)
-        if await causes.measure_depth(self.db, event.get("request", ""), lane.subscription_id, MAX_CHAIN) == MAX_CHAIN:
+        if (
+            await delivery_chains.measure_depth(self.db, event.get("request", ""), lane.subscription_id, MAX_CHAIN)
+            == MAX_CHAIN
+        ):
             return await self._suppress(lane, delivery, LOOP)
         try:
             messages = await self._messages(subscription, delivery, event)
@@ -267,7 +271,7 @@ class Deliverer:
             DELIVERIES.labels("delivered").inc()
             if subscription["status"] == "paused":
                 await self._mark(subscription, "active", None)
-                await subscriptions.wake(self.db, lane.subscription_id)  # its other lanes
+                await deliveries.wake(self.db, lane.subscription_id)  # its other lanes
             return await lanes.mark_delivered(self.db, lane, delivery, attempt, whole=whole)
         DELIVERIES.labels("failed").inc()
         await self._failed(lane, subscription, delivery, attempt)
@@ -276,13 +280,13 @@ class Deliverer:
     async def _events(self, reader: Actor, deliveries: list[Row]) -> dict[int, dict[str, Any]]:
         """What is to be said, by number: the events that the reader may see at this moment."""
         seqs = [delivery["seq"] for delivery in deliveries if delivery["seq"]]
-        rows = await log_pages.read_numbers(self.db, seqs, feed.build_reader(reader)) if seqs else []
-        return {row["seq"]: feed.render_event(row, reader) for row in rows}
+        rows = await log_pages.read_numbers(self.db, seqs, pages.build_reader(reader)) if seqs else []
+        return {row["seq"]: pages.render_event(row, reader) for row in rows}
 
     async def _messages(
         self, subscription: Subscription, delivery: Row, event: Mapping[str, Any]
-    ) -> list[webhooks.Message]:
-        occasion = webhooks.DeliveryContext(
+    ) -> list[formats.Message]:
+        occasion = formats.DeliveryContext(
             db=self.db,
             settings=self.ctx.settings,
             event=event,
@@ -291,9 +295,9 @@ class Deliverer:
             project_id=subscription["project_id"],
             gone=subscription["gone"],
         )
-        return await webhooks.build_messages(subscription["format"], occasion)
+        return await formats.build_messages(subscription["format"], occasion)
 
-    async def _attempt(self, subscription: Subscription, name: str, message: webhooks.Message) -> Attempt:
+    async def _attempt(self, subscription: Subscription, name: str, message: formats.Message) -> Attempt:
         try:
             return await self._post(subscription, name, message)
         except DB_ERRORS:
@@ -301,7 +305,7 @@ class Deliverer:
         except Exception:  # a mistake in sending: logged and on record as a failed attempt
             return _internal_failure(name)
 
-    async def _post(self, subscription: Subscription, id: str, message: webhooks.Message) -> Attempt:
+    async def _post(self, subscription: Subscription, id: str, message: formats.Message) -> Attempt:
         at, began = datetime.now(UTC), time.perf_counter()
         status, error, excerpt, again = None, None, None, 0.0
         headers = self._headers(subscription, id, int(at.timestamp()), message)
@@ -315,9 +319,9 @@ class Deliverer:
             excerpt = answer.body.decode(errors="replace").replace("\x00", "\ufffd")[:MAX_EXCERPT]
         return Attempt(at, status, round((time.perf_counter() - began) * 1000), error, excerpt, again)
 
-    def _headers(self, subscription: Subscription, id: str, now: int, message: webhooks.Message) -> dict[str, str]:
+    def _headers(self, subscription: Subscription, id: str, now: int, message: formats.Message) -> dict[str, str]:
         secrets = [subscription["secret"], *filter(None, [subscription["previous_secret"]])]
-        keys = [key for secret in secrets if (key := webhooks.signing_key(secret)) is not None]
+        keys = [key for secret in secrets if (key := signing.signing_key(secret)) is not None]
         return {
             **subscription["headers"],
             "Content-Type": message.media,
@@ -325,7 +329,7 @@ class Deliverer:
             "X-Request-Id": id,  # which many programs pass on to what they ask for because of it
             "webhook-id": id,
             "webhook-timestamp": str(now),
-            "webhook-signature": webhooks.sign(keys, id, now, message.body),
+            "webhook-signature": signing.sign(keys, id, now, message.body),
             **message.headers,
         }
 
@@ -339,10 +343,10 @@ class Deliverer:
         )
         if attempt.status == GONE:
             await self._mark(subscription, "ended", "The endpoint answered that it is gone.")
-            await subscriptions.wake(self.db, subscription["subscription_id"])  # for the others that wait to hear it
+            await deliveries.wake(self.db, subscription["subscription_id"])  # for the others that wait to hear it
         elif since is not None and since < datetime.now(UTC) - FAILURE_GRACE - PROBE_GRACE:
             await self._mark(subscription, "ended", "The endpoint has failed for 35 days.")
-            await subscriptions.wake(self.db, subscription["subscription_id"])
+            await deliveries.wake(self.db, subscription["subscription_id"])
         elif since is not None and since < datetime.now(UTC) - FAILURE_GRACE:
             await self._mark(subscription, "paused", "The endpoint has failed for five days; it is tried once a day.")
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote
 
-from app.beside import in_background
-from app.core import paths, project_secrets
-from app.core.access import Actor
+from app.actor import Actor
+from app.background import in_background
+from app.core import paths
 from app.core.commands import execute
 from app.core.mirrors import MarkMirror
 from app.core.pushes import open_push, record_refs
@@ -29,12 +29,13 @@ from app.git.process import Progress
 from app.logs import log
 from app.outgoing.failures import Failure, OutgoingError
 from app.outgoing.git import run_git
-from app.queries import mirrors, projects
+from app.queries import projects
+from app.stores import mirrors, project_secrets
 from events.event import StoredEvent
 from events.projects import ProjectCreated
 from events.record import NewEvent
 from events.repositories import MirrorPulled, MirrorPullRequested
-from workers.course import StagedProgress
+from workers.progress import StagedProgress
 from workers.pull_requests import fail_task
 from workers.reactions import MIRROR, LeaseLost, PermanentError, RetryLater, WorkerContext, on
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 
-from app.beside import in_background
+from app.background import in_background
 from app.database import DB_ERRORS, Database, is_unavailable
 from app.logs import REQUEST, log
 from app.metrics import JOBS

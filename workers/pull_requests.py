@@ -7,13 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from app.actor import Actor
 from app.core import paths, push_policy
-from app.core.access import Actor
 from app.core.mentions import linked_issues
+from app.core.project_settings import get_setting
 from app.core.pull_requests import describe_closed
 from app.core.push_policy import ZEROS, Change
 from app.core.pushes import record_refs
-from app.core.settings import get_setting
 from app.errors import NotFound
 from app.git import commits, merge, pulls, rebase, refs, store
 from app.git.errors import MergeConflict, Missing, NeedsRebase, NotFastForward, NotSignedOff, TooLarge
@@ -31,7 +31,7 @@ from events.pull_requests import (
 from events.record import NewEvent
 from events.repositories import RefUpdated
 from events.tasks import TaskFailed
-from workers.course import StagedProgress
+from workers.progress import StagedProgress
 from workers.reactions import FOLLOW, GIT, PermanentError, RetryLater, WorkerContext, ignore_failure, on
 
 Row = Mapping[str, Any]

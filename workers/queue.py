@@ -8,7 +8,7 @@ import orjson
 from arq.connections import ArqRedis, RedisSettings, create_pool
 from redis.exceptions import RedisError
 
-from app.tail import HEAD, RING
+from app.feed.tail import HEAD, RING
 
 __all__ = ["HEAD", "RING", "connect", "deserialize", "enqueue", "queue_name", "relay_bell", "serialize"]
 

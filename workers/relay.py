@@ -12,20 +12,20 @@ from contextlib import suppress
 from arq.connections import ArqRedis
 from redis.exceptions import RedisError
 
-import app.dialects.pagure.envelopes  # noqa: F401 - register the format
+import app.dialects.pagure.hooks.envelope  # noqa: F401 - register the format
 import workers.commits
 import workers.pull_requests
 import workers.repositories
 import workers.tasks  # noqa: F401 - register their reactions
-from app import idempotency
-from app.beside import in_background
+from app.background import in_background
 from app.database import DB_ERRORS, Database
+from app.feed.formats import list_unsupported
+from app.feed.tail import RING, listen
+from app.http import idempotency
 from app.logs import log
 from app.metrics import LEADERSHIPS, RELAY_HEAD, RELAY_LAG
-from app.queries import subscriptions
-from app.queries.subscriptions import FANNED_OUT, WAKE, WANTED
-from app.tail import RING, listen
-from app.webhooks import list_unsupported
+from app.stores import deliveries
+from app.stores.deliveries import FANNED_OUT, WAKE, WANTED
 from events import log as record_log
 from workers import queue
 from workers.reactions import REACTIONS_BY_TYPE, Reaction
@@ -133,7 +133,7 @@ class Relay:
             self._sweep_at = now + SWEEP_INTERVAL
             await self.sweep()
             await idempotency.delete_expired(self.db)
-            await subscriptions.delete_ended(self.db)
+            await deliveries.delete_ended(self.db)
             async with self.db.acquire() as connection:
                 RELAY_LAG.set(await record_log.oldest_unnumbered(connection))
         if now >= self._tidy_at:
@@ -190,6 +190,6 @@ class Relay:
 
     async def tidy(self) -> None:
         """Lanes and endpoints of subscriptions, as the log has them."""
-        if healed := await subscriptions.repair_lanes(self.db):
+        if healed := await deliveries.repair_lanes(self.db):
             log.warning("lanes healed", lanes=healed)
-        await subscriptions.delete_orphans(self.db)
+        await deliveries.delete_orphans(self.db)

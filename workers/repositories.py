@@ -3,10 +3,10 @@
 import asyncio
 
 from app import attachments
-from app.core import project_secrets
 from app.git import store
-from app.queries import mirrors as looks
 from app.queries import users
+from app.stores import mirrors as looks
+from app.stores import project_secrets
 from events.event import StoredEvent
 from events.projects import ProjectCreated, ProjectDeleted, ProjectDiscarded, ProjectForked
 from events.record import NewEvent

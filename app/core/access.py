@@ -1,12 +1,11 @@
 """Who may do what to what: the only copy in the codebase."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from fnmatch import fnmatchcase
 from typing import Any
-from uuid import UUID
 
+from app.actor import Actor
 from app.errors import Forbidden, NotFound
 
 
@@ -25,25 +24,6 @@ class Level(IntEnum):
 # What may be granted, by the words that the log and the tables have for it.
 GRANTS = {"ticket": Level.TICKET, "collaborator": Level.COLLABORATE, "commit": Level.WRITE, "admin": Level.ADMIN}
 
-
-@dataclass(frozen=True)
-class Actor:
-    """Who asks, and with which token. `acls` None means everything the user may do."""
-
-    username: str
-    fullname: str = ""
-    admin: bool = False
-    token_id: UUID | None = None
-    acls: frozenset[str] | None = None
-    token_project: int | None = None
-    groups: frozenset[str] = frozenset()
-
-    @property
-    def anonymous(self) -> bool:
-        return not self.username
-
-
-NOBODY = Actor("", acls=frozenset())
 
 # Every action of the forge and the level on the project that it takes; None: no project is involved,
 # or the action has a rule of its own below.

@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 import orjson
 
-from app.core.access import Actor
+from app.actor import Actor
 from app.database import Database
 from app.errors import Conflict as Clash
 from app.errors import Refused

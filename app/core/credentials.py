@@ -17,7 +17,7 @@ from typing import Any
 
 import argon2
 
-from app.core.access import NOBODY, Actor
+from app.actor import NOBODY, Actor
 from app.database import Database, Row
 from app.errors import Invalid
 from app.queries import projects

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.core.access import Actor, may
-from app.core.addresses import URL
+from app.actor import Actor
+from app.core.access import may
 from app.core.commands import Command, CommandContext, handles
 from app.core.issues import build_issue_update, find_writable_issue, require_visible
-from app.core.settings import get_setting
+from app.core.project_settings import get_setting
+from app.core.urls import URL
 from app.core.users import find_assignee
 from app.database import Database
 from app.errors import Forbidden, Invalid

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from app.core.access import Actor, Level, level, may_see_issue, require
+from app.actor import Actor
+from app.core.access import Level, level, may_see_issue, require
 from app.core.commands import Command, CommandContext, handles
-from app.core.settings import get_setting
+from app.core.project_settings import get_setting
 from app.core.users import find_assignee
 from app.errors import Disabled, Forbidden, Invalid
 from app.queries import comments, issues

@@ -1,110 +1,20 @@
 """What people may ask of pull requests where git has to be asked: opening, merging, rebasing."""
 
-import asyncio
-import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from app.core import paths, push_policy
-from app.core.access import Actor, Level, level, may, require
+from app.core import push_policy
+from app.core.access import Level, level, may
 from app.core.commands import Command, CommandContext, handles
-from app.core.pull_requests import describe_closed, find_readable, require_pull_requests
-from app.core.settings import get_setting
-from app.database import Database
+from app.core.project_settings import get_setting
+from app.core.pull_requests import describe_closed, find_readable, review_score
 from app.errors import Forbidden, Invalid, NotFound
-from app.git import commits, store
-from app.git.commits import CommitSpan
-from app.queries import issues, projects, refs
-from events.pull_requests import MergeRequested, PullRequestOpened, RebaseRequested
+from app.queries import projects
+from events.pull_requests import MergeRequested, RebaseRequested
 from events.record import NewEvent
 
 Row = Mapping[str, Any]
-
-
-def fork_root_id(project: Row) -> int:
-    """The project that all of its forks, and their forks, descend from."""
-    return int(project["ancestors"][-1] if project["ancestors"] else project["project_id"])
-
-
-async def find_heads(
-    db: Database, actor: Actor, target: Row, source: Row, branch: str, branch_from: str
-) -> tuple[str | None, str]:
-    """Where the two branches lead, the first to nothing in an empty target, for those who may join them.
-
-    Raises Refused for what is missing, and then for others.
-    """
-    require(actor, "open-pull-request", target)
-    require_pull_requests(target)
-    require(actor, "read-project", source)
-    if fork_root_id(source) != fork_root_id(target):
-        raise Invalid("repo_from", "The two projects have no history in common.")
-    theirs = await refs.list_branches(db, source["project_id"])
-    ours = (
-        theirs if source["project_id"] == target["project_id"] else await refs.list_branches(db, target["project_id"])
-    )
-    if branch not in ours if ours else not paths.is_valid_branch_name(branch):
-        raise Invalid("branch_to", f"Branch {branch} could not be found in the target repo")
-    if not theirs:
-        raise Invalid("branch_from", "Fork is empty, there are no commits to create a pull request with")
-    if branch_from not in theirs:
-        raise Invalid("branch_from", f"Branch {branch_from} does not exist")
-    if level(actor, source) < Level.WRITE:
-        raise Forbidden("open-pull-request")
-    return ours.get(branch), theirs[branch_from]
-
-
-async def find_commit_span(root: Path, target: Row, source: Row, ours: str | None, theirs: str) -> CommitSpan | None:
-    """The commits between the two heads, read from where they are. Raises NotSignedOff where the target wants that."""
-    repo_path, alternate = (store.repository_path(root, project["project_id"]) for project in (target, source))
-    span = await asyncio.to_thread(commits.find_span, repo_path, theirs, ours, alternate=alternate)
-    if get_setting(target, "enforce_signed_off_commits"):
-        await asyncio.to_thread(commits.require_sign_off, repo_path, theirs, ours, alternate=alternate)
-    return span
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenPullRequest(Command):
-    """`project_id` is the target. What it brings has been looked up on disk already (`brought`); `about` are the
-    issues that the description mentions (app/core/mentions.py).
-    """
-
-    project_id: int
-    title: str
-    branch: str
-    branch_from: str
-    repo_from: int
-    initial_comment: str | None = None
-    about: list[int] = field(default_factory=list)
-    allow_rebase: bool = False
-    commit_start: str | None = None
-    commit_stop: str | None = None
-
-
-@handles(OpenPullRequest)
-async def open_pull_request(ctx: CommandContext, command: OpenPullRequest) -> list[NewEvent]:
-    target = await ctx.project(command.project_id)
-    source = target if command.repo_from == command.project_id else await projects.by_id(ctx.db, command.repo_from)
-    await find_heads(ctx.db, ctx.actor, target, source, command.branch, command.branch_from)
-    return [
-        NewEvent(
-            PullRequestOpened(
-                project_id=command.project_id,
-                uid=uuid.uuid4().hex,
-                title=command.title,
-                initial_comment=command.initial_comment,
-                branch=command.branch,
-                branch_from=command.branch_from,
-                repo_from=command.repo_from,
-                author=ctx.actor.username,
-                commit_start=command.commit_start,
-                commit_stop=command.commit_stop,
-                allow_rebase=command.allow_rebase,
-                issues=await issues.list_existing(ctx.db, command.project_id, command.about),
-            )
-        )
-    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,11 +38,6 @@ async def merge_pull_request(ctx: CommandContext, command: MergePullRequest) -> 
     if least > 0 and review_score(found) < least:
         raise Forbidden("score")
     return [NewEvent(MergeRequested(project_id=command.project_id, number=command.number), None)]
-
-
-def review_score(found: Row) -> int:
-    """The sum of everybody's latest vote."""
-    return sum(found["score"].values())
 
 
 @dataclass(frozen=True, kw_only=True)

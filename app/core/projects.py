@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from app.core import addresses, paths
+from app.core import paths, urls
 from app.core.access import require, require_appointed_admin
 from app.core.commands import Command, CommandContext, handles
-from app.core.settings import DEFAULTS, parse_web_hooks
+from app.core.project_settings import DEFAULTS, parse_web_hooks
 from app.errors import Conflict, Forbidden, Invalid, NotFound
 from app.queries import projects, users
 from events.projects import (
@@ -46,7 +46,7 @@ async def create_project(ctx: CommandContext, command: CreateProject) -> list[Ne
         raise Forbidden("create-project")
     if not paths.is_valid_name(command.name):
         raise Invalid("name")
-    if command.mirrored_from and addresses.parse_repository_url(command.mirrored_from) != (command.mirrored_from, ""):
+    if command.mirrored_from and urls.parse_repository_url(command.mirrored_from) != (command.mirrored_from, ""):
         raise Invalid("mirrored_from")  # a password in it would be in the log
     if paths.is_reserved(command.name, command.namespace):
         raise Conflict("reserved path", paths.build_path(command.name, command.namespace))

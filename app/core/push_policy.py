@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.core.access import Actor, Level, level, may_write
+from app.actor import Actor
+from app.core.access import Level, level, may_write
 from app.core.plugins import BLOCK_NEW_BRANCHES, BLOCK_NON_FAST_FORWARD, BLOCK_UNSIGNED, plugin_fields
-from app.core.settings import get_setting
+from app.core.project_settings import get_setting
 from app.errors import Forbidden
 from app.git.receive import EVERY_BRANCH, CommitRequirements, Fault, Verdict
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.beside import in_background
+from app.actor import Actor
+from app.background import in_background
 from app.core import commands, paths
-from app.core.access import Actor
 from app.core.refs import HEAD, Move, RecordRefs
 from app.database import DB_ERRORS, Database
 from app.errors import Conflict, NotFound, Refused

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from app.core.access import GRANTS, require
 from app.core.commands import Command, CommandContext, handles
 from app.errors import Forbidden, Invalid, NotFound
-from app.queries import groups, users
+from app.queries import groups, users, watches
 from events.projects import AccessGranted, AccessRefreshed, AccessRevoked, WatchChanged
 from events.record import NewEvent
 
@@ -93,7 +93,7 @@ async def watch(ctx: CommandContext, command: Watch) -> list[NewEvent]:
         raise Forbidden("watch-project")
     if await users.find(ctx.db, command.username) is None:
         raise NotFound("user", command.username)
-    now = await groups.find_watch(ctx.db, command.project_id, command.username)
+    now = await watches.find_watch(ctx.db, command.project_id, command.username)
     if now == (command.issues, command.commits):
         return []
     return [NewEvent(WatchChanged(**asdict(command)), None)]

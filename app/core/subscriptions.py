@@ -9,12 +9,13 @@ from typing import Any
 
 from yarl import URL
 
-from app.core.access import Actor, require, require_acl
+from app.actor import Actor
+from app.core.access import require, require_acl
 from app.core.commands import Command, CommandContext, handles
 from app.database import Row
 from app.errors import Conflict, Forbidden, Invalid
+from app.feed.signing import signing_key
 from app.queries import projects, subscriptions
-from app.webhooks import signing_key
 from events.event import TYPES
 from events.record import NewEvent
 from events.subscriptions import SubscriptionChanged, SubscriptionCreated, SubscriptionDeleted

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from app.core.access import Actor, may
+from app.actor import Actor
+from app.core.access import may
 from app.core.commands import Command, CommandContext, handles
 from app.errors import Conflict, Forbidden, NotFound
 from app.queries import tasks

@@ -51,18 +51,3 @@ async def list_members(db: Database, group_names: list[str]) -> dict[str, list[s
         f"select group_name, {MEMBERS} as members from groups where group_name = any ($1)", group_names
     )
     return {row["group_name"]: row["members"] for row in rows}
-
-
-async def find_watch(db: Database, project_id: int, username: str) -> tuple[bool | None, bool | None]:
-    """What somebody has said they want to hear of: issues, commits; None for both when they have said nothing."""
-    row = await db.fetchrow(
-        "select issues, commits from watches where project_id = $1 and username = $2", project_id, username
-    )
-    return (row["issues"], row["commits"]) if row else (None, None)
-
-
-async def list_watches(db: Database, project_id: int) -> list[Row]:
-    """Every explicit choice about a project."""
-    return await db.fetch(
-        "select username, issues, commits from watches where project_id = $1 order by username", project_id
-    )

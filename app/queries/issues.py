@@ -22,7 +22,7 @@ from sqlalchemy import (
 from app.database import Database, Row
 from app.errors import NotFound
 from app.queries.boards import PLACES
-from app.queries.narrowing import ItemFilter, build_conditions, is_precounted
+from app.queries.filters import ItemFilter, build_conditions, is_precounted
 from app.queries.paging import Listing, Page, paginate_numbered
 from app.queries.visibility import visible_issues
 from events.tables import issue_counts, issue_files, issues

@@ -8,7 +8,7 @@ from sqlalchemy import Select, func, select, text
 from app.database import Database, Row
 from app.errors import NotFound
 from app.queries import refs
-from app.queries.narrowing import ItemFilter, build_conditions, is_precounted
+from app.queries.filters import ItemFilter, build_conditions, is_precounted
 from app.queries.paging import Listing, Page, paginate_numbered
 from app.queries.projects import WHOLE_AS_JSON
 from events.tables import pull_request_counts, pull_requests

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, or_, select, text, true, tuple_
 
-from app.core.access import Actor
+from app.actor import Actor
 from app.database import Database, Row
 from app.queries.visibility import readable_projects
 from events.tables import projects, tasks

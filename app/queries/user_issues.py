@@ -5,13 +5,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select, text
 
-from app.core.access import Actor
+from app.actor import Actor
 from app.database import Database
 from app.queries.boards import PLACES
+from app.queries.filters import Span, in_range
 from app.queries.issues import BLOCKS, THREAD, IssueFilter, apply_filter
 from app.queries.paging import Listing, Page, Search, paginate_together
 from app.queries.projects import WHOLE_AS_JSON
-from app.queries.spans import Span, in_range
 from app.queries.visibility import readable_issues
 from events.tables import issues, projects
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import ARRAY, ColumnElement, Text, and_, func, literal, or_, select, true
 
-from app.core.access import Actor
+from app.actor import Actor
 from events.tables import access, issues, projects
 
 PUBLIC: ColumnElement[Any] = projects.c.private.is_(False)

@@ -11,20 +11,23 @@ from typing import Any
 
 from aiohttp import web
 
+from app.actor import Actor
 from app.core import credentials, paths, push_policy
-from app.core.access import Actor, may, token_allows
+from app.core.access import may, token_allows
 from app.core.credentials import BadToken
 from app.core.pushes import recording_moves
 from app.database import UNAVAILABLE, is_unavailable
 from app.errors import NotFound, Refused
 from app.git import receive, store
 from app.git.process import serve
+from app.http.commands import ref_writer
+from app.http.keys import DATABASE, DIALECT, SETTINGS
+from app.http.routes import Handler, Routes
 from app.logs import log
 from app.queries import projects
-from app.transports import report
-from app.transports.judgement import PushDecision, authorize_push
+from app.transports import report_status
 from app.transports.pktline import MalformedPush, PushCommands, read_commands
-from app.web import DATABASE, DIALECT, SETTINGS, Handler, Routes, ref_writer
+from app.transports.push_authorization import PushDecision, authorize_push
 
 RESPONSE_STARTED = web.RequestKey("answering", bool)  # too late for another status
 
@@ -158,7 +161,7 @@ async def exchange(request: web.Request) -> web.StreamResponse:
             return text_reply(500, "The forge cannot look at this push; its administrators can see why.")
         if judged.reasons and not judged.commands.ref_commands:
             await _discard(request)
-            return web.Response(body=report.refuse_all(commands, judged.reasons), headers=headers)
+            return web.Response(body=report_status.refuse_all(commands, judged.reasons), headers=headers)
         named = frozenset(ref.decode(errors="surrogateescape") for ref in judged.commands.refs)
         # The client hears of success only when the log knows of it.
         async with recording_moves(ref_writer(request, actor, project), named):
@@ -196,7 +199,9 @@ async def _read_commands(request: web.Request) -> PushCommands:
 async def _push(request: web.Request, repo_path: Path, judged: PushDecision) -> bytes:
     """receive-pack's whole answer, which is short: progress, and a line per ref, also for those kept from it."""
     if not judged.demands:
-        return report.amend_report(judged.commands, await _receive(request, repo_path, judged.commands), judged.reasons)
+        return report_status.amend_report(
+            judged.commands, await _receive(request, repo_path, judged.commands), judged.reasons
+        )
     with ExitStack() as stack:
         judging = receive.run_hooks(judged.demands, atomic=judged.atomic)
         hooks = await asyncio.to_thread(stack.enter_context, judging)
@@ -205,7 +210,7 @@ async def _push(request: web.Request, repo_path: Path, judged: PushDecision) -> 
     reasons = {ref: push_policy.describe_verdict(verdict) for ref, verdict in verdicts.items()}
     if reasons and judged.atomic:
         reasons = {ref: reasons.get(ref, push_policy.ATOMIC_REFUSED) for ref in judged.commands.refs}
-    return report.amend_report(judged.commands, said, {**reasons, **judged.reasons})
+    return report_status.amend_report(judged.commands, said, {**reasons, **judged.reasons})
 
 
 async def _receive(

@@ -10,9 +10,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from app import embedded, migrate
 from app.config import Settings
 from app.database import database, prepare_connection
+from app.ops import embedded, migrate
 from events import log, upcasts
 from events.event import Event
 from events.log import Append

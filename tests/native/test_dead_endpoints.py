@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app import embedded
-from app.queries import lanes
+from app.ops import embedded
+from app.stores import lanes
 from tests.conftest import Client
 from tests.receiver import Receiver
 from tests.subscriptions import deliveries, open_issue, so, subscribed, tried_at_all, until

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from app import webhooks
-from app.queries import subscriptions
+from app.feed import formats
+from app.stores import deliveries as store
 from tests.conftest import Client, Forge
 from tests.receiver import Got, Receiver, receiving
 from tests.subscriptions import another_worker, deliveries, no_lanes, open_issue, so, subscribed, tried_at_all, until
@@ -164,7 +164,7 @@ async def test_an_endpoint_that_never_came_about_is_forgotten(forge: Forge, neth
     await forge.db.execute(
         "update subscription_endpoints set kept_at = now() - interval '2 hours' where url like '%/hook'"
     )
-    await subscriptions.delete_orphans(forge.db)
+    await store.delete_orphans(forge.db)
     left = {row["url"] for row in await forge.db.fetch("select url from subscription_endpoints")}
     assert left == {"http://being-made/", receiver.url}
 
@@ -172,7 +172,7 @@ async def test_an_endpoint_that_never_came_about_is_forgotten(forge: Forge, neth
 async def test_what_ended_long_ago_is_forgotten(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscriptions, "DELETE_BATCH", 1)
+    monkeypatch.setattr(store, "DELETE_BATCH", 1)
     made = await subscribed(nethack, receiver, types=["issue.*"])
     for _ in range(3):
         await open_issue(nethack)
@@ -194,11 +194,11 @@ async def test_a_mistake_of_ours_is_a_failure_like_any_other(
     monkeypatch.setattr(delivery, "SCHEDULE", (0.1,) * 10)
     made = await subscribed(nethack, receiver, types=["issue.*"])
 
-    def mistaken(*_: Any) -> webhooks.Message:
+    def mistaken(*_: Any) -> formats.Message:
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(webhooks, "build_message", mistaken)
+        patch.setattr(formats, "build_message", mistaken)
         await open_issue(nethack)
         await so(lambda: tried_at_all(nethack, made))
     told = await until(nethack, made, status="delivered")

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from app.queries import subscriptions
+from app.stores import deliveries as store
 from tests.conftest import Client, Forge
 from tests.receiver import Got, Receiver
 from tests.subscriptions import another_worker, deliveries, no_lanes, open_issue, so, subscribed, until
@@ -156,7 +156,7 @@ async def test_a_lane_that_was_left_behind_is_found_again(
         pass
 
     with monkeypatch.context() as patch:
-        patch.setattr(subscriptions, "wake", died)
+        patch.setattr(store, "wake", died)
         assert (await nethack.json("PATCH", f"/v1/subscriptions/{made['id']}", {"active": True}))[0] == 200
     assert await forge.db.fetchval(FORGOTTEN) == 1
     relay = Relay(forge.db, await queue.connect(forge.settings.required_redis_url()))
@@ -239,7 +239,7 @@ async def test_in_any_storm_nothing_is_forgotten(
         for made in mades:
             status, _ = await nethack.json("PATCH", f"/v1/subscriptions/{made['id']}", {"active": True})
             assert status == 200
-            await subscriptions.wake(forge.db, UUID(made["id"]))
+            await store.wake(forge.db, UUID(made["id"]))
         await forge.numbered()
         await so(lambda: no_lanes(forge))
     assert await forge.db.fetchval("select count(*) from deliveries where status not in ('delivered', 'failed')") == 0

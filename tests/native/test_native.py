@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app import feed
+from app.feed import pages
 from tests.conftest import Client, Forge, waiters
 
 
@@ -150,7 +150,7 @@ async def test_the_number_of_a_task_never_goes_back(forge: Forge, alice: Client)
 async def test_a_page_of_the_feed_looks_only_so_far(
     forge: Forge, alice: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "MAX_SCANNED", 2)
+    monkeypatch.setattr(pages, "MAX_SCANNED", 2)
     for name in ("one", "two", "three"):
         await alice.post("/new", name=name, description="d")
     await forge.numbered()

@@ -3,7 +3,7 @@
 import pytest
 from aiohttp import web
 
-from app.queries import subscriptions
+from app.stores import deliveries as store
 from tests.conftest import Client
 from tests.receiver import Got, Receiver
 from tests.subscriptions import deliveries, open_issue, subscribed, until
@@ -72,8 +72,8 @@ async def test_a_replay_tells_everything_since_in_order(nethack: Client, receive
 async def test_a_replay_of_too_many_is_refused_and_leaves_nothing(
     nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscriptions, "MAX_REPLAY", 3)
-    monkeypatch.setattr(subscriptions, "REPLAY_SPAN", 2)
+    monkeypatch.setattr(store, "MAX_REPLAY", 3)
+    monkeypatch.setattr(store, "REPLAY_SPAN", 2)
     for n in range(5):
         await open_issue(nethack, title=str(n))
     await nethack.forge.numbered()

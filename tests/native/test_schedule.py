@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from app.queries import lanes
+from app.stores import lanes
 from tests.conftest import Client, Forge
 from tests.receiver import Answer, Got, Receiver
 from tests.subscriptions import deliveries, open_issue, subscribed, until

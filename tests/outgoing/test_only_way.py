@@ -12,12 +12,12 @@ OPENERS = {
 LIBRARIES = {"requests", "httpx", "urllib3", "http.client", "smtplib", "ftplib", "xmlrpc.client", "urllib.request"}
 # Those go to services and ports of our own, which no user names; the tools are run by whoever names the forge to them.
 OURS = {
-    ("app/embedded.py", "socket.socket"),
-    ("app/embedded.py", "create_connection"),
-    ("app/supervise.py", "socket.socket"),
-    ("app/supervise.py", "urllib.request"),
-    ("app/supervise.py", "urlopen"),
-    ("app/tools/forge.py", "ClientSession"),
+    ("app/ops/embedded.py", "socket.socket"),
+    ("app/ops/embedded.py", "create_connection"),
+    ("app/ops/supervise.py", "socket.socket"),
+    ("app/ops/supervise.py", "urllib.request"),
+    ("app/ops/supervise.py", "urlopen"),
+    ("app/cli/client.py", "ClientSession"),
 }
 
 

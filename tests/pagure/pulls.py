@@ -5,8 +5,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from app.actor import Actor
 from app.core import commands
-from app.core.access import Actor
 from app.core.projects import ConfigureProject
 from tests.conftest import Client, Forge, commit, git
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from app import streams
 from app.git import tree
 from app.git.errors import GitFailed
+from app.http import streaming
 from tests.conftest import Client, Forge, commit, git
 from tests.pagure.pulls import configure, opened, pushed, until
 from tests.pagure.test_sharing import ADDRESSES, NO_PROJECT, everywhere
@@ -294,7 +294,7 @@ async def test_git_ends_when_its_reader_goes() -> None:
             ended.append(True)
 
     source = pieces()
-    async with streams.iterate_in_threads(lambda: source) as read:
+    async with streaming.iterate_in_threads(lambda: source) as read:
         assert await anext(read) == b"some"
         assert ended == []
     assert ended == [True]

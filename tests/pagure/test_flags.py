@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from app.actor import Actor
 from app.core import commands
-from app.core.access import Actor
 from app.core.flags import FlagCommit
 from app.errors import Invalid
 from tests.conftest import Client, Forge, commit, git

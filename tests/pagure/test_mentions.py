@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from app.actor import Actor
 from app.core import commands
-from app.core.access import Actor
 from app.core.issue_metadata import AddDependency
 from app.core.mentions import Mention, find_mentions, linked_issues
 from events.event import StoredEvent

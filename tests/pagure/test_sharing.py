@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from app.actor import Actor
 from app.core import commands
-from app.core.access import Actor
 from app.core.sharing import GrantAccess
 from tests.conftest import Client, Forge
 

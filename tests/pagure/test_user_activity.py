@@ -15,7 +15,7 @@ from events.projections import rebuild
 from events.projects import ProjectDiscarded
 from events.record import NewEvent, record
 from tests.conftest import Client, Forge, git
-from tests.pagure.test_user_requests import opened, settled
+from tests.pagure.test_user_pull_requests import opened, settled
 from tests.pagure.trackers import Tracker
 
 KEYS = {"date", "date_created", "description", "description_mk", "id", "ref_id", "type", "user"}

@@ -3,8 +3,8 @@
 import uuid
 from typing import Any
 
+from app.actor import Actor
 from app.core import commands
-from app.core.access import Actor
 from app.core.commands import Command, Outcome
 from app.core.projects import ConfigureProject
 from app.core.sharing import GrantAccess

@@ -12,9 +12,9 @@ from pathlib import Path
 import aiohttp
 import orjson
 
-from app import migrate
 from app.config import Settings
 from app.database import Database, database
+from app.ops import migrate
 from tests.conftest import ADMIN_TOKEN, Client
 
 

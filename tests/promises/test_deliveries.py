@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from app import embedded
 from app.config import Settings
+from app.ops import embedded
 from tests.promises.load import load
 from tests.promises.parts import Parts, in_parts, kill, until
 from tests.receiver import Got, Receiver, receiving

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from app import embedded, migrate
 from app.config import Settings
+from app.ops import embedded, migrate
 from tests.conftest import ADMIN_TOKEN
 from tests.promises.load import load
 from tests.promises.parts import Parts, in_parts

@@ -8,8 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from app import embedded, health
 from app.config import Settings
+from app.http import health
+from app.ops import embedded
 from tests.conftest import Client, Forge
 from tests.promises.parts import Parts, in_parts, until
 

@@ -7,12 +7,13 @@ from hypothesis.stateful import multiple, rule
 
 from app.core.commit_references import ApplyCommitReference
 from app.core.flags import FlagCommit
-from app.core.merges import MergePullRequest, OpenPullRequest, RebasePullRequest
+from app.core.merges import MergePullRequest, RebasePullRequest
 from app.core.pull_requests import (
     AssignPullRequest,
     ClosePullRequest,
     CommentOnPullRequest,
     EditPullRequest,
+    OpenPullRequest,
     ReopenPullRequest,
     SubscribeToPullRequest,
 )

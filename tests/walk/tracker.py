@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import multiple, rule
 
+from app.actor import Actor
 from app.core import commands
-from app.core.access import Actor
 from app.core.issue_metadata import AddDependency, AssignIssue, ChangeIssueStatus, SetCustomFields, SetMilestone
 from app.core.issues import CommentOnIssue, EditIssue, OpenIssue, SubscribeToIssue
 from app.errors import Refused

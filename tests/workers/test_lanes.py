@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.database import Database, database
-from app.queries import lanes, subscriptions
-from app.queries.lanes import Attempt, Lane
+from app.stores import deliveries, lanes
+from app.stores.lanes import Attempt, Lane
 
 ALL = """
     select (select jsonb_agg(d order by delivery_id) from deliveries d)::text,
@@ -154,7 +154,7 @@ async def test_a_lane_that_something_was_added_to_does_not_come_to_rest(db: Data
     looked = await lanes.list_waiting(db, lane, 10)
     assert looked is not None
     await lanes.mark_delivered(db, lane, looked.deliveries[0], SENT)
-    await subscriptions.ping(db, subscription)
+    await deliveries.ping(db, subscription)
     assert not await lanes.release_idle(db, lane, looked.news)
     again = await lanes.list_waiting(db, lane, 10)
     assert again is not None

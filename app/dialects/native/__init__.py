@@ -4,8 +4,8 @@ from aiohttp import web
 
 from app.dialects.native import events, groups, mirrors, subscriptions, tasks, tracker, users
 from app.dialects.native.problems import identify, render_errors
-from app.idempotency import dialect_middleware
-from app.web import Routes
+from app.http.idempotency import dialect_middleware
+from app.http.routes import Routes
 
 PREFIX = "/v1"
 

@@ -5,15 +5,19 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from app import feed
-from app.core.access import Actor, require
+from app.actor import Actor
+from app.core.access import require
 from app.database import Row
 from app.dialects.native import read
 from app.dialects.native.problems import ProblemError, identify, identify_with_row
 from app.dialects.native.streams import STREAM, stream
 from app.errors import NotFound
+from app.feed import pages
+from app.http.keys import DATABASE, SETTINGS, TAIL
+from app.http.responses import json_reply
+from app.http.routes import Routes
+from app.http.waiting import while_connected
 from app.queries.feed import ENDS, ENDS_AND_PROJECT, FeedFilter
-from app.web import DATABASE, SETTINGS, TAIL, Routes, json_reply, while_connected
 
 routes = Routes()
 CLOUDEVENT = "application/cloudevents+json"
@@ -61,7 +65,7 @@ async def list_events(request: web.Request) -> web.StreamResponse:
     looked, head = asked.after, asked.head
     with while_connected(request):
         while True:
-            found = await feed.read_page(db, actor, looked, head, limit, asked.wanted)
+            found = await pages.read_page(db, actor, looked, head, limit, asked.wanted)
             looked = found.next
             if found.rows or time.monotonic() >= deadline:
                 break
@@ -72,7 +76,7 @@ async def list_events(request: web.Request) -> web.StreamResponse:
                     break
                 actor = await identify(request)  # the token may have been revoked meanwhile
     return json_reply(
-        {"events": [feed.render_event(row, actor) for row in found.rows], "next": looked, "head": max(head, looked)}
+        {"events": [pages.render_event(row, actor) for row in found.rows], "next": looked, "head": max(head, looked)}
     )
 
 
@@ -92,7 +96,7 @@ async def digest(request: web.Request) -> web.Response:
     oldest, head = ends["oldest"], ends["newest"]
     first = read.read_integer(values, "from", oldest, oldest, max(head, oldest))
     last = read.read_integer(values, "to", head, first, min(max(head, first), first + MAX_DIGEST_SPAN - 1))
-    count, sha256 = await feed.compute_digest(request.config_dict[DATABASE], actor, first, min(last, head))
+    count, sha256 = await pages.compute_digest(request.config_dict[DATABASE], actor, first, min(last, head))
     return json_reply({"from": first, "to": last, "count": count, "sha256": sha256})
 
 
@@ -104,10 +108,10 @@ async def read_event(request: web.Request) -> web.Response:
     seq = int(text) if len(text) <= read.MAX_DIGITS else MAX_SEQ
     if not 0 < seq < MAX_SEQ:
         raise NotFound("event")
-    found = await feed.read_page(request.config_dict[DATABASE], actor, seq - 1, seq, 1, FeedFilter())
+    found = await pages.read_page(request.config_dict[DATABASE], actor, seq - 1, seq, 1, FeedFilter())
     if not found.rows:
         raise NotFound("event")
-    event = feed.render_event(found.rows[0], actor)
+    event = pages.render_event(found.rows[0], actor)
     if CLOUDEVENT in request.headers.get("Accept", ""):
-        return json_reply(feed.render_cloudevent(event, request.config_dict[SETTINGS].url), media=CLOUDEVENT)
+        return json_reply(pages.render_cloudevent(event, request.config_dict[SETTINGS].url), media=CLOUDEVENT)
     return json_reply(event)

@@ -10,8 +10,11 @@ from app.core.groups import AddMember, CreateGroup, RemoveMember
 from app.dialects.native import read
 from app.dialects.native.problems import require_user
 from app.errors import Forbidden, NotFound
+from app.http.commands import execute
+from app.http.keys import DATABASE, SETTINGS
+from app.http.responses import json_reply
+from app.http.routes import Routes
 from app.queries import groups
-from app.web import DATABASE, SETTINGS, Routes, execute, json_reply
 
 routes = Routes()
 

@@ -9,8 +9,11 @@ from app.dialects.native import read
 from app.dialects.native.problems import require_user
 from app.dialects.native.tasks import render_task
 from app.errors import Disabled, NotFound
+from app.http.commands import execute
+from app.http.keys import DATABASE, SETTINGS
+from app.http.responses import json_reply
+from app.http.routes import Routes
 from app.queries import projects, tasks
-from app.web import DATABASE, SETTINGS, Routes, execute, json_reply
 
 routes = Routes()
 

@@ -5,13 +5,15 @@ from typing import Any
 
 from aiohttp import web
 
+from app.actor import Actor
 from app.core import credentials
-from app.core.access import Actor
 from app.core.credentials import BadToken
 from app.database import Row, is_unavailable
 from app.errors import Conflict, Disabled, Forbidden, Invalid, Malformed, NotFound, Refused
+from app.http.keys import DATABASE, DIALECT, REQUEST_ID
+from app.http.responses import json_reply
+from app.http.routes import Handler
 from app.logs import log
-from app.web import DATABASE, DIALECT, REQUEST_ID, Handler, json_reply
 
 KINDS: dict[type[Refused], tuple[int, str, str]] = {
     NotFound: (404, "not-found", "There is no such thing, or you may not see it."),

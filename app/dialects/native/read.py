@@ -12,7 +12,7 @@ from aiohttp import web
 from app.core import paths
 from app.dialects.native.problems import ProblemError, invalid_request
 from app.errors import NotFound
-from app.web import read_json_object
+from app.http.requests import read_json_object
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_DIGITS = 20  # digits, leading zeros included

@@ -6,13 +6,14 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from app import feed
 from app.core.credentials import BadToken
 from app.database import UNAVAILABLE
 from app.dialects.native.problems import identify
 from app.errors import Refused
+from app.feed import pages
+from app.http.keys import DATABASE, REQUEST_ID, TAIL
+from app.http.waiting import while_connected
 from app.queries.feed import FeedFilter
-from app.web import DATABASE, REQUEST_ID, TAIL, while_connected
 
 STREAM = "text/event-stream"
 HEADERS = {
@@ -50,11 +51,11 @@ async def _follow(request: web.Request, response: web.StreamResponse, wanted: Fe
     while not tail.closing:
         actor = await identify(request)
         while looked < tail.head:
-            found = await feed.read_page(db, actor, looked, tail.head, BATCH_SIZE, wanted)
+            found = await pages.read_page(db, actor, looked, tail.head, BATCH_SIZE, wanted)
             looked = found.next
             if found.rows:
                 await _send(
-                    request, response, b"".join(feed.render_sse(feed.render_event(row, actor)) for row in found.rows)
+                    request, response, b"".join(pages.render_sse(pages.render_event(row, actor)) for row in found.rows)
                 )
                 told, silent_until = looked, time.monotonic() + HEARTBEAT_INTERVAL
         come, looked = await tail.wait_past(looked, silent_until - time.monotonic(), wanted)

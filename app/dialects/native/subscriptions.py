@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 
 from aiohttp import web
 
-from app import webhooks
+from app.actor import Actor
 from app.core import paths
-from app.core.access import Actor, require
+from app.core.access import require
 from app.core.subscriptions import (
     ChangeSubscription,
     CreateSubscription,
@@ -23,8 +23,13 @@ from app.core.subscriptions import (
 from app.database import Database
 from app.dialects.native import read
 from app.dialects.native.problems import invalid_request, require_user
+from app.feed import formats, signing
+from app.http.commands import execute
+from app.http.keys import DATABASE
+from app.http.responses import json_reply
+from app.http.routes import Routes
 from app.queries import projects, subscriptions
-from app.web import DATABASE, Routes, execute, json_reply
+from app.stores import deliveries
 
 routes = Routes()
 FIELDS = {
@@ -98,7 +103,7 @@ async def create(request: web.Request) -> web.Response:
         project_id = project["project_id"]
     url, secret, headers = (
         parse_endpoint(given["url"]),
-        given.get("secret") or webhooks.new_secret(),
+        given.get("secret") or signing.new_secret(),
         given.get("headers", {}),
     )
     require_secret(secret)
@@ -113,7 +118,7 @@ async def create(request: web.Request) -> web.Response:
         host=url.host or "",
         active=given.get("active", True),
     )
-    async with subscriptions.storing_endpoint(db, subscription_id, given["url"], secret, headers):
+    async with deliveries.storing_endpoint(db, subscription_id, given["url"], secret, headers):
         await execute(request, actor, command)
     found = await subscriptions.find(db, actor, subscription_id)
     return json_reply({**render_subscription(found), "secret": secret}, 201, headers=NO_STORE)
@@ -153,9 +158,9 @@ async def change(request: web.Request) -> web.Response:
         changed["host"] = parse_endpoint(given["url"]).host
     subscription_id = found["subscription_id"]
     await execute(request, actor, ChangeSubscription(subscription_id=str(subscription_id), changed=changed))
-    await subscriptions.move_endpoint(db, subscription_id, given.get("url"), headers)
+    await deliveries.move_endpoint(db, subscription_id, given.get("url"), headers)
     if changed.get("active"):
-        await subscriptions.wake(db, subscription_id)
+        await deliveries.wake(db, subscription_id)
     return json_reply(render_subscription(await subscriptions.find(db, actor, subscription_id)))
 
 
@@ -164,8 +169,8 @@ async def delete(request: web.Request) -> web.Response:
     actor, db, found = await _find_own(request)
     read.read_query(request)
     await execute(request, actor, DeleteSubscription(subscription_id=str(found["subscription_id"])))
-    await subscriptions.delete_endpoint(db, found["subscription_id"])
-    await subscriptions.wake(db, found["subscription_id"])  # so that what waits is given up now
+    await deliveries.delete_endpoint(db, found["subscription_id"])
+    await deliveries.wake(db, found["subscription_id"])  # so that what waits is given up now
     return web.Response(status=204)
 
 
@@ -175,11 +180,11 @@ async def rotate(request: web.Request) -> web.Response:
     _, db, found = await _find_own(request)
     require_not_web_hook(found)
     given = await read.read_body(request, {"secret": str, "overlap_s": int}, ())
-    secret, overlap = given.get("secret") or webhooks.new_secret(), given.get("overlap_s", DEFAULT_OVERLAP)
+    secret, overlap = given.get("secret") or signing.new_secret(), given.get("overlap_s", DEFAULT_OVERLAP)
     require_secret(secret)
     if not 0 <= overlap <= MAX_OVERLAP:
         raise invalid_request(("/overlap_s", f"This has to be a whole number from 0 to {MAX_OVERLAP}."))
-    until = await subscriptions.rotate_secret(db, found["subscription_id"], secret, overlap)
+    until = await deliveries.rotate_secret(db, found["subscription_id"], secret, overlap)
     return json_reply({"secret": secret, "previous_until": read.format_moment(until)}, headers=NO_STORE)
 
 
@@ -187,7 +192,7 @@ async def rotate(request: web.Request) -> web.Response:
 async def ping(request: web.Request) -> web.Response:
     actor, db, found = await _find_own(request)
     await read.require_no_input(request)
-    delivery_id = await subscriptions.ping(db, found["subscription_id"])
+    delivery_id = await deliveries.ping(db, found["subscription_id"])
     return json_reply({"delivery": render_delivery(await subscriptions.find_delivery(db, actor, delivery_id))}, 202)
 
 
@@ -198,12 +203,13 @@ async def replay(request: web.Request) -> web.Response:
     after, to = given["after"], given.get("to", 2**62)
     if not 0 <= after <= to <= 2**62:
         raise invalid_request(("/after", "This has to be the number of an event, and no greater than `to`."))
-    if await subscriptions.count_wanted(db, found["subscription_id"], after, to) > subscriptions.MAX_REPLAY:
-        most = f"{subscriptions.MAX_REPLAY:,}"
+    key, unsupported = found["subscription_id"], formats.list_unsupported()
+    if await deliveries.count_wanted(db, key, after, to, unsupported) > deliveries.MAX_REPLAY:
+        most = f"{deliveries.MAX_REPLAY:,}"
         raise invalid_request(
             ("/after", f"More than {most} deliveries would wait then. Name a smaller part with `to`.")
         )
-    return json_reply({"count": await subscriptions.replay(db, found["subscription_id"], after, to)}, 202)
+    return json_reply({"count": await deliveries.replay(db, key, after, to, unsupported)}, 202)
 
 
 @routes.add("GET", "/subscriptions/{id}/deliveries", "manage-subscriptions")
@@ -243,5 +249,5 @@ async def redeliver(request: web.Request) -> web.Response:
     await read.require_no_input(request)
     delivery_id: UUID = read.parse_uuid(request.match_info["id"])
     await subscriptions.find_delivery(db, actor, delivery_id)
-    await subscriptions.redeliver(db, delivery_id)
+    await deliveries.redeliver(db, delivery_id)
     return json_reply(render_delivery(await subscriptions.find_delivery(db, actor, delivery_id)), 202)

@@ -12,9 +12,13 @@ from app.database import Row
 from app.dialects.native import read
 from app.dialects.native.problems import identify, identify_with_row, invalid_request, require_user
 from app.errors import NotFound
+from app.http.commands import execute
+from app.http.keys import DATABASE, SETTINGS
+from app.http.responses import json_reply
+from app.http.routes import Routes
+from app.http.waiting import wait_until_moved, while_connected
 from app.queries import projects, tasks
 from app.queries.tasks import TaskFilter
-from app.web import DATABASE, SETTINGS, Routes, execute, json_reply, wait_until_moved, while_connected
 
 routes = Routes()
 MAX_WAIT = 55

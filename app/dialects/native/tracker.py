@@ -12,8 +12,11 @@ from app.core.tracker import ConfigureTracker
 from app.dialects.native import read
 from app.dialects.native.problems import invalid_request, require_user
 from app.errors import NotFound
+from app.http.commands import execute
+from app.http.keys import DATABASE
+from app.http.responses import json_reply
+from app.http.routes import Routes
 from app.queries import projects, tags
-from app.web import DATABASE, Routes, execute, json_reply
 
 routes = Routes()
 

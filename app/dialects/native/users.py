@@ -13,8 +13,11 @@ from app.core.users import CreateUser, IssueToken, RevokeToken
 from app.dialects.native import read
 from app.dialects.native.problems import identify, invalid_request, require_user
 from app.errors import NotFound
+from app.http.commands import execute
+from app.http.keys import DATABASE
+from app.http.responses import json_reply
+from app.http.routes import Routes
 from app.queries import projects, users
-from app.web import DATABASE, Routes, execute, json_reply
 
 routes = Routes()
 

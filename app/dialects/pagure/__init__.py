@@ -23,12 +23,12 @@ from app.dialects.pagure import (
     tags,
     trees,
     user_activity,
-    user_requests,
+    user_pull_requests,
     users,
 )
 from app.dialects.pagure.urls import sort_routes
-from app.fragments import RenderCache
-from app.idempotency import dialect_middleware
+from app.http.idempotency import dialect_middleware
+from app.http.render_cache import RenderCache
 
 PREFIX = "/api/0"
 
@@ -39,7 +39,7 @@ def application() -> web.Application:
     app[projects.RENDER_CACHE] = RenderCache()
     nouns = (
         instance, projects, settings, sharing, users, groups, code, branches, trees, issues, issue_metadata,
-        issue_history, tags, boards, pull_requests, merges, flags, plugins, user_requests, user_activity,
+        issue_history, tags, boards, pull_requests, merges, flags, plugins, user_pull_requests, user_activity,
     )  # fmt: skip
     sort_routes(route for noun in nouns for route in noun.routes).mount(app)
     return app

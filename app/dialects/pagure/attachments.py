@@ -9,7 +9,7 @@ from aiohttp import web
 from app import attachments
 from app.database import Row
 from app.dialects.pagure.forms import Form
-from app.web import SETTINGS
+from app.http.keys import SETTINGS
 
 PLACEHOLDER = "<!!image>"
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from aiohttp import web
 
+from app.actor import NOBODY, Actor
 from app.core import credentials
-from app.core.access import NOBODY, Actor
 from app.core.credentials import BadToken
 from app.dialects.pagure.errors import bad_token
-from app.web import DATABASE
+from app.http.keys import DATABASE
 
 REASONS = {"unknown": "Invalid token", "expired": "Expired token"}
 

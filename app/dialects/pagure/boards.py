@@ -5,16 +5,22 @@ from typing import Any
 
 from aiohttp import web
 
-from app.core.access import Actor, require
+from app.actor import Actor
+from app.core.access import require
 from app.core.boards import DeleteBoards, PlaceIssues, Placement, SetBoards, SetBoardStatuses
 from app.database import Row
 from app.dialects.pagure import forms, render
 from app.dialects.pagure.errors import ApiError, invalid_request
 from app.dialects.pagure.trackers import UID, require_readable, require_writable
-from app.dialects.pagure.urls import PagureRoutes, parse_number
+from app.dialects.pagure.urls import PagureRoutes
 from app.errors import Invalid, NotFound
+from app.http import requests
+from app.http.commands import execute
+from app.http.keys import DATABASE
+from app.http.projects import parse_number
+from app.http.requests import BODY_ERRORS, read_json_object
+from app.http.responses import json_reply
 from app.queries import boards
-from app.web import BODY_ERRORS, DATABASE, execute, json_reply, read_json_object
 
 routes = PagureRoutes()
 
@@ -93,7 +99,7 @@ async def _require_manager(request: web.Request) -> tuple[Actor, Row]:
 async def _find_board(request: web.Request, project: Row) -> Row:
     """The board in the path. What cannot be stored names none."""
     name = request.match_info["board"]
-    if not forms.is_storable(name):
+    if not requests.is_storable(name):
         raise NotFound("board", "Board not found")
     return await boards.find(request.config_dict[DATABASE], project["project_id"], name)
 
@@ -124,7 +130,7 @@ def _read_board(given: Any) -> dict[str, Any]:
     tag = given.get("tag") if isinstance(given, dict) else None
     if not isinstance(tag, str):
         raise _field_error("No tag associated with at least one of the boards")
-    if not forms.is_storable(tag):
+    if not requests.is_storable(tag):
         raise Invalid("tag of a board", f"No tag found with the name {tag}")
     return {"active": _read_flag(given, "active"), "tag": tag}
 
@@ -169,6 +175,6 @@ def _read_flag(given: Mapping[str, Any], name: str) -> bool:
 
 def _read_text(given: Mapping[str, Any], name: str) -> str | None:
     value = given.get(name)
-    if value is not None and not (isinstance(value, str) and forms.is_storable(value)):
+    if value is not None and not (isinstance(value, str) and requests.is_storable(value)):
         raise invalid_request({name: [forms.INVALID]})
     return value or None

@@ -11,7 +11,9 @@ from app.dialects.pagure.errors import ApiError, invalid_request
 from app.dialects.pagure.urls import PagureRoutes, find_project
 from app.git import refs, store
 from app.git.errors import AlreadyExists, BadName, GitError, NoBranch, NoCommit, NoRepository
-from app.web import SETTINGS, json_reply, ref_writer
+from app.http.commands import ref_writer
+from app.http.keys import SETTINGS
+from app.http.responses import json_reply
 
 routes = PagureRoutes()
 

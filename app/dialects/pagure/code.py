@@ -9,8 +9,9 @@ from app.database import Row
 from app.dialects.pagure import auth, forms, render
 from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.urls import PagureRoutes, find_project
+from app.http.keys import DATABASE, SETTINGS
+from app.http.responses import json_reply
 from app.queries import refs
-from app.web import DATABASE, SETTINGS, json_reply
 
 routes = PagureRoutes()
 

@@ -7,8 +7,10 @@ from aiohttp import web
 
 from app.database import is_unavailable
 from app.errors import Conflict, Disabled, Forbidden, Invalid, Malformed, NotFound, Refused
+from app.http.keys import DIALECT, SETTINGS
+from app.http.responses import json_reply
+from app.http.routes import Handler
 from app.logs import log
-from app.web import DIALECT, SETTINGS, Handler, json_reply
 
 MESSAGES = {
     "EBRANCHNOTFOUND": "Branch not found in this git repository",

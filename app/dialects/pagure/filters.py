@@ -6,7 +6,7 @@ from typing import Any
 
 from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.forms import Query
-from app.queries.spans import Span
+from app.queries.filters import Span
 
 
 def parse_status(value: str | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from app.core.access import Actor
+from app.actor import Actor
 from app.core.flags import STATUSES, FlagCommit
 from app.core.pull_requests import require_pull_requests
 from app.dialects.pagure import auth, forms, render
@@ -18,8 +18,10 @@ from app.dialects.pagure.trackers import caller_keys
 from app.dialects.pagure.urls import PagureRoutes, find_project
 from app.git import commits, store
 from app.git.errors import GitError
+from app.http.commands import execute
+from app.http.keys import DATABASE, SETTINGS
+from app.http.responses import json_reply
 from app.queries import pull_requests, users
-from app.web import DATABASE, SETTINGS, execute, json_reply
 
 routes = PagureRoutes()
 Row = Mapping[str, Any]

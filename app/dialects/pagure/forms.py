@@ -3,27 +3,23 @@
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl
 
 import orjson
 from aiohttp import web
 
-from app.core.addresses import URL
+from app.core.urls import URL
 from app.dialects.pagure.errors import ApiError, invalid_request
+from app.http.requests import BODY_ERRORS, FORMS, _parse_urlencoded, is_storable
 from app.queries.paging import Page
-from app.web import BODY_ERRORS
 
 REQUIRED = "This field is required."
 NOT_A_CHOICE = "Not a valid choice"
 INVALID = "Invalid input."
 TOO_LONG = "Field cannot be longer than 255 characters."
-MAX_FIELDS = 1000
 TRUE_FLAGS = ("1", "true", "t", "y")
-FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 FALSE_FIELDS = ("", "0", "false", "False")
 FALSE_WAITS = ("", "0", "false", "f", "n", "no")
 MAX_PAGE = 10**18  # a page beyond it is as empty, and JSON's integers end soon after
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass
@@ -93,11 +89,6 @@ class Form:
             raise invalid_request(self.errors)
 
 
-def is_storable(text: str) -> bool:
-    """Whether the database can hold it: no NUL and no half characters."""
-    return UNSTORABLE.search(text) is None
-
-
 async def read_data(request: web.Request, texts: Collection[str] = ()) -> Form:
     """As `form`, but what was sent as JSON and is none is taken for nothing; `texts` are fields that are texts in
     JSON too.
@@ -138,12 +129,6 @@ async def read_form(request: web.Request, *, lenient: bool = False, texts: Colle
             raise invalid_request({name: [INVALID]} if is_storable(name) else None)
         fields.setdefault(name, []).append(value)
     return Form(fields, files=files)
-
-
-def _parse_urlencoded(body: bytes, charset: str) -> list[tuple[str, str]]:
-    """What is not text in its charset is refused, where aiohttp would put question marks."""
-    text = body.rstrip().decode(charset)
-    return parse_qsl(text, keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=MAX_FIELDS)
 
 
 def _parse_json(body: bytes, texts: Collection[str]) -> list[tuple[str, str]]:

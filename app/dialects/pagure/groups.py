@@ -5,17 +5,19 @@ from typing import Any
 
 from aiohttp import web
 
+from app.actor import Actor
 from app.core import credentials
-from app.core.access import Actor
 from app.core.groups import AddMember, RemoveMember
 from app.database import Row
 from app.dialects.pagure import auth, forms, render
 from app.dialects.pagure.urls import PagureRoutes
 from app.errors import NotFound
+from app.http.commands import execute
+from app.http.keys import DATABASE
+from app.http.responses import json_reply
 from app.queries import groups, projects
 from app.queries.projects import ProjectFilter
 from app.queries.visibility import readable_projects
-from app.web import DATABASE, execute, json_reply
 
 routes = PagureRoutes()
 

@@ -7,8 +7,9 @@ from aiohttp import web
 from app.dialects.pagure import auth
 from app.dialects.pagure.errors import MESSAGES, bad_token
 from app.dialects.pagure.urls import PagureRoutes
+from app.http.keys import DATABASE, SETTINGS
+from app.http.responses import json_reply
 from app.queries import tasks
-from app.web import DATABASE, SETTINGS, json_reply
 
 routes = PagureRoutes()
 

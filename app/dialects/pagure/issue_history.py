@@ -7,9 +7,10 @@ from aiohttp import web
 from app.core.issues import require_tracker
 from app.dialects.pagure import auth, forms
 from app.dialects.pagure.urls import PagureRoutes, find_project
+from app.http.keys import DATABASE
+from app.http.responses import json_reply
 from app.queries import issue_history
 from app.queries.issue_history import Week
-from app.web import DATABASE, json_reply
 
 routes = PagureRoutes()
 

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from app.core.access import Actor
+from app.actor import Actor
 from app.core.commands import Outcome
 from app.core.issue_metadata import (
     STATUSES,
@@ -18,8 +18,10 @@ from app.dialects.pagure import forms, render
 from app.dialects.pagure.forms import Form
 from app.dialects.pagure.trackers import caller_keys, check_form, read_number, read_number_or_uid, require_writable
 from app.dialects.pagure.urls import PagureRoutes
+from app.http.commands import execute
+from app.http.keys import DATABASE
+from app.http.responses import json_reply
 from app.queries import issues
-from app.web import DATABASE, execute, json_reply
 from events.issues import IssueUpdated
 
 routes = PagureRoutes()

@@ -18,11 +18,14 @@ from app.dialects.pagure.trackers import (
     require_readable,
     require_writable,
 )
-from app.dialects.pagure.urls import PagureRoutes, parse_number
+from app.dialects.pagure.urls import PagureRoutes
 from app.errors import NotFound
+from app.http.commands import execute
+from app.http.keys import DATABASE
+from app.http.projects import parse_number
+from app.http.responses import json_reply
 from app.queries import issues
 from app.queries.issues import IssueFilter
-from app.web import DATABASE, execute, json_reply
 
 routes = PagureRoutes()
 

@@ -7,21 +7,25 @@ from uuid import UUID
 
 from aiohttp import web
 
+from app.actor import Actor
 from app.core import paths
-from app.core.access import Actor, require
+from app.core.access import require
 from app.core.commands import Command
 from app.core.mentions import linked_issues
-from app.core.merges import MergePullRequest, OpenPullRequest, RebasePullRequest, find_commit_span, find_heads
-from app.core.pull_requests import require_pull_requests
+from app.core.merges import MergePullRequest, RebasePullRequest
+from app.core.pull_requests import OpenPullRequest, find_commit_span, find_heads, require_pull_requests
 from app.dialects.pagure import auth, forms, render
 from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.pull_requests import read_number, require_writable
 from app.dialects.pagure.urls import PagureRoutes, find_project
 from app.git import diff, store
 from app.git.errors import GitError, NoRepository, NotSignedOff
+from app.http.commands import execute
+from app.http.keys import DATABASE, SETTINGS
+from app.http.responses import json_reply
+from app.http.waiting import wait_for_task
 from app.queries import projects, pull_requests
 from app.queries.tasks import FINAL
-from app.web import DATABASE, SETTINGS, execute, json_reply, wait_for_task
 
 routes = PagureRoutes()
 Row = Mapping[str, Any]

@@ -9,7 +9,8 @@ from pathlib import Path
 from aiohttp import web
 
 from app import attachments
-from app.core.access import Actor, Level, level
+from app.actor import Actor
+from app.core.access import Level, level
 from app.core.issues import require_tracker
 from app.core.pull_requests import require_pull_requests
 from app.database import Row
@@ -22,9 +23,10 @@ from app.errors import Refused
 from app.git import diff, store, tree
 from app.git.errors import EmptyRepository, GitError, Missing, TooLarge
 from app.git.tree import File
+from app.http.keys import DATABASE, DIALECT, SETTINGS
+from app.http.routes import Handler
+from app.http.streaming import BYTES, SAFE_HEADERS, TEXT, stream_response
 from app.queries import issues, pull_requests, refs
-from app.streams import BYTES, SAFE_HEADERS, TEXT, stream_response
-from app.web import DATABASE, DIALECT, SETTINGS, Handler
 
 # Pictures that have no scripts in them; everything else is for downloading.
 PICTURES = {

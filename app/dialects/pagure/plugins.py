@@ -5,13 +5,16 @@ from typing import Any
 
 from aiohttp import web
 
-from app.core import plugins, project_secrets
+from app.core import plugins
 from app.core.access import require
 from app.core.plugins import FLAG, PLUGINS, SECRET, WRITTEN_BY_FORGE, InstallPlugin, RemovePlugin
 from app.dialects.pagure import auth, forms
 from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.urls import PagureRoutes, find_project
-from app.web import DATABASE, SETTINGS, execute, json_reply
+from app.http.commands import execute
+from app.http.keys import DATABASE, SETTINGS
+from app.http.responses import json_reply
+from app.stores import project_secrets
 
 routes = PagureRoutes()
 

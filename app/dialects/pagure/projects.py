@@ -9,17 +9,21 @@ from uuid import UUID
 
 from aiohttp import web
 
-from app.core import addresses, paths, project_secrets
+from app.core import paths, urls
 from app.core.projects import CreateProject, ForkProject
 from app.dialects.pagure import auth, forms, render
 from app.dialects.pagure.errors import ApiError, invalid_request
 from app.dialects.pagure.urls import PagureRoutes, find_project
 from app.errors import NotFound
-from app.fragments import RenderCache
+from app.http.commands import execute
+from app.http.keys import DATABASE, SETTINGS
+from app.http.render_cache import RenderCache
+from app.http.responses import json_reply
+from app.http.waiting import wait_for_task
 from app.queries import groups, projects
 from app.queries.projects import ProjectFilter
 from app.queries.tasks import FINAL
-from app.web import DATABASE, SETTINGS, execute, json_reply, wait_for_task
+from app.stores import project_secrets
 
 routes = PagureRoutes()
 
@@ -92,7 +96,7 @@ def _read_mirrored_from(form: forms.Form) -> tuple[str | None, str | None]:
     value = form.optional("mirrored_from")
     if value is None:
         return None, None
-    if (found := addresses.parse_repository_url(value)) is None:
+    if (found := urls.parse_repository_url(value)) is None:
         form.complain("mirrored_from", forms.INVALID)
         return None, None
     return found

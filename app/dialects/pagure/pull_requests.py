@@ -6,7 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
-from app.core.access import Actor, may
+from app.actor import Actor
+from app.core.access import may
 from app.core.mentions import linked_issues
 from app.core.pull_requests import (
     AssignPullRequest,
@@ -21,11 +22,14 @@ from app.core.pull_requests import (
 from app.dialects.pagure import auth, filters, forms, render
 from app.dialects.pagure.forms import Form
 from app.dialects.pagure.trackers import caller_keys
-from app.dialects.pagure.urls import PagureRoutes, find_project, parse_number
+from app.dialects.pagure.urls import PagureRoutes, find_project
 from app.errors import NotFound
+from app.http.commands import execute
+from app.http.keys import DATABASE
+from app.http.projects import parse_number
+from app.http.responses import json_reply
 from app.queries import projects, pull_requests
-from app.queries.narrowing import ItemFilter
-from app.web import DATABASE, execute, json_reply
+from app.queries.filters import ItemFilter
 
 routes = PagureRoutes()
 

@@ -10,12 +10,13 @@ import orjson
 from aiohttp import web
 from yarl import URL
 
+from app.actor import NOBODY, Actor
 from app.core import paths
-from app.core.access import GRANTS, NOBODY, Actor, may
-from app.core.merges import review_score
-from app.core.settings import get_setting
+from app.core.access import GRANTS, may
+from app.core.project_settings import get_setting
+from app.core.pull_requests import review_score
+from app.http.keys import SETTINGS
 from app.queries.paging import Listing
-from app.web import SETTINGS
 
 Row = Mapping[str, Any]
 

@@ -8,18 +8,21 @@ from typing import Any
 
 from aiohttp import web
 
-from app.core import credentials, project_secrets
+from app.core import credentials
 from app.core.access import PROJECT_ACLS, may, require, require_direct_access
+from app.core.project_settings import DEFAULTS
 from app.core.projects import ConfigureProject, DeleteProject, TransferProject
-from app.core.settings import DEFAULTS
 from app.core.sharing import RefreshAccess
 from app.core.users import IssueProjectToken
 from app.dialects.pagure import auth, forms, render
 from app.dialects.pagure.errors import ApiError, invalid_request
 from app.dialects.pagure.urls import PagureRoutes, find_project
 from app.errors import NotFound
+from app.http.commands import execute
+from app.http.keys import DATABASE, SETTINGS
+from app.http.responses import json_reply
 from app.queries import users
-from app.web import DATABASE, SETTINGS, execute, json_reply
+from app.stores import project_secrets
 
 routes = PagureRoutes()
 

@@ -4,14 +4,17 @@ from typing import Any
 
 from aiohttp import web
 
-from app.core.access import Actor, may_write, require_appointed_admin
+from app.actor import Actor
+from app.core.access import may_write, require_appointed_admin
 from app.core.projects import BlockUsers
 from app.core.sharing import GrantAccess, RevokeAccess, Watch
 from app.dialects.pagure import auth, forms, render
 from app.dialects.pagure.errors import ApiError, invalid_request
 from app.dialects.pagure.urls import PagureRoutes, find_project
-from app.queries import groups, users
-from app.web import DATABASE, execute, json_reply
+from app.http.commands import execute
+from app.http.keys import DATABASE
+from app.http.responses import json_reply
+from app.queries import users, watches
 
 routes = PagureRoutes()
 
@@ -66,7 +69,7 @@ async def watchers(request: web.Request) -> web.Response:
     found = {
         name: ["issues"] for name in (project["owner"], *access["user"], *(f"@{name}" for name in access["group"]))
     }
-    for row in await groups.list_watches(request.config_dict[DATABASE], project["project_id"]):
+    for row in await watches.list_watches(request.config_dict[DATABASE], project["project_id"]):
         found[row["username"]] = [level for level in ("issues", "commits") if row[level]]
     watching = {name: levels for name, levels in found.items() if levels}
     return json_reply({"total_watchers": len(watching), "watchers": watching})

@@ -9,8 +9,11 @@ from app.core.tags import DefineTag, DeleteTag
 from app.dialects.pagure import auth, forms, render
 from app.dialects.pagure.urls import PagureRoutes, find_project
 from app.errors import NotFound
+from app.http import requests
+from app.http.commands import execute
+from app.http.keys import DATABASE
+from app.http.responses import json_reply
 from app.queries import issues, tags
-from app.web import DATABASE, execute, json_reply
 
 routes = PagureRoutes()
 
@@ -64,6 +67,6 @@ async def delete_tag(request: web.Request) -> web.Response:
 def _read_tag_name(request: web.Request) -> str:
     """The tag in the path. What cannot be stored names none."""
     tag = request.match_info["tag"]
-    if not forms.is_storable(tag):
+    if not requests.is_storable(tag):
         raise NotFound("tag")
     return tag

@@ -6,15 +6,16 @@ from typing import Any
 
 from aiohttp import web
 
-from app.core.access import Actor
+from app.actor import Actor
 from app.core.issues import require_tracker
 from app.database import Row
 from app.dialects.pagure import auth, render
 from app.dialects.pagure.forms import Form
-from app.dialects.pagure.urls import find_project, parse_number
+from app.dialects.pagure.urls import find_project
 from app.errors import NotFound
+from app.http.keys import DATABASE
+from app.http.projects import parse_number
 from app.queries import issues, users
-from app.web import DATABASE
 
 UID = re.compile(r"[0-9a-f]{32}\Z")
 

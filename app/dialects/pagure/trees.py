@@ -14,7 +14,8 @@ from app.dialects.pagure.urls import PagureRoutes
 from app.git import store, tree
 from app.git.errors import EmptyRepository, GitError, Missing, NoRepository, TooLarge
 from app.git.tree import Folder
-from app.web import SETTINGS, json_reply
+from app.http.keys import SETTINGS
+from app.http.responses import json_reply
 
 routes = PagureRoutes()
 TOO_MANY_ENTRIES = "There are too many files in this folder to list them"

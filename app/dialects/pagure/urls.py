@@ -4,13 +4,16 @@ from collections.abc import Callable, Iterable
 
 from aiohttp import web
 
+from app.actor import Actor
 from app.core import credentials, paths
-from app.core.access import Actor, is_blocked, require
+from app.core.access import is_blocked, require
 from app.database import Row
 from app.dialects.pagure import auth
 from app.dialects.pagure.errors import ApiError
 from app.errors import NotFound
-from app.web import DATABASE, Handler, Route, Routes
+from app.http.keys import DATABASE
+from app.http.projects import path_segment
+from app.http.routes import Handler, Route, Routes
 
 PROJECT_FORMS = (
     "/{repo}",
@@ -18,8 +21,6 @@ PROJECT_FORMS = (
     "/fork/{username}/{repo}",
     "/fork/{username}/{namespace}/{repo}",
 )
-MAX_NUMBER = 2**31 - 1
-MAX_DIGITS = 20  # digits, leading zeros included
 
 
 class PagureRoutes(Routes):
@@ -43,14 +44,6 @@ def sort_routes(routes: Iterable[Route]) -> Routes:
     return Routes(sorted(routes, key=literal_first))
 
 
-def path_segment(request: web.Request, name: str) -> str | None:
-    """A part of the path, as typed. What decodes to something no name can be is not found."""
-    value = request.match_info.get(name)
-    if value is not None and ("/" in value or not value.isprintable()):
-        raise NotFound("project")
-    return value
-
-
 async def find_project(request: web.Request, admit: auth.Admission) -> tuple[Actor, Row]:
     """Who asks, if the endpoint admits them, and the project that the path names, if they may see it.
 
@@ -69,11 +62,3 @@ async def find_project(request: web.Request, admit: auth.Admission) -> tuple[Act
     if request.method == "POST" and is_blocked(actor, project):
         raise ApiError(403, "EUBLOCKED")
     return actor, project
-
-
-def parse_number(text: str) -> int | None:
-    """A number in the path; None for what cannot be the number of anything."""
-    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
-        return None
-    value = int(text)
-    return value if 0 < value <= MAX_NUMBER else None

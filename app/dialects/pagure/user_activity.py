@@ -15,8 +15,10 @@ from app.dialects.pagure import forms, render
 from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.urls import PagureRoutes
 from app.dialects.pagure.users import find_user
+from app.http import requests
+from app.http.keys import DATABASE
+from app.http.responses import json_reply
 from app.queries import activity
-from app.web import DATABASE, json_reply
 
 routes = PagureRoutes()
 
@@ -56,7 +58,7 @@ def _date_error(reason: str) -> ApiError:
 def _parse_day(text: str) -> date:
     found = next(filter(None, (form.fullmatch(text) for form in DATES)), None)
     if found is None:
-        raise _date_error(f"Unknown string format: {text}" if forms.is_storable(text) else "Unknown string format")
+        raise _date_error(f"Unknown string format: {text}" if requests.is_storable(text) else "Unknown string format")
     year, month, day = map(int, found.groups())
     if year == 0:
         raise _date_error("year 0 is out of range")

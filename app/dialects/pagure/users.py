@@ -4,16 +4,18 @@ from typing import Any
 
 from aiohttp import web
 
-from app.core.access import Actor
+from app.actor import Actor
 from app.database import Row
 from app.dialects.pagure import auth, filters, forms, render
 from app.dialects.pagure.urls import PagureRoutes
 from app.errors import NotFound
+from app.http import requests
+from app.http.keys import DATABASE
+from app.http.responses import json_reply
 from app.queries import projects, user_issues, users
 from app.queries.issues import IssueFilter
 from app.queries.paging import Listing
 from app.queries.user_issues import ORDERS, UserIssueFilter
-from app.web import DATABASE, json_reply
 
 routes = PagureRoutes()
 
@@ -36,7 +38,7 @@ async def find_user(request: web.Request) -> Row:
     """Somebody whom the path names by username or e-mail address."""
     name = request.match_info["username"]
     found = None
-    if name.isprintable() and forms.is_storable(name):
+    if name.isprintable() and requests.is_storable(name):
         found = await users.search(request.config_dict[DATABASE], name)
     if found is None:
         raise NotFound("user")
@@ -70,7 +72,7 @@ async def list_issues(request: web.Request) -> web.Response:
     query, name = forms.Query(request), request.match_info["username"]
     page, wanted = query.page(), _read_filter(query)
     author, assignee = _read_flag(query, "author"), _read_flag(query, "assignee")
-    known = forms.is_storable(name) and not name.startswith("!")  # which would mean everybody else
+    known = requests.is_storable(name) and not name.startswith("!")  # which would mean everybody else
     roles = [role for role, asked in (("author", author), ("assignee", assignee)) if asked and known]
     theirs = [user_issues.build_role_condition(name, role, wanted) for role in roles]
     listed = await user_issues.search(request.config_dict[DATABASE], theirs, page, actor)

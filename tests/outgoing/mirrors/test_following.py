@@ -9,7 +9,7 @@ from aiohttp import web
 
 from app.config import Settings
 from app.git import store
-from app.queries import mirrors as due
+from app.stores import mirrors as due
 from tests.conftest import Client, Forge, commit, git, running
 from tests.outgoing.conftest import Authority, Away, site
 from tests.outgoing.mirrors.mirroring import branches, events, look_again, new

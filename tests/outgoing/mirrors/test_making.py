@@ -10,9 +10,9 @@ import pytest
 import structlog
 from aiohttp import web
 
+from app.actor import Actor
 from app.config import Settings
 from app.core import commands
-from app.core.access import Actor
 from app.core.projects import ConfigureProject, CreateProject
 from app.core.push_policy import MIRRORED
 from app.dialects.pagure import projects

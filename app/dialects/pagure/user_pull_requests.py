@@ -1,0 +1,62 @@
+"""Pagure's endpoints about somebody's pull requests in all projects."""
+
+from typing import Any
+
+from aiohttp import web
+
+from app.actor import Actor
+from app.database import Row
+from app.dialects.pagure import auth, filters, forms, render
+from app.dialects.pagure.urls import PagureRoutes
+from app.http import requests
+from app.http.keys import DATABASE
+from app.http.responses import json_reply
+from app.queries import user_pull_requests
+from app.queries.paging import Listing
+from app.queries.user_pull_requests import UserPullRequestFilter
+
+routes = PagureRoutes()
+
+
+@routes.add("GET", "/user/{username}/requests/filed", "read-user-activity")
+async def list_filed(request: web.Request) -> web.Response:
+    return await _list(request, "author")
+
+
+@routes.add("GET", "/user/{username}/requests/actionable", "read-user-activity")
+async def list_actionable(request: web.Request) -> web.Response:
+    return await _list(request, "actionable_by")
+
+
+async def _list(request: web.Request, role: str) -> web.Response:
+    """The pull requests that somebody has to do with in this role."""
+    actor = await auth.identify_caller(request, auth.ignore_bad_token)
+    query, name = forms.Query(request), request.match_info["username"]
+    page, status = query.page(), query.text("status") or "open"
+    wanted = UserPullRequestFilter(
+        **{role: name, **filters.read_ranges(query)},
+        status=None if status.lower() == "all" else status.capitalize(),
+    )
+    found = Listing([], 0, page)
+    if requests.is_storable(name):
+        found = await user_pull_requests.search(request.config_dict[DATABASE], wanted, page, actor)
+    return json_reply(
+        {
+            "args": {
+                "closed": query.text("closed"),
+                "created": query.text("created"),
+                "page": page.number,
+                "status": status,
+                "updated": query.text("updated"),
+                "username": name,
+            },
+            "pagination": render.pagination(request, found),
+            "requests": _render(request, actor, found.rows),
+            "total_requests": len(found.rows),
+        }
+    )
+
+
+def _render(request: web.Request, actor: Actor, rows: list[Row]) -> list[dict[str, Any]]:
+    base = render.base_url(request)
+    return [render.pull_request(base, row["target"], row, actor) for row in rows]

@@ -1,0 +1,97 @@
+"""The log for outsiders: what they may see of it, page by page, and the proof that it was all of it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from app.actor import Actor
+from app.database import Database, Row
+from app.queries import feed
+from app.queries.feed import FeedFilter, Reader
+
+MAX_SCANNED = 10_000  # numbers that one statement looks at: whoever wants few of many events gets `next` meanwhile
+
+
+@dataclass(frozen=True)
+class FeedPage:
+    """`next` is how far has been looked, hidden events included."""
+
+    rows: list[Row]
+    next: int
+
+
+def build_reader(actor: Actor) -> Reader:
+    return Reader(username=actor.username, groups=sorted(actor.groups), everything=actor.admin)
+
+
+async def read_page(db: Database, actor: Actor, after: int, head: int, limit: int, wanted: FeedFilter) -> FeedPage:
+    """What the actor may see of the next numbers up to `head`."""
+    upto = max(min(head, after + MAX_SCANNED), after)
+    if actor.token_project is not None:
+        # A token that is bound to a project shows that project's story.
+        if wanted.project_id not in (None, actor.token_project):
+            return FeedPage([], upto)
+        wanted = replace(wanted, project_id=actor.token_project)
+    rows = await feed.read(db, after, upto, limit, wanted, build_reader(actor))
+    return FeedPage(rows, rows[-1]["seq"] if len(rows) == limit else upto)
+
+
+async def compute_digest(db: Database, actor: Actor, first: int, last: int) -> tuple[int, str]:
+    """How many of these numbers the actor may see, and the SHA-256 in hex over the ids of those events, in order, each
+    followed by a newline.
+    """
+    count, sum = 0, hashlib.sha256()
+    wanted = FeedFilter(project_id=actor.token_project)
+    for after in range(first - 1, last, MAX_SCANNED):
+        rows = await feed.read_ids(db, after, min(after + MAX_SCANNED, last), wanted, build_reader(actor))
+        count += len(rows)
+        sum.update(b"".join(b"%s\n" % str(row["id"]).encode() for row in rows))
+    return count, sum.hexdigest()
+
+
+def render_event(row: Mapping[str, Any], actor: Actor) -> dict[str, Any]:
+    project = {"id": row["project_id"], "path": row["path"]} if row["project_id"] is not None else None
+    return {
+        "seq": row["seq"],
+        "id": str(row["id"]),
+        "type": row["type"],
+        "at": row["at"].isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "actor": row["actor"],
+        "project": project,
+        "subject": row["stream"],
+        "data": row["data"] if actor.admin else _public_data(row["type"], row["data"]),
+        "command": str(row["command_id"]),
+        "cause": row["cause_id"] and str(row["cause_id"]),
+        "request": row["request"],
+    }
+
+
+def _public_data(type: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Where a project's hooks go may be as good as a password, so it is not told to everybody."""
+    if type != "project.configured" or "web_hooks" not in data["settings"]:
+        return data
+    return {**data, "settings": {**data["settings"], "web_hooks": None}}
+
+
+def render_cloudevent(event: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The same event in the structured form of CloudEvents 1.0.2; `source` is the forge's address."""
+    attributes = {
+        "specversion": "1.0",
+        "id": event["id"],
+        "source": source,
+        "type": event["type"],
+        "subject": event["subject"],
+        "time": event["at"],
+        "datacontenttype": "application/json",
+        # An extension of theirs, a text that sorts as the numbers do.
+        "sequence": f"{event['seq']:020}",
+    }
+    return {**attributes, "data": event}
+
+
+def render_sse(event: Mapping[str, Any]) -> bytes:
+    """The same event as a message of a stream of server-sent events."""
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event["seq"], event["type"].encode(), orjson.dumps(event))

@@ -1,0 +1,43 @@
+"""Carry out commands and move refs in the name of a request."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from app.actor import Actor
+from app.core import commands
+from app.core.commands import Command, Outcome
+from app.core.pushes import RefWriter
+from app.http.keys import COMMAND_ID, DATABASE, REQUEST_ID, SETTINGS, TAIL
+
+
+async def execute(
+    request: web.Request, actor: Actor, command: Command, *, seen: Mapping[str, Any] | None = None
+) -> Outcome:
+    """Carry out a command in the name of this request, and ring the relay."""
+    outcome = await commands.execute(
+        request.config_dict[DATABASE],
+        actor,
+        command,
+        command_id=request.get(COMMAND_ID) or uuid.uuid4(),
+        request=request[REQUEST_ID],
+        seen=seen,
+    )
+    request.config_dict[TAIL].ring()
+    return outcome
+
+
+def ref_writer(request: web.Request, actor: Actor, project: Mapping[str, Any]) -> RefWriter:
+    """The actor about to move refs of the project in the name of this request."""
+    settings = request.config_dict[SETTINGS]
+    return RefWriter(
+        db=request.config_dict[DATABASE],
+        root=settings.repositories,
+        actor=actor,
+        project=project,
+        lease=settings.lease,
+        request=request[REQUEST_ID],
+        ring=request.config_dict[TAIL].ring,
+    )

@@ -1,0 +1,45 @@
+"""Read requests: bodies, forms, and what text the database can store."""
+
+import re
+import zlib
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+MAX_FIELDS = 1000
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+# What reading a body raises when the body is wrong: its bytes, its charset, its parts or their headers.
+BODY_ERRORS = (
+    ValueError,
+    LookupError,
+    AssertionError,
+    RuntimeError,
+    HttpProcessingError,
+    zlib.error,
+    web.RequestPayloadError,
+)
+MAX_BODY = 4 << 20  # bytes; git routes stream and have a limit of their own
+
+
+async def read_json_object(request: web.Request) -> dict[str, Any]:
+    """The body as a JSON object. Raises ValueError when it is anything else."""
+    body = orjson.loads(await request.read())
+    if not isinstance(body, dict):
+        raise ValueError("not an object")
+    return body
+
+
+def is_storable(text: str) -> bool:
+    """Whether the database can hold it: no NUL and no half characters."""
+    return UNSTORABLE.search(text) is None
+
+
+def _parse_urlencoded(body: bytes, charset: str) -> list[tuple[str, str]]:
+    """What is not text in its charset is refused, where aiohttp would put question marks."""
+    text = body.rstrip().decode(charset)
+    return parse_qsl(text, keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=MAX_FIELDS)

@@ -1,0 +1,262 @@
+"""Write deliveries, their lanes and the endpoints that they go to."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from app.database import Database
+from app.queries.subscriptions import RETENTION
+
+DELETE_BATCH = 200  # deliveries that are forgotten at once
+MAX_REPLAY = 100_000  # deliveries of a subscription that may wait after a replay
+REPLAY_SPAN = 2000  # numbers that one step of a replay is about
+IN_THE_LOG = """
+    exists (select 1 from events
+            where  events.stream = 'subscription-' || {{id}} and events.type = 'subscription.{what}')
+"""
+CREATED, DELETED = IN_THE_LOG.format(what="created"), IN_THE_LOG.format(what="deleted")
+
+
+@asynccontextmanager
+async def storing_endpoint(
+    db: Database, subscription_id: UUID, url: str, secret: str, headers: Mapping[str, Any]
+) -> AsyncIterator[None]:
+    """Remember where to send before the block makes it known that something is sent; forget it if the block fails."""
+    await db.execute(
+        "insert into subscription_endpoints (subscription_id, url, secret, headers) values ($1, $2, $3, $4)",
+        subscription_id,
+        url,
+        secret,
+        orjson.dumps(headers).decode(),
+    )
+    try:
+        yield
+    except BaseException:  # a client that hung up included; it is raised again
+        # Should the answer alone have been lost, it is known after all, and has to have an endpoint.
+        await db.execute(
+            """
+            delete from subscription_endpoints
+            where  subscription_id = $1
+            and    not exists (select 1 from subscriptions where subscriptions.subscription_id = $1)
+            """,
+            subscription_id,
+        )
+        raise
+
+
+async def move_endpoint(
+    db: Database, subscription_id: UUID, url: str | None, headers: Mapping[str, Any] | None
+) -> None:
+    """What is None stays."""
+    await db.execute(
+        """
+        update subscription_endpoints
+        set    url = coalesce($2, url), headers = coalesce($3, headers)
+        where  subscription_id = $1
+        """,
+        subscription_id,
+        url,
+        None if headers is None else orjson.dumps(headers).decode(),
+    )
+
+
+async def delete_endpoint(db: Database, subscription_id: UUID) -> None:
+    await db.execute("delete from subscription_endpoints where subscription_id = $1", subscription_id)
+
+
+async def rotate_secret(db: Database, subscription_id: UUID, secret: str, overlap: int) -> datetime:
+    """Until when the old secret is good; `overlap` in seconds."""
+    until: datetime = await db.fetchval(
+        """
+        update subscription_endpoints
+        set    previous_secret = secret, secret = $2, previous_until = now() + make_interval(secs => $3)
+        where  subscription_id = $1
+        returning previous_until
+        """,
+        subscription_id,
+        secret,
+        overlap,
+    )
+    return until
+
+
+# Lanes that something was added to; whoever is at them sees by `news` that there is more. `due` is when those may be
+# sent that had something to send already. All go through them in one order, so that no two wait for each other.
+WAKE = """
+    insert into lanes as known (subscription_id, lane, due_at)
+    select distinct subscription_id, lane, now() from added
+    order by subscription_id, lane
+    on conflict (subscription_id, lane) do update
+    set    due_at = {due}, news = known.news + 1
+"""
+# What becomes of subscriptions is told to those who ask for it by name, or each would begin with its own beginning.
+# What the numbering writes down for those who asked for it (workers/relay.py), and a replay writes again.
+FANNED_OUT = """
+    subscriptions.subscription_id,
+    case when subscriptions.ordered then coalesce(events.project_id, 0) else -numbers.seq end,
+    numbers.seq, events.position
+"""
+# `silent` are pairs of a format and a type of event that it has no words for (app/feed/formats.py).
+WANTED = """
+    (subscriptions.project_id is null or subscriptions.project_id = events.project_id)
+    and (subscriptions.types is null and events.type not like 'subscription.%'
+         or events.type = any (subscriptions.types)
+         or split_part(events.type, '.', 1) || '.*' = any (subscriptions.types))
+    and subscriptions.format || ' ' || events.type <> all ({silent})
+"""
+
+
+async def ping(db: Database, subscription_id: UUID) -> UUID:
+    """A delivery that is about nothing, on the real path."""
+    made: UUID = await db.fetchval(
+        f"""
+        with added as (
+            insert into deliveries (subscription_id, lane, seq) values ($1, 0, 0)
+            returning delivery_id, subscription_id, lane
+        ), woken as ({WAKE.format(due="known.due_at")})
+        select delivery_id from added
+        """,
+        subscription_id,
+    )
+    return made
+
+
+async def redeliver(db: Database, delivery_id: UUID) -> None:
+    """Once more, now, with a whole schedule before it."""
+    await db.execute(
+        f"""
+        with added as (
+            update deliveries
+            set    status = 'waiting', reason = null, attempts = 0, parts = 0, ended_at = null
+            where  delivery_id = $1
+            returning subscription_id, lane
+        ) {WAKE.format(due="now()")}
+        """,
+        delivery_id,
+    )
+
+
+async def wake(db: Database, subscription_id: UUID) -> None:
+    """What waits may be sent at once, whatever went wrong before."""
+    await db.execute(
+        f"""
+        with closed as (
+            delete from circuits where subscription_id = $1
+        ), added as (
+            select subscription_id, lane from deliveries where subscription_id = $1 and status = 'waiting'
+        ) {WAKE.format(due="now()")}
+        """,
+        subscription_id,
+    )
+
+
+async def is_deleted(db: Database, subscription_id: UUID) -> bool:
+    """Whether the log says so. The read tables may be empty for a while; what is given up is given up for good."""
+    found: bool = await db.fetchval(f"select {DELETED.format(id='$1::uuid')}", subscription_id)
+    return found
+
+
+async def repair_lanes(db: Database) -> int:
+    """Lanes for what waits without one, as when a process died between two statements; how many there were."""
+    rows = await db.fetch("""
+        insert into lanes (subscription_id, lane, due_at)
+        select distinct deliveries.subscription_id, deliveries.lane, now()
+        from   deliveries
+        left join lanes using (subscription_id, lane)
+        left join subscriptions using (subscription_id)
+        where  deliveries.status = 'waiting' and lanes.subscription_id is null
+        and    subscriptions.status is distinct from 'inactive'
+        on conflict do nothing
+        returning 1
+    """)
+    return len(rows)
+
+
+async def delete_ended(db: Database) -> int:
+    """Some of the deliveries that ended so long ago that nobody asks for them any more; how many."""
+    rows = await db.fetch(
+        """
+        delete from deliveries
+        where  delivery_id in (select delivery_id from deliveries
+                               where  ended_at < now() - make_interval(days => $1)
+                               order by ended_at
+                               limit  $2)
+        returning 1
+        """,
+        RETENTION,
+        DELETE_BATCH,
+    )
+    return len(rows)
+
+
+async def delete_orphans(db: Database) -> None:
+    """Addresses and secrets of what was deleted, or never came about, and how those endpoints did."""
+    await db.execute(f"""
+        delete from subscription_endpoints as kept
+        where  not exists (select 1 from subscriptions where subscriptions.subscription_id = kept.subscription_id)
+        and    ({DELETED.format(id="kept.subscription_id")}
+                or kept.kept_at < now() - interval '1 hour' and not {CREATED.format(id="kept.subscription_id")})
+    """)
+    await db.execute(f"""
+        delete from circuits
+        where  not exists (select 1 from subscriptions where subscriptions.subscription_id = circuits.subscription_id)
+        and    {DELETED.format(id="circuits.subscription_id")}
+    """)
+
+
+async def count_wanted(db: Database, subscription_id: UUID, after: int, to: int, unsupported: list[str]) -> int:
+    """How many deliveries would wait if everything in between were replayed; MOST + 1 stands for more than MOST."""
+    count: int = await db.fetchval(
+        f"""
+        select count(*)
+        from   (select 1 from deliveries where subscription_id = $1 and status = 'waiting'
+                union all
+                select 1
+                from   subscriptions, numbers join events using (position)
+                where  subscriptions.subscription_id = $1 and numbers.seq > $2 and numbers.seq <= $3
+                and    {WANTED.format(silent="$4")}
+                limit  {MAX_REPLAY + 1}) as these
+        """,
+        subscription_id,
+        after,
+        to,
+        unsupported,
+    )
+    return count
+
+
+async def replay(db: Database, subscription_id: UUID, after: int, to: int, unsupported: list[str]) -> int:
+    """Everything since that it wants, once more; how many that is.
+
+    Step by step: while one long statement wrote, no event could get its number.
+    """
+    count, head = 0, await db.fetchval("select coalesce(max(seq), 0) from numbers")
+    for first in range(after, min(to, head), REPLAY_SPAN):
+        count += await _replay(db, subscription_id, first, min(first + REPLAY_SPAN, to, head), unsupported)
+    return count
+
+
+async def _replay(db: Database, subscription_id: UUID, after: int, to: int, unsupported: list[str]) -> int:
+    count: int = await db.fetchval(
+        f"""
+        with added as (
+            insert into deliveries (subscription_id, lane, seq, position)
+            select {FANNED_OUT}
+            from   subscriptions, numbers join events using (position)
+            where  subscriptions.subscription_id = $1 and numbers.seq > $2 and numbers.seq <= $3
+            and    {WANTED.format(silent="$4")}
+            order by numbers.seq
+            returning subscription_id, lane
+        ), woken as ({WAKE.format(due="known.due_at")})
+        select count(*) from added
+        """,
+        subscription_id,
+        after,
+        to,
+        unsupported,
+    )
+    return count

@@ -1,0 +1,130 @@
+"""`polyforge` as people and scripts run it: processes, a terminal, and connections that break."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import orjson
+
+from app.ops import embedded
+
+
+class Command:
+    """A running `polyforge`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, output: asyncio.StreamReader) -> None:
+        self.process = process
+        self.output = output
+
+    async def line(self) -> str:
+        async with asyncio.timeout(20):
+            line = await self.output.readline()
+        return line.decode().rstrip()
+
+    async def json(self) -> Any:
+        line = await self.line()
+        assert line, await self.warning()
+        return orjson.loads(line)
+
+    async def warning(self) -> str:
+        """The next line of standard error."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(20):
+            return (await self.process.stderr.readline()).decode().rstrip()
+
+    async def end(self, told: int | None = None) -> int:
+        """Its exit code, after it was told to stop or by itself."""
+        if told is not None:
+            self.process.send_signal(told)
+        async with asyncio.timeout(20):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def running(*arguments: str, terminal: bool = False, **environment: str) -> AsyncIterator[Command]:
+    known = {name: value for name, value in os.environ.items() if not name.startswith("POLYFORGE_")}
+    master, slave = os.openpty() if terminal else (None, asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "app", *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=slave,
+        stderr=asyncio.subprocess.PIPE, limit=1 << 22, env={**known, "TERM": "xterm", "COLUMNS": "240", **environment},
+    )  # fmt: skip
+    try:
+        if master is None:
+            assert process.stdout is not None
+            yield Command(process, process.stdout)
+        else:
+            os.close(slave)
+            output, loop = asyncio.StreamReader(), asyncio.get_running_loop()
+            transport, _ = await loop.connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(output), os.fdopen(master, "rb")
+            )
+            yield Command(process, output)
+            transport.close()
+    finally:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGKILL)
+        await process.communicate()
+
+
+async def run(*arguments: str, **environment: str) -> tuple[int, list[Any], str]:
+    """Exit code, the JSON lines that were printed, and standard error."""
+    async with running(*arguments, **environment) as command, asyncio.timeout(30):
+        output, said = await command.process.communicate()
+        assert command.process.returncode is not None
+        return command.process.returncode, [orjson.loads(line) for line in output.splitlines()], said.decode()
+
+
+class Wire:
+    """Between a client and the forge: it can be cut, and be away."""
+
+    def __init__(self, port: int, to: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.port = port
+        self.to = to
+        self.connections = 0
+        self.limit: int | None = None  # bytes from the forge, after which a connection is cut
+        self._open: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+
+    async def up(self) -> None:
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
+
+    async def down(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.cut()
+
+    def cut(self) -> None:
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.to)
+        ends = {writer, far_writer}
+        self._open |= ends
+        await asyncio.gather(self._copy(reader, far_writer, None), self._copy(far_reader, writer, self.limit))
+        self._open -= ends
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int | None) -> None:
+        with suppress(OSError):
+            while (limit is None or limit > 0) and (chunk := await reader.read(limit or 1 << 16)):
+                writer.write(chunk)
+                await writer.drain()
+                limit = None if limit is None else limit - len(chunk)
+        writer.close()
+
+
+@asynccontextmanager
+async def wired(url: str) -> AsyncIterator[Wire]:
+    wire = Wire(embedded.free_port(), int(url.rpartition(":")[2]))
+    await wire.up()
+    try:
+        yield wire
+    finally:
+        await wire.down()
+        await asyncio.sleep(0)

@@ -1,0 +1,54 @@
+"""A database of an older program is brought to the present schema, and nothing in it is lost."""
+
+import asyncpg
+import pytest
+
+from app.http.health import SCHEMA
+from app.ops import migrate
+from tests.conftest import Client, Forge
+
+SHAPE = """
+    select   table_schema, table_name, column_name, data_type, is_nullable
+    from     information_schema.columns
+    where    table_schema in ('public', 'live')
+    union all
+    select   schemaname, tablename, indexname, indexdef, ''
+    from     pg_indexes
+    where    schemaname in ('public', 'live')
+    order by 1, 2, 3
+"""
+BACK_TO_1 = """
+    drop table project_secrets, mirrors;
+    drop table subscription_endpoints, delivery_attempts, deliveries, lanes, circuits;
+    alter table idempotency_keys drop column command_id;
+    drop index idempotency_keys_by_age;
+    drop table unnumbered;
+    alter table work drop column irrevocable;
+    create index events_by_transaction on events (txid, position);
+    alter table live.issues drop column uid;
+    update schema_version set version = 1;
+"""
+
+
+async def test_an_older_database_is_brought_here_with_all_of_its_events(forge: Forge, nethack: Client) -> None:
+    await nethack.post("/nethack/new_issue", title="t", issue_content="c")
+    shape = await forge.db.fetch(SHAPE)
+    events = await forge.numbered()
+    url = forge.settings.required_database_url()
+    async with forge.db.acquire() as connection:
+        await connection.execute(BACK_TO_1)
+    assert (await forge.nobody.get("/readyz"))[1]["checks"]["database"].endswith("run polyforge migrate")
+    assert await migrate.migrate(url) == f"The schema went from 1 to {SCHEMA}; {events} events were told again."
+    assert await forge.db.fetch(SHAPE) == shape
+    assert "already" in await migrate.migrate(url)
+    assert (await nethack.pagure("/nethack/issue/1"))[1]["title"] == "t"
+    assert (await forge.nobody.get("/readyz"))[0] == 200
+
+
+async def test_a_database_of_a_newer_program_is_left_alone(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("update schema_version set version = 999")
+    with pytest.raises(SystemExit, match="newer program"):
+        await migrate.migrate(database_url)
+    assert await connection.fetchval("select version from schema_version") == 999
+    await connection.close()

@@ -1,0 +1,265 @@
+"""What a push may do to each ref, told by the ordinary git client."""
+
+from pathlib import Path
+
+import pytest
+
+from app.actor import Actor
+from app.config import Settings
+from app.core import push_policy
+from app.core.push_policy import ZEROS, Change
+from app.errors import Forbidden
+from app.git import refs, store
+from app.queries import projects
+from tests.conftest import Client, Forge, commit, git
+from tests.git.pushes import FORWARD, NO_BRANCHES, SIGNED, head, heads, id_of, no, push, signed
+from tests.pagure.test_plugins import installed, removed
+from tests.pagure.test_sharing import collaborate, grant, group
+
+# ---------------------------------------------------------------- who may push where
+
+
+async def test_a_collaborator_pushes_to_the_branches_that_match_and_to_nothing_else(
+    forge: Forge, nethack: Client, work: Path
+) -> None:
+    bob = await forge.user("bob")
+    await collaborate(forge, await id_of(nethack), "bob", "epel*, f*")
+    await git("tag", "v1", cwd=work)
+    said = await push(work, "HEAD:f40", "HEAD:main", "v1", "HEAD:refs/notes/x", by=bob, fails=True)
+    assert no("main", "You may not push to this branch.") in said
+    assert no("v1", "You may push to some branches only.") in said
+    assert no("refs/notes/x", "You may push to some branches only.") in said
+    assert " * [new branch]      HEAD -> f40" in said
+    new, old = await head(work), await head(work, "origin/main")
+    assert await heads(nethack) == {"f40": new, "main": old}
+    assert (await nethack.pagure("/nethack/git/tags"))[1]["tags"] == []
+    actors = await forge.db.fetch("select actor, data ->> 'ref' as ref from events where type = 'ref.updated'")
+    assert [tuple(row) for row in actors] == [("bob", "refs/heads/f40")]
+    await push(work, ":f40", by=bob)
+    assert await heads(nethack) == {"main": old}
+
+
+async def test_a_group_of_collaborators_is_let_in_likewise(forge: Forge, nethack: Client, work: Path) -> None:
+    bob, carol = [await forge.user(name) for name in ("bob", "carol")]
+    await group(nethack, "testers", "bob")
+    await collaborate(forge, await id_of(nethack), "testers", "test/*", "group")
+    await push(work, "HEAD:test/one", by=bob)
+    assert "(You may not push to this branch.)" in await push(work, "HEAD:main", by=bob, fails=True)
+    assert "403" in await push(work, "HEAD:test/two", by=carol, fails=True)
+    assert (await heads(nethack)).keys() == {"main", "test/one"}
+
+
+async def test_who_has_only_tickets_pushes_nothing(forge: Forge, nethack: Client, work: Path) -> None:
+    bob = await forge.user("bob")
+    await grant(nethack, "bob", "ticket")
+    assert "403" in await push(work, "HEAD:topic", by=bob, fails=True)
+
+
+async def test_a_collaborators_token_for_another_project_opens_nothing(forge: Forge, nethack: Client) -> None:
+    bob = await forge.user("bob")
+    key = await id_of(nethack)
+    await collaborate(forge, key, "bob", "f*")
+    project = await projects.by_id(forge.db, key)
+    change = Change("refs/heads/f40", ZEROS, "1" * 40)
+    assert push_policy.find_refusal(Actor(bob.name), project, change) is None
+    assert push_policy.find_refusal(Actor(bob.name, token_project=key + 1), project, change)
+
+
+async def test_a_push_through_an_alias_is_a_push_to_the_branch_it_stands_for(
+    forge: Forge, nethack: Client, settings: Settings, work: Path
+) -> None:
+    bob = await forge.user("bob")
+    key = await id_of(nethack)
+    await collaborate(forge, key, "bob", "f*")
+    refs.create_alias(store.repository_path(settings.repositories, key), "f-alias", "main")
+    old = (await heads(nethack))["main"]
+    assert no("f-alias", "You may not push to this branch.") in await push(work, "HEAD:f-alias", by=bob, fails=True)
+    assert (await heads(nethack))["main"] == old
+    await push(work, "HEAD:f-alias")
+    await installed(nethack, FORWARD, branches="main")
+    await git("reset", "-q", "--hard", old, cwd=work)
+    await commit(work, "other")
+    assert no("f-alias", "This branch only moves forward.") in await push(work, "--force", "HEAD:f-alias", fails=True)
+
+
+@pytest.mark.parametrize("ref", ["refs/pull/1/head", "refs/pull/1/merge", "refs/internal/x"])
+async def test_what_is_the_forges_own_is_nobodys_to_push(forge: Forge, nethack: Client, work: Path, ref: str) -> None:
+    for client in (nethack, forge.admin):
+        assert no(ref, "This ref is the forge's own.") in await push(work, f"HEAD:{ref}", by=client, fails=True)
+
+
+async def test_where_only_pull_requests_change_branches_nobody_pushes_to_one(
+    forge: Forge, nethack: Client, work: Path
+) -> None:
+    await nethack.post("/nethack/options/update", pull_request_access_only="true")
+    await git("tag", "v1", cwd=work)
+    why = "Branches of this project are changed by pull-requests only."
+    for client in (nethack, forge.admin):
+        said = await push(work, "HEAD:main", "HEAD:topic", "v1", by=client, fails=True)
+        assert no("main", why) in said
+        assert no("topic", why) in said
+    assert (await heads(nethack)).keys() == {"main"}
+    assert (await nethack.pagure("/nethack/git/tags"))[1]["tags"] == ["v1"]
+
+
+# ---------------------------------------------------------------- plugins
+
+
+@pytest.mark.parametrize("branches", ["", "*", "main", " next , main", "*, next"])
+async def test_a_branch_that_only_moves_forward(nethack: Client, work: Path, branches: str) -> None:
+    await push(work, "HEAD:main", "HEAD:topic")
+    await installed(nethack, FORWARD, branches=branches)
+    await git("commit", "-q", "--amend", "-m", "Rewritten", cwd=work)
+    new, old = await head(work), (await heads(nethack))["main"]
+    said = await push(work, "--force", "HEAD:main", "HEAD:topic", "HEAD:fresh", fails=True)
+    assert no("main", "This branch only moves forward.") in said
+    every = branches != "main" and "next , main" not in branches
+    assert (no("topic", "This branch only moves forward.") in said) == every
+    assert await heads(nethack) == {"fresh": new, "main": old, "topic": old if every else new}
+    assert "main (This branch is not to be deleted.)" in await push(work, ":main", fails=True)
+    await git("reset", "-q", "--hard", old, cwd=work)
+    new = await commit(work, "more")
+    await push(work, "HEAD:main")
+    assert (await heads(nethack))["main"] == new
+    await removed(nethack, FORWARD)
+    await push(work, "--force", "HEAD~1:main", ":topic")
+    assert (await heads(nethack))["main"] == old
+
+
+async def test_every_new_commit_is_signed_off(nethack: Client, work: Path) -> None:
+    await installed(nethack, SIGNED)
+    unsigned, last = await head(work), await signed(work, "more")
+    old = (await heads(nethack))["main"]
+    said = await push(work, "HEAD:main", "HEAD:topic", f"{old}:refs/heads/same", fails=True)
+    for ref in ("main", "topic"):
+        assert no(ref, f"Commit {unsigned} is not signed off.") in said
+    assert await heads(nethack) == {"main": old, "same": old}
+    await git("tag", "v1", last, cwd=work)
+    assert f"(Commit {unsigned} is not signed off.)" in await push(work, "v1", fails=True)
+    await git("reset", "-q", "--hard", old, cwd=work)
+    new = await signed(work, "more")
+    await git("tag", "-a", "-m", "first", "v2", cwd=work)
+    await push(work, "HEAD:main", "v2", ":same")
+    assert await heads(nethack) == {"main": new}
+
+
+async def test_a_sign_off_counts_in_any_case_and_commits_from_before_need_none(nethack: Client, work: Path) -> None:
+    before = await head(work)
+    await push(work, "HEAD:topic")
+    await installed(nethack, SIGNED)
+    await git("commit", "-q", "--allow-empty", "-m", "More\n\nSIGNED-OFF-BY: Alice <a@example.org>", cwd=work)
+    await push(work, "HEAD:main")
+    assert await heads(nethack) == {"main": await head(work), "topic": before}
+
+
+async def test_commits_of_pull_requests_are_new_to_the_branches(
+    nethack: Client, settings: Settings, work: Path
+) -> None:
+    repo_path = store.repository_path(settings.repositories, await id_of(nethack))
+    await git("push", "-q", str(repo_path), "HEAD:refs/pull/1/head", cwd=work)
+    await installed(nethack, SIGNED)
+    assert "is not signed off.)" in await push(work, "HEAD:main", fails=True)
+
+
+async def test_a_push_makes_no_branch(nethack: Client, work: Path) -> None:
+    await push(work, "HEAD:gone")
+    await installed(nethack, NO_BRANCHES)
+    await git("tag", "v1", cwd=work)
+    said = await push(work, "HEAD:topic", "HEAD:main", "v1", ":gone", fails=True)
+    assert no("topic", "This project takes no new branches.") in said
+    assert await heads(nethack) == {"main": await head(work)}
+    assert (await nethack.pagure("/nethack/git/tags"))[1]["tags"] == ["v1"]
+
+
+# ---------------------------------------------------------------- other ways to a ref
+
+
+async def test_whoever_makes_a_branch_in_another_way_asks_the_same(forge: Forge, nethack: Client) -> None:
+    await installed(nethack, NO_BRANCHES)
+    project = await projects.by_id(forge.db, await id_of(nethack))
+    push_policy.require(Actor("alice"), project, Change("refs/heads/main", "1" * 40, "2" * 40))
+    push_policy.require(Actor("alice"), project, Change("refs/tags/v1", ZEROS, "2" * 40))
+    with pytest.raises(Forbidden, match="takes no new branches"):
+        push_policy.require(Actor("alice"), project, Change("refs/heads/x", ZEROS, "2" * 40))
+    with pytest.raises(Forbidden, match="may not push to this branch"):
+        push_policy.require(Actor("bob"), project, Change("refs/heads/main", "1" * 40, "2" * 40))
+
+
+async def opened(client: Client, work: Path, *, title: str = "Topic") -> int:
+    await push(work, "HEAD:topic")
+    form = {"title": title, "branch_to": "main", "branch_from": "topic"}
+    status, found = await client.post("/nethack/pull-request/new", **form)
+    assert status == 200, found
+    return int(found["id"])
+
+
+async def test_a_merge_is_subject_to_the_plugins(nethack: Client, work: Path) -> None:
+    unsigned = await head(work)
+    number = await opened(nethack, work)
+    await installed(nethack, SIGNED)
+    merge = f"/nethack/pull-request/{number}/merge"
+    old = (await heads(nethack))["main"]
+    assert await nethack.post(merge) == (
+        409,
+        {
+            "error": "This pull-request conflicts and thus cannot be merged",
+            "error_code": "EPRCONFLICTS",
+            "errors": f"Remote hook declined the push: Commit {unsigned} is not signed off.",
+        },
+    )
+    assert (await heads(nethack))["main"] == old
+    await removed(nethack, SIGNED)
+    await installed(nethack, FORWARD)
+    await installed(nethack, NO_BRANCHES)
+    assert (await nethack.post(merge))[0] == 200
+    assert (await heads(nethack))["main"] == unsigned
+
+
+async def test_the_forge_signs_the_merge_commits_that_have_to_be_signed(nethack: Client, work: Path) -> None:
+    await installed(nethack, SIGNED)
+    await nethack.post("/nethack/options/update", always_merge="true", pull_request_access_only="false")
+    await git("reset", "-q", "--hard", "HEAD~1", cwd=work)
+    await signed(work, "more")
+    number = await opened(nethack, work)
+    await nethack.post("/nethack/options/update", pull_request_access_only="true")
+    assert (await nethack.post(f"/nethack/pull-request/{number}/merge"))[0] == 200
+    await git("fetch", "-q", cwd=work)
+    message = await git("log", "-1", "--format=%B", "origin/main", cwd=work)
+    assert message.startswith(f"Merge #{number} `Topic`")
+    assert "Signed-off-by: alice <alice@example.org>" in message
+
+
+async def test_a_merge_makes_no_branch_where_none_are_made(forge: Forge, nethack: Client, work: Path) -> None:
+    bob = await forge.user("bob")
+    await nethack.post("/new", name="empty", description="d")
+    assert (await bob.post("/fork", repo="empty"))[0] == 200
+    await git("push", "-q", bob.git_url("fork/bob/empty"), "HEAD:topic", cwd=work)
+    form = {
+        "title": "T",
+        "branch_to": "main",
+        "branch_from": "topic",
+        "repo_from": "empty",
+        "repo_from_username": "bob",
+    }
+    assert (await bob.post("/empty/pull-request/new", **form))[0] == 200
+    await installed(nethack, NO_BRANCHES, "/empty")
+    status, body = await nethack.post("/empty/pull-request/1/merge")
+    assert (status, body["errors"]) == (409, "Remote hook declined the push: This project takes no new branches.")
+
+
+@pytest.mark.parametrize("plugin", [FORWARD, SIGNED])
+async def test_a_rebase_is_subject_to_the_plugins_of_the_source(nethack: Client, work: Path, plugin: str) -> None:
+    number = await opened(nethack, work)
+    topic = await head(work)
+    await git("reset", "-q", "--hard", "origin/main", cwd=work)
+    await commit(work, "other")
+    await push(work, "HEAD:main")
+    await installed(nethack, plugin, branches="topic")
+    status, body = await nethack.post(f"/nethack/pull-request/{number}/rebase")
+    assert (status, body["error_code"]) == (400, "ENOCODE")
+    assert body["error"].startswith("Remote hook declined the push: ")
+    assert body["error"].endswith("only moves forward." if plugin == FORWARD else "is not signed off.")
+    assert (await heads(nethack))["topic"] == topic
+    await removed(nethack, plugin)
+    assert (await nethack.post(f"/nethack/pull-request/{number}/rebase"))[0] == 200
+    assert (await heads(nethack))["topic"] != topic
