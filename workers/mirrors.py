@@ -30,7 +30,7 @@ from app.logs import log
 from app.outgoing.failures import Failure, OutgoingError
 from app.outgoing.git import run_git
 from app.queries import projects
-from app.stores import mirrors, project_secrets
+from app.stores import mirrors, project_secrets, work
 from events.event import StoredEvent
 from events.projects import ProjectCreated
 from events.record import NewEvent
@@ -51,13 +51,6 @@ FETCH = (
 )
 HEAD = re.compile(rb"^ref: refs/heads/(\S+)\tHEAD$", re.MULTILINE)
 BROKEN = "broken"  # nothing elsewhere is to blame
-# The sweep rings for it there. Its attempts, which are the fencing token, go on.
-HAND_OVER = """
-    update work
-    set    queue = $3, lease_until = null, due_at = now() - interval '2 seconds'
-    where  position = $1 and reaction = $2 and queue <> $3 and done_at is null
-    returning 1
-"""
 POLL_INTERVAL = 5.0  # seconds between looks for mirrors that are due
 CONCURRENCY = 2
 JITTER = 0.2
@@ -76,7 +69,7 @@ FAILURE_MESSAGES = {
 
 async def create_mirror(ctx: WorkerContext, cause: StoredEvent, project: ProjectCreated) -> tuple[str, list[store.Ref]]:
     """A new mirror's repository; its HEAD and refs. It takes no place from those who wait for what is made here."""
-    if await ctx.db.fetchval(HAND_OVER, cause.position, CREATE_REACTION, MIRROR):
+    if await work.hand_over(ctx.db, cause.position, CREATE_REACTION, MIRROR):
         raise LeaseLost
     root, project_id = ctx.settings.repositories, project.project_id
     making = store.staging_dir(root, project_id, cause=cause.id, head=project.default_branch)

@@ -15,6 +15,7 @@ from app.background import in_background
 from app.database import DB_ERRORS, Database, is_unavailable
 from app.logs import REQUEST, log
 from app.metrics import JOBS
+from app.stores import work
 from events import log as record_log
 from events.event import StoredEvent
 from events.record import NewEvent, record_answer
@@ -28,44 +29,14 @@ PROGRESS_INTERVAL = 1.0  # seconds between two tellings of how far long work is
 DELETED = "The project has been deleted meanwhile."
 GENERIC_FAILURE = "This could not be done; the administrators can see why."
 
-CLAIM = """
-    update work
-    set    attempts = attempts + 1, lease_until = now() + make_interval(secs => $3)
-    where  position = $1 and reaction = $2 and done_at is null and due_at <= now()
-    and    (lease_until is null or lease_until < now())
-    returning attempts
-"""
-RENEW = """
-    update work
-    set    lease_until = now() + make_interval(secs => $4)
-    where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
-    returning 1
-"""
-MARK_IRREVOCABLE = """
-    update work
-    set    irrevocable = true
-    where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
-    returning 1
-"""
-FINISH = """
-    update work
-    set    done_at = now(), lease_until = null
-    where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
-    returning 1
-"""
 # And for as long as the transaction lasts.
 LOCK_PROJECT = "select 1 from projects where project_id = $1 for no key update"
-POSTPONE = """
-    update work
-    set    lease_until = null, due_at = now() + make_interval(secs => $4)
-    where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
-"""
 
 
 async def perform(ctx: WorkerContext, position: int, name: str) -> bool:
     """Do the work if it is still to be done and nobody is at it. True when it was this call that settled it."""
     db, lease = ctx.db, ctx.settings.lease
-    token: int | None = await db.fetchval(CLAIM, position, name, lease)
+    token: int | None = await work.claim(db, position, name, lease)
     if token is None:
         return False
     async with db.acquire() as connection:
@@ -109,12 +80,12 @@ async def _attempt(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, t
 
 
 async def _postpone(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int) -> str:
-    await ctx.db.execute(POSTPONE, cause.position, reaction.name, token, min(2.0**token, MAX_PAUSE))
+    await work.postpone(ctx.db, cause.position, reaction.name, token, min(2.0**token, MAX_PAUSE))
     return "postponed"
 
 
 async def _mark_irrevocable(db: Database, position: int, name: str, token: int) -> None:
-    if await db.fetchval(MARK_IRREVOCABLE, position, name, token) is None:
+    if not await work.mark_irrevocable(db, position, name, token):
         raise LeaseLost
 
 
@@ -127,7 +98,7 @@ async def _settle(
 ) -> str:
     """The answer and the end of the work are one transaction, behind the fencing token."""
     async with db.acquire() as connection, connection.transaction():
-        if await connection.fetchval(FINISH, cause.position, reaction.name, token) is None:
+        if not await work.finish(connection, cause.position, reaction.name, token):
             return "fenced off"
         if reaction.tracked and not await connection.fetchval(LOCK_PROJECT, cause.project_id):
             answers = reaction.on_failure(cause, DELETED)  # or its task would never end
@@ -148,8 +119,8 @@ async def _renewing_lease(
         while True:
             await asyncio.sleep(ctx.settings.lease / 3)
             with suppress(*DB_ERRORS):
-                held = await ctx.db.fetchval(RENEW, cause.position, reaction.name, token, ctx.settings.lease)
-                ctx.progress.cancelled = held is None
+                held = await work.renew(ctx.db, cause.position, reaction.name, token, ctx.settings.lease)
+                ctx.progress.cancelled = not held
 
     async with in_background(renew()):
         yield

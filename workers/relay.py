@@ -21,10 +21,9 @@ from app.background import in_background
 from app.database import DB_ERRORS, Database
 from app.feed.formats import list_unsupported
 from app.feed.tail import RING, listen
-from app.http import idempotency
 from app.logs import log
 from app.metrics import LEADERSHIPS, RELAY_HEAD, RELAY_LAG
-from app.stores import deliveries
+from app.stores import deliveries, idempotency_keys, work
 from app.stores.deliveries import FANNED_OUT, WAKE, WANTED
 from events import log as record_log
 from workers import queue
@@ -63,15 +62,6 @@ REACTION_ROWS = [
     (type, reaction.name, reaction.queue) for type, asked in REACTIONS_BY_TYPE.items() for reaction in asked
 ]
 UNSUPPORTED = list_unsupported()
-SELECT_UNATTENDED = """
-    select   position, reaction, queue, attempts
-    from     work
-    where    done_at is null
-    and      due_at < now() - make_interval(secs => $1)
-    and      (lease_until is null or lease_until < now())
-    order by due_at
-    limit    500
-"""
 
 LEASE_SECONDS = 5.0  # seconds until a stand-by takes over from a leader that fell silent
 POLL_INTERVAL = 0.25  # seconds between looks when nobody rings
@@ -132,7 +122,7 @@ class Relay:
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_INTERVAL
             await self.sweep()
-            await idempotency.delete_expired(self.db)
+            await idempotency_keys.delete_expired(self.db)
             await deliveries.delete_ended(self.db)
             async with self.db.acquire() as connection:
                 RELAY_LAG.set(await record_log.oldest_unnumbered(connection))
@@ -177,7 +167,7 @@ class Relay:
 
     async def sweep(self) -> int:
         """Ring again for work that is due and that nobody holds."""
-        rows = await self.db.fetch(SELECT_UNATTENDED, SWEEP_INTERVAL)
+        rows = await work.list_unattended(self.db, SWEEP_INTERVAL)
         bucket = int(time.time() / 5)
         try:
             for row in rows:

@@ -1,20 +1,11 @@
 """Taking work that is no longer wanted from whoever has it."""
 
+from app.stores import work
 from events.event import StoredEvent
 from events.log import find_at_position
 from events.record import NewEvent, record_answer
 from events.tasks import TaskCancelled, TaskCancelRequested, TaskFailed
 from workers.reactions import FOLLOW, REACTIONS, WorkerContext, ignore_failure, on
-
-# Done, as far as the record goes: a worker that is at it finds its token worth nothing and is not heard.
-TAKE_WORK = """
-    update work
-    set    done_at = now(), lease_until = null, attempts = work.attempts + 1
-    from   tasks
-    where  tasks.task_id = $1 and work.position = tasks.origin and work.reaction = any ($2) and work.done_at is null
-    and    not work.irrevocable
-    returning work.position, work.reaction
-"""
 
 
 @on(TaskCancelRequested, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
@@ -24,7 +15,7 @@ async def cancel_task(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     """
     tracked = [reaction.name for reaction in REACTIONS.values() if reaction.tracked]
     async with ctx.db.acquire() as connection, connection.transaction():
-        taken = await connection.fetchrow(TAKE_WORK, cause.data["task_id"], tracked)
+        taken = await work.cancel(connection, cause.data["task_id"], tracked)
         if taken is None:
             return []
         asked = await find_at_position(connection, taken["position"])

@@ -12,7 +12,6 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
 import argon2
@@ -21,6 +20,7 @@ from app.actor import NOBODY, Actor
 from app.database import Database, Row
 from app.errors import Invalid
 from app.queries import projects
+from app.stores import credentials as store
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 PREFIX = "pf_"
@@ -65,35 +65,13 @@ def visible_prefix(token: str) -> str:
     return token[:8] if token.startswith(PREFIX) else token[:4]
 
 
-OWNER_TEMPLATE = """
-    select tokens.token_id, tokens.acls, tokens.project_id as token_project, tokens.expires_at, tokens.revoked_at,
-           users.username, users.fullname, users.admin,
-           array(select group_name from group_members where group_members.username = users.username) as groups
-    from   token_secrets
-    join   tokens using (token_id)
-    join   users using (username)
-    where  token_secrets.hash = {hash}
-"""
-OWNER_OF_TOKEN = OWNER_TEMPLATE.format(hash="$1")
-
-
 async def identify(db: Database, token: str | None) -> Actor:
     """Who speaks with this token; nobody without one. Raises BadToken."""
     if token is None:
         return NOBODY
     if not has_valid_checksum(token):
         raise BadToken("unknown")
-    return _actor_from_row(await db.fetchrow(OWNER_OF_TOKEN, hash_token(token)))
-
-
-@cache
-def _identify_with_row_sql(asked: str, arguments: int) -> str:
-    return f"""
-        select who.*, asked.*
-        from   (values (1)) as one
-        left join ({OWNER_TEMPLATE.format(hash=f"${arguments + 1}")}) as who on true
-        left join (select true as there, it.* from ({asked}) as it) as asked on true
-    """
+    return _actor_from_row(await store.find_owner(db, hash_token(token)))
 
 
 async def identify_with_row(
@@ -106,8 +84,7 @@ async def identify_with_row(
     if token is None or not has_valid_checksum(token):
         who = NOBODY if token is None else BadToken("unknown")
         return who, await db.fetchrow(asked, *arguments)
-    found = await db.fetchrow(_identify_with_row_sql(asked, len(arguments)), *arguments, hash_token(token))
-    assert found is not None  # noqa: S101 - there is one row for whatever is asked
+    found = await store.find_owner_with_row(db, hash_token(token), asked, *arguments)
     row = found if found["there"] else None
     try:
         return _actor_from_row(found), row
@@ -139,15 +116,7 @@ def _actor_from_row(found: Row | None) -> Actor:
 
 async def find_actor(db: Database, username: str) -> Actor:
     """Somebody with all that they may do at this moment, for what is done in their name; nobody if they are gone."""
-    found = await db.fetchrow(
-        """
-        select username, fullname, admin,
-               array(select group_name from group_members where group_members.username = users.username) as groups
-        from   users
-        where  username = $1
-        """,
-        username,
-    )
+    found = await store.find_user(db, username)
     return Actor(**{**found, "groups": frozenset(found["groups"])}) if found else NOBODY
 
 
@@ -159,29 +128,15 @@ async def storing_token(db: Database, token_id: str, token: str) -> AsyncIterato
     """
     if len(token) < 20:
         raise Invalid("token", "A token has 20 or more characters.")
-    await db.execute(
-        """
-        insert into token_secrets (hash, token_id) values ($1, $2)
-        on conflict (hash) do update set token_id = excluded.token_id
-        """,
-        hash_token(token),
-        token_id,
-    )
+    await store.store_token_hash(db, hash_token(token), token_id)
     try:
         yield
     except BaseException:  # a client that hung up included; it is raised again
-        await db.execute("delete from token_secrets where token_id = $1", token_id)
+        await store.delete_token_hash(db, token_id)
         raise
 
 
 async def store_password(db: Database, username: str, password: str) -> None:
     # Hashing is slow on purpose, so it happens beside the loop.
-    hash = await asyncio.to_thread(PASSWORD_HASHER.hash, password)
-    await db.execute(
-        """
-        insert into passwords (username, hash) values ($1, $2)
-        on conflict (username) do update set hash = excluded.hash
-        """,
-        username,
-        hash,
-    )
+    password_hash = await asyncio.to_thread(PASSWORD_HASHER.hash, password)
+    await store.store_password_hash(db, username, password_hash)

@@ -22,8 +22,10 @@ from app.git import store
 from app.logs import log
 from app.queries import refs
 from app.queries.refs import ZEROS
+from app.stores import open_pushes
 
 MAX_TRIES = 50
+RETRY_PAUSE = 60.0  # seconds until another look at a push that could not be finished
 RECOVERY_INTERVAL = 5.0  # seconds between looks for pushes that nobody finished
 
 
@@ -113,41 +115,29 @@ async def recording_moves(writer: RefWriter, names: frozenset[str]) -> AsyncIter
 async def open_push(db: Database, project_id: int, actor: Actor, lease: float) -> AsyncIterator[None]:
     """Remember that refs may move. The row stays if the block fails: then somebody looks again."""
     push_id = uuid.uuid4()
-    await db.execute(
-        "insert into open_pushes values ($1, $2, $3, now() + make_interval(secs => $4))",
-        push_id,
-        project_id,
-        actor.username,
-        lease,
-    )
+    await open_pushes.begin(db, push_id, project_id, actor.username, lease)
 
     async def renew() -> None:
         while True:
             await asyncio.sleep(lease / 3)
             with suppress(*DB_ERRORS):
-                await db.execute(
-                    "update open_pushes set lease_until = now() + make_interval(secs => $2) where push_id = $1",
-                    push_id,
-                    lease,
-                )
+                await open_pushes.renew(db, push_id, lease)
 
     async with in_background(renew()):
         yield
-    await db.execute("delete from open_pushes where push_id = $1", push_id)
+    await open_pushes.end(db, push_id)
 
 
 async def finish_abandoned(db: Database, root: Path) -> int:
     """Look at the refs of every push whose process has died."""
-    rows = await db.fetch("select push_id, project_id, actor from open_pushes where lease_until < now()")
+    rows = await open_pushes.list_abandoned(db)
     for row in rows:
         try:
             await _finish(db, root, row["push_id"], row["project_id"], Actor(row["actor"]))
         except (*DB_ERRORS, *store.STORAGE_ERRORS, Refused) as error:
             # One damaged repository keeps nobody else from their turn.
             log.warning("reconcile", project=row["project_id"], error=type(error).__name__)
-            await db.execute(
-                "update open_pushes set lease_until = now() + interval '1 minute' where push_id = $1", row["push_id"]
-            )
+            await open_pushes.postpone(db, row["push_id"], RETRY_PAUSE)
     return len(rows)
 
 
@@ -156,7 +146,7 @@ async def _finish(db: Database, root: Path, push_id: uuid.UUID, project_id: int,
         if await asyncio.to_thread(store.repository_path(root, project_id).exists):
             moved = await record_refs(db, root, project_id, actor)
             log.info("reconciled", project=project_id, moved=moved)
-    await db.execute("delete from open_pushes where push_id = $1", push_id)
+    await open_pushes.end(db, push_id)
 
 
 async def recover_abandoned(db: Database, root: Path) -> None:

@@ -21,6 +21,7 @@ from app.errors import Conflict, Invalid, Malformed
 from app.http.keys import COMMAND_ID, DATABASE
 from app.http.requests import BODY_ERRORS
 from app.http.routes import Handler
+from app.stores import idempotency_keys
 
 HEADER = "Idempotency-Key"
 SUBJECT = "idempotency key"
@@ -28,32 +29,6 @@ MAX_KEY_LENGTH = 255
 KEY = re.compile(rf"[!-~]{{1,{MAX_KEY_LENGTH}}}\Z")
 WRITES = frozenset({"POST", "PATCH", "PUT", "DELETE"})
 KEPT_HEADERS = ("Content-Type", "Location", "Link", "Allow", "Retry-After")
-
-# A key is free again after a day. One whose request never ended may be taken up by the same request after a minute,
-# under the same command id.
-CLAIM = """
-    insert into idempotency_keys as held (principal, key, request, command_id)
-    values ($1, $2, $3, $4)
-    on conflict (principal, key) do update
-    set    request = excluded.request, at = now(), status = null, headers = null, body = null,
-           command_id = case when held.at < now() - interval '1 day' then excluded.command_id else held.command_id end
-    where  held.at < now() - interval '1 day'
-    or     held.status is null and held.at < now() - interval '1 minute' and held.request = excluded.request
-    returning command_id
-"""
-SELECT_HELD = "select request, status, headers, body from idempotency_keys where principal = $1 and key = $2"
-STORE = """
-    update idempotency_keys
-    set    status = $4, headers = $5, body = $6
-    where  principal = $1 and key = $2 and command_id = $3
-"""
-RELEASE = """
-    update idempotency_keys
-    set    at = at - interval '1 minute'
-    where  principal = $1 and key = $2 and command_id = $3 and status is null
-"""
-DELETE_EXPIRED = "delete from idempotency_keys where at < now() - interval '1 day'"
-
 
 RenderErrors = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 Identify = Callable[[web.Request], Awaitable[Actor]]
@@ -91,15 +66,15 @@ async def run_once(request: web.Request, handler: Handler, identify: Identify) -
     db: Database = request.config_dict[DATABASE]
     # Another token of theirs may be allowed less, so it is another principal.
     who, fingerprint = str(actor.token_id), await _fingerprint_request(request)
-    command_id = await db.fetchval(CLAIM, who, key, fingerprint, uuid4())
+    command_id = await idempotency_keys.claim(db, who, key, fingerprint, uuid4())
     if command_id is None:
-        return _replay(await db.fetchrow(SELECT_HELD, who, key), fingerprint)
+        return _replay(await idempotency_keys.find(db, who, key), fingerprint)
     request[COMMAND_ID] = command_id
     try:
         response = await handler(request)
         await _store_reply(db, who, key, command_id, response)
     except BaseException:  # a client that hung up included: the key is free to be tried again; it is raised again
-        await db.execute(RELEASE, who, key, command_id)
+        await idempotency_keys.release(db, who, key, command_id)
         raise
     return response
 
@@ -141,11 +116,9 @@ async def _store_reply(db: Database, who: str, key: str, command_id: UUID, respo
     """What went wrong on our side may go better the next time; a secret is shown once and kept nowhere."""
     body: Any = response.body if isinstance(response, web.Response) else None
     if response.status >= 500 or "no-store" in response.headers.get("Cache-Control", ""):
-        await db.execute(RELEASE, who, key, command_id)
+        await idempotency_keys.release(db, who, key, command_id)
         return
     headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
-    await db.execute(STORE, who, key, command_id, response.status, orjson.dumps(headers).decode(), bytes(body or b""))
-
-
-async def delete_expired(db: Database) -> None:
-    await db.execute(DELETE_EXPIRED)
+    await idempotency_keys.store_reply(
+        db, who, key, command_id, response.status, orjson.dumps(headers).decode(), bytes(body or b"")
+    )

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.http import idempotency
+from app.stores import idempotency_keys
 from tests.conftest import Client, Forge
 
 
@@ -122,5 +123,5 @@ async def test_a_key_is_free_again_after_a_day(forge: Forge, nethack: Client) ->
     await forge.db.execute("update idempotency_keys set at = at - interval '25 hours'")
     assert (await open_issue(nethack, "k1", title="other"))[1]["issue"]["id"] == 2
     await forge.db.execute("update idempotency_keys set at = at - interval '25 hours'")
-    await idempotency.delete_expired(forge.db)
+    await idempotency_keys.delete_expired(forge.db)
     assert await forge.db.fetchval("select count(*) from idempotency_keys") == 0

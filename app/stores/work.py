@@ -1,0 +1,106 @@
+"""Work that events ask for: who holds it, until when, and how often it was tried.
+
+The attempt's number is the fencing token: every statement but `claim` names it, and changes nothing once a newer
+attempt holds the work. `reaction` is the name of the reaction, `position` the event's.
+"""
+
+from typing import Any
+
+from app.database import Database, Row
+
+CLAIM = """
+    update work
+    set    attempts = attempts + 1, lease_until = now() + make_interval(secs => $3)
+    where  position = $1 and reaction = $2 and done_at is null and due_at <= now()
+    and    (lease_until is null or lease_until < now())
+    returning attempts
+"""
+RENEW = """
+    update work
+    set    lease_until = now() + make_interval(secs => $4)
+    where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
+    returning 1
+"""
+MARK_IRREVOCABLE = """
+    update work
+    set    irrevocable = true
+    where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
+    returning 1
+"""
+FINISH = """
+    update work
+    set    done_at = now(), lease_until = null
+    where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
+    returning 1
+"""
+POSTPONE = """
+    update work
+    set    lease_until = null, due_at = now() + make_interval(secs => $4)
+    where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
+"""
+# The sweep rings for it on the other queue. Its attempts go on, because they are the fencing token.
+HAND_OVER = """
+    update work
+    set    queue = $3, lease_until = null, due_at = now() - interval '2 seconds'
+    where  position = $1 and reaction = $2 and queue <> $3 and done_at is null
+    returning 1
+"""
+# As done as the table can say: a worker that is still at it finds its token out of date, and its answer is not taken.
+CANCEL = """
+    update work
+    set    done_at = now(), lease_until = null, attempts = work.attempts + 1
+    from   tasks
+    where  tasks.task_id = $1 and work.position = tasks.origin and work.reaction = any ($2) and work.done_at is null
+    and    not work.irrevocable
+    returning work.position, work.reaction
+"""
+UNATTENDED = """
+    select   position, reaction, queue, attempts
+    from     work
+    where    done_at is null
+    and      due_at < now() - make_interval(secs => $1)
+    and      (lease_until is null or lease_until < now())
+    order by due_at
+    limit    500
+"""
+
+
+async def claim(db: Database, position: int, reaction: str, lease: float) -> int | None:
+    """Take work that is due and that nobody holds for `lease` seconds; the fencing token, or None."""
+    token: int | None = await db.fetchval(CLAIM, position, reaction, lease)
+    return token
+
+
+async def renew(db: Database, position: int, reaction: str, token: int, lease: float) -> bool:
+    """Extend the lease; False when it is no longer ours."""
+    return await db.fetchval(RENEW, position, reaction, token, lease) is not None
+
+
+async def mark_irrevocable(db: Database, position: int, reaction: str, token: int) -> bool:
+    """Nobody can cancel the work from now on; False when it is no longer ours."""
+    return await db.fetchval(MARK_IRREVOCABLE, position, reaction, token) is not None
+
+
+async def finish(connection: Any, position: int, reaction: str, token: int) -> bool:
+    """End the work in the caller's transaction; False when it is no longer ours."""
+    return await connection.fetchval(FINISH, position, reaction, token) is not None
+
+
+async def postpone(db: Database, position: int, reaction: str, token: int, seconds: float) -> None:
+    await db.execute(POSTPONE, position, reaction, token, seconds)
+
+
+async def hand_over(db: Database, position: int, reaction: str, queue: str) -> bool:
+    """Move the work to another queue and let go of it; False when it is on that queue already."""
+    return await db.fetchval(HAND_OVER, position, reaction, queue) is not None
+
+
+async def cancel(connection: Any, task_id: str, reactions: list[str]) -> Row | None:
+    """Take the work that a task waits for from whoever holds it; None when it has ended or cannot be undone."""
+    row: Row | None = await connection.fetchrow(CANCEL, task_id, reactions)
+    return row
+
+
+async def list_unattended(db: Database, seconds: float) -> list[Row]:
+    """The oldest work that has been due for so long and that nobody holds."""
+    return await db.fetch(UNATTENDED, seconds)
