@@ -18,6 +18,7 @@ from app.http import health
 from app.http.keys import DATABASE, SETTINGS, TAIL
 from app.http.middleware import collapse_slashes, log_requests
 from app.http.requests import MAX_BODY
+from app.http.routes import mount
 from app.transports import smart_http
 
 
@@ -29,9 +30,9 @@ def application(settings: Settings) -> web.Application:
     app.on_shutdown.append(release_waiters)
     app.add_subapp(pagure.PREFIX, pagure.application())
     app.add_subapp(native.PREFIX, native.application())
-    health.routes.mount(app)
-    smart_http.routes.mount(app)
-    sort_routes(pages.routes).mount(app)
+    mount(health.routes, app)
+    mount(smart_http.routes, app)
+    mount(sort_routes(pages.routes), app)
     return app
 
 

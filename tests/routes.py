@@ -25,6 +25,11 @@ class Call:
     path: str
 
     @property
+    def pattern(self) -> str:
+        """The path below the prefix, as aiohttp writes it."""
+        return re.sub(r":(?:[^{}]|\{[^{}]*\})+}", "}", self.route.path)
+
+    @property
     def line(self) -> str:
         """Its line in docs/api.md."""
         return f"| `{self.route.method}` | `{self.prefix}{self.path}` | {self.route.action} |"

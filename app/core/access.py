@@ -1,7 +1,8 @@
 """Who may do what to what: the only copy in the codebase."""
 
 from collections.abc import Mapping
-from enum import IntEnum
+from dataclasses import dataclass
+from enum import Enum, IntEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -25,53 +26,112 @@ class Level(IntEnum):
 GRANTS = {"ticket": Level.TICKET, "collaborator": Level.COLLABORATE, "commit": Level.WRITE, "admin": Level.ADMIN}
 
 
-# Every action of the forge and the level on the project that it takes; None: no project is involved,
-# or the action has a rule of its own below.
-ACTIONS: dict[str, Level | None] = {
-    "health": None,
-    "describe-instance": None,
-    "identify": None,
-    "create-user": None,
-    "read-user": None,
-    "manage-tokens": None,
-    "create-project": None,
-    "list-projects": None,
-    "read-task": None,
-    "read-events": None,
-    "read-project": Level.READ,
-    "fork-project": Level.READ,
-    "read-issues": Level.READ,
-    "open-issue": Level.READ,
-    "comment-on-issue": Level.READ,
-    "read-code": Level.READ,
-    "push": Level.COLLABORATE,
-    "manage-refs": Level.WRITE,
-    "triage-issues": Level.TICKET,
-    "manage-tags": Level.WRITE,
-    "manage-boards": Level.WRITE,
-    "configure-project": Level.ADMIN,
-    "manage-access": Level.ADMIN,
-    "transfer-project": Level.OWNER,
-    "delete-project": Level.ADMIN,
-    "watch-project": Level.READ,
-    "read-pull-requests": Level.READ,
-    "open-pull-request": Level.READ,
-    "comment-on-pull-request": Level.READ,
-    "triage-pull-requests": Level.TICKET,
-    "merge-pull-request": Level.WRITE,
-    "flag-commit": Level.READ,
-    "refresh-access": Level.READ,
-    "manage-project-tokens": Level.ADMIN,
-    "read-hook-token": None,
-    "read-user-activity": None,
-    "list-groups": None,
-    "create-group": None,
-    "manage-members": None,
-    "manage-subscriptions": None,
-}
+class Token(Enum):
+    """What an action asks of the token where it asks for no particular scope."""
 
-# What anybody may do where they may read, even without a name: look.
-ANONYMOUS_ACTIONS = frozenset({"read-project", "read-issues", "read-code", "read-pull-requests"})
+    NONE = "none"  # nobody is identified
+    OPTIONAL = "optional"  # anybody, with or without a token
+    ANY = "any"  # a user, whatever the scopes of the token
+    UNSCOPED = "unscoped"  # a user, with a token without scopes; it may be bound to a project
+    WHOLE = "whole"  # a user, with a token that is limited neither to scopes nor to a project
+
+
+@dataclass(frozen=True)
+class Action:
+    """What it takes to do something.
+
+    `level` is what the actor must hold on the project; None if the action is about no project. `token` is what the
+    token must be good for: one of several scopes, or a `Token`. A user whom a project has blocked may do nothing there
+    that `writes`. A token that is bound to a project keeps an action that `binds` to that project. The rule of an
+    action that is `excepted` stands in its command handler, which lets other people in as well (an author, an
+    assignee): `level` is then only what it usually takes.
+    """
+
+    level: Level | None = None
+    token: Token | frozenset[str] | None = None
+    writes: bool = True
+    binds: bool = True
+    excepted: bool = False
+
+
+def _read(level: Level | None, token: Token | frozenset[str] = Token.OPTIONAL, **more: bool) -> Action:
+    return Action(level, token, writes=False, **more)
+
+
+def _write(level: Level | None, *scopes: str, **more: bool) -> Action:
+    return Action(level, frozenset(scopes), **more)
+
+
+# Every action of the forge. Nothing else says which level and which scopes an action takes.
+ACTIONS: dict[str, Action] = {
+    "health": _read(None, Token.NONE),
+    "describe-instance": _read(None, Token.NONE),
+    "list-projects": _read(None, Token.NONE),
+    "list-groups": _read(None, Token.NONE),
+    "list-users": _read(None, Token.NONE),
+    "read-activity": _read(None, Token.NONE),
+    "read-task-status": _read(None, Token.NONE),
+    "identify": _read(None),
+    "read-user": _read(None),
+    "read-group": _read(None),
+    "list-user-items": _read(None),
+    "read-task": _read(None),
+    "read-events": _read(None),
+    "read-project": _read(Level.READ),
+    "read-issues": _read(Level.READ),
+    "read-code": _read(Level.READ),
+    "read-pull-requests": _read(Level.READ),
+    "read-options": _read(Level.READ, frozenset({"modify_project"})),
+    "read-connector": _read(Level.ADMIN, frozenset({"modify_project"})),
+    "read-hook-token": _read(Level.READ, Token.ANY, excepted=True),
+    "create-user": Action(None, Token.WHOLE),
+    "manage-tokens": Action(None, Token.WHOLE),
+    "manage-subscriptions": Action(None, Token.UNSCOPED),
+    "cancel-task": Action(None, Token.UNSCOPED),
+    "create-group": _write(None, "group_modify"),
+    "manage-members": _write(None, "group_modify"),
+    "create-project": _write(None, "create_project"),
+    # A fork belongs to the actor, so neither a block nor a token bound elsewhere stands in its way.
+    "fork-project": _read(Level.READ, frozenset({"fork_project"}), binds=False),
+    "watch-project": _write(Level.READ, "modify_project", "update_watch_status"),
+    "configure-project": _write(Level.ADMIN, "modify_project"),
+    "transfer-project": _write(Level.OWNER, "modify_project"),
+    "delete-project": _write(Level.ADMIN, "modify_project"),
+    "manage-access": _write(Level.ADMIN, "modify_project", excepted=True),
+    "block-users": _write(Level.ADMIN, "modify_project", excepted=True),
+    "refresh-access": _write(Level.READ, "generate_acls_project"),
+    "manage-project-tokens": _write(Level.ADMIN, "modify_project"),
+    "push": _write(Level.COLLABORATE, "commit"),
+    "create-branch": _write(Level.COLLABORATE, "create_branch"),
+    "set-default-branch": _write(Level.ADMIN, "modify_project"),
+    "manage-refs": _write(Level.WRITE, "modify_project", "tag_project"),
+    "create-alias": _write(Level.WRITE, "create_git_alias", "modify_git_alias", "modify_project"),
+    "delete-alias": _write(Level.WRITE, "delete_git_alias", "modify_git_alias", "modify_project"),
+    "flag-commit": _write(Level.READ, "commit_flag"),
+    "manage-tags": _write(Level.WRITE, "modify_project"),
+    "manage-boards": _write(Level.WRITE, "modify_project"),
+    "open-issue": _write(Level.READ, "issue_create"),
+    "comment-on-issue": _write(Level.READ, "issue_comment", "issue_update"),
+    "edit-issue": _write(Level.READ, "issue_update", excepted=True),
+    "subscribe-to-issue": _write(Level.READ, "issue_subscribe", excepted=True),
+    "triage-issues": _write(Level.TICKET, "issue_update", excepted=True),
+    "change-issue-status": _write(Level.TICKET, "issue_change_status", "issue_update", excepted=True),
+    "assign-issue": _write(Level.TICKET, "issue_assign", "issue_update", excepted=True),
+    "set-milestone": _write(Level.TICKET, "issue_update_milestone", "issue_update", excepted=True),
+    "set-custom-fields": _write(Level.TICKET, "issue_update_custom_fields", "issue_update", excepted=True),
+    # A token must be bound to the project that the commits come from, which the command handler checks.
+    "open-pull-request": _write(Level.READ, "pull_request_create", binds=False),
+    "comment-on-pull-request": _write(Level.READ, "pull_request_comment"),
+    "edit-pull-request": _write(Level.READ, "pull_request_update", excepted=True),
+    "subscribe-to-pull-request": _write(Level.READ, "pull_request_subscribe", excepted=True),
+    "triage-pull-requests": _write(Level.TICKET, "pull_request_update", excepted=True),
+    "assign-pull-request": _write(Level.TICKET, "pull_request_assign", "pull_request_update", excepted=True),
+    "flag-pull-request": _write(Level.READ, "pull_request_flag"),
+    "merge-pull-request": _write(Level.WRITE, "pull_request_merge", excepted=True),
+    "rebase-pull-request": _write(Level.WRITE, "pull_request_rebase", excepted=True),
+    "close-pull-request": _write(Level.WRITE, "pull_request_close", excepted=True),
+    "reopen-pull-request": _write(Level.WRITE, "pull_request_close", "pull_request_update", excepted=True),
+}
 
 # What a token may be limited to: Pagure's names, which are its clients' contract.
 ACLS = frozenset({
@@ -93,7 +153,7 @@ def level(actor: Actor, project: Mapping[str, Any]) -> Level:
 
     With a token that is bound to another project they are here like anybody else.
     """
-    if actor.token_project not in (None, project["project_id"]):
+    if is_bound_elsewhere(actor, project):
         return Level.NONE if project["private"] else Level.READ
     if actor.username and (actor.admin or actor.username == project["owner"]):
         return Level.OWNER
@@ -125,6 +185,11 @@ def require_direct_access(actor: Actor, project: Mapping[str, Any]) -> None:
         raise Forbidden("read-hook-token")
 
 
+def is_bound_elsewhere(actor: Actor, project: Mapping[str, Any]) -> bool:
+    """Whether the token is bound to another project."""
+    return actor.token_project not in (None, project["project_id"])
+
+
 def is_blocked(actor: Actor, project: Mapping[str, Any]) -> bool:
     """Whether the project takes nothing from them any more, owners and administrators included."""
     return actor.username in project["blocked"]
@@ -143,26 +208,79 @@ def may_write(actor: Actor, project: Mapping[str, Any], branch: str) -> bool:
 
 
 def may(actor: Actor, action: str, project: Mapping[str, Any]) -> bool:
-    """Whether the actor may do this to the project. Writing takes a user, whatever the level."""
+    """Whether the actor holds the level that this takes. Writing takes a user, whatever the level."""
     needed = ACTIONS[action]
-    if needed is None or (actor.anonymous and action not in ANONYMOUS_ACTIONS):
+    if needed.level is None or (actor.anonymous and needed.token is not Token.OPTIONAL):
         return False
-    return level(actor, project) >= needed
+    return level(actor, project) >= needed.level
 
 
 def require(actor: Actor, action: str, project: Mapping[str, Any]) -> None:
-    """Refuse what the actor may not do; what they may not even see is not found."""
-    if level(actor, project) < Level.READ:
-        raise NotFound("project")
+    """Raise Forbidden unless the actor holds the level; NotFound for a project that they may not see."""
+    require_readable(actor, project)
     if not may(actor, action, project):
         raise Forbidden(action)
+
+
+def require_readable(actor: Actor, project: Mapping[str, Any]) -> None:
+    """Raise NotFound for a project that the actor may not see."""
+    if level(actor, project) < Level.READ:
+        raise NotFound("project")
+
+
+def require_scope(actor: Actor, action: str) -> None:
+    """Raise Forbidden unless the token is good for this."""
+    match ACTIONS[action].token:
+        case Token.NONE | Token.OPTIONAL:
+            return
+        case frozenset() as scopes if actor.acls is None or scopes & actor.acls:
+            allowed = True
+        case Token.ANY:
+            allowed = True
+        case Token.UNSCOPED:
+            allowed = actor.acls is None
+        case Token.WHOLE:
+            allowed = actor.acls is None and actor.token_project is None
+        case _:
+            allowed = False
+    if actor.anonymous or not allowed:
+        raise Forbidden("token")
+
+
+def require_binding(actor: Actor, action: str, project: Mapping[str, Any]) -> None:
+    """Raise Forbidden if the token is bound to another project."""
+    if ACTIONS[action].binds and is_bound_elsewhere(actor, project):
+        raise Forbidden("token")
+
+
+def require_unblocked(actor: Actor, action: str, project: Mapping[str, Any]) -> None:
+    """Raise Forbidden if the project has blocked the actor and this would write to it."""
+    if ACTIONS[action].writes and is_blocked(actor, project):
+        raise Forbidden("blocked")
+
+
+def authorize(actor: Actor, action: str, project: Mapping[str, Any] | None = None) -> None:
+    """Check everything that stands in the table about an action: token, sight, block, binding and level.
+
+    Raises Forbidden or NotFound. A dialect may run the same checks earlier, in the order and words of its contract;
+    this runs whatever a dialect has forgotten.
+    """
+    require_scope(actor, action)
+    if project is None:
+        return
+    require_readable(actor, project)
+    require_unblocked(actor, action, project)
+    if ACTIONS[action].writes:
+        require_binding(actor, action, project)
+    if not ACTIONS[action].excepted and ACTIONS[action].level is not None:
+        require(actor, action, project)
 
 
 def may_see_issue(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, Any]) -> bool:
     """A private issue is for those who may write, its author and its assignee."""
     if not issue["private"] or level(actor, project) >= Level.WRITE:
         return True
-    if actor.token_project not in (None, project["project_id"]):
+    if is_bound_elsewhere(actor, project):
         return False
     return bool(actor.username) and actor.username in (issue["author"], issue["assignee"])
 
@@ -184,14 +302,3 @@ def require_unrestricted_token(actor: Actor) -> None:
     """A token that is limited to some actions or one project cannot hand out more than it has."""
     if actor.anonymous or actor.acls is not None or actor.token_project is not None:
         raise Forbidden("token")
-
-
-def require_acl(actor: Actor, acl: str, project_id: int | None = None) -> None:
-    """Refuse a token that is made for other things, or for another project."""
-    if not (actor.acls is None or acl in actor.acls) or actor.token_project not in (None, project_id):
-        raise Forbidden("token")
-
-
-def token_allows(actor: Actor, acl: str, project_id: int) -> bool:
-    """Whether the token, apart from its user, reaches this project for this purpose."""
-    return (actor.acls is None or acl in actor.acls) and actor.token_project in (None, project_id)

@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 import orjson
 
 from app.actor import Actor
+from app.core.access import authorize
 from app.database import Database
 from app.errors import Conflict as Clash
 from app.errors import Refused
@@ -51,14 +52,14 @@ class CommandContext:
         self.db = db
         self.actor = actor
         self.revision: int | None = None
-        self._seen = seen
+        self.seen = seen
 
     async def project(self, project_id: int) -> Mapping[str, Any]:
         """The project's row; the decision holds only while its revision stays."""
-        row = self._seen
+        row = self.seen
         if row is None or row["project_id"] != project_id:
             row = await projects.by_id(self.db, project_id)
-        self.revision = row["revision"]
+        self.seen, self.revision = row, row["revision"]
         return row
 
 
@@ -103,15 +104,18 @@ async def execute(
     *,
     command_id: UUID,
     request: str = "",
+    action: str | None = None,
     seen: Mapping[str, Any] | None = None,
 ) -> Outcome:
-    """Weigh the wish and store what comes of it: all of it or nothing. Raises Refused.
+    """Decide on a command and store its events: all of them or none. Raises Refused.
 
-    `seen` is the project's row if the caller has just read it, which saves the handler a round trip.
+    `action` is what the caller declared to do (`access.ACTIONS`): it is checked against the rows that the decision
+    rests on before anything is stored. None is for the forge's own commands. `seen` is the project's row if the caller
+    has just read it, which saves the handler a round trip.
     """
     started = time.perf_counter()
     try:
-        outcome = await _execute(db, actor, command, command_id, request, seen)
+        outcome = await _execute(db, actor, command, command_id, request, action, seen)
     except Refused as no:
         COMMANDS.labels(command.kind, "refused").observe(time.perf_counter() - started)
         log.info("command", command=command.kind, actor=actor.username, refused=no.subject)
@@ -128,6 +132,7 @@ async def _execute(
     command: Command,
     command_id: UUID,
     request: str,
+    action: str | None,
     seen: Mapping[str, Any] | None,
 ) -> Outcome:
     body = (command.kind, orjson.dumps(command))
@@ -139,6 +144,8 @@ async def _execute(
         for attempt in range(1 if command.decided else MAX_TRIES):
             ctx = CommandContext(db, actor, seen if attempt == 0 else None)
             events = await HANDLERS[type(command)](ctx, command)
+            if action is not None:
+                authorize(actor, action, ctx.seen)
             if not events:
                 return Outcome(command_id, [], [])
             try:

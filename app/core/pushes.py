@@ -15,6 +15,7 @@ from typing import Any
 from app.actor import Actor
 from app.background import in_background
 from app.core import commands, paths
+from app.core.access import authorize
 from app.core.refs import HEAD, Move, RecordRefs
 from app.database import DB_ERRORS, Database
 from app.errors import Conflict, NotFound, Refused
@@ -83,11 +84,15 @@ def find_moves(
 
 @dataclass(frozen=True)
 class RefWriter:
-    """Somebody who is about to move refs of a project: `ring` tells the relay, `lease` is in seconds."""
+    """An actor who is about to move refs of a project.
+
+    `action` is what the caller declared to do, `lease` is in seconds, `ring` tells the relay.
+    """
 
     db: Database
     root: Path
     actor: Actor
+    action: str
     project: Mapping[str, Any]
     lease: float
     request: str
@@ -104,6 +109,7 @@ async def recording_moves(writer: RefWriter, names: frozenset[str]) -> AsyncIter
 
     Other refs are for those who move them to tell.
     """
+    authorize(writer.actor, writer.action, writer.project)
     project_id = writer.project["project_id"]
     async with open_push(writer.db, project_id, writer.actor, writer.lease):
         yield

@@ -10,7 +10,7 @@ from typing import Any
 from yarl import URL
 
 from app.actor import Actor
-from app.core.access import require, require_acl
+from app.core.access import require
 from app.core.commands import Command, CommandContext, handles
 from app.database import Row
 from app.errors import Conflict, Forbidden, Invalid
@@ -93,7 +93,8 @@ async def create_subscription(ctx: CommandContext, command: CreateSubscription) 
     actor = ctx.actor
     if actor.anonymous or actor.acls is not None:
         raise Forbidden("subscriptions")
-    require_acl(actor, "", command.project_id)
+    if actor.token_project not in (None, command.project_id):
+        raise Forbidden("token")
     if command.project_id is None and not actor.admin:
         raise Invalid("project", "All that one may read is for administrators to follow; name a project.")
     if command.project_id is not None:

@@ -10,19 +10,20 @@ from app.actor import Actor
 from app.core import commands
 from app.core.commands import Command, Outcome
 from app.core.pushes import RefWriter
-from app.http.keys import COMMAND_ID, DATABASE, REQUEST_ID, SETTINGS, TAIL
+from app.http.keys import ACTION, COMMAND_ID, DATABASE, REQUEST_ID, SETTINGS, TAIL
 
 
 async def execute(
     request: web.Request, actor: Actor, command: Command, *, seen: Mapping[str, Any] | None = None
 ) -> Outcome:
-    """Carry out a command in the name of this request, and ring the relay."""
+    """Carry out a command under the action that the route declared, and ring the relay."""
     outcome = await commands.execute(
         request.config_dict[DATABASE],
         actor,
         command,
         command_id=request.get(COMMAND_ID) or uuid.uuid4(),
         request=request[REQUEST_ID],
+        action=request[ACTION],
         seen=seen,
     )
     request.config_dict[TAIL].ring()
@@ -30,12 +31,13 @@ async def execute(
 
 
 def ref_writer(request: web.Request, actor: Actor, project: Mapping[str, Any]) -> RefWriter:
-    """The actor about to move refs of the project in the name of this request."""
+    """The actor, about to move refs of the project under the action that the route declared."""
     settings = request.config_dict[SETTINGS]
     return RefWriter(
         db=request.config_dict[DATABASE],
         root=settings.repositories,
         actor=actor,
+        action=request[ACTION],
         project=project,
         lease=settings.lease,
         request=request[REQUEST_ID],

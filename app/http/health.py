@@ -1,4 +1,4 @@
-"""What it is; alive, ready, and measured."""
+"""Index, liveness, readiness and metrics."""
 
 import asyncio
 import os
@@ -10,19 +10,20 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError
 
 from app.core.access import require_admin
-from app.database import DB_ERRORS
-from app.dialects.native.problems import render_errors, require_user
+from app.core.credentials import BadToken
+from app.database import DB_ERRORS, SCHEMA
+from app.http.auth import identify, read_credentials
 from app.http.keys import DATABASE, SETTINGS, TAIL
 from app.http.responses import json_reply
-from app.http.routes import Routes
+from app.http.routes import Routes, admit_anybody
+from app.http.unrouted import answer_errors
 from app.metrics import render_metrics
 from events.log import oldest_unnumbered
 
-SCHEMA = 5
 MAX_LAG = 30.0  # seconds that an event may wait for its number
 CHECK_TIMEOUT = 1.0  # seconds for all of the checks
 
-routes = Routes()
+routes = Routes(admit_anybody, fence=answer_errors)
 
 
 @routes.add("GET", "/", "describe-instance")
@@ -87,14 +88,13 @@ async def _check_relay(request: web.Request) -> str:
 
 @routes.add("GET", "/metrics", "health")
 async def metrics(request: web.Request) -> web.StreamResponse:
-    """For the networks that the settings name, and for whoever brings an administrator's token."""
-
-    async def measured(request: web.Request) -> web.StreamResponse:
-        if not _is_allowed_network(request):
-            require_admin(await require_user(request))
-        return web.Response(body=render_metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    return await render_errors(request, measured)
+    """For the networks that the settings name, and for administrators' tokens."""
+    if not _is_allowed_network(request):
+        actor = await identify(request, read_credentials(request).secret)
+        if actor.anonymous:
+            raise BadToken("missing")
+        require_admin(actor)
+    return web.Response(body=render_metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _is_allowed_network(request: web.Request) -> bool:

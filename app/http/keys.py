@@ -13,4 +13,6 @@ SETTINGS = web.AppKey("settings", Settings)
 TAIL = web.AppKey("tail", Tail)
 REQUEST_ID = web.RequestKey("request_id", str)
 DIALECT = web.RequestKey("dialect", str)
-COMMAND_ID = web.RequestKey("command_id", UUID)  # settled beforehand by an idempotency key
+ACTION = web.RequestKey("action", str)  # what the route declared to do
+COMMAND_ID = web.RequestKey("command_id", UUID)  # set by an idempotency key: the id that the command must have
+RESPONSE_STARTED = web.RequestKey("response_started", bool)  # too late for another status

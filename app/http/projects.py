@@ -1,15 +1,29 @@
-"""Find the project that a request names, with the actor who asks."""
+"""Find the project that a request names, and read the numbers in its path."""
+
+from typing import Any
 
 from aiohttp import web
 
+from app.core import paths
 from app.errors import NotFound
+from app.queries import projects
 
 MAX_NUMBER = 2**31 - 1
-MAX_DIGITS = 20  # digits, leading zeros included
+MAX_DIGITS = 20  # leading zeros included
+
+
+def lookup_by_address(address: str) -> tuple[Any, ...]:
+    """The lookup of a route's project by its address (core/paths.py)."""
+    return projects.BY_ADDRESS, address
+
+
+def lookup_by_path(path: str) -> tuple[Any, ...]:
+    """The lookup by a path as people write it; a text that can be no path finds nothing."""
+    return lookup_by_address(paths.address_from_path(path) if path.isprintable() else "")
 
 
 def path_segment(request: web.Request, name: str) -> str | None:
-    """A part of the path, as typed. What decodes to something no name can be is not found."""
+    """A part of the path. Raises NotFound for one that decodes to what no name can be."""
     value = request.match_info.get(name)
     if value is not None and ("/" in value or not value.isprintable()):
         raise NotFound("project")
@@ -17,7 +31,7 @@ def path_segment(request: web.Request, name: str) -> str | None:
 
 
 def parse_number(text: str) -> int | None:
-    """A number in the path; None for what cannot be the number of anything."""
+    """The number of an issue, a pull request or a comment; None for a text that can be none."""
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
         return None
     value = int(text)

@@ -39,7 +39,13 @@ def is_storable(text: str) -> bool:
     return UNSTORABLE.search(text) is None
 
 
-def _parse_urlencoded(body: bytes, charset: str) -> list[tuple[str, str]]:
-    """What is not text in its charset is refused, where aiohttp would put question marks."""
-    text = body.rstrip().decode(charset)
-    return parse_qsl(text, keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=MAX_FIELDS)
+async def read_form_fields(request: web.Request) -> tuple[list[tuple[str, str]], dict[str, web.FileField]]:
+    """The texts of a form in their order, and its files. Raises BODY_ERRORS for a form that cannot be read."""
+    if request.content_type == "multipart/form-data":
+        posted = (await request.post()).items()
+        texts = [(name, value) for name, value in posted if isinstance(value, str)]
+        return texts, {name: value for name, value in posted if isinstance(value, web.FileField)}
+    charset = request.charset or "utf-8"
+    # aiohttp would replace what is no text in the charset by question marks; it is an error here.
+    text = (await request.read()).rstrip().decode(charset)
+    return parse_qsl(text, keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=MAX_FIELDS), {}

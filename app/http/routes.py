@@ -1,41 +1,104 @@
-"""What every HTTP handler uses: the keys of the application, routes with their actions, bodies, execute."""
+"""Routes with the action that each declares, and the checks that the action stands for."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 
-from app.core.access import ACTIONS
+from app.actor import Actor
+from app.core import access
+from app.core.access import ACTIONS, Token
+from app.database import Row
+from app.http.keys import ACTION
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Fence = Callable[[Handler], Handler]
+# The statement that finds what a request is about, and its arguments; (None,) if it is about nothing in particular.
+Lookup = Callable[[web.Request], tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
 class Route:
-    """One line of a dialect's route table. `action` is the rule in core/access.py that it stands under."""
+    """One line of a route table.
+
+    `action` is the key in `access.ACTIONS` whose level, scopes and blocks hold for the route. The handler is called
+    with the request; with the actor, unless the action identifies nobody; and with the row that `lookup` finds, if
+    there is one. `of_project` says that the row is a project. `terms` are for the dialect.
+    """
 
     method: str
     path: str
     action: str
-    handler: Handler
+    handler: Callable[..., Awaitable[web.StreamResponse]]
+    admit: "Admit"
+    lookup: Lookup | None = None
+    of_project: bool = False
+    terms: Any = None
+    fence: Fence | None = field(default=None, repr=False)
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Identify the actor, find what the request is about, check the action and call the handler."""
+        request[ACTION] = self.action
+        if ACTIONS[self.action].token is Token.NONE:
+            return await self.handler(request)
+        actor, row = await self.admit(request, self)
+        if ACTIONS[self.action].writes:
+            # The dialect tells level and block when its contract does; they are checked again before anything is
+            # stored (core/commands.py) or a ref moves (core/pushes.py).
+            access.require_scope(actor, self.action)
+        else:
+            access.authorize(actor, self.action, row if self.of_project else None)
+        return await (self.handler(request, actor) if self.lookup is None else self.handler(request, actor, row))
+
+
+# Reads the credentials and the row of a route, and refuses in the order and words of the dialect.
+Admit = Callable[[web.Request, Route], Awaitable[tuple[Actor, Row | None]]]
+Register = Callable[[Callable[..., Awaitable[web.StreamResponse]]], Callable[..., Awaitable[web.StreamResponse]]]
 
 
 class Routes(list[Route]):
-    """A route table; a route that names no known action cannot be written down."""
+    """A route table. A route whose action is unknown, or says nothing about tokens, cannot be added."""
 
-    def add(self, method: str, path: str, action: str) -> Callable[[Handler], Handler]:
+    def __init__(self, admit: Admit, routes: "list[Route] | None" = None, *, fence: Fence | None = None) -> None:
+        super().__init__(routes or [])
+        self.admit = admit
+        self.fence = fence
+
+    def add(
+        self,
+        method: str,
+        path: str,
+        action: str,
+        *,
+        lookup: Lookup | None = None,
+        of_project: bool = False,
+        terms: Any = None,
+    ) -> Register:
+        """Register a handler. Raises LookupError for an action without an entry or without a token in its entry."""
         if action not in ACTIONS:
-            raise LookupError(f"{method} {path} declares no known action: {action!r}")
+            raise LookupError(f"{method} {path}: no such action: {action!r}")
+        if not ACTIONS[action].token:
+            raise LookupError(f"{method} {path}: the action {action!r} does not say which scopes it takes")
 
-        def register(handler: Handler) -> Handler:
-            self.append(Route(method, path, action, handler))
+        def register(
+            handler: Callable[..., Awaitable[web.StreamResponse]],
+        ) -> Callable[..., Awaitable[web.StreamResponse]]:
+            self.append(Route(method, path, action, handler, self.admit, lookup, of_project, terms, self.fence))
             return handler
 
         return register
 
-    def mount(self, app: web.Application) -> None:
-        for route in self:
-            if route.method == "GET":
-                app.router.add_get(route.path, route.handler)
-            else:
-                app.router.add_route(route.method, route.path, route.handler)
+
+async def admit_anybody(request: web.Request, route: Route) -> tuple[Actor, Row | None]:
+    """For tables whose actions identify nobody."""
+    raise LookupError(f"{route.path} identifies somebody")
+
+
+def mount(routes: "list[Route]", app: web.Application) -> None:
+    for route in routes:
+        handler = route.fence(route.serve) if route.fence else route.serve
+        if route.method == "GET":
+            app.router.add_get(route.path, handler)
+        else:
+            app.router.add_route(route.method, route.path, handler)

@@ -1,46 +1,16 @@
-"""The HTTP server around the application: it answers what reaches no dialect.
-
-A request that cannot be read, or that names no page, belongs to nobody's API. Its answer is a problem object with the
-two keys of Pagure's envelope beside it, so clients of either find what they look for.
-"""
+"""The HTTP server around the application: it answers what reaches no route, and notices clients that hang up."""
 
 import re
-from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
 
-from app.http.keys import REQUEST_ID
-from app.http.middleware import choose_request_id
-from app.http.responses import json_reply
 from app.http.routes import Handler
+from app.http.unrouted import render_status
 from app.logs import log
 
 # What may stand in a link to this very forge.
 HOST = re.compile(r"([a-z0-9\-._~]*|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{0,5}))?\Z", re.IGNORECASE)
-TITLES = {
-    400: "The request could not be read.",
-    404: "There is no such page.",
-    405: "This method is not offered here.",
-    413: "The request is too large.",
-    500: "Something went wrong on our side.",
-}
-
-
-def render_error(request: web.BaseRequest, status: int, headers: dict[str, str] | None = None) -> web.Response:
-    """The answer in nobody's dialect; nothing of what the client sent is in it."""
-    title, known = (
-        TITLES.get(status) or HTTPStatus(status).phrase,
-        request.get(REQUEST_ID) or choose_request_id(request),
-    )
-    kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
-    body = {"type": f"/problems/{kind}", "title": title, "status": status, "instance": known}
-    return json_reply(
-        {**body, "error": title, "error_code": "ENOCODE"},
-        status,
-        headers={**(headers or {}), "X-Request-Id": known, "X-Content-Type-Options": "nosniff"},
-        media="application/problem+json",
-    )
 
 
 def is_valid_host(host: str) -> bool:
@@ -53,13 +23,13 @@ def handle_errors(handler: Handler) -> Handler:
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if not is_valid_host(request.host):
-            return render_error(request, 400)
+            return render_status(request, 400)
         try:
             return await handler(request)
         except web.HTTPException as http:
             if http.status < 400:
                 raise
-            return render_error(
+            return render_status(
                 request, http.status, {"Allow": http.headers["Allow"]} if "Allow" in http.headers else None
             )
 
@@ -95,7 +65,7 @@ class RequestHandler(web.RequestHandler):
             log.error("request failed", exc_info=exc)
         if request.writer.output_size:
             raise ConnectionError("Half of another answer has been sent already.")
-        answer = render_error(request, status)
+        answer = render_status(request, status)
         answer.force_close()
         return answer
 

@@ -9,9 +9,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app.config import Settings
-from app.database import DB_ERRORS, Database, database
+from app.database import DB_ERRORS, SCHEMA, Database, database
 from app.git import store
-from app.http.health import MAX_LAG, SCHEMA
+from app.http.health import MAX_LAG
 from app.queries import projects, refs
 from events.log import oldest_unnumbered
 

@@ -11,8 +11,7 @@ from app.config import Settings
 from app.core import commands, credentials
 from app.core.credentials import BadToken
 from app.core.users import CreateUser, IssueToken
-from app.database import CONNECT, DB_ERRORS, Database, database
-from app.http.health import SCHEMA
+from app.database import CONNECT, DB_ERRORS, SCHEMA, Database, database
 from app.logs import log
 from app.queries import users
 from events.projections.rebuild import rebuild

@@ -1,8 +1,6 @@
 """Git over HTTP: clone, fetch and push, streamed both ways."""
 
 import asyncio
-import base64
-import binascii
 import re
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -12,26 +10,24 @@ from typing import Any
 from aiohttp import web
 
 from app.actor import Actor
-from app.core import credentials, paths, push_policy
-from app.core.access import may, token_allows
+from app.core import paths, push_policy
+from app.core.access import authorize, is_blocked, is_bound_elsewhere, may, require_scope
 from app.core.credentials import BadToken
 from app.core.pushes import recording_moves
-from app.database import UNAVAILABLE, is_unavailable
-from app.errors import NotFound, Refused
+from app.database import Row
+from app.errors import Forbidden, Refused
 from app.git import receive, store
 from app.git.process import serve
+from app.http.auth import identify_with_row, read_credentials, require_owner
 from app.http.commands import ref_writer
-from app.http.keys import DATABASE, DIALECT, SETTINGS
-from app.http.routes import Handler, Routes
+from app.http.errors import Unavailable, Unexpected, fence
+from app.http.keys import RESPONSE_STARTED, SETTINGS
+from app.http.projects import lookup_by_path
+from app.http.routes import Handler, Route, Routes
 from app.logs import log
-from app.queries import projects
 from app.transports import report_status
 from app.transports.pktline import MalformedPush, PushCommands, read_commands
 from app.transports.push_authorization import PushDecision, authorize_push
-
-RESPONSE_STARTED = web.RequestKey("answering", bool)  # too late for another status
-
-routes = Routes()
 
 CHUNK = 1 << 16
 MAX_STDERR = 4096
@@ -56,58 +52,58 @@ class HttpReply(Exception):
         self.response = response
 
 
-async def identify(request: web.Request) -> Actor:
-    """Whoever the credentials speak for; the token is the password, or stands alone."""
-    header = request.headers.get("Authorization")
-    if header is None:
-        return await credentials.identify(request.config_dict[DATABASE], None)
-    scheme, _, value = header.partition(" ")
-    token: str | None = value.strip()
-    user = None
-    if scheme.lower() == "basic":
-        try:
-            user, _, token = base64.b64decode(value).decode().partition(":")
-        except (ValueError, binascii.Error):
-            token = None
-        if token is None:
-            raise HttpReply(text_reply(401, "These credentials cannot be read.", CHALLENGE))
-        if not token:
-            user, token = None, user
-    try:
-        actor = await credentials.identify(request.config_dict[DATABASE], token or "")
-    except BadToken:
-        raise HttpReply(text_reply(401, "This token is unknown or has expired.", CHALLENGE)) from None
-    if user and user not in (actor.username, "git", "token", "oauth2", "x-access-token"):
-        raise HttpReply(text_reply(401, "This token belongs to somebody else.", CHALLENGE))
-    return actor
-
-
-async def find_repository(request: web.Request, service: str) -> tuple[Mapping[str, Any], Actor]:
-    """The project, if it is there and the actor may do this: nobody is asked who they are, others see nothing."""
-    actor = await identify(request)
-    missing = (
-        text_reply(401, "Who are you?", CHALLENGE)
-        if actor.anonymous
-        else text_reply(404, "There is no such repository.")
-    )
+def lookup(request: web.Request) -> tuple[Any, ...]:
+    """The project that the path names; forks are found under `forks/` too."""
     path = request.match_info["path"]
-    if path.startswith("forks/"):
-        path = "fork/" + path.removeprefix("forks/")
-    if not path.isprintable():
-        raise HttpReply(missing)
+    return lookup_by_path("fork/" + path.removeprefix("forks/") if path.startswith("forks/") else path)
+
+
+async def admit(request: web.Request, route: Route) -> tuple[Actor, Row]:
+    """The actor and the project, if the service is theirs. Raises HttpReply.
+
+    A project that the actor may not see is reported as missing, and whoever brings no credentials is asked for some:
+    so nobody learns which repositories there are.
+    """
     try:
-        project = await projects.by_address(request.config_dict[DATABASE], paths.address_from_path(path))
-    except NotFound:
-        raise HttpReply(missing) from None
-    if not may(actor, "read-code", project) or project["head"] is None:
-        raise HttpReply(missing)
-    if not token_allows(actor, "commit", project["project_id"]) and project["private"]:
-        raise HttpReply(missing)
-    if service == RECEIVE_PACK and not (
-        may(actor, "push", project) and token_allows(actor, "commit", project["project_id"])
-    ):
-        raise HttpReply(missing if actor.anonymous else text_reply(403, "You may not push to this repository."))
-    return project, actor
+        given = read_credentials(request)
+        actor, project = await identify_with_row(request, given.secret, *lookup(request))
+        if isinstance(actor, BadToken):
+            raise actor
+        require_owner(actor, given.username)
+    except BadToken:
+        raise HttpReply(text_reply(401, "Invalid credentials.", CHALLENGE)) from None
+    missing = HttpReply(
+        text_reply(401, "Authentication required.", CHALLENGE)
+        if actor.anonymous
+        else text_reply(404, "Repository not found.")
+    )
+    if project is None or not may(actor, "read-code", project) or project["head"] is None:
+        raise missing
+    if project["private"] and not _has_git_token(actor, project):
+        raise missing
+    if route.action == "push" or request.query.get("service") == RECEIVE_PACK:
+        _require_push(actor, project, missing)
+    return actor, project
+
+
+def _has_git_token(actor: Actor, project: Row) -> bool:
+    """Whether the token may do git's work here. Reading a private project over git takes the scope of pushing."""
+    try:
+        require_scope(actor, "push")
+    except Forbidden:
+        return False
+    return not is_bound_elsewhere(actor, project)
+
+
+def _require_push(actor: Actor, project: Row, missing: HttpReply) -> None:
+    if actor.anonymous:
+        raise missing
+    if is_blocked(actor, project):
+        raise HttpReply(text_reply(403, "You are blocked from this project."))
+    try:
+        authorize(actor, "push", project)
+    except Forbidden:
+        raise HttpReply(text_reply(403, "You do not have permission to push to this repository.")) from None
 
 
 def read_protocol(request: web.Request) -> str:
@@ -116,12 +112,11 @@ def read_protocol(request: web.Request) -> str:
     return asked if PROTOCOL.match(asked) else ""
 
 
-async def advertise(request: web.Request) -> web.StreamResponse:
+async def advertise(request: web.Request, _: Actor, project: Row) -> web.StreamResponse:
     """The refs, which open every conversation."""
     service = request.query.get("service", "")
     if service not in ("git-upload-pack", RECEIVE_PACK):
         return text_reply(403, "Only git's smart protocol is spoken here.")
-    project, _ = await find_repository(request, service)
     repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
     response = web.StreamResponse(headers={**NO_CACHE, "Content-Type": f"application/x-{service}-advertisement"})
     settings = request.config_dict[SETTINGS]
@@ -142,10 +137,9 @@ async def advertise(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def exchange(request: web.Request) -> web.StreamResponse:
+async def exchange(request: web.Request, actor: Actor, project: Row) -> web.StreamResponse:
     """The conversation itself: a pack goes out, or comes in and moves refs."""
     service = request.path.rpartition("/")[2]
-    project, actor = await find_repository(request, service)
     if request.content_type != f"application/x-{service}-request":
         return text_reply(415, "This is not a request of git's.")
     settings = request.config_dict[SETTINGS]
@@ -284,34 +278,39 @@ async def _drain(stream: asyncio.StreamReader) -> bytes:
     return kept
 
 
-def _render_errors(handler: Handler) -> Handler:
-    """Errors in the words git's users read; a conversation that broke is cut off."""
-
-    async def guarded(request: web.Request) -> web.StreamResponse:
-        request[DIALECT] = "git"
-        try:
-            return await handler(request)
-        except HttpReply as turned:
-            return turned.response
-        except Refused:
-            return text_reply(404, "There is no such repository.")
-        except web.RequestPayloadError:
+def _render_error(request: web.Request, error: Exception) -> web.Response | None:
+    match error:
+        case HttpReply():
+            return error.response
+        case Refused():
+            return text_reply(404, "Repository not found.")
+        case web.RequestPayloadError():
             return text_reply(400, "The request could not be read.")
-        except UNAVAILABLE as error:
-            if not request.get(RESPONSE_STARTED) and is_unavailable(error):
-                log.warning("database", error=type(error).__name__)
-                return text_reply(503, "The forge cannot take this at the moment; try again.", {"Retry-After": "1"})
-            if not isinstance(error, ConnectionError | TimeoutError):
-                raise
-            if request.transport is not None:
-                request.transport.close()
-            return web.Response(status=499)
-
-    return guarded
+        case web.HTTPRequestEntityTooLarge():
+            return text_reply(413, "The push is too large.")
+        case web.HTTPException():
+            return text_reply(error.status, error.reason)
+        case Unavailable():
+            return text_reply(503, "The forge is temporarily unavailable; try again.")
+        case Unexpected():
+            return text_reply(500, "Internal error.")
+    return None
 
 
+def answer_errors(handler: Handler) -> Handler:
+    """Answer errors in text, which git shows to its user."""
+
+    async def fenced(request: web.Request) -> web.StreamResponse:
+        return await fence(request, handler, "git", _render_error)
+
+    return fenced
+
+
+routes = Routes(admit, fence=answer_errors)
 for suffix in (".git", ""):
     # A file `info/refs` in a repository has an address of its own.
-    routes.add("GET", f"/{{path:(?!.+/raw/.+/f/).+}}{suffix}/info/refs", "read-code")(_render_errors(advertise))
-    routes.add("POST", f"/{{path:.+}}{suffix}/git-upload-pack", "read-code")(_render_errors(exchange))
-    routes.add("POST", f"/{{path:.+}}{suffix}/git-receive-pack", "push")(_render_errors(exchange))
+    routes.add("GET", f"/{{path:(?!.+/raw/.+/f/).+}}{suffix}/info/refs", "read-code", lookup=lookup, of_project=True)(
+        advertise
+    )
+    routes.add("POST", f"/{{path:.+}}{suffix}/git-upload-pack", "read-code", lookup=lookup, of_project=True)(exchange)
+    routes.add("POST", f"/{{path:.+}}{suffix}/git-receive-pack", "push", lookup=lookup, of_project=True)(exchange)

@@ -1,22 +1,63 @@
-"""Who may do what: what no dialect lets anybody ask, and the core refuses all the same."""
+"""What the table of actions says: levels, tokens, blocks and bindings, without a dialect in between."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from app.actor import NOBODY, Actor
-from app.core.access import ACTIONS, Level, may, require
-from app.errors import Forbidden
+from app.core.access import ACTIONS, Level, Token, authorize, may, require
+from app.errors import Forbidden, NotFound
 
-PUBLIC: dict[str, Any] = {"project_id": 1, "owner": "alice", "private": False, "access": {"user": {}, "group": {}}}
-LEVELS = [(action, level) for action, level in ACTIONS.items() if level is not None]
+PUBLIC: dict[str, Any] = {
+    "project_id": 1, "owner": "alice", "private": False, "access": {"user": {}, "group": {}}, "blocked": [],
+}  # fmt: skip
+LEVELS = [(name, action.level) for name, action in ACTIONS.items() if action.level is not None]
+WRITING = [name for name, action in ACTIONS.items() if action.writes and action.level is not None]
+ALICE = Actor("alice")
 
 
 @pytest.mark.parametrize(("action", "level"), LEVELS)
-def test_whoever_has_no_name_may_look_at_a_public_project_and_no_more(action: str, level: Level) -> None:
-    looks = action.startswith("read-")
-    assert may(NOBODY, action, PUBLIC) == looks
+def test_nobody_may_do_more_than_read_a_public_project(action: str, level: Level) -> None:
+    reads = action in ("read-project", "read-issues", "read-code", "read-pull-requests")
+    assert may(NOBODY, action, PUBLIC) == reads
     assert may(Actor("bob"), action, PUBLIC) == (level == Level.READ)
-    if not looks:
+    if not reads:
         with pytest.raises(Forbidden, match=action):
             require(NOBODY, action, PUBLIC)
+
+
+def test_every_action_says_which_token_it_takes() -> None:
+    assert [name for name, action in ACTIONS.items() if not action.token] == []
+
+
+@pytest.mark.parametrize(
+    "action", [name for name, it in ACTIONS.items() if it.token not in (Token.NONE, Token.OPTIONAL)]
+)
+def test_a_token_without_the_scope_is_refused(action: str) -> None:
+    authorize(replace(ALICE, admin=True), action, PUBLIC)
+    if ACTIONS[action].token is not Token.ANY:
+        with pytest.raises(Forbidden, match="token"):
+            authorize(replace(ALICE, acls=frozenset({"internal_access"})), action, PUBLIC)
+    with pytest.raises(Forbidden, match="token"):
+        authorize(NOBODY, action, PUBLIC)
+
+
+@pytest.mark.parametrize("action", WRITING)
+def test_whatever_writes_is_refused_to_a_blocked_owner_and_to_a_token_bound_elsewhere(action: str) -> None:
+    authorize(ALICE, action, PUBLIC)
+    with pytest.raises(Forbidden, match="blocked"):
+        authorize(ALICE, action, {**PUBLIC, "blocked": ["alice"]})
+    if ACTIONS[action].binds:
+        with pytest.raises(Forbidden, match="token"):
+            authorize(replace(ALICE, token_project=2), action, PUBLIC)
+
+
+@pytest.mark.parametrize(("action", "level"), LEVELS)
+def test_a_private_project_is_not_found_by_strangers(action: str, level: Level) -> None:
+    secret = {**PUBLIC, "private": True}
+    with pytest.raises((NotFound, Forbidden)) as refused:
+        authorize(NOBODY, action, secret)
+    assert refused.type is NotFound or ACTIONS[action].token is not Token.OPTIONAL
+    with pytest.raises(NotFound):
+        authorize(Actor("bob"), action, secret)

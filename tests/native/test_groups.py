@@ -24,7 +24,7 @@ async def test_a_group_is_made_with_its_creator_in_it(forge: Forge, alice: Clien
 
 
 @pytest.mark.parametrize(
-    ("wish", "status", "pointer"),
+    ("command", "status", "pointer"),
     [
         ({}, 422, "/name"), ({"name": "a/b"}, 422, "/name"), ({"name": "-x"}, 422, "/name"),
         ({"name": "api"}, 422, "/name"), ({"name": "x", "type": "secret"}, 422, "/type"),

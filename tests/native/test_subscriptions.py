@@ -49,7 +49,7 @@ async def test_neither_secret_nor_address_is_in_the_log(forge: Forge, nethack: C
 
 
 @pytest.mark.parametrize(
-    ("wish", "pointer"),
+    ("command", "pointer"),
     [
         ({"url": "ftp://example.org/"}, "/url"),
         ({"url": "https:///x"}, "/url"),

@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from app.http.health import SCHEMA
+from app.database import SCHEMA
 from app.ops import migrate
 from tests.conftest import Client, Forge
 

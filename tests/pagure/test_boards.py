@@ -324,7 +324,7 @@ async def test_a_tag_that_goes_while_a_board_takes_it_leaves_no_board_without_on
     async def meanwhile() -> None:
         assert (await bound.request("DELETE", "/api/0/nethack/tag/dev"))[0] == 200
 
-    interrupt(monkeypatch, boards, "of", meanwhile)
+    interrupt(monkeypatch, boards, "list_of_project", meanwhile)
     answer = await send(nethack, "/nethack/boards", {"dev": {"tag": "dev"}})
     assert answer == refused("ENOCODE", "No tag found with the name dev")
     assert await names(nethack) == []

@@ -261,7 +261,7 @@ async def test_a_status_that_goes_while_an_issue_moves_there_leaves_nothing_behi
         fewer = {"Backlog": {"rank": 1, "default": True}}
         assert (await send(tracker.alice, "/nethack/boards/dev/status", fewer))[0] == 200
 
-    interrupt(monkeypatch, issues, "named", meanwhile)
+    interrupt(monkeypatch, issues, "find_many", meanwhile)
     assert (await add(tracker.alice, "dev", i1=("Done", 1)))[0] == 200
     assert await where(tracker) == {"dev": ("Backlog", 1)}
     assert (await tracker.shown())["status"] == "Open"

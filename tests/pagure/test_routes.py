@@ -147,7 +147,13 @@ async def test_the_page_tells_which_token_every_endpoint_takes(forge: Forge, ali
     for call in ours():
         found = await observed(call, forge.nobody, stale, other, bound, bob)
         handler = f"{call.route.handler.__module__.rpartition('.')[2]}.{call.route.handler.__name__}"
-        cells = [f"`{call.route.method}`", f"`{call.path}`", *found, ASKED[ACTIONS[call.route.action]], f"`{handler}`"]
+        cells = [
+            f"`{call.route.method}`",
+            f"`{call.path}`",
+            *found,
+            ASKED[ACTIONS[call.route.action].level],
+            f"`{handler}`",
+        ]
         table.append("| " + " | ".join(cells) + " |")
     if "\n".join(table) not in PAGE.read_text():
         pytest.fail("The table of docs/dialects/pagure.md should read:\n" + "\n".join(table), pytrace=False)

@@ -1,26 +1,19 @@
-"""The native API, below /v1: what no old dialect has."""
+"""The native API, below /v1: tasks, the event feed, webhooks, users and tokens."""
 
 from aiohttp import web
 
 from app.dialects.native import events, groups, mirrors, subscriptions, tasks, tracker, users
-from app.dialects.native.problems import identify, render_errors
+from app.dialects.native.problems import answer_errors
+from app.dialects.native.routes import identify
 from app.http.idempotency import dialect_middleware
-from app.http.routes import Routes
+from app.http.routes import mount
 
 PREFIX = "/v1"
 
 
 def application() -> web.Application:
-    app = web.Application(middlewares=[dialect_middleware(render_errors, identify)])
-    Routes(
-        [
-            *users.routes,
-            *groups.routes,
-            *mirrors.routes,
-            *tracker.routes,
-            *tasks.routes,
-            *events.routes,
-            *subscriptions.routes,
-        ]
-    ).mount(app)
+    """The dialect as a sub-application."""
+    app = web.Application(middlewares=[dialect_middleware(answer_errors, identify)])
+    for noun in (users, groups, mirrors, tracker, tasks, events, subscriptions):
+        mount(noun.routes, app)
     return app

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
@@ -9,17 +10,17 @@ from app.actor import Actor
 from app.core.access import require
 from app.database import Row
 from app.dialects.native import read
-from app.dialects.native.problems import ProblemError, identify, identify_with_row
+from app.dialects.native.problems import ProblemError
+from app.dialects.native.routes import NativeRoutes, identify
 from app.dialects.native.streams import STREAM, stream
 from app.errors import NotFound
 from app.feed import pages
 from app.http.keys import DATABASE, SETTINGS, TAIL
 from app.http.responses import json_reply
-from app.http.routes import Routes
 from app.http.waiting import while_connected
 from app.queries.feed import ENDS, ENDS_AND_PROJECT, FeedFilter
 
-routes = Routes()
+routes = NativeRoutes()
 CLOUDEVENT = "application/cloudevents+json"
 MAX_SEQ = 2**62
 MAX_DIGEST_SPAN = 1_000_000  # numbers that one digest may be about
@@ -50,10 +51,15 @@ def _parse_feed_request(actor: Actor, ends: Row, values: dict[str, str]) -> Feed
     return FeedRequest(FeedFilter(types=types, project_id=project_id, actor=values.get("actor")), after, head)
 
 
-@routes.add("GET", "/events", "read-events")
-async def list_events(request: web.Request) -> web.StreamResponse:
-    asks = (ENDS_AND_PROJECT, read.project_address(request)) if "project" in request.query else (ENDS,)
-    actor, ends = await identify_with_row(request, *asks)
+def lookup(request: web.Request) -> tuple[Any, ...]:
+    """The ends of the log, with the project that `?project=` names, if it does."""
+    if "project" in request.query:
+        return ENDS_AND_PROJECT, *read.lookup_project(request)[1:]
+    return (ENDS,)
+
+
+@routes.call("GET", "/events", "read-events", lookup=lookup)
+async def list_events(request: web.Request, actor: Actor, ends: Row | None) -> web.StreamResponse:
     assert ends is not None  # noqa: S101 - the log has its ends
     if STREAM in request.headers.get("Accept", ""):
         return await _stream(request, actor, ends)
@@ -88,9 +94,8 @@ async def _stream(request: web.Request, actor: Actor, ends: Row) -> web.StreamRe
     return await stream(request, asked.wanted, asked.after)
 
 
-@routes.add("GET", "/events/digest", "read-events")
-async def digest(request: web.Request) -> web.Response:
-    actor, ends = await identify_with_row(request, ENDS)
+@routes.call("GET", "/events/digest", "read-events", lookup=lambda _: (ENDS,))
+async def digest(request: web.Request, actor: Actor, ends: Row | None) -> web.Response:
     assert ends is not None  # noqa: S101 - the log has its ends
     values = read.read_query(request, "from", "to")
     oldest, head = ends["oldest"], ends["newest"]
@@ -100,9 +105,8 @@ async def digest(request: web.Request) -> web.Response:
     return json_reply({"from": first, "to": last, "count": count, "sha256": sha256})
 
 
-@routes.add("GET", "/events/{seq:[0-9]+}", "read-events")
-async def read_event(request: web.Request) -> web.Response:
-    actor = await identify(request)
+@routes.call("GET", "/events/{seq:[0-9]+}", "read-events")
+async def read_event(request: web.Request, actor: Actor) -> web.Response:
     read.read_query(request)
     text = request.match_info["seq"]
     seq = int(text) if len(text) <= read.MAX_DIGITS else MAX_SEQ

@@ -5,18 +5,17 @@ from typing import Any
 
 from aiohttp import web
 
-from app.core.access import require_acl
+from app.actor import Actor
 from app.core.groups import AddMember, CreateGroup, RemoveMember
 from app.dialects.native import read
-from app.dialects.native.problems import require_user
+from app.dialects.native.routes import NativeRoutes
 from app.errors import Forbidden, NotFound
 from app.http.commands import execute
 from app.http.keys import DATABASE, SETTINGS
-from app.http.responses import json_reply
-from app.http.routes import Routes
+from app.http.responses import format_moment, json_reply
 from app.queries import groups
 
-routes = Routes()
+routes = NativeRoutes()
 
 
 def render_group(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,14 +26,12 @@ def render_group(row: Mapping[str, Any]) -> dict[str, Any]:
         "type": row["group_type"],
         "creator": row["creator"],
         "members": row["members"],
-        "created_at": read.format_moment(row["created_at"]),
+        "created_at": format_moment(row["created_at"]),
     }
 
 
-@routes.add("POST", "/groups", "create-group")
-async def create_group(request: web.Request) -> web.Response:
-    actor = await require_user(request)
-    require_acl(actor, "group_modify")
+@routes.call("POST", "/groups", "create-group")
+async def create_group(request: web.Request, actor: Actor) -> web.Response:
     if not (request.config_dict[SETTINGS].new_groups or actor.admin):
         raise Forbidden("create-group")
     fields = {"name": str, "display_name": str, "description": str, "type": str}
@@ -53,19 +50,19 @@ async def create_group(request: web.Request) -> web.Response:
     return json_reply(render_group(made), 201)
 
 
-@routes.add("PUT", "/groups/{name}/members/{username}", "manage-members")
-async def add_member(request: web.Request) -> web.Response:
-    return await _change_membership(request, AddMember)
+@routes.call("PUT", "/groups/{name}/members/{username}", "manage-members")
+async def add_member(request: web.Request, actor: Actor) -> web.Response:
+    return await _change_membership(request, actor, AddMember)
 
 
-@routes.add("DELETE", "/groups/{name}/members/{username}", "manage-members")
-async def remove_member(request: web.Request) -> web.Response:
-    return await _change_membership(request, RemoveMember)
+@routes.call("DELETE", "/groups/{name}/members/{username}", "manage-members")
+async def remove_member(request: web.Request, actor: Actor) -> web.Response:
+    return await _change_membership(request, actor, RemoveMember)
 
 
-async def _change_membership(request: web.Request, command: type[AddMember | RemoveMember]) -> web.Response:
-    actor = await require_user(request)
-    require_acl(actor, "group_modify")
+async def _change_membership(
+    request: web.Request, actor: Actor, command: type[AddMember | RemoveMember]
+) -> web.Response:
     read.read_query(request)
     name, username = request.match_info["name"], request.match_info["username"]
     if not (name.isprintable() and username.isprintable()):

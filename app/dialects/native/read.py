@@ -1,20 +1,18 @@
 """Reading native requests: JSON bodies and query parameters, where whatever is unknown is named."""
 
-import base64
-import binascii
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from aiohttp import web
 
-from app.core import paths
 from app.dialects.native.problems import ProblemError, invalid_request
 from app.errors import NotFound
+from app.http.pagination import InvalidCursor, parse_cursor, parse_dated_cursor
+from app.http.projects import lookup_by_path
 from app.http.requests import read_json_object
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_DIGITS = 20  # digits, leading zeros included
 
 
@@ -69,10 +67,9 @@ def read_query(request: web.Request, *known: str) -> dict[str, str]:
     return dict(request.query)
 
 
-def project_address(request: web.Request) -> str:
-    """Of the project that `?project=` names; of none when it cannot be the name of any."""
-    text = request.query.get("project", "")
-    return paths.address_from_path(text) if text.isprintable() else ""
+def lookup_project(request: web.Request) -> tuple[Any, ...]:
+    """The project that `?project=` names, if it does."""
+    return lookup_by_path(request.query["project"]) if "project" in request.query else (None,)
 
 
 def read_integer(values: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
@@ -92,43 +89,17 @@ def parse_uuid(text: str) -> UUID:
         raise NotFound("id") from None
 
 
-def parse_cursor(values: Mapping[str, str]) -> UUID:
-    """Where the previous page ended, as we said it then."""
-    text = values.get("cursor")
-    if text is None:
-        return UUID(int=0)
+def read_cursor(values: Mapping[str, str]) -> UUID:
+    """Where the previous page ended."""
     try:
-        return UUID(bytes=base64.urlsafe_b64decode(text + "=="))
-    except (ValueError, binascii.Error):
-        raise invalid_request(("?cursor", "This is not a cursor of ours.")) from None
+        return parse_cursor(values.get("cursor"))
+    except InvalidCursor:
+        raise invalid_request(("?cursor", "Invalid cursor.")) from None
 
 
-def parse_dated_cursor(values: Mapping[str, str]) -> tuple[datetime, UUID] | None:
-    """The same for what is listed by age."""
-    text = values.get("cursor")
-    if text is None:
-        return None
+def read_dated_cursor(values: Mapping[str, str]) -> tuple[datetime, UUID] | None:
+    """The same for what is listed by age; None for the first page."""
     try:
-        raw = base64.urlsafe_b64decode(text + "==")
-        return EPOCH + timedelta(microseconds=int.from_bytes(raw[:8])), UUID(bytes=raw[8:])
-    except (ValueError, OverflowError, binascii.Error):
-        raise invalid_request(("?cursor", "This is not a cursor of ours.")) from None
-
-
-def format_dated_cursor(at: datetime, last: UUID) -> str:
-    age = (at - EPOCH) // timedelta(microseconds=1)
-    return base64.urlsafe_b64encode(age.to_bytes(8) + last.bytes).decode().rstrip("=")
-
-
-def format_cursor(last: UUID) -> str:
-    return base64.urlsafe_b64encode(last.bytes).decode().rstrip("=")
-
-
-def link_header(request: web.Request, cursor: str | None) -> dict[str, str]:
-    """The header that names the page that follows, if one does."""
-    return {"Link": f'<{request.url.update_query(cursor=cursor)}>; rel="next"'} if cursor else {}
-
-
-def format_moment(at: datetime | None) -> str | None:
-    """RFC 3339 in UTC with milliseconds."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None
+        return parse_dated_cursor(values.get("cursor"))
+    except InvalidCursor:
+        raise invalid_request(("?cursor", "Invalid cursor.")) from None

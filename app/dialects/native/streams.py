@@ -8,7 +8,7 @@ from aiohttp import web
 
 from app.core.credentials import BadToken
 from app.database import UNAVAILABLE
-from app.dialects.native.problems import identify
+from app.dialects.native.routes import identify
 from app.errors import Refused
 from app.feed import pages
 from app.http.keys import DATABASE, REQUEST_ID, TAIL

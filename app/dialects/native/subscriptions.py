@@ -16,22 +16,21 @@ from app.core.subscriptions import (
     DeleteSubscription,
     parse_endpoint,
     require_headers,
-    require_manager,
     require_not_web_hook,
     require_secret,
 )
-from app.database import Database
 from app.dialects.native import read
-from app.dialects.native.problems import invalid_request, require_user
+from app.dialects.native.problems import invalid_request
+from app.dialects.native.routes import NativeRoutes
 from app.feed import formats, signing
 from app.http.commands import execute
 from app.http.keys import DATABASE
-from app.http.responses import json_reply
-from app.http.routes import Routes
+from app.http.pagination import format_cursor, next_link
+from app.http.responses import format_moment, json_reply
 from app.queries import projects, subscriptions
 from app.stores import deliveries
 
-routes = Routes()
+routes = NativeRoutes()
 FIELDS = {
     "url": str, "types": list, "project": str, "secret": str, "format": str, "ordered": bool, "headers": dict,
     "active": bool,
@@ -55,9 +54,9 @@ def render_subscription(row: Mapping[str, Any]) -> dict[str, Any]:
         "status": row["status"],
         "reason": row["reason"],
         "failures": row["failures"] or 0,
-        "failing_since": read.format_moment(row["failing_since"]),
-        "created_at": read.format_moment(row["created_at"]),
-        "changed_at": read.format_moment(row["changed_at"]),
+        "failing_since": format_moment(row["failing_since"]),
+        "created_at": format_moment(row["created_at"]),
+        "changed_at": format_moment(row["changed_at"]),
     }
 
 
@@ -71,7 +70,7 @@ def render_delivery(row: Mapping[str, Any]) -> dict[str, Any]:
         "reason": row["reason"],
         "attempts": [
             {
-                "at": read.format_moment(datetime.fromisoformat(tried["at"])),
+                "at": format_moment(datetime.fromisoformat(tried["at"])),
                 "status": tried["status"],
                 "duration_ms": tried["duration_ms"],
                 "error": tried["error"],
@@ -79,22 +78,22 @@ def render_delivery(row: Mapping[str, Any]) -> dict[str, Any]:
             }
             for tried in row["tried"]
         ],
-        "created_at": read.format_moment(row["created_at"]),
-        "ended_at": read.format_moment(row["ended_at"]),
-        "next_attempt_at": read.format_moment(row["due_at"]),
+        "created_at": format_moment(row["created_at"]),
+        "ended_at": format_moment(row["ended_at"]),
+        "next_attempt_at": format_moment(row["due_at"]),
     }
 
 
-async def _find_own(request: web.Request) -> tuple[Actor, Database, Mapping[str, Any]]:
-    """Who asks, and the subscription of the path, if it is theirs to look after."""
-    actor, db = await require_user(request), request.config_dict[DATABASE]
-    require_manager(actor)
-    return actor, db, await subscriptions.find(db, actor, read.parse_uuid(request.match_info["id"]))
+async def _find_own(request: web.Request, actor: Actor) -> Mapping[str, Any]:
+    """The subscription that the path names, if the actor manages it."""
+    db, key = request.config_dict[DATABASE], read.parse_uuid(request.match_info["id"])
+    found: Mapping[str, Any] = await subscriptions.find(db, actor, key)
+    return found
 
 
-@routes.add("POST", "/subscriptions", "manage-subscriptions")
-async def create(request: web.Request) -> web.Response:
-    actor, db = await require_user(request), request.config_dict[DATABASE]
+@routes.call("POST", "/subscriptions", "manage-subscriptions")
+async def create(request: web.Request, actor: Actor) -> web.Response:
+    db = request.config_dict[DATABASE]
     given = await read.read_body(request, FIELDS, ("url",))
     project_id = None
     if "project" in given:
@@ -124,30 +123,30 @@ async def create(request: web.Request) -> web.Response:
     return json_reply({**render_subscription(found), "secret": secret}, 201, headers=NO_STORE)
 
 
-@routes.add("GET", "/subscriptions", "manage-subscriptions")
-async def list_subscriptions(request: web.Request) -> web.Response:
-    actor, db = await require_user(request), request.config_dict[DATABASE]
-    require_manager(actor)
+@routes.call("GET", "/subscriptions", "manage-subscriptions")
+async def list_subscriptions(request: web.Request, actor: Actor) -> web.Response:
+    db = request.config_dict[DATABASE]
     values = read.read_query(request, "limit", "cursor")
     limit = read.read_integer(values, "limit", 50, 1, 100)
-    rows = await subscriptions.list_of_owner(db, actor, read.parse_cursor(values), limit + 1)
-    more = read.format_cursor(rows[limit - 1]["subscription_id"]) if len(rows) > limit else None
+    rows = await subscriptions.list_of_owner(db, actor, read.read_cursor(values), limit + 1)
+    more = format_cursor(rows[limit - 1]["subscription_id"]) if len(rows) > limit else None
     return json_reply(
         {"subscriptions": [render_subscription(row) for row in rows[:limit]], "next": more},
-        headers=read.link_header(request, more),
+        headers=next_link(request, more),
     )
 
 
-@routes.add("GET", "/subscriptions/{id}", "manage-subscriptions")
-async def view(request: web.Request) -> web.Response:
-    _, _, found = await _find_own(request)
+@routes.call("GET", "/subscriptions/{id}", "manage-subscriptions")
+async def view(request: web.Request, actor: Actor) -> web.Response:
+    found = await _find_own(request, actor)
     read.read_query(request)
     return json_reply(render_subscription(found))
 
 
-@routes.add("PATCH", "/subscriptions/{id}", "manage-subscriptions")
-async def change(request: web.Request) -> web.Response:
-    actor, db, found = await _find_own(request)
+@routes.call("PATCH", "/subscriptions/{id}", "manage-subscriptions")
+async def change(request: web.Request, actor: Actor) -> web.Response:
+    db = request.config_dict[DATABASE]
+    found = await _find_own(request, actor)
     fields = {name: kind for name, kind in FIELDS.items() if name not in ("project", "secret")}
     given = await read.read_body(request, fields, ())
     changed: dict[str, Any] = {name: given[name] for name in ("types", "format", "ordered", "active") if name in given}
@@ -164,9 +163,10 @@ async def change(request: web.Request) -> web.Response:
     return json_reply(render_subscription(await subscriptions.find(db, actor, subscription_id)))
 
 
-@routes.add("DELETE", "/subscriptions/{id}", "manage-subscriptions")
-async def delete(request: web.Request) -> web.Response:
-    actor, db, found = await _find_own(request)
+@routes.call("DELETE", "/subscriptions/{id}", "manage-subscriptions")
+async def delete(request: web.Request, actor: Actor) -> web.Response:
+    db = request.config_dict[DATABASE]
+    found = await _find_own(request, actor)
     read.read_query(request)
     await execute(request, actor, DeleteSubscription(subscription_id=str(found["subscription_id"])))
     await deliveries.delete_endpoint(db, found["subscription_id"])
@@ -174,10 +174,11 @@ async def delete(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-@routes.add("POST", "/subscriptions/{id}/secret", "manage-subscriptions")
-async def rotate(request: web.Request) -> web.Response:
+@routes.call("POST", "/subscriptions/{id}/secret", "manage-subscriptions")
+async def rotate(request: web.Request, actor: Actor) -> web.Response:
     """A new secret; the old one signs beside it for a while."""
-    _, db, found = await _find_own(request)
+    db = request.config_dict[DATABASE]
+    found = await _find_own(request, actor)
     require_not_web_hook(found)
     given = await read.read_body(request, {"secret": str, "overlap_s": int}, ())
     secret, overlap = given.get("secret") or signing.new_secret(), given.get("overlap_s", DEFAULT_OVERLAP)
@@ -185,20 +186,22 @@ async def rotate(request: web.Request) -> web.Response:
     if not 0 <= overlap <= MAX_OVERLAP:
         raise invalid_request(("/overlap_s", f"This has to be a whole number from 0 to {MAX_OVERLAP}."))
     until = await deliveries.rotate_secret(db, found["subscription_id"], secret, overlap)
-    return json_reply({"secret": secret, "previous_until": read.format_moment(until)}, headers=NO_STORE)
+    return json_reply({"secret": secret, "previous_until": format_moment(until)}, headers=NO_STORE)
 
 
-@routes.add("POST", "/subscriptions/{id}/ping", "manage-subscriptions")
-async def ping(request: web.Request) -> web.Response:
-    actor, db, found = await _find_own(request)
+@routes.call("POST", "/subscriptions/{id}/ping", "manage-subscriptions")
+async def ping(request: web.Request, actor: Actor) -> web.Response:
+    db = request.config_dict[DATABASE]
+    found = await _find_own(request, actor)
     await read.require_no_input(request)
     delivery_id = await deliveries.ping(db, found["subscription_id"])
     return json_reply({"delivery": render_delivery(await subscriptions.find_delivery(db, actor, delivery_id))}, 202)
 
 
-@routes.add("POST", "/subscriptions/{id}/replay", "manage-subscriptions")
-async def replay(request: web.Request) -> web.Response:
-    _, db, found = await _find_own(request)
+@routes.call("POST", "/subscriptions/{id}/replay", "manage-subscriptions")
+async def replay(request: web.Request, actor: Actor) -> web.Response:
+    db = request.config_dict[DATABASE]
+    found = await _find_own(request, actor)
     given = await read.read_body(request, {"after": int, "to": int}, ("after",))
     after, to = given["after"], given.get("to", 2**62)
     if not 0 <= after <= to <= 2**62:
@@ -212,29 +215,26 @@ async def replay(request: web.Request) -> web.Response:
     return json_reply({"count": await deliveries.replay(db, key, after, to, unsupported)}, 202)
 
 
-@routes.add("GET", "/subscriptions/{id}/deliveries", "manage-subscriptions")
-async def list_deliveries(request: web.Request) -> web.Response:
-    actor, db = await require_user(request), request.config_dict[DATABASE]
-    require_manager(actor)
+@routes.call("GET", "/subscriptions/{id}/deliveries", "manage-subscriptions")
+async def list_deliveries(request: web.Request, actor: Actor) -> web.Response:
+    db = request.config_dict[DATABASE]
     subscription_id = read.parse_uuid(request.match_info["id"])
     values = read.read_query(request, "status", "after", "limit", "cursor")
     status = values.get("status")
     if status is not None and status not in STATUSES:
         raise invalid_request(("?status", "This has to be one of " + ", ".join(STATUSES) + "."))
     limit, after = read.read_integer(values, "limit", 50, 1, 100), read.read_integer(values, "after", 0, 0, 2**62)
-    before = read.parse_cursor(values) if "cursor" in values else None
+    before = read.read_cursor(values) if "cursor" in values else None
     rows = await subscriptions.list_deliveries(db, actor, subscription_id, status, after, before, limit + 1)
-    more = read.format_cursor(rows[limit - 1]["delivery_id"]) if len(rows) > limit else None
+    more = format_cursor(rows[limit - 1]["delivery_id"]) if len(rows) > limit else None
     return json_reply(
         {"deliveries": [render_delivery(row) for row in rows[:limit]], "next": more},
-        headers=read.link_header(request, more),
+        headers=next_link(request, more),
     )
 
 
-@routes.add("GET", "/deliveries/{id}", "manage-subscriptions")
-async def view_delivery(request: web.Request) -> web.Response:
-    actor = await require_user(request)
-    require_manager(actor)
+@routes.call("GET", "/deliveries/{id}", "manage-subscriptions")
+async def view_delivery(request: web.Request, actor: Actor) -> web.Response:
     read.read_query(request)
     found = await subscriptions.find_delivery(
         request.config_dict[DATABASE], actor, read.parse_uuid(request.match_info["id"])
@@ -242,10 +242,9 @@ async def view_delivery(request: web.Request) -> web.Response:
     return json_reply(render_delivery(found))
 
 
-@routes.add("POST", "/deliveries/{id}/redeliver", "manage-subscriptions")
-async def redeliver(request: web.Request) -> web.Response:
-    actor, db = await require_user(request), request.config_dict[DATABASE]
-    require_manager(actor)
+@routes.call("POST", "/deliveries/{id}/redeliver", "manage-subscriptions")
+async def redeliver(request: web.Request, actor: Actor) -> web.Response:
+    db = request.config_dict[DATABASE]
     await read.require_no_input(request)
     delivery_id: UUID = read.parse_uuid(request.match_info["id"])
     await subscriptions.find_delivery(db, actor, delivery_id)

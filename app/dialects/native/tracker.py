@@ -6,19 +6,18 @@ from typing import Any
 
 from aiohttp import web
 
-from app.core import paths
-from app.core.access import require, require_acl
+from app.actor import Actor
 from app.core.tracker import ConfigureTracker
+from app.database import Row
 from app.dialects.native import read
-from app.dialects.native.problems import invalid_request, require_user
-from app.errors import NotFound
+from app.dialects.native.problems import invalid_request
+from app.dialects.native.routes import NativeRoutes
 from app.http.commands import execute
 from app.http.keys import DATABASE
 from app.http.responses import json_reply
-from app.http.routes import Routes
 from app.queries import projects, tags
 
-routes = Routes()
+routes = NativeRoutes()
 
 WEIGHT = re.compile(r"-?[0-9]{1,9}\Z", re.ASCII)
 KEY_TYPES = ("boolean", "date", "integer", "link", "list", "text")
@@ -104,15 +103,9 @@ def _validate(found: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-@routes.add("PATCH", "/projects/{path:.+}/tracker", "configure-project")
-async def configure_tracker(request: web.Request) -> web.Response:
-    actor = await require_user(request)
-    db, path = request.config_dict[DATABASE], request.match_info["path"]
-    if not path.isprintable():
-        raise NotFound("project")
-    project = await projects.by_address(db, paths.address_from_path(path))
-    require(actor, "configure-project", project)
-    require_acl(actor, "modify_project", project["project_id"])
+@routes.project("PATCH", "/tracker", "configure-project")
+async def configure_tracker(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    db = request.config_dict[DATABASE]
     given = _validate(await read.read_object(request))
     if "milestones" in given:
         given["milestones"] = {

@@ -7,19 +7,21 @@ from typing import Any
 
 from aiohttp import web
 
+from app.actor import Actor
 from app.core import credentials, paths
 from app.core.access import require, require_self
 from app.core.users import CreateUser, IssueToken, RevokeToken
 from app.dialects.native import read
-from app.dialects.native.problems import identify, invalid_request, require_user
+from app.dialects.native.problems import invalid_request
+from app.dialects.native.routes import NativeRoutes
 from app.errors import NotFound
 from app.http.commands import execute
 from app.http.keys import DATABASE
-from app.http.responses import json_reply
-from app.http.routes import Routes
+from app.http.pagination import format_cursor, next_link
+from app.http.responses import format_moment, json_reply
 from app.queries import projects, users
 
-routes = Routes()
+routes = NativeRoutes()
 
 
 def render_user(row: Mapping[str, Any], *, email: bool) -> dict[str, Any]:
@@ -34,8 +36,8 @@ def render_token(row: Mapping[str, Any], project: str | None) -> dict[str, Any]:
         "description": row["description"],
         "acls": row["acls"],
         "project": project,
-        "expires_at": read.format_moment(_parse_moment(row["expires_at"])),
-        "created_at": read.format_moment(_parse_moment(row["created_at"])),
+        "expires_at": format_moment(_parse_moment(row["expires_at"])),
+        "created_at": format_moment(_parse_moment(row["created_at"])),
     }
 
 
@@ -43,9 +45,8 @@ def _parse_moment(at: datetime | str | None) -> datetime | None:
     return datetime.fromisoformat(at) if isinstance(at, str) else at
 
 
-@routes.add("POST", "/users", "create-user")
-async def create_user(request: web.Request) -> web.Response:
-    actor = await require_user(request)
+@routes.call("POST", "/users", "create-user")
+async def create_user(request: web.Request, actor: Actor) -> web.Response:
     fields = {"username": str, "fullname": str, "email": str, "password": str, "admin": bool}
     given = await read.read_body(request, fields, ("username", "email"))
     password = given.pop("password", None)
@@ -58,9 +59,8 @@ async def create_user(request: web.Request) -> web.Response:
     return json_reply(render_user(created.row, email=True), 201)
 
 
-@routes.add("GET", "/users/{username}", "read-user")
-async def read_user(request: web.Request) -> web.Response:
-    actor = await identify(request)
+@routes.call("GET", "/users/{username}", "read-user")
+async def read_user(request: web.Request, actor: Actor) -> web.Response:
     read.read_query(request)
     user = await users.find(request.config_dict[DATABASE], _read_username(request))
     if user is None:
@@ -75,9 +75,8 @@ def _read_username(request: web.Request) -> str:
     return name
 
 
-@routes.add("POST", "/users/{username}/tokens", "manage-tokens")
-async def issue_token(request: web.Request) -> web.Response:
-    actor = await require_user(request)
+@routes.call("POST", "/users/{username}/tokens", "manage-tokens")
+async def issue_token(request: web.Request, actor: Actor) -> web.Response:
     require_self(actor, _read_username(request))
     db = request.config_dict[DATABASE]
     fields = {"description": str, "acls": list, "project": str, "expires_at": str}
@@ -121,25 +120,23 @@ def _parse_expiry(text: str | None) -> str | None:
         raise invalid_request(("/expires_at", "This is after the last day of the calendar.")) from None
 
 
-@routes.add("GET", "/users/{username}/tokens", "manage-tokens")
-async def list_tokens(request: web.Request) -> web.Response:
-    actor = await require_user(request)
+@routes.call("GET", "/users/{username}/tokens", "manage-tokens")
+async def list_tokens(request: web.Request, actor: Actor) -> web.Response:
     require_self(actor, _read_username(request))
     values = read.read_query(request, "limit", "cursor")
     limit = read.read_integer(values, "limit", 50, 1, 100)
     rows = await users.list_tokens(
-        request.config_dict[DATABASE], _read_username(request), read.parse_cursor(values), limit + 1
+        request.config_dict[DATABASE], _read_username(request), read.read_cursor(values), limit + 1
     )
-    more = read.format_cursor(rows[limit - 1]["token_id"]) if len(rows) > limit else None
+    more = format_cursor(rows[limit - 1]["token_id"]) if len(rows) > limit else None
     return json_reply(
         {"tokens": [render_token(row, row["path"]) for row in rows[:limit]], "next": more},
-        headers=read.link_header(request, more),
+        headers=next_link(request, more),
     )
 
 
-@routes.add("DELETE", "/tokens/{id}", "manage-tokens")
-async def revoke_token(request: web.Request) -> web.Response:
-    actor = await require_user(request)
+@routes.call("DELETE", "/tokens/{id}", "manage-tokens")
+async def revoke_token(request: web.Request, actor: Actor) -> web.Response:
     read.read_query(request)
     await execute(request, actor, RevokeToken(token_id=str(read.parse_uuid(request.match_info["id"]))))
     return web.Response(status=204)

@@ -7,6 +7,7 @@ from app.dialects.pagure import (
     boards,
     branches,
     code,
+    commits,
     errors,
     flags,
     groups,
@@ -21,25 +22,29 @@ from app.dialects.pagure import (
     settings,
     sharing,
     tags,
+    tasks,
     trees,
     user_activity,
     user_pull_requests,
     users,
+    watches,
 )
 from app.dialects.pagure.urls import sort_routes
 from app.http.idempotency import dialect_middleware
 from app.http.render_cache import RenderCache
+from app.http.routes import mount
 
 PREFIX = "/api/0"
 
 
 def application() -> web.Application:
-    """The dialect as a sub-application: errors outside, authentication inside each route."""
-    app = web.Application(middlewares=[dialect_middleware(errors.render_errors, auth.identify)])
+    """The dialect as a sub-application."""
+    app = web.Application(middlewares=[dialect_middleware(errors.answer_errors, auth.identify)])
     app[projects.RENDER_CACHE] = RenderCache()
     nouns = (
-        instance, projects, settings, sharing, users, groups, code, branches, trees, issues, issue_metadata,
-        issue_history, tags, boards, pull_requests, merges, flags, plugins, user_pull_requests, user_activity,
+        instance, tasks, projects, settings, sharing, watches, users, groups, code, commits, branches, trees,
+        issues, issue_metadata, issue_history, tags, boards, pull_requests, merges, flags, plugins,
+        user_pull_requests, user_activity,
     )  # fmt: skip
-    sort_routes(route for noun in nouns for route in noun.routes).mount(app)
+    mount(sort_routes(route for noun in nouns for route in noun.routes), app)
     return app

@@ -1,21 +1,27 @@
-"""`Authorization: token …` as Pagure reads it: required with ACLs, optional, or ignored when bad."""
+"""Tokens as Pagure reads and refuses them."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from enum import Enum
 
 from aiohttp import web
 
 from app.actor import NOBODY, Actor
-from app.core import credentials
+from app.core.access import ACTIONS, Token
 from app.core.credentials import BadToken
 from app.dialects.pagure.errors import bad_token
-from app.http.keys import DATABASE
+from app.http import auth
 
-REASONS = {"unknown": "Invalid token", "expired": "Expired token"}
+REASONS = {"unknown": "Invalid token", "expired": "Expired token", "missing": "Invalid token"}
+
+
+class Bad(Enum):
+    """What happens to a bad token where none is needed."""
+
+    IGNORED = "ignored"  # its bearer sees what everybody sees
+    REFUSED = "refused"
 
 
 def read_token(request: web.Request) -> str | None:
-    """The secret: everything after the scheme, which is matched in any case."""
+    """The secret: everything after the first `token` in the header, in any case."""
     header = request.headers.get("Authorization", "")
     at = header.lower().find("token")
     if at < 0 or not header:
@@ -24,54 +30,19 @@ def read_token(request: web.Request) -> str | None:
 
 
 async def identify(request: web.Request) -> Actor:
-    """Whoever the token speaks for. Raises BadToken."""
-    return await credentials.identify(request.config_dict[DATABASE], read_token(request))
+    """The user that the token belongs to. Raises BadToken."""
+    return await auth.identify(request, read_token(request))
 
 
-Admission = Callable[[Actor | BadToken], Actor]
-
-
-def allow_anonymous(found: Actor | BadToken) -> Actor:
-    """Nobody without a token; a bad one is refused."""
+def admit(found: Actor | BadToken, action: str, bad: Bad) -> Actor:
+    """The actor, if the token is good for the action. Raises ApiError."""
+    token = ACTIONS[action].token
     if isinstance(found, BadToken):
+        if token is Token.OPTIONAL and bad is Bad.IGNORED:
+            return NOBODY
         raise bad_token(REASONS[found.reason])
+    if found.anonymous and token is not Token.OPTIONAL:
+        raise bad_token(REASONS["missing"])
+    if isinstance(token, frozenset) and found.acls is not None and found.acls.isdisjoint(token):
+        raise bad_token("Missing ACLs: " + ", ".join(sorted(token)))
     return found
-
-
-def ignore_bad_token(found: Actor | BadToken) -> Actor:
-    """For public reads: a good token shows what is private, a stale one does no harm."""
-    return NOBODY if isinstance(found, BadToken) else found
-
-
-def require_acls(*acls: str) -> Admission:
-    """A user whose token has at least one of the ACLs."""
-
-    def admit(found: Actor | BadToken) -> Actor:
-        actor = allow_anonymous(found)
-        if actor.anonymous:
-            raise bad_token("Invalid token")
-        if actor.acls is not None and acls and actor.acls.isdisjoint(acls):
-            raise bad_token("Missing ACLs: " + ", ".join(sorted(set(acls) - actor.acls)))
-        return actor
-
-    return admit
-
-
-async def identify_caller(request: web.Request, admit: Admission) -> Actor:
-    """Who asks, if the endpoint admits them."""
-    try:
-        return admit(await identify(request))
-    except BadToken as bad:
-        return admit(bad)
-
-
-def require_bound(actor: Actor, project: Mapping[str, Any]) -> None:
-    """A token made for one project is good for that project alone."""
-    if actor.token_project not in (None, project["project_id"]):
-        raise bad_token()
-
-
-def require_project_token(actor: Actor, project: Mapping[str, Any]) -> None:
-    """Some things take a token that was made for this very project."""
-    if actor.token_project != project["project_id"]:
-        raise bad_token()

@@ -10,8 +10,9 @@ from app.core.access import require
 from app.core.boards import DeleteBoards, PlaceIssues, Placement, SetBoards, SetBoardStatuses
 from app.database import Row
 from app.dialects.pagure import forms, render
+from app.dialects.pagure.auth import Bad
 from app.dialects.pagure.errors import ApiError, invalid_request
-from app.dialects.pagure.trackers import UID, require_readable, require_writable
+from app.dialects.pagure.trackers import UID, readable_tracker, writable_tracker
 from app.dialects.pagure.urls import PagureRoutes
 from app.errors import Invalid, NotFound
 from app.http import requests
@@ -27,9 +28,8 @@ routes = PagureRoutes()
 MANDATORY = "The '{}' and '{}' fields are mandatory."
 
 
-@routes.project("GET", "/boards", "read-issues")
-async def list_boards(request: web.Request) -> web.Response:
-    _, project = await require_readable(request)
+@routes.project("GET", "/boards", "read-issues", bad=Bad.REFUSED, bound=True, requires=readable_tracker)
+async def list_boards(request: web.Request, _: Actor, project: Row) -> web.Response:
     shown = await _render_boards(request, project)
     return json_reply({"boards": shown, "total_boards": len(shown), "total_requests": len(shown)})
 
@@ -39,17 +39,17 @@ async def _render_boards(request: web.Request, project: Row) -> list[dict[str, A
     return [render.board(render.base_url(request), project, row) for row in found]
 
 
-@routes.project("POST", "/boards", "manage-boards")
-async def set_boards(request: web.Request) -> web.Response:
-    actor, project = await _require_manager(request)
+@routes.project("POST", "/boards", "manage-boards", requires=writable_tracker)
+async def set_boards(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    require(actor, "manage-boards", project)
     wanted = {name: _read_board(given) for name, given in (await _read_json(request)).items()}
     await execute(request, actor, SetBoards(project_id=project["project_id"], boards=wanted), seen=project)
     return json_reply({"boards": await _render_boards(request, project)})
 
 
-@routes.project("POST", "/boards/delete", "manage-boards")
-async def delete_boards(request: web.Request) -> web.Response:
-    actor, project = await _require_manager(request)
+@routes.project("POST", "/boards/delete", "manage-boards", requires=writable_tracker)
+async def delete_boards(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    require(actor, "manage-boards", project)
     form = await forms.read_form(request)
     names = form.all("name")
     if not names:
@@ -58,9 +58,9 @@ async def delete_boards(request: web.Request) -> web.Response:
     return json_reply({"boards": await _render_boards(request, project)})
 
 
-@routes.project("POST", "/boards/{board}/status", "manage-boards")
-async def set_statuses(request: web.Request) -> web.Response:
-    actor, project = await _require_manager(request)
+@routes.project("POST", "/boards/{board}/status", "manage-boards", requires=writable_tracker)
+async def set_statuses(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    require(actor, "manage-boards", project)
     board = await _find_board(request, project)
     statuses = [_read_status(name, given) for name, given in (await _read_json(request)).items()]
     command = SetBoardStatuses(project_id=project["project_id"], board=board["board"], statuses=statuses)
@@ -68,18 +68,20 @@ async def set_statuses(request: web.Request) -> web.Response:
     return await _find_rendered(request, project, board)
 
 
-@routes.project("POST", "/boards/{board}/update_issue", "manage-boards")
-async def update_issue(request: web.Request) -> web.Response:
-    return await _place_issue(request, lambda key: key if UID.match(key) else None)
+@routes.project("POST", "/boards/{board}/update_issue", "manage-boards", requires=writable_tracker)
+async def update_issue(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    return await _place_issue(request, actor, project, lambda key: key if UID.match(key) else None)
 
 
-@routes.project("POST", "/boards/{board}/add_issue", "manage-boards")
-async def add_issue(request: web.Request) -> web.Response:
-    return await _place_issue(request, parse_number)
+@routes.project("POST", "/boards/{board}/add_issue", "manage-boards", requires=writable_tracker)
+async def add_issue(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    return await _place_issue(request, actor, project, parse_number)
 
 
-async def _place_issue(request: web.Request, issue: Callable[[str], int | str | None]) -> web.Response:
-    actor, project = await _require_manager(request)
+async def _place_issue(
+    request: web.Request, actor: Actor, project: Row, issue: Callable[[str], int | str | None]
+) -> web.Response:
+    require(actor, "manage-boards", project)
     board = await _find_board(request, project)
     places: dict[int | str, Placement] = {}
     for key, given in (await _read_json(request)).items():
@@ -88,12 +90,6 @@ async def _place_issue(request: web.Request, issue: Callable[[str], int | str | 
     command = PlaceIssues(project_id=project["project_id"], board=board["board"], places=list(places.values()))
     await execute(request, actor, command, seen=project)
     return await _find_rendered(request, project, board)
-
-
-async def _require_manager(request: web.Request) -> tuple[Actor, Row]:
-    actor, project = await require_writable(request, "modify_project")
-    require(actor, "manage-boards", project)
-    return actor, project
 
 
 async def _find_board(request: web.Request, project: Row) -> Row:

@@ -4,11 +4,13 @@ import asyncio
 
 from aiohttp import web
 
+from app.actor import Actor
 from app.core import branches
-from app.core.pushes import RefWriter
-from app.dialects.pagure import auth, code, forms
+from app.database import Row
+from app.dialects.pagure import code, forms
+from app.dialects.pagure.code import require_repository
 from app.dialects.pagure.errors import ApiError, invalid_request
-from app.dialects.pagure.urls import PagureRoutes, find_project
+from app.dialects.pagure.urls import PagureRoutes
 from app.git import refs, store
 from app.git.errors import AlreadyExists, BadName, GitError, NoBranch, NoCommit, NoRepository
 from app.http.commands import ref_writer
@@ -18,22 +20,13 @@ from app.http.responses import json_reply
 routes = PagureRoutes()
 
 
-async def require_writer(request: web.Request, *acls: str) -> RefWriter:
-    """The caller about to write to the repository, once it is there."""
-    actor, project = await find_project(request, auth.require_acls(*acls))
-    if project["head"] is None:
-        raise ApiError(404, "ENOPROJECT")
-    auth.require_bound(actor, project)
-    return ref_writer(request, actor, project)
-
-
 def message_error(text: str) -> ApiError:
     return ApiError(400, "ENOCODE", message=text)
 
 
-@routes.project("POST", "/git/branch", "push")
-async def new_branch(request: web.Request) -> web.Response:
-    writer = await require_writer(request, "create_branch")
+@routes.project("POST", "/git/branch", "create-branch", requires=require_repository)
+async def new_branch(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    writer = ref_writer(request, actor, project)
     form = await forms.read_data(request, texts=("branch", "from_branch", "from_commit"))
     name = form.first("branch")
     from_branch, from_commit = form.first("from_branch") or None, form.first("from_commit") or None
@@ -52,9 +45,9 @@ async def new_branch(request: web.Request) -> web.Response:
     return json_reply({"message": "Project branch was created"})
 
 
-@routes.project("POST", "/git/tags", "manage-refs")
-async def new_tag(request: web.Request) -> web.Response:
-    writer = await require_writer(request, "modify_project", "tag_project")
+@routes.project("POST", "/git/tags", "manage-refs", requires=require_repository)
+async def new_tag(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    writer = ref_writer(request, actor, project)
     form = await forms.read_form(request)
     name, target = form.required("tagname"), form.required("commit_hash").strip()
     form.check()
@@ -67,9 +60,9 @@ async def new_tag(request: web.Request) -> web.Response:
     return json_reply({**await code.render_tags(request, writer.project, wanted), "tag_created": created})
 
 
-@routes.project("POST", "/git/branches", "configure-project")
-async def set_default_branch(request: web.Request) -> web.Response:
-    writer = await require_writer(request, "modify_project")
+@routes.project("POST", "/git/branches", "set-default-branch", requires=require_repository)
+async def set_default_branch(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    writer = ref_writer(request, actor, project)
     form = await forms.read_values(request)
     name = form.first("branch_name")
     try:
@@ -81,9 +74,8 @@ async def set_default_branch(request: web.Request) -> web.Response:
     return json_reply(await code.render_branches(request, {**writer.project, "head": name}, form.flag("with_commits")))
 
 
-@routes.project("GET", "/git/alias", "read-code")
-async def aliases(request: web.Request) -> web.Response:
-    project = await code.require_repository(request)
+@routes.project("GET", "/git/alias", "read-code", requires=require_repository)
+async def aliases(request: web.Request, _: Actor, project: Row) -> web.Response:
     return json_reply(await _list_aliases(request, project["project_id"]))
 
 
@@ -95,9 +87,9 @@ async def _list_aliases(request: web.Request, project_id: int) -> dict[str, str]
         raise ApiError(404, "ENOPROJECT") from None
 
 
-@routes.project("POST", "/git/alias/new", "manage-refs")
-async def new_alias(request: web.Request) -> web.Response:
-    writer = await require_writer(request, "create_git_alias", "modify_git_alias", "modify_project")
+@routes.project("POST", "/git/alias/new", "create-alias", requires=require_repository)
+async def new_alias(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    writer = ref_writer(request, actor, project)
     name, existing = await _read_pair(request)
     try:
         await branches.create_alias(writer, name, existing)
@@ -110,9 +102,9 @@ async def new_alias(request: web.Request) -> web.Response:
     return json_reply(await _list_aliases(request, writer.project["project_id"]))
 
 
-@routes.project("POST", "/git/alias/drop", "manage-refs")
-async def drop_alias(request: web.Request) -> web.Response:
-    writer = await require_writer(request, "delete_git_alias", "modify_git_alias", "modify_project")
+@routes.project("POST", "/git/alias/drop", "delete-alias", requires=require_repository)
+async def drop_alias(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    writer = ref_writer(request, actor, project)
     one, other = await _read_pair(request)
     try:
         await branches.drop_alias(writer, one, other)

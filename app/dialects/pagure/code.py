@@ -5,10 +5,12 @@ from typing import Any
 
 from aiohttp import web
 
+from app.actor import Actor
 from app.database import Row
-from app.dialects.pagure import auth, forms, render
+from app.dialects.pagure import forms, render
+from app.dialects.pagure.auth import Bad
 from app.dialects.pagure.errors import ApiError
-from app.dialects.pagure.urls import PagureRoutes, find_project
+from app.dialects.pagure.urls import PagureRoutes
 from app.http.keys import DATABASE, SETTINGS
 from app.http.responses import json_reply
 from app.queries import refs
@@ -16,17 +18,14 @@ from app.queries import refs
 routes = PagureRoutes()
 
 
-async def require_repository(request: web.Request) -> Row:
-    """The project, once its repository is there."""
-    _, project = await find_project(request, auth.ignore_bad_token)
+def require_repository(project: Row) -> None:
+    """Raise ApiError while the repository is still being made."""
     if project["head"] is None:
         raise ApiError(404, "ENOPROJECT")
-    return project
 
 
-@routes.project("GET", "/git/urls", "read-project")
-async def git_urls(request: web.Request) -> web.Response:
-    actor, project = await find_project(request, auth.allow_anonymous)
+@routes.project("GET", "/git/urls", "read-project", bad=Bad.REFUSED)
+async def git_urls(request: web.Request, actor: Actor, project: Row) -> web.Response:
     settings = request.config_dict[SETTINGS]
     name = render.fullname(project)
     urls = {"git": f"{settings.url}/{name}.git"}
@@ -36,9 +35,8 @@ async def git_urls(request: web.Request) -> web.Response:
     return json_reply({"total_urls": len(urls), "urls": urls})
 
 
-@routes.project("GET", "/git/branches", "read-code")
-async def branches(request: web.Request) -> web.Response:
-    project = await require_repository(request)
+@routes.project("GET", "/git/branches", "read-code", requires=require_repository)
+async def branches(request: web.Request, _: Actor, project: Row) -> web.Response:
     return json_reply(await render_branches(request, project, forms.Query(request).flag("with_commits") or False))
 
 
@@ -52,9 +50,8 @@ async def render_branches(request: web.Request, project: Mapping[str, Any], with
     return {"branches": list(commits), "default": default, "total_branches": len(commits)}
 
 
-@routes.project("GET", "/git/tags", "read-code")
-async def tags(request: web.Request) -> web.Response:
-    project = await require_repository(request)
+@routes.project("GET", "/git/tags", "read-code", requires=require_repository)
+async def tags(request: web.Request, _: Actor, project: Row) -> web.Response:
     return json_reply(await render_tags(request, project, forms.Query(request).flag("with_commits") or False))
 
 

@@ -5,12 +5,11 @@ from typing import Any
 
 from aiohttp import web
 
-from app.database import is_unavailable
 from app.errors import Conflict, Disabled, Forbidden, Invalid, Malformed, NotFound, Refused
-from app.http.keys import DIALECT, SETTINGS
+from app.http.errors import Unavailable, Unexpected, fence
+from app.http.keys import SETTINGS
 from app.http.responses import json_reply
 from app.http.routes import Handler
-from app.logs import log
 
 MESSAGES = {
     "EBRANCHNOTFOUND": "Branch not found in this git repository",
@@ -91,6 +90,7 @@ WORDS: dict[tuple[type[Refused], str], tuple[int, str]] = {
     (Forbidden, "merge of another's pull request"): (403, "ENOTASSIGNEE"),
     (Forbidden, "score"): (403, "EPRSCORE"),
     (Disabled, "pull requests"): (404, "EPULLREQUESTSDISABLED"),
+    (Forbidden, "blocked"): (403, "EUBLOCKED"),
     (Disabled, "issue tracker"): (404, "ETRACKERDISABLED"),
     (Disabled, "writing to the issue tracker"): (401, "ETRACKERREADONLY"),
 }
@@ -189,47 +189,43 @@ def render_refusal(refused: Refused) -> ApiError:
             return ApiError(400, "ENOCODE", message=refused.detail or "This is not possible at the moment.")
 
 
-def render_error(request: web.Request, said: ApiError) -> web.Response:
-    message = said.message or MESSAGES[said.code].replace("{url}", request.config_dict[SETTINGS].url)
-    body = {"error": message, "error_code": said.code}
-    if said.errors is not None:
-        body["errors"] = said.errors
-    return json_reply(body, said.status)
+def render_envelope(request: web.Request, error: ApiError) -> web.Response:
+    message = error.message or MESSAGES[error.code].replace("{url}", request.config_dict[SETTINGS].url)
+    body = {"error": message, "error_code": error.code}
+    if error.errors is not None:
+        body["errors"] = error.errors
+    return json_reply(body, error.status)
 
 
-async def render_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Whatever goes wrong below /api/0 is answered in the envelope: clients read JSON unconditionally."""
-    request[DIALECT] = "pagure"
-    try:
-        return await handler(request)
-    except ApiError as said:
-        return render_error(request, said)
-    except Refused as refused:
-        return render_error(request, render_refusal(refused))
-    except web.HTTPMethodNotAllowed as wrong:
-        if request.method == "OPTIONS" and "GET" in wrong.allowed_methods:
-            return web.Response(headers={"Allow": ", ".join(sorted({*wrong.allowed_methods, "OPTIONS"}))})
-        answer = render_error(request, ApiError(405, "ENOCODE", message="Method not allowed"))
-        answer.headers["Allow"] = wrong.headers["Allow"]
-        return answer
-    except web.HTTPNotFound:
-        return render_error(request, ApiError(404, "ENOCODE", message="Not found"))
-    except web.HTTPRequestEntityTooLarge:
-        return render_error(request, ApiError(413, "ENOCODE", message="The request is too large"))
-    except web.HTTPException as http:
-        if http.status < 400:
-            raise
-        return render_error(request, ApiError(http.status, "ENOCODE", message=http.reason))
-    except Exception as error:
-        return _render_failure(request, error)
+def to_api_error(error: Exception) -> ApiError | None:
+    """What Pagure says of an error; None for one that it has no words for."""
+    match error:
+        case ApiError():
+            return error
+        case Refused():
+            return render_refusal(error)
+        case web.HTTPMethodNotAllowed():
+            return ApiError(405, "ENOCODE", message="Method not allowed")
+        case web.HTTPNotFound():
+            return ApiError(404, "ENOCODE", message="Not found")
+        case web.HTTPRequestEntityTooLarge():
+            return ApiError(413, "ENOCODE", message="The request is too large")
+        case web.HTTPException():
+            return ApiError(error.status, "ENOCODE", message=error.reason)
+        case Unavailable():
+            return ApiError(503, "EDBERROR")
+        case Unexpected():
+            return ApiError(500, "ENOCODE", message="Something went wrong on our side.")
+    return None
 
 
-def _render_failure(request: web.Request, error: Exception) -> web.Response:
-    """Nobody meant this to happen."""
-    if is_unavailable(error):
-        log.warning("database", error=type(error).__name__)
-        answer = render_error(request, ApiError(503, "EDBERROR"))
-        answer.headers["Retry-After"] = "1"
-        return answer
-    log.exception("request failed")
-    return render_error(request, ApiError(500, "ENOCODE", message="Something went wrong on our side."))
+def render_error(request: web.Request, error: Exception) -> web.Response | None:
+    if isinstance(error, web.HTTPMethodNotAllowed) and request.method == "OPTIONS" and "GET" in error.allowed_methods:
+        return web.Response(headers={"Allow": ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))})
+    known = to_api_error(error)
+    return render_envelope(request, known) if known else None
+
+
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Clients read JSON unconditionally, so every error below /api/0 is answered in the envelope."""
+    return await fence(request, handler, "pagure", render_error)

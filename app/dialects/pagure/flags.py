@@ -1,6 +1,5 @@
 """What programs say of commits, in Pagure's dialect: flags on commits, and on the newest commit of a pull request."""
 
-import asyncio
 import re
 import uuid
 from collections.abc import Mapping
@@ -11,15 +10,14 @@ from aiohttp import web
 from app.actor import Actor
 from app.core.flags import STATUSES, FlagCommit
 from app.core.pull_requests import require_pull_requests
-from app.dialects.pagure import auth, forms, render
+from app.dialects.pagure import forms, render
+from app.dialects.pagure.commits import read_commit
 from app.dialects.pagure.errors import ApiError
-from app.dialects.pagure.pull_requests import read_number, require_writable
+from app.dialects.pagure.pull_requests import read_number
 from app.dialects.pagure.trackers import caller_keys
-from app.dialects.pagure.urls import PagureRoutes, find_project
-from app.git import commits, store
-from app.git.errors import GitError
+from app.dialects.pagure.urls import PagureRoutes
 from app.http.commands import execute
-from app.http.keys import DATABASE, SETTINGS
+from app.http.keys import DATABASE
 from app.http.responses import json_reply
 from app.queries import pull_requests, users
 
@@ -30,40 +28,12 @@ UID_LIMIT = 32
 HEX = re.compile(r"[0-9a-fA-F]{4,40}\Z")
 
 
-async def _read_commit(request: web.Request, project: Row) -> commits.Commit:
-    """The commit that the path names; it may be abbreviated."""
-    repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
-    try:
-        return await asyncio.to_thread(commits.find, repo_path, request.match_info["hash"])
-    except GitError:
-        raise ApiError(404, "ENOCOMMIT") from None
-
-
-@routes.project("GET", "/c/{hash}/info", "read-code")
-async def commit_info(request: web.Request) -> web.Response:
-    _, project = await find_project(request, auth.ignore_bad_token)
-    found = await _read_commit(request, project)
-    return json_reply(
-        {
-            "author": found.author.name,
-            "commit_time": found.committer.time,
-            "commit_time_offset": found.committer.offset,
-            "committer": found.committer.name,
-            "hash": found.id,
-            "message": found.message,
-            "parent_ids": list(found.parents),
-            "tree_id": found.tree,
-        }
-    )
-
-
 @routes.project("GET", "/c/{hash}/flag", "read-code")
-async def commit_flags(request: web.Request) -> web.Response:
-    _, project = await find_project(request, auth.ignore_bad_token)
+async def commit_flags(request: web.Request, _: Actor, project: Row) -> web.Response:
     if not HEX.match(request.match_info["hash"]):
         raise ApiError(404, "ENOCOMMIT")
     try:
-        commit = (await _read_commit(request, project)).id
+        commit = (await read_commit(request, project)).id
     except ApiError:
         return json_reply({"flags": [], "total_flags": 0})
     shown = await _list_flags(request, project, commit)
@@ -76,10 +46,8 @@ async def _list_flags(request: web.Request, project: Row, commit: str) -> list[d
 
 
 @routes.project("POST", "/c/{hash}/flag", "flag-commit")
-async def flag_commit(request: web.Request) -> web.Response:
-    actor, project = await find_project(request, auth.require_acls("commit_flag"))
-    auth.require_bound(actor, project)
-    commit = (await _read_commit(request, project)).id
+async def flag_commit(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    commit = (await read_commit(request, project)).id
     form = await forms.read_form(request)
     if "status" not in form.fields:
         form.complain("status", forms.REQUIRED)
@@ -147,19 +115,17 @@ def _read_url(form: forms.Form) -> str:
     return (form.url("url") if form.optional("url") else None) or ""
 
 
-@routes.project("GET", "/pull-request/{request:[0-9]+}/flag", "read-pull-requests")
-async def pull_request_flags(request: web.Request) -> web.Response:
-    _, project = await find_project(request, auth.ignore_bad_token)
-    require_pull_requests(project)
+@routes.project("GET", "/pull-request/{request:[0-9]+}/flag", "read-pull-requests", requires=require_pull_requests)
+async def pull_request_flags(request: web.Request, _: Actor, project: Row) -> web.Response:
     base, key = render.base_url(request), project["project_id"]
     rows = await pull_requests.find_with_flags(request.config_dict[DATABASE], key, read_number(request))
     shown = [{**render.flag(base, row), "pull_request_uid": row["pull_request_uid"]} for row in rows if row["author"]]
     return json_reply({"flags": shown})
 
 
-@routes.project("POST", "/pull-request/{request:[0-9]+}/flag", "flag-commit")
-async def flag_pull_request(request: web.Request) -> web.Response:
-    actor, project, key = await require_writable(request, "pull_request_flag")
+@routes.project("POST", "/pull-request/{request:[0-9]+}/flag", "flag-pull-request", requires=require_pull_requests)
+async def flag_pull_request(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    key = read_number(request)
     db = request.config_dict[DATABASE]
     found = await pull_requests.find(db, project["project_id"], key, thread=False)
     if found["commit_stop"] is None:

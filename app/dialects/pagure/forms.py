@@ -9,7 +9,7 @@ from aiohttp import web
 
 from app.core.urls import URL
 from app.dialects.pagure.errors import ApiError, invalid_request
-from app.http.requests import BODY_ERRORS, FORMS, _parse_urlencoded, is_storable
+from app.http.requests import BODY_ERRORS, FORMS, is_storable, read_form_fields
 from app.queries.paging import Page
 
 REQUIRED = "This field is required."
@@ -108,15 +108,10 @@ async def read_form(request: web.Request, *, lenient: bool = False, texts: Colle
     """The body of a POST, as a form or as a JSON object; the query string does not count."""
     files: dict[str, web.FileField] = {}
     try:
-        match request.content_type:
-            case "application/x-www-form-urlencoded":
-                pairs = _parse_urlencoded(await request.read(), request.charset or "utf-8")
-            case "multipart/form-data":
-                posted = (await request.post()).items()
-                pairs = [(name, value) for name, value in posted if isinstance(value, str)]
-                files = {name: value for name, value in posted if isinstance(value, web.FileField)}
-            case _:
-                pairs = _parse_json(await request.read(), texts)
+        if request.content_type in FORMS:
+            pairs, files = await read_form_fields(request)
+        else:
+            pairs = _parse_json(await request.read(), texts)
     except orjson.JSONDecodeError:
         if not lenient:
             raise invalid_request() from None

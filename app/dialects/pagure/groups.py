@@ -6,10 +6,10 @@ from typing import Any
 from aiohttp import web
 
 from app.actor import Actor
-from app.core import credentials
 from app.core.groups import AddMember, RemoveMember
 from app.database import Row
-from app.dialects.pagure import auth, forms, render
+from app.dialects.pagure import forms, render
+from app.dialects.pagure.auth import Bad
 from app.dialects.pagure.urls import PagureRoutes
 from app.errors import NotFound
 from app.http.commands import execute
@@ -46,6 +46,12 @@ def _read_name(request: web.Request) -> str:
     return name
 
 
+def lookup(request: web.Request) -> tuple[Any, ...]:
+    """The group that the path names; a text that can be no name finds nothing."""
+    name = request.match_info["group"]
+    return groups.BY_NAME, name if name.isprintable() else ""
+
+
 async def _find_group(request: web.Request) -> Row:
     found = await groups.find(request.config_dict[DATABASE], _read_name(request))
     if found is None:
@@ -53,8 +59,8 @@ async def _find_group(request: web.Request) -> Row:
     return found
 
 
-@routes.add("GET", "/groups", "list-groups")
-@routes.add("GET", "/groups/", "list-groups")
+@routes.call("GET", "/groups", "list-groups")
+@routes.call("GET", "/groups/", "list-groups")
 async def list_groups(request: web.Request) -> web.Response:
     query = forms.Query(request)
     found = await groups.search(request.config_dict[DATABASE], query.text("pattern") or "", query.page())
@@ -68,12 +74,8 @@ async def list_groups(request: web.Request) -> web.Response:
     )
 
 
-@routes.add("GET", "/group/{group}", "list-groups")
-async def view_group(request: web.Request) -> web.Response:
-    db, name = request.config_dict[DATABASE], request.match_info["group"]
-    known = name if name.isprintable() else ""  # nobody's name
-    found, group = await credentials.identify_with_row(db, auth.read_token(request), groups.BY_NAME, known)
-    actor = auth.allow_anonymous(found)
+@routes.call("GET", "/group/{group}", "read-group", lookup=lookup, bad=Bad.REFUSED)
+async def view_group(request: web.Request, actor: Actor, group: Row | None) -> web.Response:
     query = forms.Query(request)
     if group is None:
         raise NotFound("group")
@@ -95,18 +97,19 @@ async def _list_projects(request: web.Request, actor: Actor, name: str, query: f
     }
 
 
-@routes.add("POST", "/group/{group}/add", "manage-members")
-async def add_member(request: web.Request) -> web.Response:
-    return await _change_membership(request, AddMember)
+@routes.call("POST", "/group/{group}/add", "manage-members")
+async def add_member(request: web.Request, actor: Actor) -> web.Response:
+    return await _change_membership(request, actor, AddMember)
 
 
-@routes.add("POST", "/group/{group}/remove", "manage-members")
-async def remove_member(request: web.Request) -> web.Response:
-    return await _change_membership(request, RemoveMember)
+@routes.call("POST", "/group/{group}/remove", "manage-members")
+async def remove_member(request: web.Request, actor: Actor) -> web.Response:
+    return await _change_membership(request, actor, RemoveMember)
 
 
-async def _change_membership(request: web.Request, command: type[AddMember | RemoveMember]) -> web.Response:
-    actor = await auth.identify_caller(request, auth.require_acls("group_modify"))
+async def _change_membership(
+    request: web.Request, actor: Actor, command: type[AddMember | RemoveMember]
+) -> web.Response:
     await _find_group(request)
     form = await forms.read_form(request)
     user = form.required("user").strip()

@@ -16,7 +16,7 @@ from app.core.issues import EditIssue, SubscribeToIssue, require_editor
 from app.database import Row
 from app.dialects.pagure import forms, render
 from app.dialects.pagure.forms import Form
-from app.dialects.pagure.trackers import caller_keys, check_form, read_number, read_number_or_uid, require_writable
+from app.dialects.pagure.trackers import caller_keys, check_form, read_number, read_number_or_uid, writable_tracker
 from app.dialects.pagure.urls import PagureRoutes
 from app.http.commands import execute
 from app.http.keys import DATABASE
@@ -29,9 +29,8 @@ routes = PagureRoutes()
 UNCHANGED = "No changes"
 
 
-@routes.project("POST", "/issue/{issue:[0-9]+}/status", "triage-issues")
-async def change_status(request: web.Request) -> web.Response:
-    actor, project = await require_writable(request, "issue_change_status", "issue_update")
+@routes.project("POST", "/issue/{issue:[0-9]+}/status", "change-issue-status", requires=writable_tracker)
+async def change_status(request: web.Request, actor: Actor, project: Row) -> web.Response:
     key = read_number(request)
     form = await forms.read_form(request)
     status, close_status = _read_status(form, project)
@@ -54,9 +53,8 @@ def _read_status(form: Form, project: Row) -> tuple[str, str | None]:
     return status or "", reason
 
 
-@routes.project("POST", "/issue/{issue:[0-9]+}/milestone", "triage-issues")
-async def set_milestone(request: web.Request) -> web.Response:
-    actor, project = await require_writable(request, "issue_update_milestone", "issue_update", own_token=True)
+@routes.project("POST", "/issue/{issue:[0-9]+}/milestone", "set-milestone", own_token=True, requires=writable_tracker)
+async def set_milestone(request: web.Request, actor: Actor, project: Row) -> web.Response:
     key = read_number(request)
     form = await forms.read_form(request)
     command = SetMilestone(project_id=project["project_id"], number=key, milestone=form.first("milestone"))
@@ -67,9 +65,8 @@ def _describe_edit(number: int, outcome: Outcome) -> web.Response:
     return json_reply({"message": f"Successfully edited issue #{number}" if outcome.events else UNCHANGED})
 
 
-@routes.project("POST", "/issue/{issue:[0-9]+}/assign", "triage-issues")
-async def assign(request: web.Request) -> web.Response:
-    actor, project = await require_writable(request, "issue_assign", "issue_update", own_token=True)
+@routes.project("POST", "/issue/{issue:[0-9]+}/assign", "assign-issue", own_token=True, requires=writable_tracker)
+async def assign(request: web.Request, actor: Actor, project: Row) -> web.Response:
     key = read_number(request)
     form = await forms.read_form(request)
     assignee = form.optional("assignee")
@@ -79,9 +76,10 @@ async def assign(request: web.Request) -> web.Response:
     return json_reply({"message": "Issue assigned" if assignee else "Assignee reset"})
 
 
-@routes.project("POST", "/issue/{issue:[0-9]+}/custom/{field}", "triage-issues")
-async def set_custom_field(request: web.Request) -> web.Response:
-    actor, project = await require_writable(request, "issue_update_custom_fields", "issue_update", own_token=True)
+@routes.project(
+    "POST", "/issue/{issue:[0-9]+}/custom/{field}", "set-custom-fields", own_token=True, requires=writable_tracker
+)
+async def set_custom_field(request: web.Request, actor: Actor, project: Row) -> web.Response:
     key, name = read_number(request), request.match_info["field"]
     value = (await forms.read_form(request)).first("value")
     told = await _set_fields(request, actor, project, key, {name: value})
@@ -89,10 +87,9 @@ async def set_custom_field(request: web.Request) -> web.Response:
     return json_reply({"message": "Custom field adjusted" if value and name in told else message})
 
 
-@routes.project("POST", "/issue/{issue:[0-9]+}/custom", "triage-issues")
-async def set_custom_fields(request: web.Request) -> web.Response:
+@routes.project("POST", "/issue/{issue:[0-9]+}/custom", "set-custom-fields", own_token=True, requires=writable_tracker)
+async def set_custom_fields(request: web.Request, actor: Actor, project: Row) -> web.Response:
     """The fields' names are the keys of the form."""
-    actor, project = await require_writable(request, "issue_update_custom_fields", "issue_update", own_token=True)
     key = read_number(request)
     form = await forms.read_form(request)
     told = await _set_fields(request, actor, project, key, {name: form.first(name) for name in form.fields})
@@ -109,9 +106,10 @@ async def _set_fields(
     return {name: each.details[0] for each in changes for name in each.changed["custom_fields"]}
 
 
-@routes.project("POST", "/issue/{issue:[0-9]+}/subscribe", "read-issues")
-async def subscribe(request: web.Request) -> web.Response:
-    actor, project = await require_writable(request, "issue_subscribe", own_token=True)
+@routes.project(
+    "POST", "/issue/{issue:[0-9]+}/subscribe", "subscribe-to-issue", own_token=True, requires=writable_tracker
+)
+async def subscribe(request: web.Request, actor: Actor, project: Row) -> web.Response:
     key = read_number(request)
     wanted = (await forms.read_form(request)).boolean("status")
     command = SubscribeToIssue(project_id=project["project_id"], number=key, subscribed=wanted)
@@ -120,9 +118,8 @@ async def subscribe(request: web.Request) -> web.Response:
     return json_reply({**await caller_keys(request, actor), "message": message})
 
 
-@routes.project("POST", "/issue/{issue}", "read-issues")
-async def edit(request: web.Request) -> web.Response:
-    actor, project = await require_writable(request, "issue_update", own_token=True)
+@routes.project("POST", "/issue/{issue}", "edit-issue", own_token=True, requires=writable_tracker)
+async def edit(request: web.Request, actor: Actor, project: Row) -> web.Response:
     key = read_number_or_uid(request)
     form = await forms.read_form(request)
     title, content = form.required("title").strip(), form.required("issue_content")

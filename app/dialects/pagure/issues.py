@@ -5,18 +5,21 @@ from typing import Any
 
 from aiohttp import web
 
+from app.actor import Actor
 from app.core.access import Level, level
 from app.core.issues import CommentOnIssue, OpenIssue, require_visible
+from app.database import Row
 from app.dialects.pagure import filters, forms, render
 from app.dialects.pagure.attachments import store_attachments
+from app.dialects.pagure.auth import Bad
 from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.trackers import (
     caller_keys,
     check_form,
     read_number,
     read_number_or_uid,
-    require_readable,
-    require_writable,
+    readable_tracker,
+    writable_tracker,
 )
 from app.dialects.pagure.urls import PagureRoutes
 from app.errors import NotFound
@@ -30,9 +33,8 @@ from app.queries.issues import IssueFilter
 routes = PagureRoutes()
 
 
-@routes.project("POST", "/new_issue", "open-issue")
-async def new_issue(request: web.Request) -> web.Response:
-    actor, project = await require_writable(request, "issue_create")
+@routes.project("POST", "/new_issue", "open-issue", requires=writable_tracker)
+async def new_issue(request: web.Request, actor: Actor, project: Row) -> web.Response:
     form = await forms.read_form(request)
     title, content = form.required("title"), form.required("issue_content")
     milestone = form.choice("milestone", project["milestones"])
@@ -55,9 +57,8 @@ async def new_issue(request: web.Request) -> web.Response:
     return json_reply({"issue": shown, "message": "Issue created"})
 
 
-@routes.project("GET", "/issues", "read-issues")
-async def list_issues(request: web.Request) -> web.Response:
-    actor, project = await require_readable(request)
+@routes.project("GET", "/issues", "read-issues", bad=Bad.REFUSED, bound=True, requires=readable_tracker)
+async def list_issues(request: web.Request, actor: Actor, project: Row) -> web.Response:
     query = forms.Query(request)
     page = query.page()
     wanted = _read_filter(query, project)
@@ -117,9 +118,8 @@ def _read_priority(value: str | None, project: Mapping[str, Any]) -> int | None:
     raise ApiError(400, "EINVALIDPRIORITY")
 
 
-@routes.project("GET", "/issue/{issue}", "read-issues")
-async def view_issue(request: web.Request) -> web.Response:
-    actor, project = await require_readable(request)
+@routes.project("GET", "/issue/{issue}", "read-issues", bad=Bad.REFUSED, bound=True, requires=readable_tracker)
+async def view_issue(request: web.Request, actor: Actor, project: Row) -> web.Response:
     wanted = forms.Query(request).flag("comments") is not False
     key = read_number_or_uid(request)
     issue = await issues.find_with_thread(request.config_dict[DATABASE], project["project_id"], key, thread=wanted)
@@ -127,9 +127,15 @@ async def view_issue(request: web.Request) -> web.Response:
     return json_reply(render.issue(render.base_url(request), project, issue, issue["thread"]))
 
 
-@routes.project("GET", "/issue/{issue}/comment/{comment:[0-9]+}", "read-issues")
-async def view_comment(request: web.Request) -> web.Response:
-    actor, project = await require_readable(request)
+@routes.project(
+    "GET",
+    "/issue/{issue}/comment/{comment:[0-9]+}",
+    "read-issues",
+    bad=Bad.REFUSED,
+    bound=True,
+    requires=readable_tracker,
+)
+async def view_comment(request: web.Request, actor: Actor, project: Row) -> web.Response:
     db = request.config_dict[DATABASE]
     issue = await issues.find(db, project["project_id"], read_number_or_uid(request))
     require_visible(actor, project, issue)
@@ -143,9 +149,8 @@ async def view_comment(request: web.Request) -> web.Response:
     return json_reply(shown)
 
 
-@routes.project("POST", "/issue/{issue:[0-9]+}/comment", "comment-on-issue")
-async def comment(request: web.Request) -> web.Response:
-    actor, project = await require_writable(request, "issue_comment", "issue_update")
+@routes.project("POST", "/issue/{issue:[0-9]+}/comment", "comment-on-issue", requires=writable_tracker)
+async def comment(request: web.Request, actor: Actor, project: Row) -> web.Response:
     key = read_number(request)
     form = await forms.read_form(request)
     text = form.required("comment")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from functools import partial, wraps
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -11,19 +11,19 @@ from aiohttp import web
 from app import attachments
 from app.actor import Actor
 from app.core.access import Level, level
-from app.core.issues import require_tracker
 from app.core.pull_requests import require_pull_requests
 from app.database import Row
-from app.dialects.pagure import auth, code
-from app.dialects.pagure.errors import MESSAGES, ApiError, render_refusal
+from app.dialects.pagure.code import require_repository
+from app.dialects.pagure.errors import MESSAGES, ApiError, to_api_error
 from app.dialects.pagure.pull_requests import read_number
+from app.dialects.pagure.trackers import readable_tracker
 from app.dialects.pagure.trees import requested_path
-from app.dialects.pagure.urls import PagureRoutes, find_project
-from app.errors import Refused
+from app.dialects.pagure.urls import PagureRoutes
 from app.git import diff, store, tree
 from app.git.errors import EmptyRepository, GitError, Missing, TooLarge
 from app.git.tree import File
-from app.http.keys import DATABASE, DIALECT, SETTINGS
+from app.http.errors import fence
+from app.http.keys import DATABASE, SETTINGS
 from app.http.routes import Handler
 from app.http.streaming import BYTES, SAFE_HEADERS, TEXT, stream_response
 from app.queries import issues, pull_requests, refs
@@ -37,48 +37,44 @@ PICTURES = {
     ".webp": "image/webp",
 }
 
-routes = PagureRoutes()
+
+def _to_api_error(error: Exception) -> ApiError | None:
+    match error:
+        case Missing() | EmptyRepository():
+            return ApiError(404, "EFILENOTFOUND")
+        case TooLarge():
+            return ApiError(413, "ENOCODE", message="This is too large to be shown")
+        case GitError():
+            return ApiError(400, "EGITERROR")
+    return to_api_error(error)
+
+
+def _render_error(request: web.Request, error: Exception) -> web.Response | None:
+    known = _to_api_error(error)
+    if known is None:
+        return None
+    # In capitals, because ogr takes nothing else for a file that is not there.
+    reason = HTTPStatus(known.status).phrase.upper()
+    text = f"{known.message or MESSAGES[known.code]}\n"
+    return web.Response(status=known.status, reason=reason, text=text, headers=SAFE_HEADERS)
+
+
+def answer_as_text(handler: Handler) -> Handler:
+    """Answer errors as text."""
+
+    async def fenced(request: web.Request) -> web.StreamResponse:
+        return await fence(request, handler, "pagure", _render_error)
+
+    return fenced
+
+
+routes = PagureRoutes(fence=answer_as_text)
 Series = Callable[..., Iterator[bytes]]
 
 
-def render_errors_as_text(handler: Handler) -> Handler:
-    """Whatever goes wrong is told as text."""
-
-    @wraps(handler)
-    async def answer(request: web.Request) -> web.StreamResponse:
-        request[DIALECT] = "pagure"
-        try:
-            return await handler(request)
-        except ApiError as said:
-            return _render_error(said)
-        except Refused as refused:
-            return _render_error(render_refusal(refused))
-        except (Missing, EmptyRepository):
-            return _render_error(ApiError(404, "EFILENOTFOUND"))
-        except TooLarge:
-            return _render_error(ApiError(413, "ENOCODE", message="This is too large to be shown"))
-        except GitError:
-            return _render_error(ApiError(400, "EGITERROR"))
-
-    return answer
-
-
-def _render_error(said: ApiError) -> web.Response:
-    # In capitals, because ogr takes nothing else for a file that is not there.
-    reason = HTTPStatus(said.status).phrase.upper()
-    text = f"{said.message or MESSAGES[said.code]}\n"
-    return web.Response(status=said.status, reason=reason, text=text, headers=SAFE_HEADERS)
-
-
-async def _find_repo_path(request: web.Request) -> Path:
-    project = await code.require_repository(request)
-    return store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
-
-
-@routes.project("GET", "/raw/{address:.+}", "read-code")
-@render_errors_as_text
-async def raw(request: web.Request) -> web.StreamResponse:
-    repo_path = await _find_repo_path(request)
+@routes.project("GET", "/raw/{address:.+}", "read-code", requires=require_repository)
+async def raw(request: web.Request, _: Actor, project: Row) -> web.StreamResponse:
+    repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
     found = await asyncio.to_thread(_find_content, repo_path, requested_path(request))
     if isinstance(found, File):
         return await stream_response(request, partial(tree.read_file, repo_path, found), size=found.size)
@@ -95,12 +91,11 @@ def _find_content(repo_path: Path, asked: str) -> File | str:
     raise ApiError(404, "EFILENOTFOUND")
 
 
-def _add_series_route(suffix: str, series: Series) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    @routes.project("GET", f"/pull-request/{{request:[0-9]+}}.{suffix}", "read-pull-requests")
-    @render_errors_as_text
-    async def commits(request: web.Request) -> web.StreamResponse:
-        _, project = await find_project(request, auth.ignore_bad_token)
-        require_pull_requests(project)
+def _add_series_route(suffix: str, series: Series) -> Callable[..., Awaitable[web.StreamResponse]]:
+    @routes.project(
+        "GET", f"/pull-request/{{request:[0-9]+}}.{suffix}", "read-pull-requests", requires=require_pull_requests
+    )
+    async def commits(request: web.Request, _: Actor, project: Row) -> web.StreamResponse:
         db, root = request.config_dict[DATABASE], request.config_dict[SETTINGS].repositories
         found = await pull_requests.find(db, project["project_id"], read_number(request), thread=False)
         repo_path = store.repository_path(root, project["project_id"])
@@ -138,12 +133,9 @@ async def _find_issue_with_file(request: web.Request, actor: Actor, project: Row
     )
 
 
-@routes.project("GET", "/issue/raw/files/{file}", "read-issues")
-@render_errors_as_text
-async def attachment(request: web.Request) -> web.Response:
+@routes.project("GET", "/issue/raw/files/{file}", "read-issues", requires=readable_tracker)
+async def attachment(request: web.Request, actor: Actor, project: Row) -> web.Response:
     """For whoever sees an issue that it came with."""
-    actor, project = await find_project(request, auth.ignore_bad_token)
-    require_tracker(project, writing=False)
     name = request.match_info["file"]
     issue = await _find_issue_with_file(request, actor, project, name)
     root = request.config_dict[SETTINGS].attachments

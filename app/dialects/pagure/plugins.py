@@ -5,12 +5,15 @@ from typing import Any
 
 from aiohttp import web
 
+from app.actor import Actor
 from app.core import plugins
 from app.core.access import require
 from app.core.plugins import FLAG, PLUGINS, SECRET, WRITTEN_BY_FORGE, InstallPlugin, RemovePlugin
-from app.dialects.pagure import auth, forms
+from app.database import Row
+from app.dialects.pagure import forms
+from app.dialects.pagure.auth import Bad
 from app.dialects.pagure.errors import ApiError
-from app.dialects.pagure.urls import PagureRoutes, find_project
+from app.dialects.pagure.urls import PagureRoutes
 from app.http.commands import execute
 from app.http.keys import DATABASE, SETTINGS
 from app.http.responses import json_reply
@@ -43,25 +46,22 @@ def render_plugin(plugin: str, found: Mapping[str, Any]) -> dict[str, Any]:
     return {name: MASK if name in secrets else fields.get(name) for name in PLUGINS[plugin]}
 
 
-@routes.add("GET", "/_plugins", "describe-instance")
+@routes.call("GET", "/_plugins", "describe-instance")
 async def list_plugins(request: web.Request) -> web.Response:
     disabled = request.config_dict[SETTINGS].pagure_disabled_plugins
     listed = [{name: list(PLUGINS[ours])} for name, ours in NAMES.items() if name not in disabled]
     return json_reply({"plugins": listed, "total_plugins": len(listed)})
 
 
-@routes.project("GET", "/settings/plugins", "read-project")
-async def list_project_plugins(request: web.Request) -> web.Response:
-    _, project = await find_project(request, auth.allow_anonymous)
+@routes.project("GET", "/settings/plugins", "read-project", bad=Bad.REFUSED)
+async def list_project_plugins(request: web.Request, _: Actor, project: Row) -> web.Response:
     has = project["plugins"]
     listed = [{name: render_plugin(ours, has[ours])} for name, ours in NAMES.items() if ours in has]
     return json_reply({"plugins": listed, "total_plugins": len(listed)})
 
 
 @routes.project("POST", "/settings/{plugin}/install", "configure-project")
-async def install(request: web.Request) -> web.Response:
-    actor, project = await find_project(request, auth.require_acls("modify_project"))
-    auth.require_bound(actor, project)
+async def install(request: web.Request, actor: Actor, project: Row) -> web.Response:
     name, plugin = _find_plugin(request)
     form = await forms.read_form(request)
     fields = {
@@ -87,9 +87,7 @@ async def install(request: web.Request) -> web.Response:
 
 
 @routes.project("POST", "/settings/{plugin}/remove", "configure-project")
-async def remove(request: web.Request) -> web.Response:
-    actor, project = await find_project(request, auth.require_acls("modify_project"))
-    auth.require_bound(actor, project)
+async def remove(request: web.Request, actor: Actor, project: Row) -> web.Response:
     name, plugin = _find_plugin(request)
     await execute(request, actor, RemovePlugin(project_id=project["project_id"], plugin=plugin), seen=project)
     had = [plugins.secret_name(plugin, field) for field in plugins.secret_fields(plugin)]

@@ -5,24 +5,24 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 from aiohttp import web
 
+from app.actor import Actor
 from app.core import paths, urls
 from app.core.projects import CreateProject, ForkProject
-from app.dialects.pagure import auth, forms, render
+from app.database import Row
+from app.dialects.pagure import forms, render
 from app.dialects.pagure.errors import ApiError, invalid_request
-from app.dialects.pagure.urls import PagureRoutes, find_project
+from app.dialects.pagure.tasks import reply_with_task
+from app.dialects.pagure.urls import PagureRoutes
 from app.errors import NotFound
 from app.http.commands import execute
 from app.http.keys import DATABASE, SETTINGS
 from app.http.render_cache import RenderCache
 from app.http.responses import json_reply
-from app.http.waiting import wait_for_task
 from app.queries import groups, projects
 from app.queries.projects import ProjectFilter
-from app.queries.tasks import FINAL
 from app.stores import project_secrets
 
 routes = PagureRoutes()
@@ -37,10 +37,9 @@ NAMESPACE_REFUSED = (
 )
 
 
-@routes.add("POST", "/new", "create-project")
-@routes.add("POST", "/new/", "create-project")
-async def new_project(request: web.Request) -> web.Response:
-    actor = await auth.identify_caller(request, auth.require_acls("create_project"))
+@routes.call("POST", "/new", "create-project")
+@routes.call("POST", "/new/", "create-project")
+async def new_project(request: web.Request, actor: Actor) -> web.Response:
     settings = request.config_dict[SETTINGS]
     if not settings.new_projects:
         raise ApiError(404, "ENEWPROJECTDISABLED")
@@ -88,7 +87,8 @@ async def new_project(request: web.Request) -> web.Response:
             )
             command = replace(command, project_id=await kept.enter_async_context(secret))
         task = (await execute(request, actor, command)).command_id
-    return await _reply_with_task(request, task, "Project creation queued", wait=form.wait())
+    message = "Project creation queued"
+    return await reply_with_task(request, task, wait=form.wait(), done=message, queued=message)
 
 
 def _read_mirrored_from(form: forms.Form) -> tuple[str | None, str | None]:
@@ -102,26 +102,9 @@ def _read_mirrored_from(form: forms.Form) -> tuple[str | None, str | None]:
     return found
 
 
-async def _reply_with_task(
-    request: web.Request, task: UUID, message: str, *, wait: bool, queued: str = ""
-) -> web.Response:
-    """The task's id at once, or the message once the work is done."""
-
-    location = {"Location": f"{request.config_dict[SETTINGS].url}/v1/tasks/{task}"}
-    if not wait:
-        return json_reply({"message": queued or message, "taskid": str(task)}, headers=location)
-    ended = await wait_for_task(request, task)
-    if ended["status"] not in FINAL:  # this process is about to end; the task goes on
-        return json_reply({"message": queued or message, "taskid": str(task)}, headers=location)
-    if ended["status"] != "succeeded":
-        raise ApiError(400, "ENOCODE", message=ended["error"] or "The task was cancelled")
-    return json_reply({"message": message}, headers=location)
-
-
-@routes.add("POST", "/fork", "fork-project")
-@routes.add("POST", "/fork/", "fork-project")
-async def fork(request: web.Request) -> web.Response:
-    actor = await auth.identify_caller(request, auth.require_acls("fork_project"))
+@routes.call("POST", "/fork", "fork-project")
+@routes.call("POST", "/fork/", "fork-project")
+async def fork(request: web.Request, actor: Actor) -> web.Response:
     form = await forms.read_form(request)
     repo = form.required("repo")
     form.check()
@@ -133,12 +116,11 @@ async def fork(request: web.Request) -> web.Response:
     task = (await execute(request, actor, ForkProject(parent_id=parent["project_id"]))).command_id
     name = render.fullname(parent)
     cloned = f'Repo "{name}" cloned to "{actor.username}/{name}"'
-    return await _reply_with_task(request, task, cloned, wait=form.wait(), queued="Project forking queued")
+    return await reply_with_task(request, task, wait=form.wait(), done=cloned, queued="Project forking queued")
 
 
 @routes.project("GET", "", "read-project")
-async def view_project(request: web.Request) -> web.Response:
-    actor, project = await find_project(request, auth.ignore_bad_token)
+async def view_project(request: web.Request, actor: Actor, project: Row) -> web.Response:
     shown = render.project(render.base_url(request), project, actor)
     if forms.Query(request).flag("expand_group"):
         names = sorted(project["access"]["group"])
@@ -146,7 +128,7 @@ async def view_project(request: web.Request) -> web.Response:
     return json_reply(shown)
 
 
-@routes.add("GET", "/projects", "list-projects")
+@routes.call("GET", "/projects", "list-projects")
 async def list_projects(request: web.Request) -> web.Response:
     query = forms.Query(request)
     page = query.page()

@@ -7,25 +7,31 @@ from typing import Any
 from aiohttp import web
 
 from app.actor import Actor
-from app.core.access import may
+from app.core import paths
+from app.core.access import is_bound_elsewhere, may, require
 from app.core.mentions import linked_issues
 from app.core.pull_requests import (
     AssignPullRequest,
     ClosePullRequest,
     CommentOnPullRequest,
     EditPullRequest,
+    OpenPullRequest,
     ReopenPullRequest,
     SubscribeToPullRequest,
+    find_commit_span,
+    find_heads,
     require_editor,
     require_pull_requests,
 )
-from app.dialects.pagure import auth, filters, forms, render
+from app.dialects.pagure import filters, forms, render
+from app.dialects.pagure.errors import ApiError, bad_token
 from app.dialects.pagure.forms import Form
 from app.dialects.pagure.trackers import caller_keys
-from app.dialects.pagure.urls import PagureRoutes, find_project
+from app.dialects.pagure.urls import PagureRoutes
 from app.errors import NotFound
+from app.git.errors import GitError, NoRepository, NotSignedOff
 from app.http.commands import execute
-from app.http.keys import DATABASE
+from app.http.keys import DATABASE, SETTINGS
 from app.http.projects import parse_number
 from app.http.responses import json_reply
 from app.queries import projects, pull_requests
@@ -34,7 +40,6 @@ from app.queries.filters import ItemFilter
 routes = PagureRoutes()
 
 Row = Mapping[str, Any]
-Found = tuple[Actor, Row, int]
 Rule = Callable[[Actor, Row, Row], None]
 
 
@@ -43,17 +48,6 @@ def read_number(request: web.Request) -> int:
     if found is None:
         raise NotFound("pull request")
     return found
-
-
-async def require_writable(request: web.Request, *acls: str, own_token: bool = False) -> Found:
-    """Who asks, the project and the number of one of its pull requests, for those who bring a token for it.
-
-    `own_token`: with one made for it and no other.
-    """
-    actor, project = await find_project(request, auth.require_acls(*acls))
-    require_pull_requests(project)
-    (auth.require_project_token if own_token else auth.require_bound)(actor, project)
-    return actor, project, read_number(request)
 
 
 async def check_form(
@@ -67,10 +61,8 @@ async def check_form(
         form.check()
 
 
-@routes.project("GET", "/pull-requests", "read-pull-requests")
-async def list_pull_requests(request: web.Request) -> web.Response:
-    actor, project = await find_project(request, auth.ignore_bad_token)
-    require_pull_requests(project)
+@routes.project("GET", "/pull-requests", "read-pull-requests", requires=require_pull_requests)
+async def list_pull_requests(request: web.Request, actor: Actor, project: Row) -> web.Response:
     query = forms.Query(request)
     page = query.page()
     tags = filters.read_tags(query)
@@ -99,10 +91,8 @@ async def list_pull_requests(request: web.Request) -> web.Response:
     )
 
 
-@routes.project("GET", "/pull-request/{request:[0-9]+}", "read-pull-requests")
-async def view(request: web.Request) -> web.Response:
-    actor, project = await find_project(request, auth.ignore_bad_token)
-    require_pull_requests(project)
+@routes.project("GET", "/pull-request/{request:[0-9]+}", "read-pull-requests", requires=require_pull_requests)
+async def view(request: web.Request, actor: Actor, project: Row) -> web.Response:
     wanted = forms.Query(request).flag("comments") is not False
     found = await pull_requests.find(
         request.config_dict[DATABASE], project["project_id"], read_number(request), thread=wanted
@@ -110,10 +100,9 @@ async def view(request: web.Request) -> web.Response:
     return json_reply(render.pull_request(render.base_url(request), project, found, actor))
 
 
-@routes.add("GET", "/pull-requests/{uid}", "read-pull-requests")
-async def view_by_uid(request: web.Request) -> web.Response:
+@routes.call("GET", "/pull-requests/{uid}", "read-pull-requests")
+async def view_by_uid(request: web.Request, actor: Actor) -> web.Response:
     db, uid = request.config_dict[DATABASE], request.match_info["uid"]
-    actor = await auth.identify_caller(request, auth.ignore_bad_token)
     if not re.fullmatch(r"[0-9a-f]{32}", uid):
         raise NotFound("pull request")
     found = await pull_requests.find_by_uid(db, uid)
@@ -124,11 +113,14 @@ async def view_by_uid(request: web.Request) -> web.Response:
     return json_reply(render.pull_request(render.base_url(request), project, found, actor))
 
 
-@routes.project("GET", "/pull-request/{request:[0-9]+}/comment/{comment:[0-9]+}", "read-pull-requests")
-async def view_comment(request: web.Request) -> web.Response:
+@routes.project(
+    "GET",
+    "/pull-request/{request:[0-9]+}/comment/{comment:[0-9]+}",
+    "read-pull-requests",
+    requires=require_pull_requests,
+)
+async def view_comment(request: web.Request, _: Actor, project: Row) -> web.Response:
     db = request.config_dict[DATABASE]
-    _, project = await find_project(request, auth.ignore_bad_token)
-    require_pull_requests(project)
     found = await pull_requests.find(db, project["project_id"], read_number(request), thread=False)
     key = parse_number(request.match_info["comment"])
     if key is None:
@@ -137,9 +129,9 @@ async def view_comment(request: web.Request) -> web.Response:
     return json_reply(render.pull_request_comment(render.base_url(request), said))
 
 
-@routes.project("POST", "/pull-request/{request:[0-9]+}", "read-pull-requests")
-async def update(request: web.Request) -> web.Response:
-    actor, project, key = await require_writable(request, "pull_request_update")
+@routes.project("POST", "/pull-request/{request:[0-9]+}", "edit-pull-request", requires=require_pull_requests)
+async def update(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    key = read_number(request)
     form = await forms.read_form(request)
     title, comment = form.required("title").strip(), (form.first("initial_comment") or "").strip()
     await check_form(request, form, actor, project, key, require_editor)
@@ -152,9 +144,11 @@ async def update(request: web.Request) -> web.Response:
     return json_reply(render.pull_request(render.base_url(request), project, found, actor))
 
 
-@routes.project("POST", "/pull-request/{request:[0-9]+}/comment", "comment-on-pull-request")
-async def comment(request: web.Request) -> web.Response:
-    actor, project, key = await require_writable(request, "pull_request_comment")
+@routes.project(
+    "POST", "/pull-request/{request:[0-9]+}/comment", "comment-on-pull-request", requires=require_pull_requests
+)
+async def comment(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    key = read_number(request)
     form = await forms.read_form(request)
     text, row = form.required("comment"), form.optional("row")
     if row is not None and not re.fullmatch(r"[+-]?[0-9]{1,9}", row):
@@ -176,23 +170,29 @@ async def comment(request: web.Request) -> web.Response:
     return json_reply({"message": "Comment added"})
 
 
-@routes.project("POST", "/pull-request/{request:[0-9]+}/close", "merge-pull-request")
-async def close(request: web.Request) -> web.Response:
-    actor, project, key = await require_writable(request, "pull_request_close")
+@routes.project("POST", "/pull-request/{request:[0-9]+}/close", "close-pull-request", requires=require_pull_requests)
+async def close(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    key = read_number(request)
     await execute(request, actor, ClosePullRequest(project_id=project["project_id"], number=key), seen=project)
     return json_reply({"message": "Pull-request closed!"})
 
 
-@routes.project("POST", "/pull-request/{request:[0-9]+}/reopen", "merge-pull-request")
-async def reopen(request: web.Request) -> web.Response:
-    actor, project, key = await require_writable(request, "pull_request_close", "pull_request_update")
+@routes.project("POST", "/pull-request/{request:[0-9]+}/reopen", "reopen-pull-request", requires=require_pull_requests)
+async def reopen(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    key = read_number(request)
     await execute(request, actor, ReopenPullRequest(project_id=project["project_id"], number=key), seen=project)
     return json_reply({"message": "Pull-request reopened!"})
 
 
-@routes.project("POST", "/pull-request/{request:[0-9]+}/assign", "triage-pull-requests")
-async def assign(request: web.Request) -> web.Response:
-    actor, project, key = await require_writable(request, "pull_request_assign", "pull_request_update", own_token=True)
+@routes.project(
+    "POST",
+    "/pull-request/{request:[0-9]+}/assign",
+    "assign-pull-request",
+    own_token=True,
+    requires=require_pull_requests,
+)
+async def assign(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    key = read_number(request)
     form = await forms.read_form(request)
     command = AssignPullRequest(project_id=project["project_id"], number=key, assignee=form.optional("assignee"))
     done = await execute(request, actor, command, seen=project)
@@ -201,11 +201,67 @@ async def assign(request: web.Request) -> web.Response:
     return json_reply({"message": "pull-request assigned" if command.assignee else "Request assignee reset"})
 
 
-@routes.project("POST", "/pull-request/{request:[0-9]+}/subscribe", "read-pull-requests")
-async def subscribe(request: web.Request) -> web.Response:
-    actor, project, key = await require_writable(request, "pull_request_subscribe", own_token=True)
+@routes.project(
+    "POST",
+    "/pull-request/{request:[0-9]+}/subscribe",
+    "subscribe-to-pull-request",
+    own_token=True,
+    requires=require_pull_requests,
+)
+async def subscribe(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    key = read_number(request)
     wanted = (await forms.read_form(request)).boolean("status")
     command = SubscribeToPullRequest(project_id=project["project_id"], number=key, subscribed=wanted)
     await execute(request, actor, command, seen=project)
     said = "You are now watching this pull-request" if wanted else "You are no longer watching this pull-request"
     return json_reply({**await caller_keys(request, actor), "message": said})
+
+
+@routes.project("POST", "/pull-request/new", "open-pull-request")
+async def new_pull_request(request: web.Request, actor: Actor, target: Row) -> web.Response:
+    form = await forms.read_form(request)
+    source = await _find_source(request, actor, target, form)
+    require_pull_requests(target)
+    if is_bound_elsewhere(actor, source):
+        raise bad_token()
+    for name in ("title", "branch_to", "branch_from"):
+        form.required(name)
+        form.check()
+    branch, branch_from = (form.first("branch_to") or "").strip(), (form.first("branch_from") or "").strip()
+    ours, theirs = await find_heads(request.config_dict[DATABASE], actor, target, source, branch, branch_from)
+    try:
+        span = await find_commit_span(request.config_dict[SETTINGS].repositories, target, source, ours, theirs)
+    except NotSignedOff:
+        raise ApiError(400, "ENOSIGNEDOFF") from None
+    except NoRepository:
+        raise ApiError(404, "ENOPROJECT") from None
+    except GitError:
+        raise ApiError(400, "EGITERROR") from None
+    command = OpenPullRequest(
+        project_id=target["project_id"],
+        title=form.first("title") or "",
+        branch=branch,
+        branch_from=branch_from,
+        repo_from=source["project_id"],
+        initial_comment=form.optional("initial_comment"),
+        about=linked_issues(form.first("initial_comment"), render.project_url(request, target)),
+        allow_rebase=form.boolean("allow_rebase"),
+        commit_start=span.start if span else None,
+        commit_stop=span.stop if span else None,
+    )
+    opened = await execute(request, actor, command, seen=target)
+    found = await pull_requests.find(request.config_dict[DATABASE], target["project_id"], opened.row["number"])
+    # As it was opened: a worker may know already how it could be merged.
+    return json_reply(render.pull_request(render.base_url(request), target, {**found, **opened.row}, actor))
+
+
+async def _find_source(request: web.Request, actor: Actor, target: Row, form: forms.Form) -> Row:
+    """The project that it comes from: the target itself unless the form names another."""
+    name = form.optional("repo_from")
+    if name is None:
+        return target
+    address = paths.build_address(name, form.optional("repo_from_namespace"), form.optional("repo_from_username"))
+    source = await projects.by_address(request.config_dict[DATABASE], address)
+    require(actor, "read-project", source)
+    found: Row = source
+    return found

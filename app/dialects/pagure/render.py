@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 import orjson
 from aiohttp import web
-from yarl import URL
 
 from app.actor import NOBODY, Actor
 from app.core import paths
@@ -16,6 +15,7 @@ from app.core.access import GRANTS, may
 from app.core.project_settings import get_setting
 from app.core.pull_requests import review_score
 from app.http.keys import SETTINGS
+from app.http.pagination import page_address
 from app.queries.paging import Listing
 
 Row = Mapping[str, Any]
@@ -249,15 +249,13 @@ def avatar_url(email: str | None, size: int) -> str | None:
 def pagination(request: web.Request, found: Listing, key: str = "page") -> dict[str, Any]:
     """Links to the neighbouring pages, with the query arguments of this one; `key` is what counts the pages."""
     page, pages = found.page, found.pages
-    public = request.config_dict[SETTINGS].public_url
-    origin = URL(f"{public or f'{request.scheme}://{request.host}'}{request.rel_url.raw_path}", encoded=True)
     kept = [
         (name, value)
         for name, value in request.query.items()
         if name not in (key, "per_page", "endpoint") and not name.startswith("_")
     ]
 
-    begin = str(origin.with_query([("per_page", str(page.size)), *kept]))
+    begin = page_address(request, [("per_page", str(page.size)), *kept])
 
     def link(number: int) -> str:
         return f"{begin}&{key}={number}"

@@ -8,19 +8,22 @@ from typing import Any
 
 from aiohttp import web
 
+from app.actor import Actor
 from app.core import credentials
 from app.core.access import PROJECT_ACLS, may, require, require_direct_access
 from app.core.project_settings import DEFAULTS
 from app.core.projects import ConfigureProject, DeleteProject, TransferProject
 from app.core.sharing import RefreshAccess
 from app.core.users import IssueProjectToken
-from app.dialects.pagure import auth, forms, render
+from app.database import Row
+from app.dialects.pagure import forms, render
 from app.dialects.pagure.errors import ApiError, invalid_request
-from app.dialects.pagure.urls import PagureRoutes, find_project
+from app.dialects.pagure.urls import PROJECT_FORMS, PagureRoutes
 from app.errors import NotFound
 from app.http.commands import execute
 from app.http.keys import DATABASE, SETTINGS
 from app.http.responses import json_reply
+from app.http.tasks import task_location
 from app.queries import users
 from app.stores import project_secrets
 
@@ -78,18 +81,14 @@ def parse_option(name: str, text: str) -> bool | int | str | None:
             return None if text.strip() in forms.FALSE_FIELDS else text
 
 
-@routes.project("GET", "/options", "read-project")
-async def view_options(request: web.Request) -> web.Response:
-    actor, project = await find_project(request, auth.require_acls("modify_project"))
-    auth.require_bound(actor, project)
+@routes.project("GET", "/options", "read-options", bound=True)
+async def view_options(request: web.Request, actor: Actor, project: Row) -> web.Response:
     shown = render_options(project, hooks=may(actor, "configure-project", project))
     return json_reply({"settings": shown, "status": "ok"})
 
 
 @routes.project("POST", "/options/update", "configure-project")
-async def update_options(request: web.Request) -> web.Response:
-    actor, project = await find_project(request, auth.require_acls("modify_project"))
-    auth.require_bound(actor, project)
+async def update_options(request: web.Request, actor: Actor, project: Row) -> web.Response:
     form = await forms.read_data(request)
     given = {NAMES[name]: parse_option(name, values[0]) for name, values in form.fields.items() if name in NAMES}
     command = ConfigureProject(project_id=project["project_id"], settings=given)
@@ -98,11 +97,8 @@ async def update_options(request: web.Request) -> web.Response:
     return json_reply({"message": said, "status": "ok"})
 
 
-@routes.add("PATCH", "/{repo}", "transfer-project")
-@routes.add("PATCH", "/{namespace}/{repo}", "transfer-project")
-async def modify_project(request: web.Request) -> web.Response:
-    actor, project = await find_project(request, auth.require_acls("modify_project"))
-    auth.require_bound(actor, project)
+@routes.project("PATCH", "", "transfer-project", forms=PROJECT_FORMS[:2])
+async def modify_project(request: web.Request, actor: Actor, project: Row) -> web.Response:
     require(actor, "configure-project", project)
     form = await forms.read_data(request)
     if not form.fields or not form.fields.keys() <= {"main_admin", "retain_access"}:
@@ -123,22 +119,18 @@ async def modify_project(request: web.Request) -> web.Response:
 
 
 @routes.project("POST", "/git/generateacls", "refresh-access")
-async def generate_acls(request: web.Request) -> web.Response:
+async def generate_acls(request: web.Request, actor: Actor, project: Row) -> web.Response:
     """Access is looked up whenever it is asked for, so the task has ended before it is answered."""
-    actor, project = await find_project(request, auth.require_acls("generate_acls_project"))
-    auth.require_bound(actor, project)
     waits = (await forms.read_data(request)).flag("wait")
     task = (await execute(request, actor, RefreshAccess(project_id=project["project_id"]), seen=project)).command_id
     if waits:
         return json_reply({"message": "Project ACLs generated"})
-    location = {"Location": f"{request.config_dict[SETTINGS].url}/v1/tasks/{task}"}
-    return json_reply({"message": "Project ACL generation queued", "taskid": str(task)}, headers=location)
+    queued = {"message": "Project ACL generation queued", "taskid": str(task)}
+    return json_reply(queued, headers=task_location(request, task))
 
 
-@routes.project("POST", "/delete", "delete-project")
-async def delete_project(request: web.Request) -> web.Response:
-    actor, project = await find_project(request, auth.require_acls("modify_project"))
-    auth.require_project_token(actor, project)
+@routes.project("POST", "/delete", "delete-project", own_token=True)
+async def delete_project(request: web.Request, actor: Actor, project: Row) -> web.Response:
     settings = request.config_dict[SETTINGS]
     if not (settings.delete_forks if project["forker"] else settings.delete_projects):
         raise NotFound("project")
@@ -149,9 +141,7 @@ async def delete_project(request: web.Request) -> web.Response:
 
 
 @routes.project("POST", "/token/new", "manage-project-tokens")
-async def new_token(request: web.Request) -> web.Response:
-    actor, project = await find_project(request, auth.require_acls("modify_project"))
-    auth.require_bound(actor, project)
+async def new_token(request: web.Request, actor: Actor, project: Row) -> web.Response:
     require(actor, "manage-project-tokens", project)
     form = await forms.read_form(request)
     acls, description = form.all("acls"), form.optional("description")
@@ -193,12 +183,9 @@ def _read_expiry(form: forms.Form) -> datetime:
     return datetime(last.year, last.month, last.day, tzinfo=UTC)
 
 
-@routes.project("GET", "/connector", "manage-project-tokens")
-async def connector(request: web.Request) -> web.Response:
+@routes.project("GET", "/connector", "read-connector", bound=True)
+async def connector(request: web.Request, actor: Actor, project: Row) -> web.Response:
     """A token is named by its id, which says nothing of its secret: that is kept nowhere."""
-    actor, project = await find_project(request, auth.require_acls("modify_project"))
-    auth.require_bound(actor, project)
-    require(actor, "manage-project-tokens", project)
     db, key = request.config_dict[DATABASE], project["project_id"]
     hook_token, found = await project_secrets.find_connector(db, key, actor.username)
     tokens = [
@@ -209,10 +196,8 @@ async def connector(request: web.Request) -> web.Response:
     return json_reply({"connector": shown, "status": "ok"}, headers=SECRET)
 
 
-@routes.project("GET", "/webhook/token", "read-hook-token")
-async def webhook_token(request: web.Request) -> web.Response:
-    actor, project = await find_project(request, auth.require_acls())
-    auth.require_bound(actor, project)
+@routes.project("GET", "/webhook/token", "read-hook-token", bound=True)
+async def webhook_token(request: web.Request, actor: Actor, project: Row) -> web.Response:
     require_direct_access(actor, project)
     hook_token = await project_secrets.ensure_hook_token(request.config_dict[DATABASE], project["project_id"])
     return json_reply({"webhook": {"token": hook_token}, "status": "ok"}, headers=SECRET)

@@ -4,10 +4,12 @@ import re
 
 from aiohttp import web
 
+from app.actor import Actor
 from app.core.issues import MAX_TAG_LENGTH
 from app.core.tags import DefineTag, DeleteTag
-from app.dialects.pagure import auth, forms, render
-from app.dialects.pagure.urls import PagureRoutes, find_project
+from app.database import Row
+from app.dialects.pagure import forms, render
+from app.dialects.pagure.urls import PagureRoutes
 from app.errors import NotFound
 from app.http import requests
 from app.http.commands import execute
@@ -22,16 +24,14 @@ TAG = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9\-_ .:]+\Z")
 
 @routes.project("GET", "/tags", "read-issues")
 @routes.project("GET", "/tags/", "read-issues")
-async def list_tags(request: web.Request) -> web.Response:
-    _, project = await find_project(request, auth.ignore_bad_token)
+async def list_tags(request: web.Request, _: Actor, project: Row) -> web.Response:
     pattern = forms.Query(request).text("pattern") or ""
     found = await tags.search(request.config_dict[DATABASE], project["project_id"], pattern)
     return json_reply({"tags": found, "total_tags": len(found)})
 
 
 @routes.project("GET", "/tag/{tag}", "read-issues")
-async def view_tag(request: web.Request) -> web.Response:
-    _, project = await find_project(request, auth.ignore_bad_token)
+async def view_tag(request: web.Request, _: Actor, project: Row) -> web.Response:
     found = await issues.find_tag(request.config_dict[DATABASE], project["project_id"], _read_tag_name(request))
     if found is None:
         raise NotFound("tag")
@@ -39,9 +39,7 @@ async def view_tag(request: web.Request) -> web.Response:
 
 
 @routes.project("POST", "/tags/new", "manage-tags")
-async def new_tag(request: web.Request) -> web.Response:
-    actor, project = await find_project(request, auth.require_acls("modify_project"))
-    auth.require_bound(actor, project)
+async def new_tag(request: web.Request, actor: Actor, project: Row) -> web.Response:
     form = await forms.read_form(request)
     tag, color = form.required("tag").strip(), form.required("tag_color").strip()
     if len(tag) > MAX_TAG_LENGTH:
@@ -55,10 +53,8 @@ async def new_tag(request: web.Request) -> web.Response:
     return json_reply({"message": "Tag created", "tag": render.tag(defined.row)})
 
 
-@routes.project("DELETE", "/tag/{tag}", "manage-tags")
-async def delete_tag(request: web.Request) -> web.Response:
-    actor, project = await find_project(request, auth.require_acls("modify_project"))
-    auth.require_project_token(actor, project)
+@routes.project("DELETE", "/tag/{tag}", "manage-tags", own_token=True)
+async def delete_tag(request: web.Request, actor: Actor, project: Row) -> web.Response:
     tag = _read_tag_name(request)
     await execute(request, actor, DeleteTag(project_id=project["project_id"], tag=tag), seen=project)
     return json_reply({"message": f"Tag: {tag} has been deleted"})

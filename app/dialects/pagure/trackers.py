@@ -9,9 +9,8 @@ from aiohttp import web
 from app.actor import Actor
 from app.core.issues import require_tracker
 from app.database import Row
-from app.dialects.pagure import auth, render
+from app.dialects.pagure import render
 from app.dialects.pagure.forms import Form
-from app.dialects.pagure.urls import find_project
 from app.errors import NotFound
 from app.http.keys import DATABASE
 from app.http.projects import parse_number
@@ -22,20 +21,14 @@ UID = re.compile(r"[0-9a-f]{32}\Z")
 Rule = Callable[[Actor, Mapping[str, Any], Mapping[str, Any]], None]
 
 
-async def require_readable(request: web.Request) -> tuple[Actor, Row]:
-    """Who asks, and the project whose tracker they read."""
-    actor, project = await find_project(request, auth.allow_anonymous)
+def readable_tracker(project: Row) -> None:
+    """Raise Disabled without a tracker."""
     require_tracker(project, writing=False)
-    auth.require_bound(actor, project)
-    return actor, project
 
 
-async def require_writable(request: web.Request, *acls: str, own_token: bool = False) -> tuple[Actor, Row]:
-    """Who asks, and the project whose tracker they write to. `own_token`: with a token made for it and no other."""
-    actor, project = await find_project(request, auth.require_acls(*acls))
+def writable_tracker(project: Row) -> None:
+    """Raise Disabled without a tracker that takes changes."""
     require_tracker(project, writing=True)
-    (auth.require_project_token if own_token else auth.require_bound)(actor, project)
-    return actor, project
 
 
 def read_number(request: web.Request) -> int:

@@ -7,8 +7,10 @@ from urllib.parse import quote, unquote_to_bytes
 
 from aiohttp import web
 
+from app.actor import Actor
 from app.database import Row
-from app.dialects.pagure import code, render
+from app.dialects.pagure import render
+from app.dialects.pagure.code import require_repository
 from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.urls import PagureRoutes
 from app.git import store, tree
@@ -30,10 +32,9 @@ def requested_path(request: web.Request) -> str:
     return unquote_to_bytes(raw).decode("utf-8", "surrogateescape").strip("/")
 
 
-@routes.project("GET", "/tree", "read-code")
-@routes.project("GET", "/tree/{address:.+}", "read-code")
-async def list_tree(request: web.Request) -> web.Response:
-    project = await code.require_repository(request)
+@routes.project("GET", "/tree", "read-code", requires=require_repository)
+@routes.project("GET", "/tree/{address:.+}", "read-code", requires=require_repository)
+async def list_tree(request: web.Request, _: Actor, project: Row) -> web.Response:
     repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
     asked = requested_path(request) if "address" in request.match_info else None
     try:

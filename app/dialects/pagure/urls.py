@@ -1,19 +1,22 @@
-"""Pagure's addresses: the four forms of a project, and which route wins when several match."""
+"""Pagure's addresses: the four forms of a project, which route wins when several match, and what a route asks."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
 from app.actor import Actor
-from app.core import credentials, paths
-from app.core.access import is_blocked, require
+from app.core import access, paths
+from app.core.access import ACTIONS
 from app.database import Row
 from app.dialects.pagure import auth
-from app.dialects.pagure.errors import ApiError
+from app.dialects.pagure.auth import Bad
+from app.dialects.pagure.errors import ApiError, bad_token
 from app.errors import NotFound
-from app.http.keys import DATABASE
-from app.http.projects import path_segment
-from app.http.routes import Handler, Route, Routes
+from app.http.auth import identify_with_row
+from app.http.projects import lookup_by_address, path_segment
+from app.http.routes import Fence, Lookup, Register, Route, Routes
 
 PROJECT_FORMS = (
     "/{repo}",
@@ -23,42 +26,92 @@ PROJECT_FORMS = (
 )
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What a route asks besides its action.
+
+    `bad` says what happens to a bad token where none is needed. `own_token`: the token must be bound to the project;
+    `bound`: one that is bound elsewhere is refused, which holds for whatever writes anyway. `requires` raises what the
+    project lacks, such as a tracker; it is told before the binding.
+    """
+
+    bad: Bad = Bad.IGNORED
+    own_token: bool = False
+    bound: bool = False
+    requires: Callable[[Row], None] | None = None
+
+
+DEFAULT_TERMS = Terms()
+
+
 class PagureRoutes(Routes):
     """A route table in which `project` stands for the four addresses of a project."""
 
-    def project(self, method: str, path: str, action: str) -> Callable[[Handler], Handler]:
-        def register(handler: Handler) -> Handler:
-            for form in PROJECT_FORMS:
-                self.add(method, form + path, action)(handler)
+    def __init__(self, routes: list[Route] | None = None, *, fence: Fence | None = None) -> None:
+        super().__init__(admit, routes, fence=fence)
+
+    def call(
+        self, method: str, path: str, action: str, *, lookup: Lookup | None = None, bad: Bad = Bad.IGNORED
+    ) -> Register:
+        """Register a handler that is about no project."""
+        return self.add(method, path, action, lookup=lookup, terms=Terms(bad))
+
+    def project(
+        self, method: str, path: str, action: str, *, forms: Iterable[str] = PROJECT_FORMS, **terms: Any
+    ) -> Register:
+        """Register a handler below the addresses of a project; `terms` are the fields of `Terms`."""
+
+        def register(handler: Any) -> Any:
+            for form in forms:
+                self.add(method, form + path, action, lookup=lookup, of_project=True, terms=Terms(**terms))(handler)
             return handler
 
         return register
 
 
-def sort_routes(routes: Iterable[Route]) -> Routes:
+def sort_routes(routes: Iterable[Route]) -> list[Route]:
     """In the order of matching: a literal segment beats a placeholder, from left to right."""
 
     def literal_first(route: Route) -> list[bool]:
         return ["{" in segment for segment in route.path.split("/")]
 
-    return Routes(sorted(routes, key=literal_first))
+    return sorted(routes, key=literal_first)
 
 
-async def find_project(request: web.Request, admit: auth.Admission) -> tuple[Actor, Row]:
-    """Who asks, if the endpoint admits them, and the project that the path names, if they may see it.
-
-    Whoever the project has blocked posts nothing below its address, whatever else they may do.
-    """
+def lookup(request: web.Request) -> tuple[Any, ...]:
+    """The project that the path names."""
     repo = path_segment(request, "repo")
     assert repo is not None  # noqa: S101 - every form has one
-    address = paths.build_address(repo, path_segment(request, "namespace"), path_segment(request, "username"))
-    found, project = await credentials.identify_with_project(
-        request.config_dict[DATABASE], auth.read_token(request), address
+    return lookup_by_address(
+        paths.build_address(repo, path_segment(request, "namespace"), path_segment(request, "username"))
     )
-    actor = admit(found)
-    if project is None:
+
+
+async def admit(request: web.Request, route: Route) -> tuple[Actor, Row | None]:
+    """Refuse in Pagure's order: token, project, block, what the project lacks, binding. The level comes last, from the
+    command.
+    """
+    terms: Terms = route.terms or DEFAULT_TERMS
+    statement = route.lookup(request) if route.lookup else (None,)
+    found, row = await identify_with_row(request, auth.read_token(request), *statement)
+    actor = auth.admit(found, route.action, terms.bad)
+    if not route.of_project:
+        return actor, row
+    if row is None:
         raise NotFound("project")
-    require(actor, "read-project", project)
-    if request.method == "POST" and is_blocked(actor, project):
+    access.require_readable(actor, row)
+    # Pagure tells it of what is posted only; whatever else writes hears it after the level.
+    if request.method == "POST" and access.is_blocked(actor, row):
         raise ApiError(403, "EUBLOCKED")
-    return actor, project
+    if terms.requires is not None:
+        terms.requires(row)
+    _require_binding(actor, route.action, terms, row)
+    return actor, row
+
+
+def _require_binding(actor: Actor, action: str, terms: Terms, project: Row) -> None:
+    if terms.own_token and actor.token_project != project["project_id"]:
+        raise bad_token()
+    binds = terms.bound or (ACTIONS[action].writes and ACTIONS[action].binds)
+    if binds and access.is_bound_elsewhere(actor, project):
+        raise bad_token()

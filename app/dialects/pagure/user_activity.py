@@ -69,7 +69,7 @@ def _parse_day(text: str) -> date:
     return date(year, month, day)
 
 
-@routes.add("GET", "/user/{username}/activity/stats", "read-user-activity")
+@routes.call("GET", "/user/{username}/activity/stats", "read-activity")
 async def show_stats(request: web.Request) -> web.Response:
     query = forms.Query(request)
     zone = _parse_zone(query.text("tz"))
@@ -84,7 +84,7 @@ async def show_stats(request: web.Request) -> web.Response:
     return json_reply({days[place].isoformat(): total for place, total in found.items()})
 
 
-@routes.add("GET", "/user/{username}/activity/{date}", "read-user-activity")
+@routes.call("GET", "/user/{username}/activity/{date}", "read-activity")
 async def show_day(request: web.Request) -> web.Response:
     query = forms.Query(request)
     day, zone = _parse_day(request.match_info["date"]), _parse_zone(query.text("tz"))

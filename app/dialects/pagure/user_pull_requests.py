@@ -6,7 +6,7 @@ from aiohttp import web
 
 from app.actor import Actor
 from app.database import Row
-from app.dialects.pagure import auth, filters, forms, render
+from app.dialects.pagure import filters, forms, render
 from app.dialects.pagure.urls import PagureRoutes
 from app.http import requests
 from app.http.keys import DATABASE
@@ -18,19 +18,18 @@ from app.queries.user_pull_requests import UserPullRequestFilter
 routes = PagureRoutes()
 
 
-@routes.add("GET", "/user/{username}/requests/filed", "read-user-activity")
-async def list_filed(request: web.Request) -> web.Response:
-    return await _list(request, "author")
+@routes.call("GET", "/user/{username}/requests/filed", "list-user-items")
+async def list_filed(request: web.Request, actor: Actor) -> web.Response:
+    return await _list(request, actor, "author")
 
 
-@routes.add("GET", "/user/{username}/requests/actionable", "read-user-activity")
-async def list_actionable(request: web.Request) -> web.Response:
-    return await _list(request, "actionable_by")
+@routes.call("GET", "/user/{username}/requests/actionable", "list-user-items")
+async def list_actionable(request: web.Request, actor: Actor) -> web.Response:
+    return await _list(request, actor, "actionable_by")
 
 
-async def _list(request: web.Request, role: str) -> web.Response:
+async def _list(request: web.Request, actor: Actor, role: str) -> web.Response:
     """The pull requests that somebody has to do with in this role."""
-    actor = await auth.identify_caller(request, auth.ignore_bad_token)
     query, name = forms.Query(request), request.match_info["username"]
     page, status = query.page(), query.text("status") or "open"
     wanted = UserPullRequestFilter(

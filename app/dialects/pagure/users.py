@@ -6,7 +6,7 @@ from aiohttp import web
 
 from app.actor import Actor
 from app.database import Row
-from app.dialects.pagure import auth, filters, forms, render
+from app.dialects.pagure import filters, forms, render
 from app.dialects.pagure.urls import PagureRoutes
 from app.errors import NotFound
 from app.http import requests
@@ -23,8 +23,8 @@ AVATAR = 16  # pixels
 FALSE = ("false", "0", "f")
 
 
-@routes.add("GET", "/users", "read-user")
-@routes.add("GET", "/users/", "read-user")
+@routes.call("GET", "/users", "list-users")
+@routes.call("GET", "/users/", "list-users")
 async def list_users(request: web.Request) -> web.Response:
     found = await users.search_emails(request.config_dict[DATABASE], forms.Query(request).text("pattern") or "")
     mention = [
@@ -45,7 +45,7 @@ async def find_user(request: web.Request) -> Row:
     return found
 
 
-@routes.add("GET", "/user/{username}", "read-user")
+@routes.call("GET", "/user/{username}", "list-users")
 async def view_user(request: web.Request) -> web.Response:
     db, base, query = request.config_dict[DATABASE], render.base_url(request), forms.Query(request)
     user = await find_user(request)
@@ -66,9 +66,8 @@ async def view_user(request: web.Request) -> web.Response:
     )
 
 
-@routes.add("GET", "/user/{username}/issues", "read-user-activity")
-async def list_issues(request: web.Request) -> web.Response:
-    actor = await auth.identify_caller(request, auth.ignore_bad_token)
+@routes.call("GET", "/user/{username}/issues", "list-user-items")
+async def list_issues(request: web.Request, actor: Actor) -> web.Response:
     query, name = forms.Query(request), request.match_info["username"]
     page, wanted = query.page(), _read_filter(query)
     author, assignee = _read_flag(query, "author"), _read_flag(query, "assignee")

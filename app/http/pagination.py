@@ -1,0 +1,62 @@
+"""Cursors of listings, and links to other pages."""
+
+import base64
+import binascii
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from aiohttp import web
+from yarl import URL
+
+from app.http.keys import SETTINGS
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST = UUID(int=0)
+
+
+class InvalidCursor(ValueError):
+    """A cursor that no page of ours ended with."""
+
+
+def format_cursor(last: UUID) -> str:
+    """Where a page ended, for listings that are ordered by id."""
+    return base64.urlsafe_b64encode(last.bytes).decode().rstrip("=")
+
+
+def parse_cursor(text: str | None) -> UUID:
+    """The id after which the page begins. Raises InvalidCursor."""
+    if text is None:
+        return FIRST
+    try:
+        return UUID(bytes=base64.urlsafe_b64decode(text + "=="))
+    except (ValueError, binascii.Error):
+        raise InvalidCursor(text) from None
+
+
+def format_dated_cursor(at: datetime, last: UUID) -> str:
+    """Where a page ended, for listings that are ordered by time and then by id."""
+    age = (at - EPOCH) // timedelta(microseconds=1)
+    return base64.urlsafe_b64encode(age.to_bytes(8) + last.bytes).decode().rstrip("=")
+
+
+def parse_dated_cursor(text: str | None) -> tuple[datetime, UUID] | None:
+    """The time and id after which the page begins; None for the first page. Raises InvalidCursor."""
+    if text is None:
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(text + "==")
+        return EPOCH + timedelta(microseconds=int.from_bytes(raw[:8])), UUID(bytes=raw[8:])
+    except (ValueError, OverflowError, binascii.Error):
+        raise InvalidCursor(text) from None
+
+
+def next_link(request: web.Request, cursor: str | None) -> dict[str, str]:
+    """The Link header (RFC 8288) of the page that follows, if one does."""
+    return {"Link": f'<{request.url.update_query(cursor=cursor)}>; rel="next"'} if cursor else {}
+
+
+def page_address(request: web.Request, query: list[tuple[str, str]]) -> str:
+    """The address of this listing with another query string."""
+    public = request.config_dict[SETTINGS].public_url
+    origin = public or f"{request.scheme}://{request.host}"
+    return str(URL(f"{origin}{request.rel_url.raw_path}", encoded=True).with_query(query))

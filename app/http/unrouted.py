@@ -1,0 +1,63 @@
+"""Answers to what belongs to no dialect: unreadable requests, unknown addresses, the health routes.
+
+An answer is a problem object (RFC 9457) with the two keys of Pagure's envelope beside it, so clients of either find
+what they look for.
+"""
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from app.core.credentials import BadToken
+from app.errors import Forbidden, NotFound
+from app.http.errors import Unavailable, Unexpected, fence
+from app.http.keys import REQUEST_ID
+from app.http.middleware import choose_request_id
+from app.http.responses import json_reply
+from app.http.routes import Handler
+
+TITLES = {
+    400: "The request could not be read.",
+    401: "Authentication required.",
+    403: "You do not have permission to do this.",
+    404: "Page not found.",
+    405: "Method not allowed.",
+    413: "The request is too large.",
+    500: "Internal error.",
+    503: "The database cannot be reached at the moment; try again.",
+}
+STATUSES: dict[type[Exception], int] = {BadToken: 401, Forbidden: 403, NotFound: 404, Unavailable: 503, Unexpected: 500}
+
+
+def render_status(request: web.BaseRequest, status: int, headers: dict[str, str] | None = None) -> web.Response:
+    """The answer in no dialect; it repeats nothing that the client sent."""
+    phrase = HTTPStatus(status).phrase
+    title, request_id = TITLES.get(status, phrase), request.get(REQUEST_ID) or choose_request_id(request)
+    body = {
+        "type": f"/problems/{phrase.lower().replace(' ', '-')}",
+        "title": title,
+        "status": status,
+        "instance": request_id,
+        "error": title,
+        "error_code": "ENOCODE",
+    }
+    headers = {**(headers or {}), "X-Request-Id": request_id, "X-Content-Type-Options": "nosniff"}
+    return json_reply(body, status, headers=headers, media="application/problem+json")
+
+
+def render_error(request: web.Request, error: Exception) -> web.Response | None:
+    if isinstance(error, web.HTTPException):
+        return render_status(request, error.status)
+    status = STATUSES.get(type(error))
+    if status is None:
+        return None
+    return render_status(request, status, {"WWW-Authenticate": "Bearer"} if status == 401 else None)
+
+
+def answer_errors(handler: Handler) -> Handler:
+    """The fence of routes that belong to no dialect."""
+
+    async def fenced(request: web.Request) -> web.StreamResponse:
+        return await fence(request, handler, "", render_error)
+
+    return fenced
