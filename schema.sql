@@ -207,7 +207,7 @@ create index idempotency_keys_by_age on idempotency_keys (at);
 
 -- Which schema this is; `polyforge migrate` brings an older one here.
 create table schema_version (version int not null);
-insert into schema_version values (5);
+insert into schema_version values (6);
 
 -- Project ids are handed out before the event that uses them is written; gaps do no harm.
 create sequence project_ids;
@@ -582,7 +582,8 @@ create table tasks (
                check (status in ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
     stage      text,
     percent    int         check (percent between 0 and 100),
-    error      text,
+    error      text,                                 -- a reason of events/tasks.py
+    error_params jsonb     not null default '{}',    -- what a sentence about it has to name
     result     text,                                 -- the path of what was made
     attempts   int         not null default 0,
     actor      text        not null,

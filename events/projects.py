@@ -1,6 +1,6 @@
 """What can happen to a project."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from events.event import Event
@@ -46,11 +46,14 @@ class ProjectForked(Event, type="project.forked", stream="project-{project_id}")
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectDiscarded(Event, type="project.discarded", stream="project-{project_id}/repository"):
-    """Its repository could not be made, so the project is taken back and its name is free."""
+    """Its repository could not be made, so the project is taken back and its name is free. `reason` and `params` are
+    those of the task that failed (events/tasks.py).
+    """
 
     project_id: int
     path: str
     reason: str
+    params: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

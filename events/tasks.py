@@ -1,8 +1,38 @@
 """What can happen to work that outlives its request."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
 
 from events.event import Event
+
+
+class FailureReason(StrEnum):
+    """Why work was given up. Behind some stand the parameters that a sentence about it needs."""
+
+    BRANCH_MISSING = "branch-missing"  # branch, project: a path
+    CANCELLED = "cancelled"
+    MERGE_CONFLICTS = "merge-conflicts"
+    MIRROR_REFUSED = "mirror-refused"
+    MIRROR_RESET = "mirror-reset"
+    MIRROR_TIMEOUT = "mirror-timeout"
+    MIRROR_TLS = "mirror-tls"
+    MIRROR_TOO_LARGE = "mirror-too-large"
+    MIRROR_UNREACHABLE = "mirror-unreachable"
+    MIRROR_UNREADABLE = "mirror-unreadable"
+    MIRROR_UNRESOLVED = "mirror-unresolved"
+    NOTHING_TO_MERGE = "nothing-to-merge"
+    PROJECT_DELETED = "project-deleted"
+    PROJECT_MISSING = "project-missing"
+    PULL_REQUEST_CLOSED = "pull-request-closed"  # username: who has merged or closed it
+    PULL_REQUEST_MISSING = "pull-request-missing"
+    PUSH_REFUSED = "push-refused"  # refusal, commit: a `PushReason` and the commit that it is about, or ""
+    REBASE_FAILED = "rebase-failed"
+    REBASE_NEEDED = "rebase-needed"
+    REPOSITORY_MISSING = "repository-missing"  # project: a path
+    STATED = "stated"  # text: the sentence that an old event says (events/upcasts.py)
+    UNEXPECTED = "unexpected"
+    UNSIGNED = "unsigned"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +73,9 @@ class TaskCancelled(Event, type="task.cancelled", stream="task-{task_id}", outli
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFailed(Event, type="task.failed", stream="task-{task_id}", outlives_project=True):
-    """Given up for good. `reason` is a sentence for its user, never the text of an exception."""
+    """Given up for good. `reason` is a `FailureReason`, and `params` are what belongs to it."""
 
     task_id: str
     project_id: int
     reason: str
+    params: dict[str, Any] = field(default_factory=dict)

@@ -17,6 +17,15 @@ for type in ("ref.updated", "commit.flagged"):
     build_upcast(type, "'{\"pull_request\": null}' || data")
 build_upcast("issue.opened", "'{\"files\": []}' || data")
 build_upcast("project.created", "'{\"mirrored_from\": null}' || data")
+# The reason was a sentence.
+for type in ("task.failed", "project.discarded"):
+    build_upcast(
+        type,
+        """
+        case when data ? 'params' then data
+        else data || jsonb_build_object('reason', 'stated', 'params', jsonb_build_object('text', data -> 'reason')) end
+        """,
+    )
 
 
 def current_data_sql(type: str = "events.type", data: str = "events.data") -> str:

@@ -35,6 +35,7 @@ from events.event import StoredEvent
 from events.projects import ProjectCreated
 from events.record import NewEvent
 from events.repositories import MirrorPulled, MirrorPullRequested
+from events.tasks import FailureReason
 from workers.progress import StagedProgress
 from workers.pull_requests import fail_task
 from workers.reactions import MIRROR, LeaseLost, PermanentError, RetryLater, WorkerContext, on
@@ -55,15 +56,14 @@ POLL_INTERVAL = 5.0  # seconds between looks for mirrors that are due
 CONCURRENCY = 2
 JITTER = 0.2
 MAX_PAUSE = 86_400.0
-GENERIC_FAILURE = "The repository that was to be mirrored could not be read."
-FAILURE_MESSAGES = {
-    Failure.REFUSED: "This forge does not connect to where the repository that was to be mirrored is.",
-    Failure.UNRESOLVED: "The host of the repository that was to be mirrored has no address.",
-    Failure.UNREACHABLE: "The host of the repository that was to be mirrored takes no connection.",
-    Failure.TIMEOUT: "The repository that was to be mirrored did not come in time.",
-    Failure.TLS: "The host of the repository that was to be mirrored has no certificate that is trusted here.",
-    Failure.RESET: "The host of the repository that was to be mirrored ended the connection.",
-    Failure.TOO_LARGE: "The repository that was to be mirrored is too large.",
+FAILURE_REASONS = {
+    Failure.REFUSED: FailureReason.MIRROR_REFUSED,
+    Failure.UNRESOLVED: FailureReason.MIRROR_UNRESOLVED,
+    Failure.UNREACHABLE: FailureReason.MIRROR_UNREACHABLE,
+    Failure.TIMEOUT: FailureReason.MIRROR_TIMEOUT,
+    Failure.TLS: FailureReason.MIRROR_TLS,
+    Failure.RESET: FailureReason.MIRROR_RESET,
+    Failure.TOO_LARGE: FailureReason.MIRROR_TOO_LARGE,
 }
 
 
@@ -80,7 +80,7 @@ async def create_mirror(ctx: WorkerContext, cause: StoredEvent, project: Project
                     ctx, staging_dir, project_id, str(project.mirrored_from), StagedProgress(ctx.progress.say, 99)
                 )
             except OutgoingError as failed:
-                raise PermanentError(FAILURE_MESSAGES.get(failed.failure, GENERIC_FAILURE)) from None
+                raise PermanentError(FAILURE_REASONS.get(failed.failure, FailureReason.MIRROR_UNREADABLE)) from None
             await asyncio.to_thread(_set_head, staging_dir, head)
     state = await asyncio.to_thread(store.read_state, store.repository_path(root, project_id))
     return state.head, [ref for ref in state.refs if paths.is_storable_ref(ref[0].encode(errors="surrogateescape"))]
@@ -93,7 +93,7 @@ async def pull_mirror(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     try:
         project = await projects.by_id(ctx.db, project_id)
     except NotFound:
-        raise PermanentError("The project is gone.") from None
+        raise PermanentError(FailureReason.PROJECT_MISSING) from None
     lease, failed = ctx.settings.lease, None
     claimed = await mirrors.claim_one(ctx.db, project_id, lease, _pause(ctx, 0))
     if claimed is None:
@@ -107,7 +107,7 @@ async def pull_mirror(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
         await mirrors.release(ctx.db, project_id, claimed["token"])
     await _mark(ctx, project_id, failed)
     if failed is not None:
-        raise PermanentError(FAILURE_MESSAGES.get(failed, GENERIC_FAILURE))
+        raise PermanentError(FAILURE_REASONS.get(failed, FailureReason.MIRROR_UNREADABLE))
     return [NewEvent(MirrorPulled(project_id=project_id), None)]
 
 

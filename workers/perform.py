@@ -19,15 +19,24 @@ from app.stores import work
 from events import log as record_log
 from events.event import StoredEvent
 from events.record import NewEvent, record_answer
-from events.tasks import TaskProgressed, TaskStarted
-from workers.reactions import REACTIONS, LeaseLost, PermanentError, Progress, Reaction, RetryLater, WorkerContext
+from events.tasks import FailureReason, TaskProgressed, TaskStarted
+from workers.reactions import (
+    REACTIONS,
+    LeaseLost,
+    PermanentError,
+    Progress,
+    Reaction,
+    RetryLater,
+    TaskFailure,
+    WorkerContext,
+)
 
 MAX_ATTEMPTS = 5  # that ended in an error; an unreachable database is nobody's
 MAX_CLAIMS = 20  # of which nothing was heard again: the work takes its worker down
 MAX_PAUSE = 60.0  # seconds until the next attempt; the first ones come sooner
 PROGRESS_INTERVAL = 1.0  # seconds between two tellings of how far long work is
-DELETED = "The project has been deleted meanwhile."
-GENERIC_FAILURE = "This could not be done; the administrators can see why."
+PROJECT_DELETED = TaskFailure(FailureReason.PROJECT_DELETED)
+UNEXPECTED = TaskFailure(FailureReason.UNEXPECTED)
 
 # And for as long as the transaction lasts.
 LOCK_PROJECT = "select 1 from projects where project_id = $1 for no key update"
@@ -59,7 +68,7 @@ async def perform(ctx: WorkerContext, position: int, name: str) -> bool:
 
 async def _attempt(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int) -> str:
     if token > MAX_CLAIMS:
-        return await _give_up(ctx, reaction, cause, token, GENERIC_FAILURE)
+        return await _give_up(ctx, reaction, cause, token, UNEXPECTED)
     no_return = partial(_mark_irrevocable, ctx.db, cause.position, reaction.name, token)
     ctx = replace(ctx, progress=Progress(), point_of_no_return=no_return)
     try:
@@ -71,11 +80,11 @@ async def _attempt(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, t
     except (RetryLater, record_log.VersionConflict):
         return await _postpone(ctx, reaction, cause, token)
     except PermanentError as no:
-        return await _give_up(ctx, reaction, cause, token, str(no))
+        return await _give_up(ctx, reaction, cause, token, no.failure)
     except Exception as error:
         log.exception("job failed", job=reaction.name, position=cause.position, attempt=token)
         if token >= MAX_ATTEMPTS and not is_unavailable(error):
-            return await _give_up(ctx, reaction, cause, token, GENERIC_FAILURE)
+            return await _give_up(ctx, reaction, cause, token, UNEXPECTED)
         return await _postpone(ctx, reaction, cause, token)
 
 
@@ -89,8 +98,8 @@ async def _mark_irrevocable(db: Database, position: int, name: str, token: int) 
         raise LeaseLost
 
 
-async def _give_up(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int, why: str) -> str:
-    return await _settle(ctx.db, reaction, cause, token, reaction.on_failure(cause, why), "given up")
+async def _give_up(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int, failure: TaskFailure) -> str:
+    return await _settle(ctx.db, reaction, cause, token, reaction.on_failure(cause, failure), "given up")
 
 
 async def _settle(
@@ -101,7 +110,7 @@ async def _settle(
         if not await work.finish(connection, cause.position, reaction.name, token):
             return "fenced off"
         if reaction.tracked and not await connection.fetchval(LOCK_PROJECT, cause.project_id):
-            answers = reaction.on_failure(cause, DELETED)  # or its task would never end
+            answers = reaction.on_failure(cause, PROJECT_DELETED)  # or its task would never end
         for each in answers:
             await record_answer(connection, cause, each.event, version=each.version)
     return outcome

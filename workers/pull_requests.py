@@ -3,21 +3,20 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from app.actor import Actor
-from app.core import paths, push_policy
+from app.core import push_policy
 from app.core.mentions import linked_issues
 from app.core.project_settings import get_setting
-from app.core.pull_requests import describe_closed
-from app.core.push_policy import ZEROS, Change
+from app.core.push_policy import ZEROS, Change, PushReason
 from app.core.pushes import record_refs
 from app.errors import NotFound
 from app.git import commits, merge, pulls, rebase, refs, store
 from app.git.errors import MergeConflict, Missing, NeedsRebase, NotFastForward, NotSignedOff, TooLarge
-from app.git.receive import Fault, Verdict
 from app.queries import comments, issues, projects, pull_requests, users
 from events.event import StoredEvent
 from events.pull_requests import (
@@ -30,23 +29,20 @@ from events.pull_requests import (
 )
 from events.record import NewEvent
 from events.repositories import RefUpdated
-from events.tasks import TaskFailed
+from events.tasks import FailureReason, TaskFailed
 from workers.progress import StagedProgress
-from workers.reactions import FOLLOW, GIT, PermanentError, RetryLater, WorkerContext, ignore_failure, on
+from workers.reactions import FOLLOW, GIT, PermanentError, RetryLater, TaskFailure, WorkerContext, ignore_failure, on
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
-UNSIGNED = "This repo enforces that all commits are signed off by their author. "
-REBASE_FAILED = "Did not manage to rebase this pull-request"
 MAX_COMMITS = 1000  # commits whose messages are read
-DECLINED = "Remote hook declined the push: "
 FETCHED, COMPARED = 70, 90  # percent of a merge
 MAX_LISTED_COMMITS = 100  # in the comment that tells of new ones
 
 
-def fail_task(cause: StoredEvent, reason: str) -> list[NewEvent]:
+def fail_task(cause: StoredEvent, failure: TaskFailure) -> list[NewEvent]:
     task = str(cause.command_id)
-    return [NewEvent(TaskFailed(task_id=task, project_id=cause.data["project_id"], reason=reason))]
+    return [NewEvent(TaskFailed(task_id=task, project_id=cause.data["project_id"], **asdict(failure)))]
 
 
 async def in_thread(work: Callable[..., T], *arguments: Any, **options: Any) -> T:
@@ -103,7 +99,7 @@ class PullRequestWork:
 
 
 def missing_branch(branch: str, project: Row) -> PermanentError:
-    return PermanentError(f"Branch {branch} could not be found in the repo {paths.fullname(project)}")
+    return PermanentError(FailureReason.BRANCH_MISSING, branch=branch, project=project["path"])
 
 
 async def load_work(ctx: WorkerContext, cause: StoredEvent, project_id: int, number: int) -> PullRequestWork:
@@ -111,7 +107,7 @@ async def load_work(ctx: WorkerContext, cause: StoredEvent, project_id: int, num
         found = await pull_requests.find(ctx.db, project_id, number, thread=False)
         target = await projects.by_id(ctx.db, project_id)
     except NotFound:
-        raise PermanentError("The pull-request is gone.") from None
+        raise PermanentError(FailureReason.PULL_REQUEST_MISSING) from None
     source = None
     if found["repo_from"] is not None:
         try:
@@ -218,13 +214,13 @@ async def merge_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[New
     work = await load_work(ctx, cause, cause.data["project_id"], cause.data["number"])
     found = work.found
     if found["status"] != "Open":
-        raise PermanentError(describe_closed(found))
+        raise PermanentError(FailureReason.PULL_REQUEST_CLOSED, username=found["closed_by"])
     head = await work.fetch_head()
     ctx.progress.say("compare", FETCHED)
     try:
         look = await work.outlook(head)
     except NotSignedOff:
-        raise PermanentError(UNSIGNED) from None
+        raise PermanentError(FailureReason.UNSIGNED) from None
     except Missing:
         raise missing_branch(found["branch"], work.target) from None
     ref, actor, number = refs.branch_ref(found["branch"]), Actor(cause.actor), found["number"]
@@ -236,7 +232,7 @@ async def merge_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[New
         elif await pull_requests.is_being_merged(ctx.db, found["project_id"], number, besides=cause.position):
             raise RetryLater  # they tell of it
         else:
-            answers = fail_task(cause, "Nothing to do, changes were already merged")
+            answers = fail_task(cause, TaskFailure(FailureReason.NOTHING_TO_MERGE))
         return [*answers, await _build_merged(work, cause, look.ours or head)]
     # A push just before may not have been followed yet.
     moved = await _find_changes(work, head, look.ours)
@@ -266,25 +262,25 @@ async def _merge(work: PullRequestWork, cause: StoredEvent, look: merge.MergePre
             only_forward=not get_setting(target, "non_fast_forward_merges"),
         )
     except MergeConflict:
-        raise PermanentError("Merge conflicts!") from None
+        raise PermanentError(FailureReason.MERGE_CONFLICTS) from None
     except NeedsRebase:
-        raise PermanentError("The pull-request must be rebased before merging") from None
+        raise PermanentError(FailureReason.REBASE_NEEDED) from None
 
 
 async def _check_plugins(work: PullRequestWork, look: merge.MergePreview) -> None:
     """A merge is for those who may, whatever they may push; what a push has to satisfy besides, it has to as well."""
     change = Change(refs.branch_ref(work.found["branch"]), look.ours or ZEROS, look.theirs)
-    if reason := push_policy.find_project_refusal(work.target, change):
-        raise PermanentError(DECLINED + reason)
+    if refusal := push_policy.find_project_refusal(work.target, change):
+        raise _refused_push(refusal.reason)
     if push_policy.find_requirements(work.target).signed:
         try:
             await in_thread(commits.require_sign_off, work.repo_path, look.theirs, look.ours)
         except NotSignedOff as unsigned:
-            raise _declined_error(Fault.UNSIGNED, unsigned.subject) from None
+            raise _refused_push(PushReason.UNSIGNED, unsigned.subject) from None
 
 
-def _declined_error(fault: Fault, commit: str = "") -> PermanentError:
-    return PermanentError(DECLINED + push_policy.describe_verdict(Verdict(fault, commit)))
+def _refused_push(reason: PushReason, commit: str = "") -> PermanentError:
+    return PermanentError(FailureReason.PUSH_REFUSED, refusal=reason, commit=commit)
 
 
 async def _find_signer(ctx: WorkerContext, cause: StoredEvent) -> merge.Signer:
@@ -310,11 +306,11 @@ async def rebase_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[Ne
     work = await load_work(ctx, cause, cause.data["project_id"], cause.data["number"])
     found = work.found
     if found["status"] != "Open":
-        raise PermanentError(describe_closed(found))
+        raise PermanentError(FailureReason.PULL_REQUEST_CLOSED, username=found["closed_by"])
     if work.source is None or work.source_path is None:
-        raise PermanentError(REBASE_FAILED)
+        raise PermanentError(FailureReason.REBASE_FAILED)
     if not await in_thread(work.repo_path.exists):
-        raise PermanentError(f"Could not find the targeted git repository for {paths.fullname(work.target)}")
+        raise PermanentError(FailureReason.REPOSITORY_MISSING, project=work.target["path"])
     for branch, project in ((found["branch_from"], work.source), (found["branch"], work.target)):
         if branch not in await pull_requests.list_heads(ctx.db, project["project_id"]):
             raise missing_branch(branch, project)
@@ -333,11 +329,11 @@ async def rebase_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[Ne
         await ctx.point_of_no_return()
         await in_thread(rebase.apply_rebase, work.source_path, done)
     except NotFastForward:
-        raise _declined_error(Fault.NOT_FORWARD) from None
+        raise _refused_push(PushReason.NOT_FORWARD) from None
     except NotSignedOff as unsigned:
-        raise _declined_error(Fault.UNSIGNED, unsigned.subject) from None
+        raise _refused_push(PushReason.UNSIGNED, unsigned.subject) from None
     except (MergeConflict, Missing, TooLarge):
-        raise PermanentError(REBASE_FAILED) from None
+        raise PermanentError(FailureReason.REBASE_FAILED) from None
     ref = refs.branch_ref(found["branch_from"])
     await work.record(work.source["project_id"], Actor(cause.actor), ref)
     return [NewEvent(PullRequestRebased(project_id=found["project_id"], number=found["number"], commit=done.new), None)]

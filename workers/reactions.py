@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from app.config import Settings
 from app.database import Database
 from app.outgoing.proxy import Proxy
 from events.event import Event, StoredEvent
 from events.record import NewEvent
+from events.tasks import FailureReason
 
 GIT = "git"  # what somebody waits for, however long it takes
 FOLLOW = "follow"  # what follows by itself and is soon done: it never stands behind a fork
@@ -15,8 +17,20 @@ MIRROR = "mirror"  # what takes as long as somebody elsewhere likes: nothing els
 QUEUES = (GIT, MIRROR, FOLLOW)
 
 
+@dataclass(frozen=True)
+class TaskFailure:
+    """Why work was given up, as data: `params` are what a sentence about the reason has to name."""
+
+    reason: FailureReason
+    params: dict[str, Any] = field(default_factory=dict)
+
+
 class PermanentError(Exception):
-    """Trying again cannot help. The message is a sentence for the task's user."""
+    """Trying again cannot help, for this reason."""
+
+    def __init__(self, reason: FailureReason, **params: Any) -> None:
+        super().__init__(str(reason), params)
+        self.failure = TaskFailure(reason, params)
 
 
 class RetryLater(Exception):
@@ -59,7 +73,7 @@ class WorkerContext:
 
 
 Work = Callable[[WorkerContext, StoredEvent], Awaitable[list[NewEvent]]]
-OnFailure = Callable[[StoredEvent, str], list[NewEvent]]
+OnFailure = Callable[[StoredEvent, TaskFailure], list[NewEvent]]
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,6 @@ def on(*events: type[Event], queue: str, on_failure: OnFailure, tracked: bool = 
     return register
 
 
-def ignore_failure(cause: StoredEvent, reason: str) -> list[NewEvent]:
+def ignore_failure(cause: StoredEvent, failure: TaskFailure) -> list[NewEvent]:
     """Nobody waits for the work, so nobody is told that it could not be done."""
     return []

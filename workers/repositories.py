@@ -1,6 +1,7 @@
 """Making repositories, new ones, forks and mirrors, and removing them."""
 
 import asyncio
+from dataclasses import asdict
 
 from app import attachments
 from app.git import store
@@ -13,15 +14,15 @@ from events.record import NewEvent
 from events.repositories import RepositoryCreated
 from events.tasks import TaskFailed
 from workers import mirrors
-from workers.reactions import FOLLOW, GIT, WorkerContext, on
+from workers.reactions import FOLLOW, GIT, TaskFailure, WorkerContext, on
 
 
-def discard_project(cause: StoredEvent, reason: str) -> list[NewEvent]:
+def discard_project(cause: StoredEvent, failure: TaskFailure) -> list[NewEvent]:
     """Without a repository there is no project: its name is free again."""
-    project_id = cause.data["project_id"]
+    project_id, why = cause.data["project_id"], asdict(failure)
     return [
-        NewEvent(TaskFailed(task_id=str(cause.command_id), project_id=project_id, reason=reason)),
-        NewEvent(ProjectDiscarded(project_id=project_id, path=cause.data["path"], reason=reason)),
+        NewEvent(TaskFailed(task_id=str(cause.command_id), project_id=project_id, **why)),
+        NewEvent(ProjectDiscarded(project_id=project_id, path=cause.data["path"], **why)),
     ]
 
 
@@ -65,7 +66,7 @@ async def fork_repository(ctx: WorkerContext, cause: StoredEvent) -> list[NewEve
     return [_build_created(fork.project_id, fork.path, fork.default_branch, made)]
 
 
-def ignore_failure(cause: StoredEvent, reason: str) -> list[NewEvent]:
+def ignore_failure(cause: StoredEvent, failure: TaskFailure) -> list[NewEvent]:
     """The project is gone whatever becomes of its files; the log of the worker says where they are."""
     return []
 

@@ -4,8 +4,8 @@ from app.stores import work
 from events.event import StoredEvent
 from events.log import find_at_position
 from events.record import NewEvent, record_answer
-from events.tasks import TaskCancelled, TaskCancelRequested, TaskFailed
-from workers.reactions import FOLLOW, REACTIONS, WorkerContext, ignore_failure, on
+from events.tasks import FailureReason, TaskCancelled, TaskCancelRequested, TaskFailed
+from workers.reactions import FOLLOW, REACTIONS, TaskFailure, WorkerContext, ignore_failure, on
 
 
 @on(TaskCancelRequested, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
@@ -21,7 +21,7 @@ async def cancel_task(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
         asked = await find_at_position(connection, taken["position"])
         assert asked is not None  # noqa: S101 - work refers to events
         cancelled = TaskCancelled(task_id=cause.data["task_id"], project_id=cause.data["project_id"])
-        for each in REACTIONS[taken["reaction"]].on_failure(asked, "cancelled"):
+        for each in REACTIONS[taken["reaction"]].on_failure(asked, TaskFailure(FailureReason.CANCELLED)):
             failed = isinstance(each.event, TaskFailed)
             await record_answer(connection, asked, cancelled if failed else each.event, version=each.version)
     return []

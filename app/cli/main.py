@@ -30,6 +30,7 @@ from app.core.users import CreateUser, RevokeToken
 from app.database import DB_ERRORS, Database, database
 from app.errors import Refused
 from app.http.runner import Runner
+from app.http.wording import describe_refusal
 from app.logs import configure, log
 from app.ops import doctor as doctor_checks
 from app.ops import migrate as migrations
@@ -61,7 +62,7 @@ def main() -> None:
             name = "_".join(str(part) for part in error["loc"][:1]).upper()
             typer.echo(f"POLYFORGE_{name} (--{name.lower().replace('_', '-')}): {error['msg']}", err=True)
     except Refused as refused:
-        typer.echo(f"No: {refused.detail or refused.subject + ' not found'}", err=True)
+        typer.echo(f"No: {describe_refusal(refused)}", err=True)
     except (RequestRefused, Unreachable) as answer:
         typer.echo(f"No: {answer}", err=True)
     except RebuildRunning as busy:

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from app.actor import Actor
-from app.errors import Forbidden, NotFound
+from app.errors import Forbidden, NotFound, Subject
 
 
 class Level(IntEnum):
@@ -176,13 +176,13 @@ def _grants_of(actor: Actor, project: Mapping[str, Any]) -> list[Mapping[str, An
 def require_appointed_admin(actor: Actor, project: Mapping[str, Any]) -> None:
     """Who is kept out is for those to say who run the project, not for the forge's administrators."""
     if actor.username != project["owner"] and granted_level(actor, project) < Level.ADMIN:
-        raise Forbidden("block-users")
+        raise Forbidden(Subject.BLOCK_USERS)
 
 
 def require_direct_access(actor: Actor, project: Mapping[str, Any]) -> None:
     """Some things are for the owner and those who hold something themselves, not through a group or the forge."""
     if actor.username != project["owner"] and actor.username not in project["access"]["user"]:
-        raise Forbidden("read-hook-token")
+        raise Forbidden(Subject.READ_HOOK_TOKEN)
 
 
 def is_bound_elsewhere(actor: Actor, project: Mapping[str, Any]) -> bool:
@@ -219,13 +219,13 @@ def require(actor: Actor, action: str, project: Mapping[str, Any]) -> None:
     """Raise Forbidden unless the actor holds the level; NotFound for a project that they may not see."""
     require_readable(actor, project)
     if not may(actor, action, project):
-        raise Forbidden(action)
+        raise Forbidden(Subject.ACTION, action=action)
 
 
 def require_readable(actor: Actor, project: Mapping[str, Any]) -> None:
     """Raise NotFound for a project that the actor may not see."""
     if level(actor, project) < Level.READ:
-        raise NotFound("project")
+        raise NotFound(Subject.PROJECT)
 
 
 def require_scope(actor: Actor, action: str) -> None:
@@ -244,19 +244,19 @@ def require_scope(actor: Actor, action: str) -> None:
         case _:
             allowed = False
     if actor.anonymous or not allowed:
-        raise Forbidden("token")
+        raise Forbidden(Subject.TOKEN)
 
 
 def require_binding(actor: Actor, action: str, project: Mapping[str, Any]) -> None:
     """Raise Forbidden if the token is bound to another project."""
     if ACTIONS[action].binds and is_bound_elsewhere(actor, project):
-        raise Forbidden("token")
+        raise Forbidden(Subject.TOKEN)
 
 
 def require_unblocked(actor: Actor, action: str, project: Mapping[str, Any]) -> None:
     """Raise Forbidden if the project has blocked the actor and this would write to it."""
     if ACTIONS[action].writes and is_blocked(actor, project):
-        raise Forbidden("blocked")
+        raise Forbidden(Subject.BLOCKED)
 
 
 def authorize(actor: Actor, action: str, project: Mapping[str, Any] | None = None) -> None:
@@ -289,16 +289,16 @@ def require_self(actor: Actor, username: str) -> None:
     """Somebody's own affairs are theirs and the administrators'."""
     require_unrestricted_token(actor)
     if not (actor.username == username or actor.admin):
-        raise Forbidden("user")
+        raise Forbidden(Subject.USER)
 
 
 def require_admin(actor: Actor) -> None:
     require_unrestricted_token(actor)
     if not actor.admin:
-        raise Forbidden("administration")
+        raise Forbidden(Subject.ADMINISTRATION)
 
 
 def require_unrestricted_token(actor: Actor) -> None:
     """A token that is limited to some actions or one project cannot hand out more than it has."""
     if actor.anonymous or actor.acls is not None or actor.token_project is not None:
-        raise Forbidden("token")
+        raise Forbidden(Subject.TOKEN)

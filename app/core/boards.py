@@ -9,7 +9,7 @@ from app.core.access import require
 from app.core.commands import Command, CommandContext, handles
 from app.core.issue_metadata import require_closable, status_change
 from app.core.issues import build_issue_update, require_tracker
-from app.errors import Invalid
+from app.errors import Invalid, Subject
 from app.queries import boards, comments, issues, tags
 from events.boards import BoardDefined, BoardDeleted, BoardStatusesSet
 from events.record import NewEvent
@@ -21,10 +21,6 @@ MAX_TEXT_LENGTH = 255  # characters of a name, a color or a reason
 MAX_RANK = 2**31 - 1
 STATUS = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9\-_ .:]+\Z")
 COLOR = re.compile(r"#?[a-zA-Z0-9][a-zA-Z0-9(),.% \-]*\Z")
-
-REQUIRED = "This field is required"
-INVALID = "Invalid input."
-TOO_LONG = f"Field cannot be longer than {MAX_TEXT_LENGTH} characters."
 
 
 async def _require_board_manager(ctx: CommandContext, project_id: int) -> None:
@@ -45,14 +41,14 @@ class SetBoards(Command):
 async def set_boards(ctx: CommandContext, command: SetBoards) -> list[NewEvent]:
     await _require_board_manager(ctx, command.project_id)
     if len(command.boards) > MAX_BOARDS:
-        raise Invalid("boards", f"A tracker has {MAX_BOARDS} boards at most.")
+        raise Invalid(Subject.TOO_MANY_BOARDS, "boards", limit=MAX_BOARDS)
     for name in command.boards:
         _check_name(name)
     wanted = sorted({look["tag"] for look in command.boards.values()})
     known = await tags.list_styles(ctx.db, command.project_id, wanted)
     for tag in wanted:
         if tag not in known:
-            raise Invalid("tag of a board", f"No tag found with the name {tag}")
+            raise Invalid(Subject.BOARD_TAG, "tag", name=tag)
     now = {row["board"]: row for row in await boards.list_of_project(ctx.db, command.project_id)}
     gone = [BoardDeleted(project_id=command.project_id, board=name) for name in now if name not in command.boards]
     defined = [
@@ -66,11 +62,11 @@ async def set_boards(ctx: CommandContext, command: SetBoards) -> list[NewEvent]:
 def _check_name(name: str) -> None:
     """A board is a segment of addresses."""
     if not name.strip():
-        raise Invalid("name", REQUIRED)
+        raise Invalid(Subject.NAME_REQUIRED, "name")
     if len(name) > MAX_TEXT_LENGTH:
-        raise Invalid("name", TOO_LONG)
+        raise Invalid(Subject.TOO_LONG, "name", limit=MAX_TEXT_LENGTH)
     if not name.isprintable() or name != name.strip() or "/" in name or name in (".", ".."):
-        raise Invalid("name", INVALID)
+        raise Invalid(Subject.VALUE, "name")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +103,11 @@ async def set_board_statuses(ctx: CommandContext, command: SetBoardStatuses) -> 
     await _require_board_manager(ctx, command.project_id)
     board = await boards.find(ctx.db, command.project_id, command.board)
     if len(command.statuses) > MAX_STATUSES:
-        raise Invalid("statuses", f"A board has {MAX_STATUSES} statuses at most.")
+        raise Invalid(Subject.TOO_MANY_STATUSES, "statuses", limit=MAX_STATUSES)
     for status in command.statuses:
         _check_status(status)
     if sum(status["default"] for status in command.statuses) != 1:
-        raise Invalid("statuses", "There must be one and only one default.")
+        raise Invalid(Subject.DEFAULT_STATUS, "statuses")
     statuses = sorted(command.statuses, key=lambda status: (status["rank"], status["name"]))
     if statuses == board["statuses"]:
         return []
@@ -120,22 +116,22 @@ async def set_board_statuses(ctx: CommandContext, command: SetBoardStatuses) -> 
 
 def _check_status(status: Mapping[str, Any]) -> None:
     if not status["name"]:
-        raise Invalid("name", REQUIRED)
+        raise Invalid(Subject.NAME_REQUIRED, "name")
     if not STATUS.match(status["name"]):
-        raise Invalid("name", "Invalid status name provided, it should match: ^[a-zA-Z0-9][a-zA-Z0-9-_ .:]+$.")
+        raise Invalid(Subject.STATUS_NAME, "name")
     for field in ("name", "bg_color", "close_status"):
         if len(status[field] or "") > MAX_TEXT_LENGTH:
-            raise Invalid(field, TOO_LONG)
+            raise Invalid(Subject.TOO_LONG, field, limit=MAX_TEXT_LENGTH)
     _check_rank(status["rank"])
     if status["bg_color"] and not COLOR.match(status["bg_color"]):
-        raise Invalid("bg_color", INVALID)
+        raise Invalid(Subject.VALUE, "bg_color")
     if not (status["close_status"] or "").isprintable():
-        raise Invalid("close_status", INVALID)
+        raise Invalid(Subject.VALUE, "close_status")
 
 
 def _check_rank(rank: int) -> None:
     if not -MAX_RANK <= rank <= MAX_RANK:
-        raise Invalid("rank", INVALID)
+        raise Invalid(Subject.VALUE, "rank")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,14 +158,14 @@ async def place_issues(ctx: CommandContext, command: PlaceIssues) -> list[NewEve
     await _require_board_manager(ctx, command.project_id)
     board = await boards.find(ctx.db, command.project_id, command.board)
     if len(command.places) > MAX_PLACEMENTS:
-        raise Invalid("places", f"Up to {MAX_PLACEMENTS} issues can be placed at once.")
+        raise Invalid(Subject.TOO_MANY_PLACEMENTS, "places", limit=MAX_PLACEMENTS)
     found = await issues.find_many(ctx.db, command.project_id, [place.issue for place in command.places])
     changes = []
     for place in command.places:
         _check_rank(place.rank)
         issue = found.get(place.issue)
         if issue is None:
-            raise Invalid("ticket", "No ticket found with this identifier")
+            raise Invalid(Subject.PLACED_ISSUE, "places")
         changed, details = _place_issue(board, issue, place)
         if changed:
             changes.append((issue, changed, details))
@@ -211,5 +207,5 @@ def _find_status(board: Mapping[str, Any], name: str | None) -> Mapping[str, Any
         if status["default"]:
             default = status
     if default is None:
-        raise Invalid("status on a board", "No status provided or default status found")
+        raise Invalid(Subject.BOARD_STATUS, "status")
     return default  # type: ignore[no-any-return]

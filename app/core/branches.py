@@ -16,13 +16,12 @@ from typing import TypeVar
 
 from app.core import paths, push_policy
 from app.core.access import require
-from app.core.push_policy import ZEROS, Change
+from app.core.push_policy import ZEROS, Change, PushReason, PushRefusal
 from app.core.pushes import RefWriter, recording_moves
 from app.core.refs import HEAD
-from app.errors import Forbidden, NotFound
+from app.errors import NotFound, Subject
 from app.git import commits, refs
 from app.git.errors import BadName, GitError, NoRepository, NotSignedOff
-from app.git.receive import Fault, Verdict
 from app.queries import users
 
 T = TypeVar("T")
@@ -35,8 +34,7 @@ async def write_ref(writer: RefWriter, change: Change, work: Callable[[Path], T]
         try:
             await read_repository(writer, partial(commits.require_new_sign_off, start=change.new))
         except NotSignedOff as unsigned:
-            verdict = Verdict(Fault.UNSIGNED, unsigned.subject)
-            raise Forbidden("ref", push_policy.describe_verdict(verdict)) from None
+            raise PushRefusal(PushReason.UNSIGNED, unsigned.subject).error() from None
     return await run_and_record(writer, work, change.ref, *others)
 
 
@@ -47,7 +45,7 @@ async def run_and_record(writer: RefWriter, work: Callable[[Path], T], *names: s
         try:
             done = await asyncio.to_thread(work, writer.repo_path)
         except NoRepository:
-            raise NotFound("project") from None
+            raise NotFound(Subject.PROJECT) from None
         except GitError as no:
             refusal = no
     if refusal is not None:
@@ -60,7 +58,7 @@ async def read_repository(writer: RefWriter, work: Callable[[Path], T]) -> T:
     try:
         return await asyncio.to_thread(work, writer.repo_path)
     except NoRepository:
-        raise NotFound("project") from None
+        raise NotFound(Subject.PROJECT) from None
 
 
 async def create_branch(writer: RefWriter, name: str, from_branch: str | None, from_commit: str | None) -> None:

@@ -19,9 +19,9 @@ import orjson
 
 from app.actor import Actor
 from app.core.access import authorize
+from app.core.instance_policy import STRICTEST, InstancePolicy
 from app.database import Database
-from app.errors import Conflict as Clash
-from app.errors import Refused
+from app.errors import Conflict, Refused, Subject
 from app.logs import log
 from app.metrics import COMMANDS
 from app.queries import projects
@@ -48,9 +48,12 @@ class Command:
 class CommandContext:
     """What a handler decides with: who asks, and the state of things, remembering what it rested on."""
 
-    def __init__(self, db: Database, actor: Actor, seen: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self, db: Database, actor: Actor, seen: Mapping[str, Any] | None, policy: InstancePolicy = STRICTEST
+    ) -> None:
         self.db = db
         self.actor = actor
+        self.policy = policy
         self.revision: int | None = None
         self.seen = seen
 
@@ -106,19 +109,21 @@ async def execute(
     request: str = "",
     action: str | None = None,
     seen: Mapping[str, Any] | None = None,
+    policy: InstancePolicy = STRICTEST,
 ) -> Outcome:
     """Decide on a command and store its events: all of them or none. Raises Refused.
 
     `action` is what the caller declared to do (`access.ACTIONS`): it is checked against the rows that the decision
     rests on before anything is stored. None is for the forge's own commands. `seen` is the project's row if the caller
-    has just read it, which saves the handler a round trip.
+    has just read it, which saves the handler a round trip. Without a `policy` the strictest one holds, which allows
+    nothing that the settings may switch off.
     """
     started = time.perf_counter()
     try:
-        outcome = await _execute(db, actor, command, command_id, request, action, seen)
+        outcome = await _execute(db, actor, command, command_id, request, action, seen, policy)
     except Refused as no:
         COMMANDS.labels(command.kind, "refused").observe(time.perf_counter() - started)
-        log.info("command", command=command.kind, actor=actor.username, refused=no.subject)
+        log.info("command", command=command.kind, actor=actor.username, refused=str(no.subject))
         raise
     seconds = time.perf_counter() - started
     COMMANDS.labels(command.kind, "accepted").observe(seconds)
@@ -134,6 +139,7 @@ async def _execute(
     request: str,
     action: str | None,
     seen: Mapping[str, Any] | None,
+    policy: InstancePolicy,
 ) -> Outcome:
     body = (command.kind, orjson.dumps(command))
     async with AsyncExitStack() as stack:
@@ -142,7 +148,7 @@ async def _execute(
             # Wishes about one project take turns here: they would in the database, each holding a connection there.
             await stack.enter_async_context(_project_locks.setdefault(project_id, asyncio.Lock()))
         for attempt in range(1 if command.decided else MAX_TRIES):
-            ctx = CommandContext(db, actor, seen if attempt == 0 else None)
+            ctx = CommandContext(db, actor, seen if attempt == 0 else None, policy)
             events = await HANDLERS[type(command)](ctx, command)
             if action is not None:
                 authorize(actor, action, ctx.seen)
@@ -164,5 +170,5 @@ async def _execute(
             except VersionConflict:
                 await asyncio.sleep(0.001 * min(attempt, 10))
             except CommandRepeated:
-                raise Clash("command", "This was carried out before; its answer is not kept.") from None
-    raise Clash("command", "Too many changes at once; try again.")
+                raise Conflict(Subject.COMMAND_REPEATED) from None
+    raise Conflict(Subject.CONTENTION)

@@ -18,12 +18,13 @@ import argon2
 
 from app.actor import NOBODY, Actor
 from app.database import Database, Row
-from app.errors import Invalid
+from app.errors import Invalid, Subject
 from app.queries import projects
 from app.stores import credentials as store
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 PREFIX = "pf_"
+MIN_TOKEN_LENGTH = 20  # characters of a token that somebody has chosen
 PASSWORD_HASHER = argon2.PasswordHasher()
 
 
@@ -126,8 +127,8 @@ async def storing_token(db: Database, token_id: str, token: str) -> AsyncIterato
 
     A hash without its event is no token; an event without its hash would be a lost one.
     """
-    if len(token) < 20:
-        raise Invalid("token", "A token has 20 or more characters.")
+    if len(token) < MIN_TOKEN_LENGTH:
+        raise Invalid(Subject.TOKEN_LENGTH, "token", limit=MIN_TOKEN_LENGTH)
     await store.store_token_hash(db, hash_token(token), token_id)
     try:
         yield

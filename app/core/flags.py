@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, replace
 
 from app.core.access import require
 from app.core.commands import Command, CommandContext, handles
-from app.errors import Invalid
+from app.errors import Invalid, Subject
 from app.queries import pull_requests
 from events.pull_requests import CommitFlagged
 from events.record import NewEvent
@@ -34,7 +34,7 @@ async def flag_commit(ctx: CommandContext, command: FlagCommit) -> list[NewEvent
     project = await ctx.project(command.project_id)
     require(ctx.actor, "flag-commit", project)
     if command.status not in STATUSES:
-        raise Invalid("status", "Not a valid choice")
+        raise Invalid(Subject.CHOICE, "status", choices=STATUSES)
     before = await pull_requests.find_flag(ctx.db, command.project_id, command.commit, command.uid)
     author = before["author"] if before else ctx.actor.username
     kept = replace(command, username=before["username"]) if before else command

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from app.core.commands import Command, CommandContext, handles
 from app.core.paths import RESERVED_ROOTS
 from app.database import Row
-from app.errors import Conflict, Forbidden, Invalid, NotFound
+from app.errors import Conflict, Forbidden, Invalid, NotFound, Subject
 from app.queries import groups, users
 from events.groups import GroupCreated, MemberAdded, MemberRemoved
 from events.record import NewEvent
@@ -26,16 +26,17 @@ class CreateGroup(Command):
 @handles(CreateGroup)
 async def create_group(ctx: CommandContext, command: CreateGroup) -> list[NewEvent]:
     actor = ctx.actor
-    if actor.anonymous or (command.group_type == "admin" and not actor.admin):
-        raise Forbidden("create-group")
+    if actor.anonymous:
+        raise Forbidden(Subject.ACTION, action="create-group")
+    ctx.policy.require_new_groups(actor)
+    if command.group_type == "admin" and not actor.admin:
+        raise Forbidden(Subject.ADMIN_GROUP)
     if not NAME.match(command.group_name) or command.group_name.lower() in RESERVED_ROOTS:
-        raise Invalid(
-            "name", "A group's name has 1 to 64 of the characters A-Z a-z 0-9 _ . - and starts with no . or -"
-        )
+        raise Invalid(Subject.GROUP_NAME, "name")
     if command.group_type not in GROUP_TYPES:
-        raise Invalid("type", "Not a valid choice")
+        raise Invalid(Subject.CHOICE, "type", choices=GROUP_TYPES)
     if await groups.is_taken(ctx.db, command.group_name):
-        raise Conflict("group", "This name is taken.")
+        raise Conflict(Subject.TAKEN, "name", name=command.group_name)
     return [NewEvent(GroupCreated(**asdict(command), creator=actor.username))]
 
 
@@ -50,7 +51,7 @@ async def add_member(ctx: CommandContext, command: AddMember) -> list[NewEvent]:
     group = await _find_group_and_user(ctx, command)
     actor = ctx.actor
     if not (actor.admin or actor.username in (*group["members"], group["creator"])):
-        raise Forbidden("manage-members", "You are not allowed to add user to this group")
+        raise Forbidden(Subject.ADD_MEMBER)
     if command.username in group["members"]:
         return []
     return [NewEvent(MemberAdded(group_name=group["group_name"], username=command.username), None)]
@@ -67,11 +68,11 @@ async def remove_member(ctx: CommandContext, command: RemoveMember) -> list[NewE
     group = await _find_group_and_user(ctx, command)
     actor = ctx.actor
     if not (actor.admin or actor.username in group["members"]):
-        raise Forbidden("manage-members", "You are not allowed to remove user from this group")
+        raise Forbidden(Subject.REMOVE_MEMBER)
     if command.username == group["creator"]:
-        raise Invalid("member", "The creator of a group cannot be removed")
+        raise Invalid(Subject.GROUP_CREATOR, "username")
     if command.username not in group["members"]:
-        raise NotFound("member", f"User `{command.username}` could not be found in the group `{group['group_name']}`")
+        raise NotFound(Subject.MEMBER, username=command.username, group=group["group_name"])
     return [NewEvent(MemberRemoved(group_name=group["group_name"], username=command.username), None)]
 
 
@@ -79,7 +80,7 @@ async def _find_group_and_user(ctx: CommandContext, command: AddMember | RemoveM
     """The group that is to gain or lose somebody, where there are both."""
     group = await groups.find(ctx.db, command.group_name)
     if group is None:
-        raise NotFound("group")
+        raise NotFound(Subject.GROUP)
     if await users.find(ctx.db, command.username) is None:
-        raise NotFound("member", f"No user `{command.username}` found")
+        raise NotFound(Subject.MEMBER_USER, username=command.username)
     return group

@@ -12,7 +12,7 @@ from app.core.project_settings import get_setting
 from app.core.urls import URL
 from app.core.users import find_assignee
 from app.database import Database
-from app.errors import Forbidden, Invalid
+from app.errors import Forbidden, Invalid, Subject
 from app.queries import issues
 from events.record import NewEvent
 
@@ -25,7 +25,7 @@ def require_triage(actor: Actor, project: Mapping[str, Any], issue: Mapping[str,
     if may(actor, "triage-issues", project) or actor.username in others:
         return
     if actor.anonymous or not get_setting(project, "open_metadata_access_to_all"):
-        raise Forbidden("read-issue")
+        raise Forbidden(Subject.TRIAGE_ISSUE)
 
 
 def require_closer(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, Any]) -> None:
@@ -48,9 +48,9 @@ async def change_issue_status(ctx: CommandContext, command: ChangeIssueStatus) -
     project, issue = await find_writable_issue(ctx, command.project_id, command.number)
     require_closer(ctx.actor, project, issue)
     if command.status not in STATUSES:
-        raise Invalid("issue status", "Not a valid choice")
+        raise Invalid(Subject.CHOICE, "status", choices=STATUSES)
     if command.close_status and command.close_status not in project["close_status"]:
-        raise Invalid("close_status", "Not a valid choice")
+        raise Invalid(Subject.CHOICE, "close_status", choices=project["close_status"])
     reason = (command.close_status or None) if command.status == "Closed" else None
     changed, details = status_change(issue, command.status, reason)
     await require_closable(ctx.db, [(issue, changed)])
@@ -78,7 +78,7 @@ async def require_closable(db: Database, changes: list[tuple[Mapping[str, Any], 
     awaited = {number for issue in closing for number in issue["depends"]}
     open_now = await issues.list_open(db, closing[0]["project_id"], sorted(awaited)) if closing else set()
     if any(now.get(number, "Open" if number in open_now else "Closed") == "Open" for number in awaited):
-        raise Invalid("dependencies", "You cannot close a ticket that has ticket depending that are still open.")
+        raise Invalid(Subject.OPEN_DEPENDENCIES, "status")
 
 
 def _was(before: str | None) -> str:
@@ -98,7 +98,7 @@ async def set_milestone(ctx: CommandContext, command: SetMilestone) -> list[NewE
     require_triage(ctx.actor, project, issue)
     milestone = command.milestone or None
     if milestone and milestone not in project["milestones"]:
-        raise Invalid("milestone", "Not a valid choice")
+        raise Invalid(Subject.CHOICE, "milestone", choices=list(project["milestones"]))
     if milestone == issue["milestone"]:
         return []
     details = [f"Issue set to the milestone: {milestone}{_was(issue['milestone'])}"]
@@ -139,12 +139,12 @@ async def set_custom_fields(ctx: CommandContext, command: SetCustomFields) -> li
     project, issue = await find_writable_issue(ctx, command.project_id, command.number)
     require_triage(ctx.actor, project, issue)
     if not command.fields:
-        raise Invalid("absence of custom fields")
+        raise Invalid(Subject.NO_CUSTOM_FIELDS, "fields")
     types = {key[0]: key[1] for key in project["custom_keys"]}
     if not command.fields.keys() <= types.keys():
-        raise Invalid("custom field")
+        raise Invalid(Subject.CUSTOM_FIELD, "fields")
     if not all(_are_links(value) for name, value in command.fields.items() if value and types[name] == "link"):
-        raise Invalid("custom link field")
+        raise Invalid(Subject.CUSTOM_FIELD_LINK, "fields")
     events: list[NewEvent] = []
     for name, given in command.fields.items():
         value, before = given or None, issue["custom_fields"].get(name)
@@ -199,4 +199,4 @@ async def require_no_cycle(db: Database, project_id: int, added: Mapping[int, se
             reached |= ahead
             ahead = set[int]().union(*(waits.get(each, ()) for each in ahead)) - reached
         if number in reached:
-            raise Invalid("dependencies", "An issue cannot wait for itself, nor for one that waits for it.")
+            raise Invalid(Subject.DEPENDENCY_CYCLE, "dependencies")

@@ -10,7 +10,7 @@ from app.core.access import Level, level, may_see_issue, require
 from app.core.commands import Command, CommandContext, handles
 from app.core.project_settings import get_setting
 from app.core.users import find_assignee
-from app.errors import Disabled, Forbidden, Invalid
+from app.errors import Disabled, Forbidden, Invalid, Subject
 from app.queries import comments, issues
 from events.issues import IssueCommented, IssueOpened, IssueSubscribed, IssueUpdated
 from events.record import NewEvent
@@ -20,21 +20,21 @@ MAX_TAG_LENGTH = 255
 
 def require_tracker(project: Mapping[str, Any], *, writing: bool) -> None:
     if not get_setting(project, "issue_tracker"):
-        raise Disabled("issue tracker")
+        raise Disabled(Subject.ISSUE_TRACKER)
     if writing and get_setting(project, "issue_tracker_read_only"):
-        raise Disabled("writing to the issue tracker")
+        raise Disabled(Subject.READ_ONLY_TRACKER)
 
 
 def require_visible(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, Any]) -> None:
     if not may_see_issue(actor, project, issue):
-        raise Forbidden("read-issue")
+        raise Forbidden(Subject.READ_ISSUE)
 
 
 def require_editor(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, Any]) -> None:
     """What an issue says is for those who may write, and for its author."""
     require_visible(actor, project, issue)
     if level(actor, project) < Level.WRITE and actor.username != issue["author"]:
-        raise Forbidden("edit-issue")
+        raise Forbidden(Subject.EDIT_ISSUE)
 
 
 async def find_writable_issue(
@@ -91,11 +91,11 @@ async def open_issue(ctx: CommandContext, command: OpenIssue) -> list[NewEvent]:
     require(ctx.actor, "open-issue", project)
     require_tracker(project, writing=True)
     if command.priority and command.priority not in project["priorities"]:
-        raise Invalid("priority", "Not a valid choice")
+        raise Invalid(Subject.CHOICE, "priority", choices=list(project["priorities"]))
     if command.milestone and command.milestone not in project["milestones"]:
-        raise Invalid("milestone", "Not a valid choice")
+        raise Invalid(Subject.CHOICE, "milestone", choices=list(project["milestones"]))
     if any(len(tag) > MAX_TAG_LENGTH for tag in command.tags):
-        raise Invalid("tag", f"Field cannot be longer than {MAX_TAG_LENGTH} characters.")
+        raise Invalid(Subject.TOO_LONG, "tag", limit=MAX_TAG_LENGTH)
     assignee = await find_assignee(ctx.db, command.assignee)
     return [
         NewEvent(
@@ -160,7 +160,7 @@ async def edit_issue(ctx: CommandContext, command: EditIssue) -> list[NewEvent]:
     require_editor(ctx.actor, project, issue)
     for name in ("title", "content"):
         if not getattr(command, name).strip():
-            raise Invalid(name, "This field is required.")
+            raise Invalid(Subject.REQUIRED, name)
     wanted = {"title": command.title, "content": command.content}
     changed = {name: value for name, value in wanted.items() if issue[name] != value}
     return await build_issue_update(ctx, issue, changed, [])
@@ -178,7 +178,7 @@ async def subscribe_to_issue(ctx: CommandContext, command: SubscribeToIssue) -> 
     await find_writable_issue(ctx, command.project_id, command.number)
     username = ctx.actor.username
     if not username:
-        raise Forbidden("read-issue")
+        raise Forbidden(Subject.READ_ISSUE)
     if await issues.is_subscribed(ctx.db, command.project_id, command.number, username) == command.subscribed:
         return []
     return [NewEvent(IssueSubscribed(**asdict(command), username=username), None)]

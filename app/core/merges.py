@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.core import push_policy
 from app.core.access import Level, level, may
 from app.core.commands import Command, CommandContext, handles
 from app.core.project_settings import get_setting
-from app.core.pull_requests import describe_closed, find_readable, review_score
-from app.errors import Forbidden, Invalid, NotFound
+from app.core.pull_requests import find_readable, review_score
+from app.core.push_policy import PushReason, PushRefusal
+from app.errors import Forbidden, Invalid, NotFound, Subject
 from app.queries import projects
 from events.pull_requests import MergeRequested, RebaseRequested
 from events.record import NewEvent
@@ -28,15 +28,15 @@ async def merge_pull_request(ctx: CommandContext, command: MergePullRequest) -> 
     project, found = await find_readable(ctx, command.project_id, command.number)
     actor = ctx.actor
     if not may(actor, "merge-pull-request", project):
-        raise Forbidden("close-pull-request")
+        raise Forbidden(Subject.CLOSE_PULL_REQUEST)
     if get_setting(project, "only_assignee_can_merge"):
         if not found["assignee"]:
-            raise Forbidden("unassigned pull request")
+            raise Forbidden(Subject.UNASSIGNED_PULL_REQUEST)
         if found["assignee"] != actor.username:
-            raise Forbidden("merge of another's pull request")
-    least = get_setting(project, "minimum_score_to_merge")
-    if least > 0 and review_score(found) < least:
-        raise Forbidden("score")
+            raise Forbidden(Subject.MERGE_OF_ANOTHERS)
+    minimum = get_setting(project, "minimum_score_to_merge")
+    if minimum > 0 and review_score(found) < minimum:
+        raise Forbidden(Subject.SCORE, minimum=minimum)
     return [NewEvent(MergeRequested(project_id=command.project_id, number=command.number), None)]
 
 
@@ -51,12 +51,12 @@ async def rebase_pull_request(ctx: CommandContext, command: RebasePullRequest) -
     project, found = await find_readable(ctx, command.project_id, command.number)
     writes = may(ctx.actor, "merge-pull-request", project)
     if not (writes and found["allow_rebase"]) and not await _may_write_source(ctx, found):
-        raise Forbidden("close-pull-request" if found["allow_rebase"] else "rebase-pull-request")
+        raise Forbidden(Subject.CLOSE_PULL_REQUEST if found["allow_rebase"] else Subject.REBASE_PULL_REQUEST)
     if found["status"] != "Open":
-        raise Invalid("status", describe_closed(found))
+        raise Invalid(Subject.PULL_REQUEST_CLOSED, "status", username=found["closed_by"])
     source = await _find_source(ctx, found)
     if source is not None and source["mirrored_from"] is not None:
-        raise Forbidden("ref", push_policy.MIRRORED)
+        raise PushRefusal(PushReason.MIRROR).error()
     return [NewEvent(RebaseRequested(project_id=command.project_id, number=command.number), None)]
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from app.core.access import require
 from app.core.commands import Command, CommandContext, handles
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, NotFound, Subject
 from events.record import NewEvent
 from events.repositories import MirrorChanged, MirrorPullRequested
 
@@ -20,10 +20,11 @@ class PullMirror(Command):
 async def pull_mirror(ctx: CommandContext, command: PullMirror) -> list[NewEvent]:
     project = await ctx.project(command.project_id)
     require(ctx.actor, "configure-project", project)
+    ctx.policy.require_mirroring()
     if project["mirrored_from"] is None:
-        raise NotFound("mirror")
+        raise NotFound(Subject.MIRROR)
     if project["head"] is None:
-        raise Conflict("repository", "The repository is still being made; try again.")
+        raise Conflict(Subject.REPOSITORY)
     return [NewEvent(MirrorPullRequested(project_id=command.project_id), None)]
 
 

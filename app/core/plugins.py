@@ -10,7 +10,7 @@ from typing import Any
 
 from app.core.access import require
 from app.core.commands import Command, CommandContext, handles
-from app.errors import Disabled, Invalid, NotFound
+from app.errors import Disabled, Invalid, NotFound, Subject
 from events.projects import PluginInstalled, PluginRemoved
 from events.record import NewEvent
 
@@ -94,16 +94,16 @@ def require_allowed(project: Mapping[str, Any], plugin: str, values: Mapping[str
     for name, kind in PLUGINS[plugin].items():
         value = values.get(name)
         if kind is REQUIRED and not value:
-            raise Invalid(name, "This field is required.")
+            raise Invalid(Subject.REQUIRED, name)
         if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:
-            raise Invalid(name, f"Field cannot be longer than {MAX_TEXT_LENGTH} characters.")
+            raise Invalid(Subject.TOO_LONG, name, limit=MAX_TEXT_LENGTH)
 
 
 def require_known(project: Mapping[str, Any], plugin: str) -> None:
     if plugin not in PLUGINS:
-        raise NotFound("plugin")
+        raise NotFound(Subject.PLUGIN)
     if plugin == CI and project["private"]:
-        raise Disabled("plugin")
+        raise Disabled(Subject.PLUGIN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,5 +118,5 @@ async def remove_plugin(ctx: CommandContext, command: RemovePlugin) -> list[NewE
     require_known(project, command.plugin)
     require(ctx.actor, "configure-project", project)
     if command.plugin not in project["plugins"]:
-        raise NotFound("installed plugin")
+        raise NotFound(Subject.INSTALLED_PLUGIN)
     return [NewEvent(PluginRemoved(project_id=command.project_id, plugin=command.plugin), None)]

@@ -7,7 +7,7 @@ from app.core import paths, urls
 from app.core.access import require, require_appointed_admin
 from app.core.commands import Command, CommandContext, handles
 from app.core.project_settings import DEFAULTS, parse_web_hooks
-from app.errors import Conflict, Forbidden, Invalid, NotFound
+from app.errors import Conflict, Forbidden, Invalid, NotFound, Subject
 from app.queries import projects, users
 from events.projects import (
     ProjectConfigured,
@@ -43,17 +43,20 @@ class CreateProject(Command, makes_project=True):
 async def create_project(ctx: CommandContext, command: CreateProject) -> list[NewEvent]:
     actor = ctx.actor
     if actor.anonymous:
-        raise Forbidden("create-project")
+        raise Forbidden(Subject.ACTION, action="create-project")
+    ctx.policy.require_project(
+        actor, command.namespace, private=command.private, mirrored=command.mirrored_from is not None
+    )
     if not paths.is_valid_name(command.name):
-        raise Invalid("name")
+        raise Invalid(Subject.VALUE, "name")
     if command.mirrored_from and urls.parse_repository_url(command.mirrored_from) != (command.mirrored_from, ""):
-        raise Invalid("mirrored_from")  # a password in it would be in the log
+        raise Invalid(Subject.VALUE, "mirrored_from")  # a password in it would be in the log
     if paths.is_reserved(command.name, command.namespace):
-        raise Conflict("reserved path", paths.build_path(command.name, command.namespace))
+        raise Conflict(Subject.RESERVED_PATH, "name", path=paths.build_path(command.name, command.namespace))
     address = paths.build_address(command.name, command.namespace)
     fresh, taken = await projects.next_id(ctx.db, address, command.namespace, command.name)
     if taken:
-        raise Conflict("project", paths.build_path(command.name, command.namespace))
+        raise Conflict(Subject.PROJECT, "name", path=paths.build_path(command.name, command.namespace))
     return [
         NewEvent(
             ProjectCreated(
@@ -89,7 +92,7 @@ async def fork_project(ctx: CommandContext, command: ForkProject) -> list[NewEve
     address = paths.build_address(name, namespace, actor.username)
     project_id, taken = await projects.next_id(ctx.db, address)
     if taken:
-        raise Conflict("fork", f"forks/{actor.username}/{name}")
+        raise Conflict(Subject.FORK, owner=actor.username, name=name)
     return [
         NewEvent(
             ProjectForked(
@@ -124,7 +127,7 @@ async def configure_project(ctx: CommandContext, command: ConfigureProject) -> l
     project = await ctx.project(command.project_id)
     require(ctx.actor, "configure-project", project)
     if len(parse_web_hooks(command.settings.get("web_hooks"))) > MAX_HOOKS:
-        raise Invalid("web_hooks", f"A project has up to {MAX_HOOKS} web hooks.")
+        raise Invalid(Subject.TOO_MANY_WEB_HOOKS, "web_hooks", limit=MAX_HOOKS)
     now = {**DEFAULTS, **project["settings"]}
     changed = {name: value for name, value in command.settings.items() if now[name] != value}
     if not changed:
@@ -147,13 +150,13 @@ async def transfer_project(ctx: CommandContext, command: TransferProject) -> lis
     require(ctx.actor, "transfer-project", project)
     owner = await users.find_by_name(ctx.db, command.owner)
     if owner is None:
-        raise NotFound("user", command.owner)
+        raise NotFound(Subject.USER, name=command.owner)
     if owner == project["owner"]:
         return []
     root = project["namespace"] is None and project["forker"] is None
     if root and await projects.find(ctx.db, paths.build_address(project["name"], owner)):
         # As with a new project: this one would answer to `<owner>/<name>` too.
-        raise Conflict("address", paths.build_path(project["name"], owner))
+        raise Conflict(Subject.PATH, path=paths.build_path(project["name"], owner))
     retained = command.retain and ctx.actor.username == project["owner"]
     return [
         NewEvent(
@@ -180,7 +183,7 @@ async def block_users(ctx: CommandContext, command: BlockUsers) -> list[NewEvent
     wanted = sorted(set(command.usernames))
     unknown = await users.list_unknown(ctx.db, wanted)
     if unknown:
-        raise Invalid("users", f'No user "{unknown[0]}" found')
+        raise Invalid(Subject.USER, "usernames", name=unknown[0])
     if wanted == project["blocked"]:
         return []
     return [NewEvent(UsersBlocked(project_id=command.project_id, usernames=wanted), None)]
@@ -194,8 +197,10 @@ class DeleteProject(Command):
 @handles(DeleteProject)
 async def delete_project(ctx: CommandContext, command: DeleteProject) -> list[NewEvent]:
     project = await ctx.project(command.project_id)
+    require(ctx.actor, "read-project", project)
+    ctx.policy.require_deletion(fork=project["forker"] is not None)
     require(ctx.actor, "delete-project", project)
     if project["head"] is None:
         # Its worker would put a repository in place after another one had looked there in vain.
-        raise Conflict("repository", "The repository is still being made; try again.")
+        raise Conflict(Subject.REPOSITORY)
     return [NewEvent(ProjectDeleted(project_id=command.project_id, path=project["path"]), None)]

@@ -14,7 +14,7 @@ from app.core.commands import Command, CommandContext, handles
 from app.core.project_settings import get_setting
 from app.core.users import find_assignee
 from app.database import Database
-from app.errors import Disabled, Forbidden, Invalid
+from app.errors import Disabled, Forbidden, Invalid, Subject
 from app.git import commits, store
 from app.git.commits import CommitSpan
 from app.queries import comments, issues, projects, pull_requests, refs
@@ -31,7 +31,7 @@ Row = Mapping[str, Any]
 
 def require_pull_requests(project: Row) -> None:
     if not get_setting(project, "pull_requests"):
-        raise Disabled("pull requests")
+        raise Disabled(Subject.PULL_REQUESTS)
 
 
 async def find_readable(ctx: CommandContext, project_id: int, number: int) -> tuple[Row, Row]:
@@ -100,7 +100,7 @@ async def comment_on_pull_request(ctx: CommandContext, command: CommentOnPullReq
 def require_triage(actor: Actor, project: Row, *others: str | None) -> None:
     """Metadata is for those who hold a ticket level, and for `others`."""
     if not (may(actor, "triage-pull-requests", project) or actor.username in others):
-        raise Forbidden("tend-pull-request")
+        raise Forbidden(Subject.EDIT_PULL_REQUEST)
 
 
 def require_editor(actor: Actor, project: Row, found: Row) -> None:
@@ -158,7 +158,7 @@ async def close_pull_request(ctx: CommandContext, command: ClosePullRequest) -> 
     project, found = await find_readable(ctx, command.project_id, command.number)
     require_closer(ctx.actor, project, found)
     if found["status"] == "Merged":
-        raise Invalid("status", describe_closed(found))
+        raise Invalid(Subject.PULL_REQUEST_CLOSED, "status", username=found["closed_by"])
     if found["status"] == "Closed":
         return []
     note = f"Pull-Request has been closed by {ctx.actor.username}"
@@ -168,11 +168,7 @@ async def close_pull_request(ctx: CommandContext, command: ClosePullRequest) -> 
 def require_closer(actor: Actor, project: Row, found: Row) -> None:
     """Its author and those who may merge it."""
     if not (may(actor, "merge-pull-request", project) or actor.username == found["author"]):
-        raise Forbidden("close-pull-request")
-
-
-def describe_closed(found: Row) -> str:
-    return f"This pull-request was merged or closed by {found['closed_by']}"
+        raise Forbidden(Subject.CLOSE_PULL_REQUEST)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +182,7 @@ async def reopen_pull_request(ctx: CommandContext, command: ReopenPullRequest) -
     project, found = await find_readable(ctx, command.project_id, command.number)
     require_closer(ctx.actor, project, found)
     if found["status"] != "Closed":
-        raise Invalid("status", "Trying to reopen a pull request that is not closed")
+        raise Invalid(Subject.PULL_REQUEST_NOT_CLOSED, "status")
     note = f"Pull-Request has been reopened by {ctx.actor.username}"
     return await _build_update(ctx, found, {"status": "Open"}, note)
 
@@ -224,19 +220,19 @@ async def find_heads(
     require_pull_requests(target)
     require(actor, "read-project", source)
     if fork_root_id(source) != fork_root_id(target):
-        raise Invalid("repo_from", "The two projects have no history in common.")
+        raise Invalid(Subject.UNRELATED_PROJECTS, "repo_from")
     theirs = await refs.list_branches(db, source["project_id"])
     ours = (
         theirs if source["project_id"] == target["project_id"] else await refs.list_branches(db, target["project_id"])
     )
     if branch not in ours if ours else not paths.is_valid_branch_name(branch):
-        raise Invalid("branch_to", f"Branch {branch} could not be found in the target repo")
+        raise Invalid(Subject.TARGET_BRANCH, "branch_to", branch=branch)
     if not theirs:
-        raise Invalid("branch_from", "Fork is empty, there are no commits to create a pull request with")
+        raise Invalid(Subject.SOURCE_EMPTY, "branch_from")
     if branch_from not in theirs:
-        raise Invalid("branch_from", f"Branch {branch_from} does not exist")
+        raise Invalid(Subject.SOURCE_BRANCH, "branch_from", branch=branch_from)
     if level(actor, source) < Level.WRITE:
-        raise Forbidden("open-pull-request")
+        raise Forbidden(Subject.ACTION, action="open-pull-request")
     return ours.get(branch), theirs[branch_from]
 
 

@@ -6,14 +6,15 @@ demanded of git: by its hooks of a push (app/git/receive.py), by the workers of 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from app.actor import Actor
 from app.core.access import Level, level, may_write
 from app.core.plugins import BLOCK_NEW_BRANCHES, BLOCK_NON_FAST_FORWARD, BLOCK_UNSIGNED, plugin_fields
 from app.core.project_settings import get_setting
-from app.errors import Forbidden
-from app.git.receive import EVERY_BRANCH, CommitRequirements, Fault, Verdict
+from app.errors import Forbidden, Subject
+from app.git.receive import EVERY_BRANCH, CommitRequirements, Verdict
 
 Row = Mapping[str, Any]
 
@@ -21,14 +22,32 @@ ZEROS = "0" * 40
 BRANCHES = "refs/heads/"
 FORGE_REFS = ("refs/pull/", "refs/internal/")
 
-MIRRORED = "This project is a mirror, and changes where it is mirrored from."
-UNDELETABLE = "This branch is not to be deleted."
-ATOMIC_REFUSED = "Another ref of this atomic push was refused."
-FAULTS = {
-    Fault.NOT_FORWARD: "This branch only moves forward.",
-    Fault.UNSIGNED: "Commit {} is not signed off.",
-    Fault.UNREADABLE: "The commits of this push cannot be read.",
-}
+
+class PushReason(StrEnum):
+    """Why a ref may not be created, moved or deleted. Whoever answers words it: git's transport, or a dialect."""
+
+    ATOMIC = "atomic"
+    BRANCH = "branch"
+    FORGE_REF = "forge-ref"
+    MIRROR = "mirror"
+    NEW_BRANCH = "new-branch"
+    NOT_FORWARD = "not-forward"
+    PULL_REQUESTS_ONLY = "pull-requests-only"
+    SOME_BRANCHES_ONLY = "some-branches-only"
+    UNDELETABLE = "undeletable"
+    UNREADABLE = "unreadable"
+    UNSIGNED = "unsigned"
+
+
+@dataclass(frozen=True)
+class PushRefusal:
+    """A reason; `commit` is the one that is not signed off."""
+
+    reason: PushReason
+    commit: str = ""
+
+    def error(self) -> Forbidden:
+        return Forbidden(Subject.REF, reason=self.reason, commit=self.commit)
 
 
 @dataclass(frozen=True)
@@ -55,37 +74,38 @@ class Change:
         return self.old == ZEROS and not self.deletes
 
 
-def find_refusal(actor: Actor, project: Row, change: Change) -> str | None:
+def find_refusal(actor: Actor, project: Row, change: Change) -> PushRefusal | None:
     """Why the actor may not do this, as far as names can tell; None if they may."""
     if change.ref.startswith(FORGE_REFS):
-        return "This ref is the forge's own."
+        return PushRefusal(PushReason.FORGE_REF)
     if change.branch is None:
-        writes = level(actor, project) >= Level.WRITE
-        return find_project_refusal(project, change) if writes else "You may push to some branches only."
+        if level(actor, project) < Level.WRITE:
+            return PushRefusal(PushReason.SOME_BRANCHES_ONLY)
+        return find_project_refusal(project, change)
     if get_setting(project, "pull_request_access_only"):
-        return "Branches of this project are changed by pull-requests only."
+        return PushRefusal(PushReason.PULL_REQUESTS_ONLY)
     if not may_write(actor, project, change.branch):
-        return "You may not push to this branch."
+        return PushRefusal(PushReason.BRANCH)
     return find_project_refusal(project, change)
 
 
-def find_project_refusal(project: Row, change: Change) -> str | None:
+def find_project_refusal(project: Row, change: Change) -> PushRefusal | None:
     """Why the project itself or its plugins do not have it, whoever asks and by whatever way."""
     if project["mirrored_from"] is not None:
-        return MIRRORED
+        return PushRefusal(PushReason.MIRROR)
     if change.branch is None:
         return None
     if change.creates and plugin_fields(project, BLOCK_NEW_BRANCHES) is not None:
-        return "This project takes no new branches."
+        return PushRefusal(PushReason.NEW_BRANCH)
     if change.deletes and find_requirements(project).only_forward(change.branch):
-        return UNDELETABLE
+        return PushRefusal(PushReason.UNDELETABLE)
     return None
 
 
 def require(actor: Actor, project: Row, change: Change) -> None:
-    """Refuse what `refusal` has something against, with its sentence."""
-    if sentence := find_refusal(actor, project, change):
-        raise Forbidden("ref", sentence)
+    """Raise Forbidden if `find_refusal` finds a reason."""
+    if refusal := find_refusal(actor, project, change):
+        raise refusal.error()
 
 
 def find_requirements(project: Row) -> CommitRequirements:
@@ -98,8 +118,9 @@ def find_requirements(project: Row) -> CommitRequirements:
     return CommitRequirements(forward, plugin_fields(project, BLOCK_UNSIGNED) is not None)
 
 
-def describe_verdict(verdict: Verdict) -> str:
-    return FAULTS[verdict.fault].format(verdict.commit)
+def refusal_from_verdict(verdict: Verdict) -> PushRefusal:
+    """What git's hooks have found, as a refusal."""
+    return PushRefusal(PushReason(verdict.fault), verdict.commit)
 
 
 def depends_on_branch(actor: Actor, project: Row) -> bool:

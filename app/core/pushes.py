@@ -18,7 +18,7 @@ from app.core import commands, paths
 from app.core.access import authorize
 from app.core.refs import HEAD, Move, RecordRefs
 from app.database import DB_ERRORS, Database
-from app.errors import Conflict, NotFound, Refused
+from app.errors import Conflict, NotFound, Refused, Subject
 from app.git import store
 from app.logs import log
 from app.queries import refs
@@ -51,7 +51,7 @@ async def record_refs(
     for _ in range(MAX_TRIES):
         known = await refs.list_known(db, project_id)
         if HEAD not in known:
-            raise NotFound("project")
+            raise NotFound(Subject.PROJECT)
         state = await asyncio.to_thread(store.read_state, store.repository_path(root, project_id))
         there = {ref: (target, commit) for ref, target, commit in state.refs} | {HEAD: (state.head, "")}
         names = known.keys() | there.keys()
@@ -62,7 +62,7 @@ async def record_refs(
         with suppress(Conflict):
             outcome = await commands.execute(db, actor, command, command_id=uuid.uuid4(), request=request)
             moved += len(outcome.recorded)
-    raise Conflict("refs", "The refs never stood still.")
+    raise Conflict(Subject.REFS)
 
 
 def find_moves(

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 from app.core.access import GRANTS, require
 from app.core.commands import Command, CommandContext, handles
-from app.errors import Forbidden, Invalid, NotFound
+from app.errors import Forbidden, Invalid, NotFound, Subject
 from app.queries import groups, users, watches
 from events.projects import AccessGranted, AccessRefreshed, AccessRevoked, WatchChanged
 from events.record import NewEvent
@@ -27,7 +27,7 @@ async def grant_access(ctx: CommandContext, command: GrantAccess) -> list[NewEve
     require(ctx.actor, "manage-access", project)
     await _require_known(ctx, command.party, command.name)
     if command.level not in GRANTS or (command.level == "collaborator") != (command.branches is not None):
-        raise Invalid("acl", "Not a valid choice")
+        raise Invalid(Subject.CHOICE, "acl", choices=list(GRANTS))
     if command.party == "user" and command.name == project["owner"]:
         return []
     if project["access"][command.party].get(command.name) == {"level": command.level, "branches": command.branches}:
@@ -50,7 +50,7 @@ async def revoke_access(ctx: CommandContext, command: RevokeAccess) -> list[NewE
     await _require_known(ctx, command.party, command.name)
     if command.name not in project["access"][command.party]:
         if command.party == "user":
-            raise Invalid("access", "User does not have any access on the repo")
+            raise Invalid(Subject.ACCESS, "name")
         return []
     return [NewEvent(AccessRevoked(**asdict(command)), None)]
 
@@ -58,7 +58,7 @@ async def revoke_access(ctx: CommandContext, command: RevokeAccess) -> list[NewE
 async def _require_known(ctx: CommandContext, party: str, name: str) -> None:
     known = await (users.find(ctx.db, name) if party == "user" else groups.find(ctx.db, name))
     if known is None:
-        raise NotFound(party, name)
+        raise NotFound(Subject.USER if party == "user" else Subject.GROUP, name=name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +90,9 @@ async def watch(ctx: CommandContext, command: Watch) -> list[NewEvent]:
     project = await ctx.project(command.project_id)
     require(ctx.actor, "watch-project", project)
     if not (ctx.actor.username == command.username or ctx.actor.admin):
-        raise Forbidden("watch-project")
+        raise Forbidden(Subject.ACTION, action="watch-project")
     if await users.find(ctx.db, command.username) is None:
-        raise NotFound("user", command.username)
+        raise NotFound(Subject.USER, name=command.username)
     now = await watches.find_watch(ctx.db, command.project_id, command.username)
     if now == (command.issues, command.commits):
         return []

@@ -13,7 +13,7 @@ from app.actor import Actor
 from app.core.access import require
 from app.core.commands import Command, CommandContext, handles
 from app.database import Row
-from app.errors import Conflict, Forbidden, Invalid
+from app.errors import Conflict, Forbidden, Invalid, Subject
 from app.feed.signing import signing_key
 from app.queries import projects, subscriptions
 from events.event import TYPES
@@ -41,38 +41,38 @@ def parse_endpoint(url: str) -> URL:
     with suppress(ValueError, UnicodeError):
         parsed = URL(url)
     if parsed is None or len(url) > MAX_URL_LENGTH or parsed.scheme not in ("http", "https") or not parsed.host:
-        raise Invalid("url", "This has to be an address that begins with http:// or https://.")
+        raise Invalid(Subject.ENDPOINT, "url")
     if parsed.user or parsed.password or parsed.fragment:
-        raise Invalid("url", "An address has no user and no fragment; a header can carry credentials.")
+        raise Invalid(Subject.ENDPOINT_LOGIN, "url")
     return parsed
 
 
 def require_secret(secret: str) -> None:
     if signing_key(secret) is None:
-        raise Invalid("secret", "This has to be whsec_ and base64 of 24 to 64 bytes, or 16 to 128 visible characters.")
+        raise Invalid(Subject.SECRET, "secret")
 
 
 def require_headers(headers: Mapping[str, Any]) -> None:
     """What is sent along may say anything but what the forge says itself."""
     if len(headers) > MAX_HEADERS:
-        raise Invalid("headers", f"No more than {MAX_HEADERS} headers can be sent along.")
+        raise Invalid(Subject.TOO_MANY_HEADERS, "headers", limit=MAX_HEADERS)
     for name, value in headers.items():
         if not HEADER.match(name) or FORGE_HEADERS.match(name):
-            raise Invalid("headers", "A header has this name already, or there can be none of this name.")
+            raise Invalid(Subject.HEADER_NAME, "headers", name=name)
         if not isinstance(value, str) or len(value) > MAX_HEADER_LENGTH or not VALUE.match(value):
-            raise Invalid("headers", f"A header has up to {MAX_HEADER_LENGTH} visible characters.")
+            raise Invalid(Subject.HEADER_VALUE, "headers", name=name, limit=MAX_HEADER_LENGTH)
 
 
 def require_types(types: list[str] | None) -> None:
     families = {f"{type.partition('.')[0]}.*" for type in TYPES}
     unknown = sorted(set(types or ()) - TYPES.keys() - families)
     if unknown:
-        raise Invalid("types", f"There is no such type of event: {unknown[0][:100]}")
+        raise Invalid(Subject.EVENT_TYPE, "types", name=unknown[0][:100])
 
 
 def require_format(format: str) -> None:
     if format not in FORMATS:
-        raise Invalid("format", "This has to be one of " + ", ".join(FORMATS) + ".")
+        raise Invalid(Subject.CHOICE, "format", choices=FORMATS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,19 +92,17 @@ class CreateSubscription(Command):
 async def create_subscription(ctx: CommandContext, command: CreateSubscription) -> list[NewEvent]:
     actor = ctx.actor
     if actor.anonymous or actor.acls is not None:
-        raise Forbidden("subscriptions")
+        raise Forbidden(Subject.SUBSCRIPTIONS)
     if actor.token_project not in (None, command.project_id):
-        raise Forbidden("token")
+        raise Forbidden(Subject.TOKEN)
     if command.project_id is None and not actor.admin:
-        raise Invalid("project", "All that one may read is for administrators to follow; name a project.")
+        raise Invalid(Subject.PROJECT_REQUIRED, "project")
     if command.project_id is not None:
         require(actor, "read-project", await projects.by_id(ctx.db, command.project_id))
     require_types(command.types)
     require_format(command.format)
     if await subscriptions.count_of_owner(ctx.db, actor.username) >= MAX_SUBSCRIPTIONS:
-        raise Conflict(
-            "subscription", f"Nobody has more than {MAX_SUBSCRIPTIONS} of them; delete one that is not needed."
-        )
+        raise Conflict(Subject.TOO_MANY_SUBSCRIPTIONS, limit=MAX_SUBSCRIPTIONS)
     created = SubscriptionCreated(
         subscription_id=command.subscription_id,
         username=actor.username,
@@ -138,7 +136,7 @@ async def change_subscription(ctx: CommandContext, command: ChangeSubscription) 
         require_format(changed["format"])
     if "active" in changed:
         if found["status"] == "ended":
-            raise Conflict("subscription", "It has ended; make another one.")
+            raise Conflict(Subject.SUBSCRIPTION_ENDED, "active")
         changed["status"] = "active" if changed.pop("active") else "inactive"
     if all(found[name] == value for name, value in changed.items()):
         return []
@@ -186,12 +184,12 @@ async def _find_own(ctx: CommandContext, subscription_id: str) -> Row:
 def require_not_web_hook(found: Mapping[str, Any]) -> None:
     """A project's web hooks are what its option says, and signed with its token."""
     if found["hook"] is not None:
-        raise Conflict("web hook", "This is a web hook of the project, whose option says where it goes.")
+        raise Conflict(Subject.WEB_HOOK)
 
 
 def require_manager(actor: Actor) -> None:
     if actor.anonymous or actor.acls is not None:
-        raise Forbidden("subscriptions")
+        raise Forbidden(Subject.SUBSCRIPTIONS)
 
 
 def _build_change(found: Mapping[str, Any], changed: dict[str, Any]) -> SubscriptionChanged:

@@ -8,7 +8,7 @@ from uuid import UUID
 from app.actor import Actor
 from app.core.access import may
 from app.core.commands import Command, CommandContext, handles
-from app.errors import Conflict, Forbidden, NotFound
+from app.errors import Conflict, Forbidden, NotFound, Subject
 from app.queries import tasks
 from events.record import NewEvent
 from events.tasks import TaskCancelRequested
@@ -35,12 +35,12 @@ class CancelTask(Command):
 async def cancel_task(ctx: CommandContext, command: CancelTask) -> list[NewEvent]:
     task, actor = await tasks.find(ctx.db, UUID(command.task_id)), ctx.actor
     if task is None or not may_see_task(actor, task):
-        raise NotFound("task")
+        raise NotFound(Subject.TASK)
     runs_it = task["private"] is not None and may(actor, "configure-project", task)
     if actor.anonymous or actor.acls is not None or not (_is_own(actor, task) or runs_it):
-        raise Forbidden("cancel-task")
+        raise Forbidden(Subject.CANCEL_TASK)
     if task["status"] in tasks.FINAL:
-        raise Conflict("task", "The task has ended.")
+        raise Conflict(Subject.TASK_ENDED)
     if task["cancel_requested"]:
         return []
     return [NewEvent(TaskCancelRequested(task_id=command.task_id, project_id=task["project_id"]))]

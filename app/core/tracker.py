@@ -8,7 +8,7 @@ from app.core.commands import Command, CommandContext, handles
 from app.core.issue_metadata import require_no_cycle
 from app.core.issues import MAX_TAG_LENGTH, build_issue_update
 from app.core.tags import MAX_STYLE_LENGTH
-from app.errors import Invalid
+from app.errors import Invalid, Subject
 from app.queries import issues, tags
 from events.issues import TagDefined
 from events.projects import TrackerConfigured
@@ -41,9 +41,9 @@ async def configure_tracker(ctx: CommandContext, command: ConfigureTracker) -> l
 
 async def _tags(ctx: CommandContext, command: ConfigureTracker) -> list[NewEvent]:
     if any(not name.strip() or len(name) > MAX_TAG_LENGTH for name in command.tags):
-        raise Invalid("tags", f"A tag has 1 to {MAX_TAG_LENGTH} characters.")
+        raise Invalid(Subject.TAG_NAME, "tags", limit=MAX_TAG_LENGTH)
     if any(len(text) > MAX_STYLE_LENGTH for look in command.tags.values() for text in look.values()):
-        raise Invalid("tags", f"A tag's color and its description have {MAX_STYLE_LENGTH} characters at most.")
+        raise Invalid(Subject.TAG_STYLE, "tags", limit=MAX_STYLE_LENGTH)
     now = await tags.list_styles(ctx.db, command.project_id, list(command.tags)) if command.tags else {}
     return [
         NewEvent(TagDefined(project_id=command.project_id, tag=name, **look), None)

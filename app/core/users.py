@@ -7,7 +7,7 @@ from app.core.access import ACLS, PROJECT_ACLS, require, require_admin, require_
 from app.core.commands import Command, CommandContext, handles
 from app.core.paths import RESERVED_ROOTS
 from app.database import Database
-from app.errors import Conflict, Invalid, NotFound
+from app.errors import Conflict, Invalid, NotFound, Subject
 from app.queries import projects, users
 from events.record import NewEvent
 from events.users import TokenIssued, TokenRevoked, UserCreated
@@ -22,7 +22,7 @@ async def find_assignee(db: Database, name: str | None) -> str | None:
         return None
     found = await users.find_by_name(db, name)
     if found is None:
-        raise Invalid("assignee", f'No user "{name}" found')
+        raise Invalid(Subject.USER, "assignee", name=name)
     return found
 
 
@@ -38,20 +38,17 @@ class CreateUser(Command):
 async def create_user(ctx: CommandContext, user: CreateUser) -> list[NewEvent]:
     require_admin(ctx.actor)
     if not USERNAME.match(user.username) or user.username.startswith("."):
-        raise Invalid(
-            "username",
-            "A username has 1 to 64 of the characters A-Z a-z 0-9 _ . - and starts with none of . -",
-        )
+        raise Invalid(Subject.USERNAME, "username")
     if user.username.lower() in RESERVED_ROOTS:  # a private project lives below its owner's name
-        raise Invalid("username", "This name has another meaning at the beginning of an address.")
+        raise Invalid(Subject.RESERVED_NAME, "username", name=user.username)
     # The length comes first: the expression takes time that grows with its square.
     if len(user.email) > 254 or not user.email.isprintable() or not EMAIL.match(user.email):
-        raise Invalid("email", "This is not an e-mail address.")
+        raise Invalid(Subject.EMAIL, "email")
     if not user.fullname.strip() or len(user.fullname) > 255 or not user.fullname.isprintable():
-        raise Invalid("fullname", "A full name has 1 to 255 printable characters.")
+        raise Invalid(Subject.FULLNAME, "fullname")
     taken = await users.find_taken(ctx.db, user.username, user.email)
     if taken:
-        raise Conflict(taken, f"This {taken} is taken.")
+        raise Conflict(Subject.TAKEN, taken, name=getattr(user, taken))
     return [NewEvent(UserCreated(**asdict(user)))]
 
 
@@ -70,10 +67,10 @@ class IssueToken(Command):
 async def issue_token(ctx: CommandContext, token: IssueToken) -> list[NewEvent]:
     require_self(ctx.actor, token.username)
     if await users.find(ctx.db, token.username) is None:
-        raise NotFound("user")
+        raise NotFound(Subject.USER, name=token.username)
     unknown = sorted(set(token.acls or ()) - ACLS)
     if unknown:
-        raise Invalid("acls", "There is no such ACL: " + ", ".join(unknown))
+        raise Invalid(Subject.ACLS, "acls", names=unknown)
     return [NewEvent(TokenIssued(**asdict(token)))]
 
 
@@ -98,7 +95,7 @@ async def issue_project_token(ctx: CommandContext, command: IssueProjectToken) -
     project = await projects.by_id(ctx.db, command.project_id)
     require(ctx.actor, "manage-project-tokens", project)
     if not command.acls or not PROJECT_ACLS.issuperset(command.acls):
-        raise Invalid("acls", "Not a valid choice")
+        raise Invalid(Subject.CHOICE, "acls", choices=sorted(PROJECT_ACLS))
     issued = TokenIssued(
         token_id=command.token_id,
         username=ctx.actor.username,
@@ -120,6 +117,6 @@ class RevokeToken(Command):
 async def revoke_token(ctx: CommandContext, command: RevokeToken) -> list[NewEvent]:
     token = await users.find_token(ctx.db, command.token_id)
     if token is None or token["revoked_at"] is not None:
-        raise NotFound("token")
+        raise NotFound(Subject.TOKEN)
     require_self(ctx.actor, token["username"])
     return [NewEvent(TokenRevoked(token_id=command.token_id, username=token["username"]), version=2)]

@@ -9,6 +9,7 @@ from aiohttp import web
 from app.actor import Actor
 from app.core import commands
 from app.core.commands import Command, Outcome
+from app.core.instance_policy import InstancePolicy
 from app.core.pushes import RefWriter
 from app.http.keys import ACTION, COMMAND_ID, DATABASE, REQUEST_ID, SETTINGS, TAIL
 
@@ -25,6 +26,7 @@ async def execute(
         request=request[REQUEST_ID],
         action=request[ACTION],
         seen=seen,
+        policy=InstancePolicy.from_settings(request.config_dict[SETTINGS]),
     )
     request.config_dict[TAIL].ring()
     return outcome

@@ -17,14 +17,13 @@ from aiohttp import web
 from app.actor import Actor
 from app.core.credentials import BadToken
 from app.database import Database, Row
-from app.errors import Conflict, Invalid, Malformed
+from app.errors import Conflict, Invalid, Malformed, Subject
 from app.http.keys import COMMAND_ID, DATABASE
 from app.http.requests import BODY_ERRORS
 from app.http.routes import Handler
 from app.stores import idempotency_keys
 
 HEADER = "Idempotency-Key"
-SUBJECT = "idempotency key"
 MAX_KEY_LENGTH = 255
 KEY = re.compile(rf"[!-~]{{1,{MAX_KEY_LENGTH}}}\Z")
 WRITES = frozenset({"POST", "PATCH", "PUT", "DELETE"})
@@ -56,7 +55,7 @@ async def run_once(request: web.Request, handler: Handler, identify: Identify) -
     """The handler's answer, or the one it gave when this request came first. Raises Refused for a key that clashes."""
     key = request.headers[HEADER]
     if not KEY.match(key):
-        raise Invalid(SUBJECT, f"{HEADER} has 1 to {MAX_KEY_LENGTH} visible characters.")
+        raise Invalid(Subject.IDEMPOTENCY_KEY, limit=MAX_KEY_LENGTH)
     try:
         actor = await identify(request)
     except BadToken:
@@ -85,7 +84,7 @@ async def _fingerprint_request(request: web.Request) -> bytes:
     try:
         await _digest_body(request, digest)
     except BODY_ERRORS:
-        raise Malformed("body") from None
+        raise Malformed(Subject.BODY) from None
     return digest.digest()
 
 
@@ -105,9 +104,9 @@ async def _digest_body(request: web.Request, digest: "hashlib._Hash") -> None:
 
 def _replay(held: Row | None, fingerprint: bytes) -> web.Response:
     if held is not None and held["request"] != fingerprint:
-        raise Invalid(SUBJECT, f"This {HEADER} was used for another request.")
+        raise Invalid(Subject.IDEMPOTENCY_KEY_REUSED)
     if held is None or held["status"] is None:
-        raise Conflict(SUBJECT, "A request with this key is being carried out, or was and its answer is not kept.")
+        raise Conflict(Subject.IDEMPOTENCY_KEY_IN_USE)
     headers = {**held["headers"], "Idempotency-Replayed": "true"}
     return web.Response(status=held["status"], headers=headers, body=held["body"])
 

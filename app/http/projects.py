@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from app.core import paths
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.queries import projects
 
 MAX_NUMBER = 2**31 - 1
@@ -26,7 +26,7 @@ def path_segment(request: web.Request, name: str) -> str | None:
     """A part of the path. Raises NotFound for one that decodes to what no name can be."""
     value = request.match_info.get(name)
     if value is not None and ("/" in value or not value.isprintable()):
-        raise NotFound("project")
+        raise NotFound(Subject.PROJECT)
     return value
 
 

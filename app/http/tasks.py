@@ -1,7 +1,9 @@
 """Name the task of a command, or wait for its end: `wait`, `Prefer: wait`, `taskid`, `Location`."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from aiohttp import web
@@ -15,10 +17,11 @@ MAX_WAIT = 55  # seconds that a request waits at most when its client says how l
 
 @dataclass(frozen=True)
 class Ending:
-    """How a task ended. `reason` is why it failed, None if it was cancelled."""
+    """How a task ended. `reason` and `params` say why it failed (events/tasks.py); None if it was cancelled."""
 
     succeeded: bool
     reason: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 def task_location(request: web.Request, task_id: UUID) -> dict[str, str]:
@@ -33,7 +36,7 @@ async def find_ending(request: web.Request, task_id: UUID, *, wait: bool) -> End
     task = await wait_for_task(request, task_id)
     if task["status"] not in FINAL:
         return None
-    return Ending(task["status"] == "succeeded", task["error"])
+    return Ending(task["status"] == "succeeded", task["error"], task["error_params"])
 
 
 def read_preferred_wait(request: web.Request) -> int | None:

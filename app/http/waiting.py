@@ -10,7 +10,7 @@ from uuid import UUID
 from aiohttp import web
 
 from app.database import Row
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.http.keys import COMMAND_ID, DATABASE, TAIL
 from app.queries import tasks
 
@@ -21,7 +21,7 @@ async def wait_for_task(request: web.Request, task_id: UUID) -> Row:
     async def look() -> Row:
         task = await tasks.find(request.config_dict[DATABASE], task_id)
         if task is None:
-            raise NotFound("task")
+            raise NotFound(Subject.TASK)
         return task
 
     # Whoever brought a key may hang up and come back for the answer.

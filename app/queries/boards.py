@@ -1,7 +1,7 @@
 """What may be asked about the boards of a tracker, and about where issues stand on them."""
 
 from app.database import Database, Row
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 
 # A board has a tag that is there: neither can be deleted without the other being asked.
 WHOLE = """
@@ -28,7 +28,7 @@ async def list_of_project(db: Database, project_id: int) -> list[Row]:
 async def find(db: Database, project_id: int, board: str) -> Row:
     found = await db.fetchrow(f"{WHOLE} where project_id = $1 and board = $2", project_id, board)
     if found is None:
-        raise NotFound("board", "Board not found")
+        raise NotFound(Subject.BOARD)
     return found
 
 

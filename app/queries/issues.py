@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from app.database import Database, Row
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.queries.boards import PLACES
 from app.queries.filters import ItemFilter, build_conditions, is_precounted
 from app.queries.paging import Listing, Page, paginate_numbered
@@ -59,7 +59,7 @@ async def _one(db: Database, project_id: int, key: int | str, columns: str) -> R
     by = "number" if isinstance(key, int) else "uid"
     found = await db.fetchrow(f"select {columns} from issues where project_id = $1 and {by} = $2", project_id, key)
     if found is None:
-        raise NotFound("issue")
+        raise NotFound(Subject.ISSUE)
     return found
 
 
@@ -83,7 +83,7 @@ async def for_comment(db: Database, project_id: int, number: int) -> tuple[Row, 
         number,
     )
     if found is None:
-        raise NotFound("issue")
+        raise NotFound(Subject.ISSUE)
     return found, found["comment_id"]
 
 
@@ -181,7 +181,7 @@ async def find_comment(db: Database, project_id: int, number: int, comment_id: i
         comment_id,
     )
     if found is None:
-        raise NotFound("comment")
+        raise NotFound(Subject.COMMENT)
     return found
 
 

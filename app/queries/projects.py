@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ARRAY, ColumnElement, Select, Text, func, literal, or_, select, text
 
 from app.database import Database, Row
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.queries.paging import Listing, Page, Search, apply_range, paginate_together
 from app.queries.visibility import PUBLIC, WRITERS
 from events.tables import access, group_members, groups, projects
@@ -37,7 +37,7 @@ BY_ADDRESS = f"{WHOLE} where address = $1"
 async def by_id(db: Database, project_id: int) -> Row:
     found = await db.fetchrow(f"{WHOLE} where project_id = $1", project_id)
     if found is None:
-        raise NotFound("project")
+        raise NotFound(Subject.PROJECT)
     return found
 
 
@@ -48,7 +48,7 @@ async def find(db: Database, address: str) -> Row | None:
 async def by_address(db: Database, address: str) -> Row:
     found = await find(db, address)
     if found is None:
-        raise NotFound("project")
+        raise NotFound(Subject.PROJECT)
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Select, func, select, text
 
 from app.database import Database, Row
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.queries import refs
 from app.queries.filters import ItemFilter, build_conditions, is_precounted
 from app.queries.paging import Listing, Page, paginate_numbered
@@ -35,7 +35,7 @@ async def find(db: Database, project_id: int, number: int, *, thread: bool = Tru
         number,
     )
     if found is None:
-        raise NotFound("pull request")
+        raise NotFound(Subject.PULL_REQUEST)
     return found
 
 
@@ -84,7 +84,7 @@ async def find_by_uid(db: Database, uid: str) -> Row:
         uid,
     )
     if found is None:
-        raise NotFound("pull request")
+        raise NotFound(Subject.PULL_REQUEST)
     return found
 
 
@@ -96,7 +96,7 @@ async def find_comment(db: Database, project_id: int, number: int, comment_id: i
         comment_id,
     )
     if found is None:
-        raise NotFound("comment")
+        raise NotFound(Subject.COMMENT)
     return found
 
 
@@ -117,7 +117,7 @@ async def find_with_flags(db: Database, project_id: int, number: int) -> list[Ro
         number,
     )
     if not rows:
-        raise NotFound("pull request")
+        raise NotFound(Subject.PULL_REQUEST)
     return rows
 
 

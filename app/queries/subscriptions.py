@@ -4,7 +4,7 @@ from uuid import UUID
 
 from app.actor import Actor
 from app.database import Database, Row
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 
 RETENTION = 30  # days for which what has become of a delivery can be asked
 
@@ -52,7 +52,7 @@ async def find(db: Database, actor: Actor, subscription_id: UUID) -> Row:
         f"{SHOWN} where {OWNED_BY} and subscription_id = $5", *_owner_condition(actor), subscription_id
     )
     if found is None:
-        raise NotFound("subscription")
+        raise NotFound(Subject.SUBSCRIPTION)
     return found
 
 
@@ -110,13 +110,13 @@ async def list_deliveries(
         limit,
     )
     if not rows:
-        raise NotFound("subscription")
+        raise NotFound(Subject.SUBSCRIPTION)
     return [row for row in rows if row["delivery_id"] is not None]
 
 
 async def find_delivery(db: Database, actor: Actor, delivery_id: UUID) -> Row:
     found = await db.fetchrow(f"{DELIVERY} where deliveries.delivery_id = $1", delivery_id)
     if found is None:
-        raise NotFound("delivery")
+        raise NotFound(Subject.DELIVERY)
     await find(db, actor, found["subscription_id"])
     return found

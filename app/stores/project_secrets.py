@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from app.database import Database, Row
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 
 HOOK_TOKEN = "hook_token"  # noqa: S105 - the name of a secret
 MIRROR_LOGIN = "mirror_login"
@@ -64,7 +64,7 @@ async def ensure_hook_token(db: Database, project_id: int) -> str:
         # Somebody else's, if they were first.
         found = await find(db, project_id, HOOK_TOKEN)
     if found is None:
-        raise NotFound("project")
+        raise NotFound(Subject.PROJECT)
     return found
 
 

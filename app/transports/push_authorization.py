@@ -8,12 +8,14 @@ from typing import Any
 
 from app.actor import Actor
 from app.core import push_policy
-from app.core.push_policy import BRANCHES, ZEROS, Change
+from app.core.push_policy import BRANCHES, ZEROS, Change, PushReason
 from app.git import refs
-from app.git.receive import NO_REQUIREMENTS, CommitRequirements
+from app.git.receive import NO_REQUIREMENTS, CommitRequirements, Verdict
+from app.http.wording import describe_push_refusal
 from app.transports.pktline import PushCommands, RefCommand
 
 ATOMIC = b"atomic"
+ATOMIC_REFUSED = describe_push_refusal(PushReason.ATOMIC)
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,13 @@ async def authorize_push(
         )
         demands = replace(demands, forward=demands.forward | _aliases(demands, meant))
     reasons = {
-        command.ref: reason
+        command.ref: describe_push_refusal(refusal.reason)
         for command in commands.ref_commands
-        if (reason := push_policy.find_refusal(actor, project, _build_change(command, meant[command.ref])))
+        if (refusal := push_policy.find_refusal(actor, project, _build_change(command, meant[command.ref])))
     }
     atomic = ATOMIC in commands.capabilities
     if reasons and atomic:
-        reasons = {ref: reasons.get(ref, push_policy.ATOMIC_REFUSED) for ref in meant}
+        reasons = {ref: reasons.get(ref, ATOMIC_REFUSED) for ref in meant}
     left = commands.without(reasons) if reasons else commands
     if all(_build_change(command, "").deletes for command in left.ref_commands):
         demands = NO_REQUIREMENTS  # there is nothing to look at
@@ -70,3 +72,12 @@ def _object_name(name: bytes) -> str:
 
 def _decode_ref(ref: bytes) -> str:
     return ref.decode(errors="surrogateescape")
+
+
+def describe_verdicts(verdicts: Mapping[bytes, Verdict], judged: PushDecision) -> dict[bytes, str]:
+    """Why refs that git's hooks have declined stay; in an atomic push none of the others moves either."""
+    refusals = {ref: push_policy.refusal_from_verdict(verdict) for ref, verdict in verdicts.items()}
+    reasons = {ref: describe_push_refusal(refusal.reason, refusal.commit) for ref, refusal in refusals.items()}
+    if reasons and judged.atomic:
+        return {ref: reasons.get(ref, ATOMIC_REFUSED) for ref in judged.commands.refs}
+    return reasons

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from app.actor import Actor
-from app.core import paths, push_policy
+from app.core import paths
 from app.core.access import authorize, is_blocked, is_bound_elsewhere, may, require_scope
 from app.core.credentials import BadToken
 from app.core.pushes import recording_moves
@@ -27,7 +27,7 @@ from app.http.routes import Handler, Route, Routes
 from app.logs import log
 from app.transports import report_status
 from app.transports.pktline import MalformedPush, PushCommands, read_commands
-from app.transports.push_authorization import PushDecision, authorize_push
+from app.transports.push_authorization import PushDecision, authorize_push, describe_verdicts
 
 CHUNK = 1 << 16
 MAX_STDERR = 4096
@@ -201,9 +201,7 @@ async def _push(request: web.Request, repo_path: Path, judged: PushDecision) -> 
         hooks = await asyncio.to_thread(stack.enter_context, judging)
         said = await _receive(request, repo_path, judged.commands, hooks.config, hooks.variables)
         verdicts = await asyncio.to_thread(hooks.verdicts)
-    reasons = {ref: push_policy.describe_verdict(verdict) for ref, verdict in verdicts.items()}
-    if reasons and judged.atomic:
-        reasons = {ref: reasons.get(ref, push_policy.ATOMIC_REFUSED) for ref in judged.commands.refs}
+    reasons = describe_verdicts(verdicts, judged)
     return report_status.amend_report(judged.commands, said, {**reasons, **judged.reasons})
 
 

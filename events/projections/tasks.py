@@ -83,7 +83,8 @@ projection(TaskCancelled)("""
 
 projection(TaskFailed)("""
     update tasks
-    set    status = 'failed', stage = null, error = event.data ->> 'reason', ended_at = event.at,
+    set    status = 'failed', stage = null, error = event.data ->> 'reason', error_params = event.data -> 'params',
+           ended_at = event.at,
            position = event.position
     from   event
     where  tasks.task_id = event.command_id

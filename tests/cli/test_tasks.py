@@ -129,6 +129,6 @@ async def test_people_at_a_terminal_see_how_far_it_is(alice: Client, held: async
 
 @pytest.mark.parametrize("watch", [[], ["--watch"]])
 async def test_a_task_that_is_not_there_is_said_not_to_be(alice: Client, watch: list[str]) -> None:
-    missing = "No: There is no such thing, or you may not see it.\n"
+    missing = "No: There is no such task, or you may not see it.\n"
     assert await run(*asked(alice, str(uuid4()), *watch)) == (1, [], missing)
     assert (await run("tasks", "--watch", "--url", alice.forge.url))[0] == 1

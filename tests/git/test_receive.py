@@ -24,7 +24,8 @@ async def test_an_atomic_push_moves_all_refs_or_none(forge: Forge, nethack: Clie
     refused = "HEAD~1:topic" if plugin == FORWARD else "HEAD:fresh"
     said = await push(work, "--atomic", "--force", refused, "HEAD:main", fails=True)
     assert no("main", "Another ref of this atomic push was refused.") in said
-    why = "This branch only moves forward." if plugin == FORWARD else "This project takes no new branches."
+    forward, none = "This branch accepts only fast-forward pushes.", "This project takes no new branches."
+    why = forward if plugin == FORWARD else none
     assert no(refused.partition(":")[2], why) in said
     assert await heads(nethack) == before
     assert before == {"main": old, "topic": await head(work)}
@@ -91,7 +92,7 @@ async def test_clients_of_every_kind_are_told_in_their_own_way(
         return b"" if not able else report if band is None else encode_line(band + report) + b"0000"
 
     zeros, new = ZEROS.encode(), (await head(work, "origin/main")).encode()
-    refused = b"ng refs/pull/1/head This ref is the forge's own.\n"
+    refused = b"ng refs/pull/1/head Refs below this name are reserved for the server.\n"
     command = zeros + b" " + new + b" refs/pull/1/head"
     assert await sent(command) == told(b"unpack ok\n", refused)
     await push(work, "origin/main:refs/heads/gone")

@@ -7,7 +7,7 @@ import pytest
 from app.actor import Actor
 from app.config import Settings
 from app.core import push_policy
-from app.core.push_policy import ZEROS, Change
+from app.core.push_policy import ZEROS, Change, PushReason
 from app.errors import Forbidden
 from app.git import refs, store
 from app.queries import projects
@@ -15,6 +15,9 @@ from tests.conftest import Client, Forge, commit, git
 from tests.git.pushes import FORWARD, NO_BRANCHES, SIGNED, head, heads, id_of, no, push, signed
 from tests.pagure.test_plugins import installed, removed
 from tests.pagure.test_sharing import collaborate, grant, group
+
+FORWARD_ONLY = "This branch accepts only fast-forward pushes."
+RESERVED = "Refs below this name are reserved for the server."
 
 # ---------------------------------------------------------------- who may push where
 
@@ -27,8 +30,8 @@ async def test_a_collaborator_pushes_to_the_branches_that_match_and_to_nothing_e
     await git("tag", "v1", cwd=work)
     said = await push(work, "HEAD:f40", "HEAD:main", "v1", "HEAD:refs/notes/x", by=bob, fails=True)
     assert no("main", "You may not push to this branch.") in said
-    assert no("v1", "You may push to some branches only.") in said
-    assert no("refs/notes/x", "You may push to some branches only.") in said
+    assert no("v1", "You may push only to certain branches.") in said
+    assert no("refs/notes/x", "You may push only to certain branches.") in said
     assert " * [new branch]      HEAD -> f40" in said
     new, old = await head(work), await head(work, "origin/main")
     assert await heads(nethack) == {"f40": new, "main": old}
@@ -79,13 +82,13 @@ async def test_a_push_through_an_alias_is_a_push_to_the_branch_it_stands_for(
     await installed(nethack, FORWARD, branches="main")
     await git("reset", "-q", "--hard", old, cwd=work)
     await commit(work, "other")
-    assert no("f-alias", "This branch only moves forward.") in await push(work, "--force", "HEAD:f-alias", fails=True)
+    assert no("f-alias", FORWARD_ONLY) in await push(work, "--force", "HEAD:f-alias", fails=True)
 
 
 @pytest.mark.parametrize("ref", ["refs/pull/1/head", "refs/pull/1/merge", "refs/internal/x"])
 async def test_what_is_the_forges_own_is_nobodys_to_push(forge: Forge, nethack: Client, work: Path, ref: str) -> None:
     for client in (nethack, forge.admin):
-        assert no(ref, "This ref is the forge's own.") in await push(work, f"HEAD:{ref}", by=client, fails=True)
+        assert no(ref, RESERVED) in await push(work, f"HEAD:{ref}", by=client, fails=True)
 
 
 async def test_where_only_pull_requests_change_branches_nobody_pushes_to_one(
@@ -93,7 +96,7 @@ async def test_where_only_pull_requests_change_branches_nobody_pushes_to_one(
 ) -> None:
     await nethack.post("/nethack/options/update", pull_request_access_only="true")
     await git("tag", "v1", cwd=work)
-    why = "Branches of this project are changed by pull-requests only."
+    why = "Branches of this project can be changed only by pull requests."
     for client in (nethack, forge.admin):
         said = await push(work, "HEAD:main", "HEAD:topic", "v1", by=client, fails=True)
         assert no("main", why) in said
@@ -112,11 +115,11 @@ async def test_a_branch_that_only_moves_forward(nethack: Client, work: Path, bra
     await git("commit", "-q", "--amend", "-m", "Rewritten", cwd=work)
     new, old = await head(work), (await heads(nethack))["main"]
     said = await push(work, "--force", "HEAD:main", "HEAD:topic", "HEAD:fresh", fails=True)
-    assert no("main", "This branch only moves forward.") in said
+    assert no("main", FORWARD_ONLY) in said
     every = branches != "main" and "next , main" not in branches
-    assert (no("topic", "This branch only moves forward.") in said) == every
+    assert (no("topic", FORWARD_ONLY) in said) == every
     assert await heads(nethack) == {"fresh": new, "main": old, "topic": old if every else new}
-    assert "main (This branch is not to be deleted.)" in await push(work, ":main", fails=True)
+    assert "main (This branch cannot be deleted.)" in await push(work, ":main", fails=True)
     await git("reset", "-q", "--hard", old, cwd=work)
     new = await commit(work, "more")
     await push(work, "HEAD:main")
@@ -179,9 +182,9 @@ async def test_whoever_makes_a_branch_in_another_way_asks_the_same(forge: Forge,
     project = await projects.by_id(forge.db, await id_of(nethack))
     push_policy.require(Actor("alice"), project, Change("refs/heads/main", "1" * 40, "2" * 40))
     push_policy.require(Actor("alice"), project, Change("refs/tags/v1", ZEROS, "2" * 40))
-    with pytest.raises(Forbidden, match="takes no new branches"):
+    with pytest.raises(Forbidden, match=PushReason.NEW_BRANCH):
         push_policy.require(Actor("alice"), project, Change("refs/heads/x", ZEROS, "2" * 40))
-    with pytest.raises(Forbidden, match="may not push to this branch"):
+    with pytest.raises(Forbidden, match=PushReason.BRANCH):
         push_policy.require(Actor("bob"), project, Change("refs/heads/main", "1" * 40, "2" * 40))
 
 

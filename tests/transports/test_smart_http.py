@@ -133,7 +133,7 @@ async def test_a_fork_is_independent_of_its_parent(forge: Forge, nethack: Client
 async def test_clients_cannot_push_below_refs_pull(nethack: Client, tmp_path: Path) -> None:
     work = tmp_path / "work"
     await git("clone", "-q", nethack.git_url("nethack"), str(work))
-    assert "(This ref is the forge's own.)" in await git(
+    assert "(Refs below this name are reserved for the server.)" in await git(
         "push", "origin", "HEAD:refs/pull/1/head", cwd=work, fails=True
     )
 

@@ -13,11 +13,12 @@ from app.git import store
 from events.event import StoredEvent
 from events.projections import rebuild
 from events.record import NewEvent
+from events.tasks import FailureReason
 from tests.conftest import Client, Forge, commit, git
 from workers import perform as performing
 from workers import queue
 from workers import settings as working
-from workers.reactions import FOLLOW, GIT, MIRROR, REACTIONS, WorkerContext
+from workers.reactions import FOLLOW, GIT, MIRROR, REACTIONS, TaskFailure, WorkerContext
 from workers.settings import CONCURRENCY
 
 
@@ -54,7 +55,7 @@ async def test_a_worker_that_lost_its_lease_is_fenced_off(forge: Forge, nethack:
         cause = await performing.record_log.find_at_position(connection, row["position"])
     assert cause is not None
     reaction = REACTIONS[row["reaction"]]
-    sorry = reaction.on_failure(cause, "too late")
+    sorry = reaction.on_failure(cause, TaskFailure(FailureReason.UNEXPECTED))
     assert await performing._settle(forge.db, reaction, cause, 6, sorry, "given up") == "fenced off"
     assert await forge.db.fetchval("select count(*) from events where type = 'task.failed'") == 0
 

@@ -13,7 +13,7 @@ from app.dialects.native import read
 from app.dialects.native.problems import ProblemError
 from app.dialects.native.routes import NativeRoutes, identify
 from app.dialects.native.streams import STREAM, stream
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.feed import pages
 from app.http.keys import DATABASE, SETTINGS, TAIL
 from app.http.responses import json_reply
@@ -44,7 +44,7 @@ def _parse_feed_request(actor: Actor, ends: Row, values: dict[str, str]) -> Feed
     project_id = None
     if "project" in values:
         if ends["project_id"] is None:
-            raise NotFound("project")
+            raise NotFound(Subject.PROJECT)
         require(actor, "read-project", ends)
         project_id = ends["project_id"]
     types = [name for name in values.get("types", "").split(",") if name] or None
@@ -111,10 +111,10 @@ async def read_event(request: web.Request, actor: Actor) -> web.Response:
     text = request.match_info["seq"]
     seq = int(text) if len(text) <= read.MAX_DIGITS else MAX_SEQ
     if not 0 < seq < MAX_SEQ:
-        raise NotFound("event")
+        raise NotFound(Subject.EVENT)
     found = await pages.read_page(request.config_dict[DATABASE], actor, seq - 1, seq, 1, FeedFilter())
     if not found.rows:
-        raise NotFound("event")
+        raise NotFound(Subject.EVENT)
     event = pages.render_event(found.rows[0], actor)
     if CLOUDEVENT in request.headers.get("Accept", ""):
         return json_reply(pages.render_cloudevent(event, request.config_dict[SETTINGS].url), media=CLOUDEVENT)

@@ -9,9 +9,9 @@ from app.actor import Actor
 from app.core.groups import AddMember, CreateGroup, RemoveMember
 from app.dialects.native import read
 from app.dialects.native.routes import NativeRoutes
-from app.errors import Forbidden, NotFound
+from app.errors import NotFound, Subject
 from app.http.commands import execute
-from app.http.keys import DATABASE, SETTINGS
+from app.http.keys import DATABASE
 from app.http.responses import format_moment, json_reply
 from app.queries import groups
 
@@ -32,8 +32,6 @@ def render_group(row: Mapping[str, Any]) -> dict[str, Any]:
 
 @routes.call("POST", "/groups", "create-group")
 async def create_group(request: web.Request, actor: Actor) -> web.Response:
-    if not (request.config_dict[SETTINGS].new_groups or actor.admin):
-        raise Forbidden("create-group")
     fields = {"name": str, "display_name": str, "description": str, "type": str}
     given = await read.read_body(request, fields, ("name",))
     name = given["name"]
@@ -46,7 +44,7 @@ async def create_group(request: web.Request, actor: Actor) -> web.Response:
     await execute(request, actor, command)
     made = await groups.find(request.config_dict[DATABASE], name)
     if made is None:
-        raise NotFound("group")
+        raise NotFound(Subject.GROUP)
     return json_reply(render_group(made), 201)
 
 
@@ -66,6 +64,6 @@ async def _change_membership(
     read.read_query(request)
     name, username = request.match_info["name"], request.match_info["username"]
     if not (name.isprintable() and username.isprintable()):
-        raise NotFound("group")
+        raise NotFound(Subject.GROUP)
     await execute(request, actor, command(group_name=name, username=username))
     return web.Response(status=204)

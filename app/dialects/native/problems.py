@@ -10,6 +10,7 @@ from app.http.errors import Unavailable, Unexpected, fence
 from app.http.keys import REQUEST_ID
 from app.http.responses import add_etag, json_reply
 from app.http.routes import Handler
+from app.http.wording import describe_refusal
 
 KINDS: dict[type[Refused], tuple[int, str, str]] = {
     NotFound: (404, "not-found", "There is no such thing, or you may not see it."),
@@ -32,12 +33,15 @@ TITLES = {
 class ProblemError(Exception):
     """An answer that is a problem of this API's own. `errors` are (pointer, detail) pairs."""
 
-    def __init__(self, status: int, kind: str, title: str, errors: list[tuple[str, str]] | None = None) -> None:
+    def __init__(
+        self, status: int, kind: str, title: str, errors: list[tuple[str, str]] | None = None, detail: str = ""
+    ) -> None:
         super().__init__(kind)
         self.status = status
         self.kind = kind
         self.title = title
         self.errors = errors or []
+        self.detail = detail or (self.errors[0][1] if self.errors else "")
 
 
 def invalid_request(*errors: tuple[str, str]) -> ProblemError:
@@ -51,16 +55,19 @@ def render_body(request: web.Request, problem: ProblemError) -> dict[str, Any]:
         "status": problem.status,
         "instance": request[REQUEST_ID],
     }
+    if problem.detail:
+        said["detail"] = problem.detail
     if problem.errors:
         said["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in problem.errors]
-        said["detail"] = problem.errors[0][1]
     return said
 
 
 def _from_refusal(refused: Refused) -> ProblemError:
     status, kind, title = KINDS[type(refused)]
-    detail = refused.detail or title
-    return ProblemError(status, kind, title, [(f"/{refused.subject}", detail)] if status in (409, 422) else None)
+    detail = describe_refusal(refused)
+    # What is wrong with a command without being the fault of one field is the fault of the whole body.
+    errors = [(f"/{refused.field}" if refused.field else "", detail)] if refused.field or status == 422 else None
+    return ProblemError(status, kind, title, errors, detail)
 
 
 def _to_problem(error: Exception) -> ProblemError | None:

@@ -8,7 +8,7 @@ from uuid import UUID
 from aiohttp import web
 
 from app.dialects.native.problems import ProblemError, invalid_request
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.http.pagination import InvalidCursor, parse_cursor, parse_dated_cursor
 from app.http.projects import lookup_by_path
 from app.http.requests import read_json_object
@@ -86,7 +86,7 @@ def parse_uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise NotFound("id") from None
+        raise NotFound(Subject.ID) from None
 
 
 def read_cursor(values: Mapping[str, str]) -> UUID:

@@ -8,7 +8,7 @@ from app.actor import Actor
 from app.core import access
 from app.core.credentials import BadToken
 from app.database import Row
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.http import auth
 from app.http.auth import identify_with_row, read_credentials, require_user
 from app.http.projects import lookup_by_path
@@ -56,6 +56,6 @@ async def admit(request: web.Request, route: Route) -> tuple[Actor, Row | None]:
         raise actor
     require_user(actor, route.action)
     if route.of_project and row is None:
-        raise NotFound("project")
+        raise NotFound(Subject.PROJECT)
     access.authorize(actor, route.action, row if route.of_project else None)
     return actor, row

@@ -12,13 +12,14 @@ from app.database import Row
 from app.dialects.native import read
 from app.dialects.native.problems import invalid_request
 from app.dialects.native.routes import NativeRoutes, identify
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.http.commands import execute
 from app.http.keys import DATABASE
 from app.http.pagination import format_dated_cursor, next_link
 from app.http.responses import format_moment, json_reply
 from app.http.tasks import MAX_WAIT, read_preferred_wait, task_location
 from app.http.waiting import wait_until_moved, while_connected
+from app.http.wording import describe_failure
 from app.queries import tasks
 from app.queries.tasks import TaskFilter
 
@@ -27,7 +28,8 @@ STATUSES = ("queued", "running", *tasks.FINAL)
 
 
 def render_task(row: Mapping[str, Any]) -> dict[str, Any]:
-    error = {"type": "/problems/task-failed", "title": row["error"], "status": 500} if row["error"] else None
+    message = describe_failure(row["error"], row["error_params"]) if row["error"] else None
+    error = {"type": "/problems/task-failed", "title": message, "status": 500} if message else None
     done = row["status"] == "succeeded"
     return {
         "id": str(row["task_id"]),
@@ -35,7 +37,7 @@ def render_task(row: Mapping[str, Any]) -> dict[str, Any]:
         "status": row["status"],
         "stage": row["stage"],
         "percent": row["percent"],
-        "message": row["error"],
+        "message": message,
         "error": error,
         "result": {"project": row["result"]} if done else None,
         "attempts": row["attempts"],
@@ -57,7 +59,7 @@ async def list_tasks(request: web.Request, actor: Actor, project: Row | None) ->
     project_id = None
     if "project" in values:
         if project is None:
-            raise NotFound("project")
+            raise NotFound(Subject.PROJECT)
         require(actor, "read-project", project)
         project_id = project["project_id"]
     wanted = TaskFilter(
@@ -77,7 +79,7 @@ async def cancel(request: web.Request, actor: Actor) -> web.Response:
     await execute(request, actor, CancelTask(task_id=str(task_id)))
     task = await tasks.find(request.config_dict[DATABASE], task_id)
     if task is None:
-        raise NotFound("task")
+        raise NotFound(Subject.TASK)
     return json_reply(render_task(task), 202, headers={**task_location(request, task_id), **_retry_after(task)})
 
 
@@ -95,7 +97,7 @@ async def read_task(request: web.Request, actor: Actor) -> web.Response:
         current, known = known or await identify(request), None
         task = await tasks.find(request.config_dict[DATABASE], task_id)
         if task is None or not may_see_task(current, task):
-            raise NotFound("task")
+            raise NotFound(Subject.TASK)
         return task
 
     with while_connected(request):

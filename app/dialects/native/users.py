@@ -14,7 +14,7 @@ from app.core.users import CreateUser, IssueToken, RevokeToken
 from app.dialects.native import read
 from app.dialects.native.problems import invalid_request
 from app.dialects.native.routes import NativeRoutes
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.http.commands import execute
 from app.http.keys import DATABASE
 from app.http.pagination import format_cursor, next_link
@@ -64,14 +64,14 @@ async def read_user(request: web.Request, actor: Actor) -> web.Response:
     read.read_query(request)
     user = await users.find(request.config_dict[DATABASE], _read_username(request))
     if user is None:
-        raise NotFound("user")
+        raise NotFound(Subject.USER)
     return json_reply(render_user(user, email=actor.admin or actor.username == user["username"]))
 
 
 def _read_username(request: web.Request) -> str:
     name = request.match_info["username"]
     if not name.isprintable():
-        raise NotFound("user")
+        raise NotFound(Subject.USER)
     return name
 
 

@@ -14,7 +14,7 @@ from app.dialects.pagure.auth import Bad
 from app.dialects.pagure.errors import ApiError, invalid_request
 from app.dialects.pagure.trackers import UID, readable_tracker, writable_tracker
 from app.dialects.pagure.urls import PagureRoutes
-from app.errors import Invalid, NotFound
+from app.errors import Invalid, NotFound, Subject
 from app.http import requests
 from app.http.commands import execute
 from app.http.keys import DATABASE
@@ -96,7 +96,7 @@ async def _find_board(request: web.Request, project: Row) -> Row:
     """The board in the path. What cannot be stored names none."""
     name = request.match_info["board"]
     if not requests.is_storable(name):
-        raise NotFound("board", "Board not found")
+        raise NotFound(Subject.BOARD)
     return await boards.find(request.config_dict[DATABASE], project["project_id"], name)
 
 
@@ -127,7 +127,7 @@ def _read_board(given: Any) -> dict[str, Any]:
     if not isinstance(tag, str):
         raise _field_error("No tag associated with at least one of the boards")
     if not requests.is_storable(tag):
-        raise Invalid("tag of a board", f"No tag found with the name {tag}")
+        raise Invalid(Subject.BOARD_TAG, "tag", name=tag)
     return {"active": _read_flag(given, "active"), "tag": tag}
 
 
@@ -145,7 +145,7 @@ def _read_status(name: str, given: Any) -> dict[str, Any]:
 
 def _read_placement(issue: int | str | None, given: Any) -> Placement:
     if issue is None:
-        raise Invalid("ticket", "No ticket found with this identifier")
+        raise Invalid(Subject.PLACED_ISSUE, "places")
     _check_fields(given, "rank", "status")
     return Placement(issue=issue, status=_read_text(given, "status"), rank=_read_rank(given))
 

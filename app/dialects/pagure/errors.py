@@ -1,15 +1,19 @@
-"""How Pagure says no: (kind, subject) into its status, code and fixed sentence."""
+"""Errors in Pagure's words: each refusal's status, code and sentence, word for word as Pagure's clients know them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from aiohttp import web
 
-from app.errors import Conflict, Disabled, Forbidden, Invalid, Malformed, NotFound, Refused
+from app.core.push_policy import PushReason
+from app.errors import Conflict, Disabled, Forbidden, Invalid, Malformed, NotFound, Refused, Subject
 from app.http.errors import Unavailable, Unexpected, fence
 from app.http.keys import SETTINGS
 from app.http.responses import json_reply
 from app.http.routes import Handler
+from app.http.wording import describe_refusal, fill
 
 MESSAGES = {
     "EBRANCHNOTFOUND": "Branch not found in this git repository",
@@ -61,87 +65,205 @@ MESSAGES = {
     "EUBLOCKED": "You have been blocked from this project",
 }
 
-WORDS: dict[tuple[type[Refused], str], tuple[int, str]] = {
-    (NotFound, "project"): (404, "ENOPROJECT"),
-    (NotFound, "issue"): (404, "ENOISSUE"),
-    (NotFound, "comment"): (404, "ENOCOMMENT"),
-    (NotFound, "user"): (404, "ENOUSER"),
-    (NotFound, "group"): (404, "ENOGROUP"),
-    (NotFound, "tag"): (404, "ENOTAG"),
-    (NotFound, "plugin"): (404, "ENOPLUGIN"),
-    (NotFound, "installed plugin"): (400, "EPLUGINNOTINSTALLED"),
-    (Disabled, "plugin"): (404, "EPLUGINDISABLED"),
-    (Forbidden, "configure-project"): (401, "EMODIFYPROJECTNOTALLOWED"),
-    (Forbidden, "manage-access"): (401, "EMODIFYPROJECTNOTALLOWED"),
-    (Forbidden, "transfer-project"): (401, "ENOTMAINADMIN"),
-    (Conflict, "tag"): (400, "EDBERROR"),
-    (Conflict, "address"): (400, "EDBERROR"),
-    (Forbidden, "read-issue"): (403, "EISSUENOTALLOWED"),
-    (Forbidden, "edit-issue"): (403, "EISSUENOTALLOWED"),
-    (Invalid, "absence of custom fields"): (400, "EINVALIDREQ"),
-    (Invalid, "custom field"): (400, "EINVALIDISSUEFIELD"),
-    (Invalid, "custom link field"): (400, "EINVALIDISSUEFIELD_LINK"),
-    (NotFound, "pull request"): (404, "ENOREQ"),
-    (NotFound, "commit"): (404, "ENOCOMMIT"),
-    (Forbidden, "close-pull-request"): (403, "ENOPRCLOSE"),
-    (Forbidden, "rebase-pull-request"): (403, "EREBASENOTALLOWED"),
-    (Forbidden, "tend-pull-request"): (403, "EPRNOTALLOWED"),
-    (Forbidden, "unassigned pull request"): (403, "ENOTASSIGNED"),
-    (Forbidden, "merge of another's pull request"): (403, "ENOTASSIGNEE"),
-    (Forbidden, "score"): (403, "EPRSCORE"),
-    (Disabled, "pull requests"): (404, "EPULLREQUESTSDISABLED"),
-    (Forbidden, "blocked"): (403, "EUBLOCKED"),
-    (Disabled, "issue tracker"): (404, "ETRACKERDISABLED"),
-    (Disabled, "writing to the issue tracker"): (401, "ETRACKERREADONLY"),
-}
 
-# What Pagure says in words of the moment, under its code for that.
-SENTENCES: dict[tuple[type[Refused], str], str] = {
-    (Conflict, "idempotency key"): "{}",
-    (Invalid, "idempotency key"): "{}",
-    (Conflict, "command"): "{}",
-    (Conflict, "project"): 'It is not possible to create the repo "{}"',
-    (Conflict, "fork"): 'Repo "{}" already exists',
-    (
-        Conflict,
-        "reserved path",
-    ): 'No project "{}" are allowed to be created due to potential conflicts in URLs with pagure itself',
-    (Forbidden, "ref"): "Remote hook declined the push: {}",
-    (Invalid, "assignee"): "{}",
-    (Invalid, "dependencies"): "{}",
-    (Invalid, "status"): "{}",
-    (Invalid, "users"): "{}",
-    (Invalid, "tag of a board"): "{}",
-    (Invalid, "ticket"): "{}",
-    (Invalid, "status on a board"): "{}",
-}
+class Shape(Enum):
+    """Where an answer says its sentence, if it says one besides the code's own."""
 
-STATUSES: dict[tuple[type[Refused], str], int] = {
-    (Conflict, "idempotency key"): 409,
-    (Invalid, "idempotency key"): 422,
-    (Conflict, "command"): 409,
-    (NotFound, "board"): 404,
-}
-
-FIELDS = {
-    "content": "issue_content",
-    "issue status": "status",
-    "tag color": "tag_color",
-    "tag description": "tag_description",
-}
+    MESSAGE = "message"  # in the place of the code's own
+    TEXT = "text"  # as `errors`
+    LIST = "list"  # as the only one of the list `errors`
+    FIELD = "field"  # as the only one of the list that `errors` has for the field to blame
 
 
-# What stands beside a fixed sentence as a text, or as a list of one.
-DETAILS: dict[tuple[type[Refused], str], tuple[str, type]] = {
-    (Invalid, "access"): ("EINVALIDREQ", str),
-    (NotFound, "board"): ("EINVALIDREQ", str),
-    (Invalid, "boards"): ("EINVALIDREQ", str),
-    (Invalid, "statuses"): ("EINVALIDREQ", str),
-    (Invalid, "places"): ("EINVALIDREQ", str),
-    (Invalid, "member"): ("EDBERROR", list),
-    (NotFound, "member"): ("EDBERROR", list),
-    (Forbidden, "manage-members"): ("EDBERROR", list),
+@dataclass(frozen=True)
+class Answer:
+    """A status, a code and a sentence, in which names in braces are the refusal's parameters."""
+
+    status: int
+    code: str
+    sentence: str = ""
+    shape: Shape = Shape.MESSAGE
+
+
+def _message(sentence: str, status: int = 400) -> Answer:
+    return Answer(status, "ENOCODE", sentence)
+
+
+def _errors(sentence: str, status: int = 400, code: str = "EINVALIDREQ", shape: Shape = Shape.TEXT) -> Answer:
+    return Answer(status, code, sentence, shape)
+
+
+def _field(sentence: str) -> Answer:
+    return Answer(400, "EINVALIDREQ", sentence, Shape.FIELD)
+
+
+Key = tuple[type[Refused], Subject]
+
+WORDS: dict[Key, Answer] = {
+    (NotFound, Subject.BOARD): _errors("Board not found", 404),
+    (NotFound, Subject.COMMENT): Answer(404, "ENOCOMMENT"),
+    (NotFound, Subject.GROUP): Answer(404, "ENOGROUP"),
+    (NotFound, Subject.INSTALLED_PLUGIN): Answer(400, "EPLUGINNOTINSTALLED"),
+    (NotFound, Subject.ISSUE): Answer(404, "ENOISSUE"),
+    (NotFound, Subject.MEMBER): _errors(
+        "User `{username}` could not be found in the group `{group}`", code="EDBERROR", shape=Shape.LIST
+    ),
+    (NotFound, Subject.MEMBER_USER): _errors("No user `{username}` found", code="EDBERROR", shape=Shape.LIST),
+    (NotFound, Subject.PLUGIN): Answer(404, "ENOPLUGIN"),
+    (NotFound, Subject.PROJECT): Answer(404, "ENOPROJECT"),
+    (NotFound, Subject.PULL_REQUEST): Answer(404, "ENOREQ"),
+    (NotFound, Subject.TAG): Answer(404, "ENOTAG"),
+    (NotFound, Subject.TASK): _message("Not found", 404),
+    (NotFound, Subject.USER): Answer(404, "ENOUSER"),
+    (Disabled, Subject.DELETING_PROJECTS): Answer(404, "ENOPROJECT"),
+    (Disabled, Subject.ISSUE_TRACKER): Answer(404, "ETRACKERDISABLED"),
+    (Disabled, Subject.MIRRORING): Answer(400, "EMIRRORINGDISABLED"),
+    (Disabled, Subject.NEW_PROJECTS): Answer(404, "ENEWPROJECTDISABLED"),
+    (Disabled, Subject.PLUGIN): Answer(404, "EPLUGINDISABLED"),
+    (Disabled, Subject.PRIVATE_PROJECTS): _message(
+        "The namespace of your project must be in the list of allowed namespaces set by the admins of this pagure "
+        "instance, or the name of a group of which you are a member."
+    ),
+    (Disabled, Subject.PULL_REQUESTS): Answer(404, "EPULLREQUESTSDISABLED"),
+    (Disabled, Subject.READ_ONLY_TRACKER): Answer(401, "ETRACKERREADONLY"),
+    (Forbidden, Subject.ACTION): Answer(401, "ENOTHIGHENOUGH"),  # but for those in ACTIONS below
+    (Forbidden, Subject.ADD_MEMBER): _errors(
+        "You are not allowed to add user to this group", code="EDBERROR", shape=Shape.LIST
+    ),
+    (Forbidden, Subject.BLOCKED): Answer(403, "EUBLOCKED"),
+    (Forbidden, Subject.BLOCK_USERS): Answer(401, "ENOTHIGHENOUGH"),
+    (Forbidden, Subject.CLOSE_PULL_REQUEST): Answer(403, "ENOPRCLOSE"),
+    (Forbidden, Subject.EDIT_ISSUE): Answer(403, "EISSUENOTALLOWED"),
+    (Forbidden, Subject.EDIT_PULL_REQUEST): Answer(403, "EPRNOTALLOWED"),
+    (Forbidden, Subject.MERGE_OF_ANOTHERS): Answer(403, "ENOTASSIGNEE"),
+    (Forbidden, Subject.READ_HOOK_TOKEN): Answer(401, "ENOTHIGHENOUGH"),
+    (Forbidden, Subject.READ_ISSUE): Answer(403, "EISSUENOTALLOWED"),
+    (Forbidden, Subject.REBASE_PULL_REQUEST): Answer(403, "EREBASENOTALLOWED"),
+    (Forbidden, Subject.REF): _message("{refusal}"),
+    (Forbidden, Subject.REMOVE_MEMBER): _errors(
+        "You are not allowed to remove user from this group", code="EDBERROR", shape=Shape.LIST
+    ),
+    (Forbidden, Subject.SCORE): Answer(403, "EPRSCORE"),
+    (Forbidden, Subject.TOKEN): Answer(401, "ENOTHIGHENOUGH"),
+    (Forbidden, Subject.TRIAGE_ISSUE): Answer(403, "EISSUENOTALLOWED"),
+    (Forbidden, Subject.UNASSIGNED_PULL_REQUEST): Answer(403, "ENOTASSIGNED"),
+    (Invalid, Subject.ACCESS): _errors("User does not have any access on the repo"),
+    (Invalid, Subject.BOARD_STATUS): _message("No status provided or default status found"),
+    (Invalid, Subject.BOARD_TAG): _message("No tag found with the name {name}"),
+    (Invalid, Subject.CHOICE): _field("Not a valid choice"),
+    (Invalid, Subject.CUSTOM_FIELD): Answer(400, "EINVALIDISSUEFIELD"),
+    (Invalid, Subject.CUSTOM_FIELD_LINK): Answer(400, "EINVALIDISSUEFIELD_LINK"),
+    (Invalid, Subject.DEFAULT_STATUS): _errors("There must be one and only one default."),
+    (Invalid, Subject.DEPENDENCY_CYCLE): _message("An issue cannot wait for itself, nor for one that waits for it."),
+    (Invalid, Subject.GROUP_CREATOR): _errors(
+        "The creator of a group cannot be removed", code="EDBERROR", shape=Shape.LIST
+    ),
+    (Invalid, Subject.IDEMPOTENCY_KEY): _message("Idempotency-Key has 1 to {limit} visible characters.", 422),
+    (Invalid, Subject.IDEMPOTENCY_KEY_REUSED): _message("This Idempotency-Key was used for another request.", 422),
+    (Invalid, Subject.NAMESPACE): _field("Not a valid choice"),
+    (Invalid, Subject.NAME_REQUIRED): _field("This field is required"),
+    (Invalid, Subject.NO_CUSTOM_FIELDS): Answer(400, "EINVALIDREQ"),
+    (Invalid, Subject.OPEN_DEPENDENCIES): _message(
+        "You cannot close a ticket that has ticket depending that are still open."
+    ),
+    (Invalid, Subject.PLACED_ISSUE): _message("No ticket found with this identifier"),
+    (Invalid, Subject.PULL_REQUEST_CLOSED): _message("This pull-request was merged or closed by {username}"),
+    (Invalid, Subject.PULL_REQUEST_NOT_CLOSED): _message("Trying to reopen a pull request that is not closed"),
+    (Invalid, Subject.REQUIRED): _field("This field is required."),
+    (Invalid, Subject.SOURCE_BRANCH): _errors("Branch {branch} does not exist"),
+    (Invalid, Subject.SOURCE_EMPTY): _errors("Fork is empty, there are no commits to create a pull request with"),
+    (Invalid, Subject.STATUS_NAME): _field(
+        "Invalid status name provided, it should match: ^[a-zA-Z0-9][a-zA-Z0-9-_ .:]+$."
+    ),
+    (Invalid, Subject.TARGET_BRANCH): _errors("Branch {branch} could not be found in the target repo"),
+    (Invalid, Subject.TOO_LONG): _field("Field cannot be longer than {limit} characters."),
+    (Invalid, Subject.TOO_MANY_BOARDS): _errors("A tracker has {limit} boards at most."),
+    (Invalid, Subject.TOO_MANY_PLACEMENTS): _errors("Up to {limit} issues can be placed at once."),
+    (Invalid, Subject.TOO_MANY_STATUSES): _errors("A board has {limit} statuses at most."),
+    (Invalid, Subject.TOO_MANY_WEB_HOOKS): _field("A project has up to {limit} web hooks."),
+    (Invalid, Subject.UNRELATED_PROJECTS): _field("The two projects have no history in common."),
+    (Invalid, Subject.USER): _message('No user "{name}" found'),
+    (Invalid, Subject.VALUE): _field("Invalid input."),
+    (Malformed, Subject.BODY): Answer(400, "EINVALIDREQ"),
+    (Conflict, Subject.COMMAND_REPEATED): _message("This was carried out before; its answer is not kept.", 409),
+    (Conflict, Subject.CONTENTION): _message("Too many changes at once; try again.", 409),
+    (Conflict, Subject.FORK): _message('Repo "forks/{owner}/{name}" already exists'),
+    (Conflict, Subject.IDEMPOTENCY_KEY_IN_USE): _message(
+        "A request with this key is being carried out, or was and its answer is not kept.", 409
+    ),
+    (Conflict, Subject.PATH): Answer(400, "EDBERROR"),
+    (Conflict, Subject.PROJECT): _message('It is not possible to create the repo "{path}"'),
+    (Conflict, Subject.REFS): _message("Refs kept changing; try again."),
+    (Conflict, Subject.REPOSITORY): _message("The repository is still being made; try again."),
+    (Conflict, Subject.RESERVED_PATH): _message(
+        'No project "{path}" are allowed to be created due to potential conflicts in URLs with pagure itself'
+    ),
+    (Conflict, Subject.TAG): Answer(400, "EDBERROR"),
+    (Conflict, Subject.TAG_IN_USE): _message("This is the tag of a board: {boards}"),
 }
+
+# Actions that have a code of their own for those who may not do them.
+ACTIONS = {
+    "configure-project": "EMODIFYPROJECTNOTALLOWED",
+    "manage-access": "EMODIFYPROJECTNOTALLOWED",
+    "transfer-project": "ENOTMAINADMIN",
+}
+
+# What no endpoint of this dialect can be refused for: Pagure has no such thing, or has another way to do it.
+UNSERVED: frozenset[Key] = frozenset({
+    (NotFound, Subject.DELIVERY),
+    (NotFound, Subject.EVENT),
+    (NotFound, Subject.FLAG),
+    (NotFound, Subject.ID),
+    (NotFound, Subject.MIRROR),
+    (NotFound, Subject.SUBSCRIPTION),
+    (NotFound, Subject.TOKEN),
+    (Forbidden, Subject.ADMIN_GROUP),
+    (Forbidden, Subject.ADMINISTRATION),
+    (Forbidden, Subject.CANCEL_TASK),
+    (Forbidden, Subject.NEW_GROUPS),
+    (Forbidden, Subject.SUBSCRIPTIONS),
+    (Forbidden, Subject.USER),
+    (Invalid, Subject.ACLS),
+    (Invalid, Subject.EMAIL),
+    (Invalid, Subject.ENDPOINT),
+    (Invalid, Subject.ENDPOINT_LOGIN),
+    (Invalid, Subject.EVENT_TYPE),
+    (Invalid, Subject.FULLNAME),
+    (Invalid, Subject.GROUP_NAME),
+    (Invalid, Subject.HEADER_NAME),
+    (Invalid, Subject.HEADER_VALUE),
+    (Invalid, Subject.PROJECT_REQUIRED),
+    (Invalid, Subject.RESERVED_NAME),
+    (Invalid, Subject.SECRET),
+    (Invalid, Subject.TAG_NAME),
+    (Invalid, Subject.TAG_STYLE),
+    (Invalid, Subject.TOKEN_LENGTH),
+    (Invalid, Subject.TOO_MANY_HEADERS),
+    (Invalid, Subject.USERNAME),
+    (Conflict, Subject.SUBSCRIPTION_ENDED),
+    (Conflict, Subject.TAKEN),
+    (Conflict, Subject.TASK_ENDED),
+    (Conflict, Subject.TOO_MANY_SUBSCRIPTIONS),
+    (Conflict, Subject.WEB_HOOK),
+})  # fmt: skip
+
+PUSH_DECLINED = "Remote hook declined the push: "
+PUSH_REFUSALS: dict[PushReason, str] = {
+    PushReason.ATOMIC: "Another ref of this atomic push was refused.",
+    PushReason.BRANCH: "You may not push to this branch.",
+    PushReason.FORGE_REF: "This ref is the forge's own.",
+    PushReason.MIRROR: "This project is a mirror, and changes where it is mirrored from.",
+    PushReason.NEW_BRANCH: "This project takes no new branches.",
+    PushReason.NOT_FORWARD: "This branch only moves forward.",
+    PushReason.PULL_REQUESTS_ONLY: "Branches of this project are changed by pull-requests only.",
+    PushReason.SOME_BRANCHES_ONLY: "You may push to some branches only.",
+    PushReason.UNDELETABLE: "This branch is not to be deleted.",
+    PushReason.UNREADABLE: "The commits of this push cannot be read.",
+    PushReason.UNSIGNED: "Commit {commit} is not signed off.",
+}
+
+FIELDS = {"content": "issue_content", "color": "tag_color", "description": "tag_description"}
 
 
 class ApiError(Exception):
@@ -163,30 +285,31 @@ def bad_token(errors: str | None = None) -> ApiError:
     return ApiError(401, "EINVALIDTOK", errors=errors)
 
 
+def describe_push_refusal(reason: str, commit: str = "") -> str:
+    return PUSH_DECLINED + fill(PUSH_REFUSALS[PushReason(reason)], {"commit": commit})
+
+
 def render_refusal(refused: Refused) -> ApiError:
     """A refusal of the core."""
-    key = (type(refused), refused.subject)
-    if key in WORDS:
-        return ApiError(*WORDS[key])
-    if key in SENTENCES:
-        return ApiError(STATUSES.get(key, 400), "ENOCODE", message=SENTENCES[key].format(refused.detail))
-    if key in DETAILS:
-        code, kind = DETAILS[key]
-        return ApiError(STATUSES.get(key, 400), code, errors=[refused.detail] if kind is list else refused.detail)
-    match refused:
-        case NotFound():
-            return ApiError(404, "ENOCODE", message="Not found")
-        case Malformed():
-            return invalid_request()
-        case Forbidden():
-            return ApiError(401, "ENOTHIGHENOUGH")
-        case Invalid() if refused.subject in ("branch_to", "branch_from"):
-            return ApiError(400, "EINVALIDREQ", errors=refused.detail)
-        case Invalid():
-            field = FIELDS.get(refused.subject, refused.subject)
-            return invalid_request({field: [refused.detail or "Invalid input."]})
-        case _:
-            return ApiError(400, "ENOCODE", message=refused.detail or "This is not possible at the moment.")
+    answer = WORDS.get((type(refused), refused.subject))
+    if answer is None:
+        return ApiError(404 if isinstance(refused, NotFound) else 400, "ENOCODE", message=describe_refusal(refused))
+    params = refused.params
+    if refused.subject is Subject.REF:
+        params = {"refusal": describe_push_refusal(params["reason"], params["commit"])}
+    code = ACTIONS.get(params["action"], answer.code) if refused.subject is Subject.ACTION else answer.code
+    sentence = fill(answer.sentence, params)
+    if not sentence:
+        return ApiError(answer.status, code)
+    match answer.shape:
+        case Shape.MESSAGE:
+            return ApiError(answer.status, code, message=sentence)
+        case Shape.TEXT:
+            return ApiError(answer.status, code, errors=sentence)
+        case Shape.LIST:
+            return ApiError(answer.status, code, errors=[sentence])
+        case Shape.FIELD:
+            return ApiError(answer.status, code, errors={FIELDS.get(refused.field, refused.field): [sentence]})
 
 
 def render_envelope(request: web.Request, error: ApiError) -> web.Response:

@@ -11,7 +11,7 @@ from app.database import Row
 from app.dialects.pagure import forms, render
 from app.dialects.pagure.auth import Bad
 from app.dialects.pagure.urls import PagureRoutes
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.http.commands import execute
 from app.http.keys import DATABASE
 from app.http.responses import json_reply
@@ -42,7 +42,7 @@ def render_group(base: str, row: Mapping[str, Any], *, email: bool) -> dict[str,
 def _read_name(request: web.Request) -> str:
     name = request.match_info["group"]
     if not name.isprintable():
-        raise NotFound("group")
+        raise NotFound(Subject.GROUP)
     return name
 
 
@@ -55,7 +55,7 @@ def lookup(request: web.Request) -> tuple[Any, ...]:
 async def _find_group(request: web.Request) -> Row:
     found = await groups.find(request.config_dict[DATABASE], _read_name(request))
     if found is None:
-        raise NotFound("group")
+        raise NotFound(Subject.GROUP)
     return found
 
 
@@ -78,7 +78,7 @@ async def list_groups(request: web.Request) -> web.Response:
 async def view_group(request: web.Request, actor: Actor, group: Row | None) -> web.Response:
     query = forms.Query(request)
     if group is None:
-        raise NotFound("group")
+        raise NotFound(Subject.GROUP)
     answer = render_group(render.base_url(request), group, email=not actor.anonymous)
     if (query.text("projects") or "").lower() in ("1", "true"):
         answer |= await _list_projects(request, actor, group["group_name"], query)

@@ -22,7 +22,7 @@ from app.dialects.pagure.trackers import (
     writable_tracker,
 )
 from app.dialects.pagure.urls import PagureRoutes
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.http.commands import execute
 from app.http.keys import DATABASE
 from app.http.projects import parse_number
@@ -141,7 +141,7 @@ async def view_comment(request: web.Request, actor: Actor, project: Row) -> web.
     require_visible(actor, project, issue)
     key = parse_number(request.match_info["comment"])
     if key is None:
-        raise NotFound("comment")
+        raise NotFound(Subject.COMMENT)
     found = await issues.find_comment(db, project["project_id"], issue["number"], key)
     shown = render.comment(render.base_url(request), found)
     shown["avatar_url"] = render.avatar_url(found["email"], 16)

@@ -10,13 +10,14 @@ from aiohttp import web
 
 from app.actor import Actor
 from app.core import paths, urls
+from app.core.instance_policy import InstancePolicy
 from app.core.projects import CreateProject, ForkProject
 from app.database import Row
 from app.dialects.pagure import forms, render
-from app.dialects.pagure.errors import ApiError, invalid_request
+from app.dialects.pagure.errors import invalid_request
 from app.dialects.pagure.tasks import reply_with_task
 from app.dialects.pagure.urls import PagureRoutes
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.http.commands import execute
 from app.http.keys import DATABASE, SETTINGS
 from app.http.render_cache import RenderCache
@@ -31,18 +32,14 @@ RENDER_CACHE = web.AppKey("fragments", RenderCache)
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
 MAX_EMAIL_LENGTH = 254
-NAMESPACE_REFUSED = (
-    "The namespace of your project must be in the list of allowed namespaces set by the admins of this pagure "
-    "instance, or the name of a group of which you are a member."
-)
 
 
 @routes.call("POST", "/new", "create-project")
 @routes.call("POST", "/new/", "create-project")
 async def new_project(request: web.Request, actor: Actor) -> web.Response:
     settings = request.config_dict[SETTINGS]
-    if not settings.new_projects:
-        raise ApiError(404, "ENEWPROJECTDISABLED")
+    policy = InstancePolicy.from_settings(settings)
+    policy.require_new_projects()
     form = await forms.read_form(request)
     name = form.required("name")
     if name and not paths.is_valid_name(name):
@@ -54,18 +51,12 @@ async def new_project(request: web.Request, actor: Actor) -> web.Response:
     # The length comes first: the expression takes time that grows with its square.
     if avatar and (len(avatar) > MAX_EMAIL_LENGTH or not EMAIL.match(avatar)):
         form.complain("avatar_email", "avatar_email must be an email")
-    own = (actor.username,) if private or settings.user_namespaces else ()
-    allowed = {*settings.pagure_namespaces, *actor.groups, *own}
-    if namespace and namespace not in allowed:
+    if not policy.allows_namespace(actor, namespace, private=private):
         form.complain("namespace", forms.NOT_A_CHOICE)
     mirrored, login = _read_mirrored_from(form)
     form.check()
-    if mirrored and not settings.mirroring:
-        raise ApiError(400, "EMIRRORINGDISABLED")
-    if private and not settings.private_projects:
-        raise ApiError(400, "ENOCODE", message=NAMESPACE_REFUSED)
-    if private or (settings.user_namespaces and not namespace):
-        namespace = actor.username
+    policy.require_project(actor, namespace, private=private, mirrored=mirrored is not None)
+    namespace = policy.choose_namespace(actor, namespace, private=private)
     branch = form.optional("default_branch") or settings.default_branch
     if not paths.is_valid_branch_name(branch):
         raise invalid_request({"default_branch": [forms.INVALID]})
@@ -110,7 +101,7 @@ async def fork(request: web.Request, actor: Actor) -> web.Response:
     form.check()
     namespace, forker = form.optional("namespace"), form.optional("username")
     if any("/" in part for part in (repo, namespace or "", forker or "")):
-        raise NotFound("project")
+        raise NotFound(Subject.PROJECT)
     address = paths.build_address(repo.strip(), namespace, forker)
     parent = await projects.by_address(request.config_dict[DATABASE], address)
     task = (await execute(request, actor, ForkProject(parent_id=parent["project_id"]))).command_id

@@ -28,7 +28,7 @@ from app.dialects.pagure.errors import ApiError, bad_token
 from app.dialects.pagure.forms import Form
 from app.dialects.pagure.trackers import caller_keys
 from app.dialects.pagure.urls import PagureRoutes
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.git.errors import GitError, NoRepository, NotSignedOff
 from app.http.commands import execute
 from app.http.keys import DATABASE, SETTINGS
@@ -46,7 +46,7 @@ Rule = Callable[[Actor, Row, Row], None]
 def read_number(request: web.Request) -> int:
     found = parse_number(request.match_info["request"])
     if found is None:
-        raise NotFound("pull request")
+        raise NotFound(Subject.PULL_REQUEST)
     return found
 
 
@@ -104,11 +104,11 @@ async def view(request: web.Request, actor: Actor, project: Row) -> web.Response
 async def view_by_uid(request: web.Request, actor: Actor) -> web.Response:
     db, uid = request.config_dict[DATABASE], request.match_info["uid"]
     if not re.fullmatch(r"[0-9a-f]{32}", uid):
-        raise NotFound("pull request")
+        raise NotFound(Subject.PULL_REQUEST)
     found = await pull_requests.find_by_uid(db, uid)
     project = await projects.by_id(db, found["project_id"])
     if not may(actor, "read-pull-requests", project):
-        raise NotFound("pull request")
+        raise NotFound(Subject.PULL_REQUEST)
     require_pull_requests(project)
     return json_reply(render.pull_request(render.base_url(request), project, found, actor))
 
@@ -124,7 +124,7 @@ async def view_comment(request: web.Request, _: Actor, project: Row) -> web.Resp
     found = await pull_requests.find(db, project["project_id"], read_number(request), thread=False)
     key = parse_number(request.match_info["comment"])
     if key is None:
-        raise NotFound("comment")
+        raise NotFound(Subject.COMMENT)
     said = await pull_requests.find_comment(db, project["project_id"], found["number"], key)
     return json_reply(render.pull_request_comment(render.base_url(request), said))
 

@@ -19,9 +19,9 @@ from app.database import Row
 from app.dialects.pagure import forms, render
 from app.dialects.pagure.errors import ApiError, invalid_request
 from app.dialects.pagure.urls import PROJECT_FORMS, PagureRoutes
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.http.commands import execute
-from app.http.keys import DATABASE, SETTINGS
+from app.http.keys import DATABASE
 from app.http.responses import json_reply
 from app.http.tasks import task_location
 from app.queries import users
@@ -111,7 +111,7 @@ async def modify_project(request: web.Request, actor: Actor, project: Row) -> we
         try:
             given = await execute(request, actor, command, seen=project)
         except NotFound as missing:
-            raise (ApiError(400, "ENOUSER") if missing.subject == "user" else missing) from None
+            raise (ApiError(400, "ENOUSER") if missing.subject is Subject.USER else missing) from None
         shown = given.project(project)
     now = await users.find(request.config_dict[DATABASE], shown["owner"])
     answer = render.project(render.base_url(request), shown, actor)
@@ -131,9 +131,6 @@ async def generate_acls(request: web.Request, actor: Actor, project: Row) -> web
 
 @routes.project("POST", "/delete", "delete-project", own_token=True)
 async def delete_project(request: web.Request, actor: Actor, project: Row) -> web.Response:
-    settings = request.config_dict[SETTINGS]
-    if not (settings.delete_forks if project["forker"] else settings.delete_projects):
-        raise NotFound("project")
     await execute(request, actor, DeleteProject(project_id=project["project_id"]), seen=project)
     return json_reply(
         {"message": "Project deleted", "project": render.project(render.base_url(request), project, actor)}

@@ -10,7 +10,7 @@ from app.core.tags import DefineTag, DeleteTag
 from app.database import Row
 from app.dialects.pagure import forms, render
 from app.dialects.pagure.urls import PagureRoutes
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.http import requests
 from app.http.commands import execute
 from app.http.keys import DATABASE
@@ -34,7 +34,7 @@ async def list_tags(request: web.Request, _: Actor, project: Row) -> web.Respons
 async def view_tag(request: web.Request, _: Actor, project: Row) -> web.Response:
     found = await issues.find_tag(request.config_dict[DATABASE], project["project_id"], _read_tag_name(request))
     if found is None:
-        raise NotFound("tag")
+        raise NotFound(Subject.TAG)
     return json_reply(render.tag(found))
 
 
@@ -64,5 +64,5 @@ def _read_tag_name(request: web.Request) -> str:
     """The tag in the path. What cannot be stored names none."""
     tag = request.match_info["tag"]
     if not requests.is_storable(tag):
-        raise NotFound("tag")
+        raise NotFound(Subject.TAG)
     return tag

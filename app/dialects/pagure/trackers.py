@@ -11,7 +11,7 @@ from app.core.issues import require_tracker
 from app.database import Row
 from app.dialects.pagure import render
 from app.dialects.pagure.forms import Form
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.http.keys import DATABASE
 from app.http.projects import parse_number
 from app.queries import issues, users
@@ -34,7 +34,7 @@ def writable_tracker(project: Row) -> None:
 def read_number(request: web.Request) -> int:
     found = parse_number(request.match_info["issue"])
     if found is None:
-        raise NotFound("issue")
+        raise NotFound(Subject.ISSUE)
     return found
 
 
@@ -43,7 +43,7 @@ def read_number_or_uid(request: web.Request) -> int | str:
     if given.isascii() and given.isdigit():
         return read_number(request)
     if not UID.match(given):
-        raise NotFound("issue")
+        raise NotFound(Subject.ISSUE)
     return given
 
 

@@ -13,7 +13,7 @@ from app.database import Row
 from app.dialects.pagure import auth
 from app.dialects.pagure.auth import Bad
 from app.dialects.pagure.errors import ApiError, bad_token
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.http.auth import identify_with_row
 from app.http.projects import lookup_by_address, path_segment
 from app.http.routes import Fence, Lookup, Register, Route, Routes
@@ -98,7 +98,7 @@ async def admit(request: web.Request, route: Route) -> tuple[Actor, Row | None]:
     if not route.of_project:
         return actor, row
     if row is None:
-        raise NotFound("project")
+        raise NotFound(Subject.PROJECT)
     access.require_readable(actor, row)
     # Pagure tells it of what is posted only; whatever else writes hears it after the level.
     if request.method == "POST" and access.is_blocked(actor, row):

@@ -8,7 +8,7 @@ from app.actor import Actor
 from app.database import Row
 from app.dialects.pagure import filters, forms, render
 from app.dialects.pagure.urls import PagureRoutes
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.http import requests
 from app.http.keys import DATABASE
 from app.http.responses import json_reply
@@ -41,7 +41,7 @@ async def find_user(request: web.Request) -> Row:
     if name.isprintable() and requests.is_storable(name):
         found = await users.search(request.config_dict[DATABASE], name)
     if found is None:
-        raise NotFound("user")
+        raise NotFound(Subject.USER)
     return found
 
 

@@ -9,11 +9,12 @@ from aiohttp import web
 
 from app.config import Settings
 from app.git import store
+from app.http.wording import FAILURES
 from app.stores import mirrors as due
+from events.tasks import FailureReason
 from tests.conftest import Client, Forge, commit, git, running
 from tests.outgoing.conftest import Authority, Away, site
 from tests.outgoing.mirrors.mirroring import branches, events, look_again, new
-from workers import mirrors
 
 
 async def test_a_mirror_follows_what_it_mirrors(forge: Forge, alice: Client, away: Away, url: str) -> None:
@@ -167,7 +168,7 @@ async def test_a_mirror_is_brought_up_to_date_when_its_administrators_ask(
         broken = True
         task = (await alice.json("POST", "/v1/projects/mirror/mirror"))[1]
         ended = (await alice.get(f"/v1/tasks/{task['id']}?wait=30"))[1]
-        assert (ended["status"], ended["message"]) == ("failed", mirrors.GENERIC_FAILURE)
+        assert (ended["status"], ended["message"]) == ("failed", FAILURES[FailureReason.MIRROR_UNREADABLE])
         assert [told["failure"] for told in await events(forge, "mirror.changed")] == ["rejected"]
 
 

@@ -13,19 +13,23 @@ from aiohttp import web
 from app.actor import Actor
 from app.config import Settings
 from app.core import commands
+from app.core.instance_policy import InstancePolicy
 from app.core.projects import ConfigureProject, CreateProject
-from app.core.push_policy import MIRRORED
+from app.core.push_policy import PushReason
 from app.dialects.pagure import projects
+from app.dialects.pagure.errors import PUSH_REFUSALS
+from app.dialects.pagure.words import FAILURES
 from app.errors import Invalid
+from app.http.wording import describe_push_refusal
 from app.logs import log
 from app.outgoing import git as remotes
+from events.tasks import FailureReason
 from tests.conftest import Client, Forge, commit, git
 from tests.git.repositories import typed
 from tests.outgoing.conftest import HERE, Authority, Away, Listener, site
 from tests.outgoing.mirrors.mirroring import branches, events, look_again, new
-from workers import mirrors
 
-DECLINED = f"Remote hook declined the push: {MIRRORED}"
+DECLINED = f"Remote hook declined the push: {PUSH_REFUSALS[PushReason.MIRROR]}"
 
 
 async def test_a_mirror_is_what_is_there(forge: Forge, alice: Client, away: Away, url: str, tmp_path: Path) -> None:
@@ -67,7 +71,9 @@ async def test_nobody_writes_to_a_mirror(forge: Forge, alice: Client, url: str, 
     await git("clone", "-q", alice.git_url("mirror"), str(work))
     mine = await commit(work, "mine")
     for refspec in ("HEAD:refs/heads/main", "HEAD:refs/heads/topic", "HEAD:refs/tags/t", ":refs/heads/main"):
-        assert MIRRORED in await git("push", "-q", "origin", refspec, cwd=work, fails=True)
+        assert describe_push_refusal(PushReason.MIRROR) in await git(
+            "push", "-q", "origin", refspec, cwd=work, fails=True
+        )
     status, body = await alice.post("/mirror/git/branch", branch="topic", from_branch="main")
     assert (status, body["error"]) == (400, DECLINED)
 
@@ -94,7 +100,7 @@ async def test_nobody_writes_to_a_mirror(forge: Forge, alice: Client, url: str, 
 async def test_a_mirror_reaches_nothing_that_is_refused(forge: Forge, alice: Client, listener: Listener) -> None:
     for host in (HERE, "localhost"):
         status, body = await new(alice, f"https://{host}:{listener.port}/x.git")
-        assert (status, body["error"]) == (400, mirrors.FAILURE_MESSAGES[mirrors.Failure.REFUSED])
+        assert (status, body["error"]) == (400, FAILURES[FailureReason.MIRROR_REFUSED])
     assert await listener.untouched()
     # The name is free.
     assert (await alice.post("/new", name="mirror", description="d"))[0] == 200
@@ -107,7 +113,7 @@ async def test_a_mirror_takes_no_more_refs_than_fit_into_an_answer(
     for number in range(20):
         await git("branch", f"topic-{number}", cwd=away.folder)
     status, body = await new(alice, url)
-    assert (status, body["error"]) == (400, mirrors.FAILURE_MESSAGES[mirrors.Failure.TOO_LARGE])
+    assert (status, body["error"]) == (400, FAILURES[FailureReason.MIRROR_TOO_LARGE])
 
 
 async def test_a_mirror_takes_no_objects_that_no_push_may_bring(alice: Client, away: Away, url: str) -> None:
@@ -115,7 +121,7 @@ async def test_a_mirror_takes_no_objects_that_no_push_may_bring(alice: Client, a
     unborn = typed(away.folder, "commit", f"tree {tree}\ncommitter Al <al@example.org> 1 +0000\n\nhi\n".encode())
     (away.folder / "refs/heads/unborn").write_text(unborn + "\n")
     status, body = await new(alice, url)
-    assert (status, body["error"]) == (400, mirrors.GENERIC_FAILURE)
+    assert (status, body["error"]) == (400, FAILURES[FailureReason.MIRROR_UNREADABLE])
 
 
 async def test_a_mirror_follows_no_redirect(
@@ -125,7 +131,7 @@ async def test_a_mirror_follows_no_redirect(
         for elsewhere in (other, f"https://{HERE}:{listener.port}"):
             away.redirect = elsewhere
             status, body = await new(alice, url)
-            assert (status, body["error"]) == (400, mirrors.GENERIC_FAILURE)
+            assert (status, body["error"]) == (400, FAILURES[FailureReason.MIRROR_UNREADABLE])
     assert await listener.untouched()
 
 
@@ -145,8 +151,9 @@ async def test_no_password_gets_into_the_log_by_any_way(forge: Forge, alice: Cli
     command = CreateProject(
         name="mirror", description="", default_branch="main", mirrored_from="https://alice:secret@example.org/x"
     )
+    policy = InstancePolicy.from_settings(forge.settings)
     with pytest.raises(Invalid):
-        await commands.execute(forge.db, Actor("alice"), command, command_id=uuid.uuid4())
+        await commands.execute(forge.db, Actor("alice"), command, command_id=uuid.uuid4(), policy=policy)
 
 
 async def test_a_password_is_kept_where_only_git_gets_it(

@@ -8,7 +8,9 @@ import pytest
 from aiohttp import web
 
 from app.config import Settings
+from app.dialects.pagure.words import FAILURES
 from app.git import store
+from events.tasks import FailureReason
 from tests.conftest import Client, Forge
 from tests.outgoing.conftest import Authority, Away, site
 from tests.outgoing.mirrors.mirroring import branches, events, half_way, new
@@ -101,5 +103,5 @@ async def test_what_comes_too_slowly_is_ended(
 
     async with site(drip, authority.serving) as url:
         status, body = await new(alice, url)
-    assert (status, body["error"]) == (400, mirrors.FAILURE_MESSAGES[mirrors.Failure.TIMEOUT])
+    assert (status, body["error"]) == (400, FAILURES[FailureReason.MIRROR_TIMEOUT])
     assert (await alice.pagure("/mirror"))[0] == 404

@@ -5,7 +5,7 @@ from typing import Any
 from app.dialects.pagure import render
 from app.dialects.pagure.hooks.registry import HookContext, Rendered, renders
 from app.dialects.pagure.settings import NAMES
-from app.errors import NotFound
+from app.errors import NotFound, Subject
 from app.queries import history, issues, pull_requests
 
 FORGE = {"agent": "pagure"}  # who is behind what the forge notices by itself
@@ -192,7 +192,7 @@ async def commit_flagged(ctx: HookContext) -> list[Rendered]:
     """What is said of a pull request is said of its newest commit first."""
     row = await pull_requests.find_flag(ctx.db, ctx.project_id, ctx.data["commit"], ctx.data["uid"])
     if row is None:
-        raise NotFound("flag")
+        raise NotFound(Subject.FLAG)
     what = "updated" if await history.find_previous(ctx.db, ctx.seq) else "added"
     flag = render.flag(ctx.base, row)
     repo = render.project(ctx.base, ctx.project)

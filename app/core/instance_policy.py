@@ -1,0 +1,80 @@
+"""What an instance's administrators let its users do, whatever rights they have on a project: decided by the settings.
+
+Command handlers ask the policy of their context. A dialect asks it too where its order of refusals wants them told
+before the form is read; it never decides anything itself.
+"""
+
+from dataclasses import dataclass
+
+from app.actor import Actor
+from app.config import Settings
+from app.errors import Disabled, Forbidden, Invalid, Subject
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstancePolicy:
+    """The defaults are the strictest policy: code that executes a command without naming one creates and deletes
+    nothing that a policy has to allow.
+    """
+
+    new_projects: bool = False
+    private_projects: bool = False
+    mirroring: bool = False
+    new_groups: bool = False
+    delete_projects: bool = False
+    delete_forks: bool = False
+    namespaces: frozenset[str] = frozenset()  # in which everybody may create projects
+    user_namespaces: bool = False  # a project without a namespace lies below its owner's name
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "InstancePolicy":
+        return cls(
+            new_projects=settings.new_projects,
+            private_projects=settings.private_projects,
+            mirroring=settings.mirroring,
+            new_groups=settings.new_groups,
+            delete_projects=settings.delete_projects,
+            delete_forks=settings.delete_forks,
+            namespaces=frozenset(settings.pagure_namespaces),
+            user_namespaces=settings.user_namespaces,
+        )
+
+    def choose_namespace(self, actor: Actor, namespace: str | None, *, private: bool) -> str | None:
+        """Where a new project lies if it is asked for in this namespace, or in none: a private one below its owner's
+        name.
+        """
+        return actor.username if private or (self.user_namespaces and not namespace) else namespace
+
+    def allows_namespace(self, actor: Actor, namespace: str | None, *, private: bool) -> bool:
+        own = {actor.username} if private or self.user_namespaces else set()
+        return not namespace or namespace in self.namespaces | actor.groups | own
+
+    def require_new_projects(self) -> None:
+        if not self.new_projects:
+            raise Disabled(Subject.NEW_PROJECTS)
+
+    def require_project(self, actor: Actor, namespace: str | None, *, private: bool, mirrored: bool) -> None:
+        """Raise Disabled or Invalid unless the actor may create a project like this."""
+        self.require_new_projects()
+        if mirrored:
+            self.require_mirroring()
+        if private and not self.private_projects:
+            raise Disabled(Subject.PRIVATE_PROJECTS)
+        if not self.allows_namespace(actor, namespace, private=private):
+            raise Invalid(Subject.NAMESPACE, "namespace", name=namespace)
+
+    def require_mirroring(self) -> None:
+        if not self.mirroring:
+            raise Disabled(Subject.MIRRORING)
+
+    def require_new_groups(self, actor: Actor) -> None:
+        """Administrators may always create groups."""
+        if not (self.new_groups or actor.admin):
+            raise Forbidden(Subject.NEW_GROUPS)
+
+    def require_deletion(self, *, fork: bool) -> None:
+        if not (self.delete_forks if fork else self.delete_projects):
+            raise Disabled(Subject.DELETING_PROJECTS)
+
+
+STRICTEST = InstancePolicy()
