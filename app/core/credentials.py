@@ -9,10 +9,12 @@ import hashlib
 import secrets
 import string
 import zlib
-from collections.abc import AsyncIterator
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import argon2
 
@@ -22,10 +24,13 @@ from app.errors import Invalid, Subject
 from app.queries import projects
 from app.stores import credentials as store
 
+T = TypeVar("T")
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 PREFIX = "pf_"
 MIN_TOKEN_LENGTH = 20  # characters of a token that somebody has chosen
 PASSWORD_HASHER = argon2.PasswordHasher()
+MAX_HASHES = 4  # passwords hashed at the same time by a process; each takes 64 MiB and a core
+_hashing: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 class BadToken(Exception):
@@ -34,6 +39,10 @@ class BadToken(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class BadPassword(Exception):
+    """The login is unknown, or has no password or another one; it does not say which."""
 
 
 def encode_base62(number: int, width: int) -> str:
@@ -138,6 +147,53 @@ async def storing_token(db: Database, token_id: str, token: str) -> AsyncIterato
 
 
 async def store_password(db: Database, username: str, password: str) -> None:
-    # Hashing is slow on purpose, so it happens beside the loop.
-    password_hash = await asyncio.to_thread(PASSWORD_HASHER.hash, password)
-    await store.store_password_hash(db, username, password_hash)
+    await store.store_password_hash(db, username, await _in_hashing_thread(PASSWORD_HASHER.hash, password))
+
+
+async def verify_password(db: Database, username_or_email: str, password: str) -> Actor:
+    """The user who logs in with this password. Raises BadPassword.
+
+    An unknown user takes as long as a known one, so that the time tells nobody who has an account. A hash that was made
+    with other parameters than today's is replaced.
+    """
+    # What cannot be stored is the name of nobody, and Postgres would not take it.
+    found = await store.find_user_with_password(db, username_or_email) if username_or_email.isprintable() else None
+    stored = found["password_hash"] if found else None
+    # No stored password is other than text, so one that cannot be encoded fits none.
+    given = password.encode(errors="surrogatepass")
+    matches = await _in_hashing_thread(_matches, stored or _build_unmatched_hash(), given)
+    if found is None or stored is None or not matches:
+        raise BadPassword
+    if PASSWORD_HASHER.check_needs_rehash(stored):
+        fresh = await _in_hashing_thread(PASSWORD_HASHER.hash, given)
+        await store.replace_password_hash(db, found["username"], stored, fresh)
+    return Actor(
+        username=found["username"],
+        fullname=found["fullname"],
+        admin=found["admin"],
+        groups=frozenset(found["groups"]),
+    )
+
+
+def _matches(stored: str, password: bytes) -> bool:
+    try:
+        return PASSWORD_HASHER.verify(stored, password)
+    except argon2.exceptions.VerifyMismatchError:
+        return False
+
+
+def _build_unmatched_hash() -> str:
+    """A hash of no password, which takes as long to verify as today's hashes do."""
+    hasher = PASSWORD_HASHER
+    salt, digest = (
+        b64encode(secrets.token_bytes(length)).decode().rstrip("=") for length in (hasher.salt_len, hasher.hash_len)
+    )
+    cost = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2id$v={argon2.low_level.ARGON2_VERSION}${cost}${salt}${digest}"
+
+
+async def _in_hashing_thread(work: Callable[..., T], *arguments: Any) -> T:
+    """Run argon2, which is slow on purpose, beside the event loop, but not too often at once."""
+    loop = asyncio.get_running_loop()
+    async with _hashing.setdefault(loop, asyncio.Semaphore(MAX_HASHES)):
+        return await asyncio.to_thread(work, *arguments)

@@ -18,6 +18,13 @@ OWNER_TEMPLATE = f"""
 OWNER_OF_TOKEN = OWNER_TEMPLATE.format(hash="$1")
 USER = f"select username, fullname, admin, {GROUPS} from users where username = $1"
 
+USER_WITH_PASSWORD = f"""
+    select username, fullname, admin, {GROUPS}, passwords.hash as password_hash
+    from   users
+    left join passwords using (username)
+    where  username = $1 or lower(email) = lower($1)
+"""
+
 
 async def find_owner(db: Database, token_hash: bytes) -> Row | None:
     """The token with this hash and its user, also when it is revoked or expired."""
@@ -73,3 +80,13 @@ async def store_password_hash(db: Database, username: str, password_hash: str) -
         username,
         password_hash,
     )
+
+
+async def find_user_with_password(db: Database, username_or_email: str) -> Row | None:
+    """A user and the groups that they are a member of; `password_hash` is null when they have no password."""
+    return await db.fetchrow(USER_WITH_PASSWORD, username_or_email)
+
+
+async def replace_password_hash(db: Database, username: str, old: str, new: str) -> None:
+    """Replace a hash by another one of the same password, unless the password was changed in the meantime."""
+    await db.execute("update passwords set hash = $3 where username = $1 and hash = $2", username, old, new)
