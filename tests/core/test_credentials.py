@@ -28,7 +28,7 @@ class CountingHasher(argon2.PasswordHasher):
         self.running = self.most = 0
         self._lock = threading.Lock()
 
-    def verify(self, hash: str | bytes, password: str | bytes) -> Any:
+    def verify(self, hashed: Any, password: Any) -> Any:
         with self._lock:
             self.verified.append(str(hashed))
             self.running += 1
@@ -105,7 +105,7 @@ async def test_a_password_that_was_changed_while_it_was_verified_stays_changed(
     other = CHEAP.hash("another one")
 
     class Slow(argon2.PasswordHasher):
-        def check_needs_rehash(self, hash: str | bytes) -> bool:
+        def check_needs_rehash(self, hashed: Any) -> bool:
             return True
 
         def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
