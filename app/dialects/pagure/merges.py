@@ -14,7 +14,7 @@ from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.pull_requests import read_number
 from app.dialects.pagure.tasks import reply_with_task
 from app.dialects.pagure.urls import PagureRoutes
-from app.dialects.pagure.words import describe_failure
+from app.dialects.pagure.words import describe_ending
 from app.git import diff, store
 from app.git.errors import GitError
 from app.http.commands import execute
@@ -39,9 +39,7 @@ async def merge(request: web.Request, actor: Actor, project: Row) -> web.Respons
 
 
 def _conflict(ending: Ending) -> ApiError:
-    return ApiError(
-        409, "EPRCONFLICTS", errors=describe_failure(ending.reason, ending.params) if ending.reason else None
-    )
+    return ApiError(409, "EPRCONFLICTS", errors=describe_ending(ending))
 
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}/rebase", "rebase-pull-request", requires=require_pull_requests)

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.urls import PagureRoutes
-from app.dialects.pagure.words import describe_failure
+from app.dialects.pagure.words import describe_ending
 from app.http.keys import DATABASE
 from app.http.responses import json_reply
 from app.http.tasks import Ending, find_ending, task_location
@@ -41,9 +41,7 @@ async def task_status(request: web.Request) -> web.Response:
 
 def message_failure(ending: Ending) -> ApiError:
     """The reason of a failure as the message."""
-    return ApiError(
-        400, "ENOCODE", message=describe_failure(ending.reason, ending.params) if ending.reason else CANCELLED
-    )
+    return ApiError(400, "ENOCODE", message=describe_ending(ending) or CANCELLED)
 
 
 async def reply_with_task(

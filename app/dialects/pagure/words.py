@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.dialects.pagure.errors import describe_push_refusal
+from app.http.tasks import Ending
 from app.http.wording import fill
 from events.tasks import FailureReason
 
@@ -42,6 +43,11 @@ def describe_failure(reason: str, params: Mapping[str, Any]) -> str:
     if reason == FailureReason.PUSH_REFUSED:
         params = {"refusal": describe_push_refusal(params["refusal"], params["commit"])}
     return fill(FAILURES[FailureReason(reason)], params)
+
+
+def describe_ending(ending: Ending) -> str | None:
+    """Why a task has failed; None if it has not."""
+    return describe_failure(ending.reason, ending.params) if ending.reason else None
 
 
 def _fullname(path: str) -> str:
