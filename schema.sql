@@ -402,10 +402,12 @@ create table issue_comments (
     project_id      bigint      not null,
     number          int         not null,
     comment         text        not null,
+    note            jsonb,                           -- what a comment of the forge's tells of (events/notes.py)
     author          text        not null,
     author_fullname text        not null,
     notification    boolean     not null default false, -- written by the forge in the author's name
-    created_at      timestamptz not null
+    created_at      timestamptz not null,
+    constraint a_note_has_no_text check (note is null or comment = '')
 );
 create index comments_of_an_issue on issue_comments (project_id, number, comment_id);
 
@@ -498,6 +500,7 @@ create table pull_request_comments (
     project_id      bigint      not null,
     number          int         not null,
     comment         text        not null,
+    note            jsonb,                           -- what a comment of the forge's tells of (events/notes.py)
     commit          text,                            -- with one it is about a line, and no vote
     tree            text,
     filename        text,
@@ -505,7 +508,8 @@ create table pull_request_comments (
     author          text        not null,
     author_fullname text        not null,
     notification    boolean     not null default false,
-    created_at      timestamptz not null
+    created_at      timestamptz not null,
+    constraint a_note_has_no_text check (note is null or comment = '')
 );
 create index comments_of_a_pull_request on pull_request_comments (project_id, number, comment_id);
 

@@ -158,7 +158,7 @@ def _closings(project_id: int, count: int) -> Iterator[Event]:
     """Of every third issue."""
     for n in range(3, count + 1, 3):
         yield IssueUpdated(
-            project_id=project_id, number=n, changed={"status": "Closed"}, details=[], comment_id=None
+            project_id=project_id, number=n, changed={"status": "Closed"}, previous={"status": "Open"}, comment_id=None
         )  # fmt: skip
 
 

@@ -24,27 +24,30 @@ class IssueOpened(Event, type="issue.opened", stream="issue-{project_id}/{number
 
 @dataclass(frozen=True, kw_only=True)
 class IssueCommented(Event, type="issue.commented", stream="issue-{project_id}/{number}"):
+    """With a `note` (events/notes.py) the forge wrote it for the author, and the comment itself is empty."""
+
     project_id: int
     number: int
     comment_id: int
     comment: str
     author: str
+    note: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class IssueUpdated(Event, type="issue.updated", stream="issue-{project_id}/{number}"):
     """`changed` holds what is different now: title, content, status, close_status, assignee, milestone, tags, depends
     (the whole list), custom_fields (name to value, null for those that were taken away) or boards (name to status and
-    rank there).
+    rank there). `previous` is what was there before, of all but title, content and boards; of the custom fields that
+    have changed.
 
-    `details` say it in sentences. With a `comment_id` they are a comment too, which the forge writes in the actor's
-    name.
+    With a `comment_id` the forge writes a comment about it in the actor's name.
     """
 
     project_id: int
     number: int
     changed: dict[str, Any]
-    details: list[str]
+    previous: dict[str, Any]
     comment_id: int | None
 
 

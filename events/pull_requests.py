@@ -49,14 +49,14 @@ class PullRequestCommented(Event, type="pull-request.commented", stream="pull-re
 class PullRequestUpdated(Event, type="pull-request.updated", stream="pull-request-{project_id}/{number}"):
     """`changed` holds what is different now: title, initial_comment, assignee, status (closed or open again), tags,
     commit_start, commit_stop, merge_status, issues and commit_issues (the numbers of those that the description and
-    the commits are about). With a `comment_id`, `note` is a comment that the forge writes in the
-    actor's name.
+    the commits are about). With a `comment_id` the forge writes a comment in the actor's name, and
+    `note` says what it tells of (events/notes.py).
     """
 
     project_id: int
     number: int
     changed: dict[str, Any]
-    note: str | None
+    note: dict[str, Any] | None
     comment_id: int | None
 
 
@@ -82,12 +82,14 @@ class MergeRequested(Event, type="pull-request.merge-requested", stream="pull-re
 
 @dataclass(frozen=True, kw_only=True)
 class PullRequestMerged(Event, type="pull-request.merged", stream="pull-request-{project_id}/{number}"):
-    """What it brought is in its branch, whose head is now `commit`."""
+    """What it brought is in its branch, whose head is now `commit`. `note` says what the comment tells of that the
+    forge writes about it (events/notes.py).
+    """
 
     project_id: int
     number: int
     commit: str
-    note: str
+    note: dict[str, Any]
     comment_id: int
 
 

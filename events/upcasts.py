@@ -28,6 +28,24 @@ for type in ("task.failed", "project.discarded"):
     )
 
 
+build_upcast("issue.commented", "'{\"note\": null}' || data")
+build_upcast("issue.updated", "'{\"previous\": {}}' || data")
+# A note was the comment's whole text. Web hooks have to know whether it is about a rebase or an assignee.
+for type in ("pull-request.updated", "pull-request.merged"):
+    build_upcast(
+        type,
+        """
+        case when jsonb_typeof(data -> 'note') is distinct from 'string' then data
+        else data || jsonb_build_object('note', case
+            when starts_with(data ->> 'note', 'rebased onto ') then jsonb_build_object(
+                'reason', 'rebased', 'onto', nullif(substr(data ->> 'note', 14), 'unknown target'))
+            when starts_with(data ->> 'note', '**Metadata Update from ') then jsonb_build_object(
+                'reason', case when data ->> 'note' like '%- Request assigned' then 'assigned' else 'unassigned' end)
+            else jsonb_build_object('reason', 'stated', 'text', data -> 'note') end) end
+        """,
+    )
+
+
 def current_data_sql(type: str = "events.type", data: str = "events.data") -> str:
     """The SQL for an event's data as today's code knows it."""
     if not UPCASTS:

@@ -69,7 +69,7 @@ async def heed_commits(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]
     ids = [commit for commit, _ in reversed(cause.data["commits"])]
     for commit, message in zip(ids, await asyncio.to_thread(_read_messages, repo_path, ids), strict=True):
         for mention in dict.fromkeys(find_mentions(message, home)):
-            command = build_reference_command(project["project_id"], mention, commit, home)
+            command = build_reference_command(project["project_id"], mention, commit)
             command_id = uuid.uuid5(cause.id, f"{commit} {mention}")
             with suppress(Refused):
                 await execute(ctx.db, Actor(cause.actor), command, command_id=command_id, request=cause.request)

@@ -19,6 +19,7 @@ from app.git import commits, merge, pulls, rebase, refs, store
 from app.git.errors import MergeConflict, Missing, NeedsRebase, NotFastForward, NotSignedOff, TooLarge
 from app.queries import comments, issues, projects, pull_requests, users
 from events.event import StoredEvent
+from events.notes import NoteReason
 from events.pull_requests import (
     MergeRequested,
     PullRequestMerged,
@@ -131,7 +132,7 @@ async def keep_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[NewE
 
 
 def _build_update(
-    found: Row, changed: dict[str, Any], note: str | None = None, comment_id: int | None = None
+    found: Row, changed: dict[str, Any], note: dict[str, Any] | None = None, comment_id: int | None = None
 ) -> NewEvent:
     event = PullRequestUpdated(
         project_id=found["project_id"], number=found["number"], changed=changed, note=note, comment_id=comment_id
@@ -193,19 +194,20 @@ async def _find_changes(work: PullRequestWork, head: str, ours: str | None) -> d
     return {"commit_start": start, "commit_stop": stop, "commit_issues": await work.about(head)}
 
 
-async def _build_note(work: PullRequestWork, start: str | None, stop: str | None, ours: str | None) -> str | None:
-    """What the comment says of the push."""
+async def _build_note(
+    work: PullRequestWork, start: str | None, stop: str | None, ours: str | None
+) -> dict[str, Any] | None:
+    """What the comment about the push tells of."""
     found = work.found
     if stop is None or found["commit_stop"] is None:
         return None
     if start != found["commit_start"]:
-        return f"rebased onto {ours or 'unknown target'}"
+        return {"reason": NoteReason.REBASED, "onto": ours}
     fresh = await in_thread(lambda: list(commits.list_between(work.repo_path, stop, found["commit_stop"])))
     if not fresh:
         return None
-    lines = "\n".join(f" * ``{commit.subject}``" for commit in fresh[:MAX_LISTED_COMMITS])
-    count = "1 new commit added" if len(fresh) == 1 else f"{len(fresh)} new commits added"
-    return f"**{count}**\n\n{lines}"
+    subjects = [commit.subject for commit in fresh[:MAX_LISTED_COMMITS]]
+    return {"reason": NoteReason.COMMITS_ADDED, "count": len(fresh), "subjects": subjects}
 
 
 @on(MergeRequested, queue=GIT, on_failure=fail_task)
@@ -295,7 +297,7 @@ async def _build_merged(work: PullRequestWork, cause: StoredEvent, commit: str, 
         project_id=work.found["project_id"],
         number=work.found["number"],
         commit=commit,
-        note=f"Pull-Request has been merged by {cause.actor}",
+        note={"reason": NoteReason.MERGED},
         comment_id=await comments.next_id(work.ctx.db),
     )
     return NewEvent(event, work.found["version"] + behind + 1)

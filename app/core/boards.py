@@ -8,7 +8,7 @@ from typing import Any
 from app.core.access import require
 from app.core.commands import Command, CommandContext, handles
 from app.core.issue_metadata import require_closable, status_change
-from app.core.issues import build_issue_update, require_tracker
+from app.core.issues import build_issue_update, is_commented, require_tracker
 from app.errors import Invalid, Subject
 from app.queries import boards, comments, issues, tags
 from events.boards import BoardDefined, BoardDeleted, BoardStatusesSet
@@ -166,37 +166,33 @@ async def place_issues(ctx: CommandContext, command: PlaceIssues) -> list[NewEve
         issue = found.get(place.issue)
         if issue is None:
             raise Invalid(Subject.PLACED_ISSUE, "places")
-        changed, details = _place_issue(board, issue, place)
+        changed = _place_issue(board, issue, place)
         if changed:
-            changes.append((issue, changed, details))
-    await require_closable(ctx.db, [(issue, changed) for issue, changed, _ in changes])
-    fresh = iter(await comments.next_ids(ctx.db, sum(1 for *_, details in changes if details)))
+            changes.append((issue, changed))
+    await require_closable(ctx.db, changes)
+    fresh = iter(await comments.next_ids(ctx.db, sum(is_commented(changed) for _, changed in changes)))
     return [
         each
-        for issue, changed, details in changes
-        for each in await build_issue_update(ctx, issue, changed, details, comment_id=next(fresh) if details else None)
+        for issue, changed in changes
+        for each in await build_issue_update(
+            ctx, issue, changed, comment_id=next(fresh) if is_commented(changed) else None
+        )
     ]
 
 
-def _place_issue(
-    board: Mapping[str, Any], issue: Mapping[str, Any], place: Placement
-) -> tuple[dict[str, Any], list[str]]:
-    """What changes, and how to say it. Coming from elsewhere an issue is closed or opened; a new rank is silent."""
+def _place_issue(board: Mapping[str, Any], issue: Mapping[str, Any], place: Placement) -> dict[str, Any]:
+    """What changes. An issue that gets another status there is closed or opened as the status says."""
     status = _find_status(board, place.status)
     before, after = issue["boards"].get(board["board"]), {"rank": place.rank, "status": status["name"]}
     if before == after:
-        return {}, []
+        return {}
     changed: dict[str, Any] = {"boards": {board["board"]: after}}
-    details = []
     if before is None and board["tag"] not in issue["tags"]:
         changed["tags"] = sorted([*issue["tags"], board["tag"]])
-        details.append(f"Issue tagged with: {board['tag']}")
     if before is None or before["status"] != status["name"]:
         reason = (status["close_status"] or None) if status["close"] else None
-        restatement, said = status_change(issue, "Closed" if status["close"] else "Open", reason)
-        changed |= restatement
-        details += said
-    return changed, details
+        changed |= status_change(issue, "Closed" if status["close"] else "Open", reason)
+    return changed
 
 
 def _find_status(board: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 from app.core.commands import Command, CommandContext, handles
-from app.core.issues import require_tracker
+from app.core.issues import previous_values, require_tracker
 from app.core.mentions import ISSUE, PULL_REQUEST, Mention
 from app.core.pull_requests import require_pull_requests
 from app.errors import NotFound
 from app.queries import comments, issues, pull_requests
 from events.issues import IssueCommented, IssueUpdated
+from events.notes import NoteReason
 from events.pull_requests import PullRequestMerged
 from events.record import NewEvent
 
@@ -17,9 +18,8 @@ FIXED = "Fixed"  # why an issue was closed
 
 @dataclass(frozen=True, kw_only=True)
 class ApplyCommitReference(Command):
-    """The forge's own wish, in the name of whoever brought the commit: they may write to the default branch, so they
-    may close what it fixes. `noun` is what the commit takes the number for; `commit` says where it is shown, in
-    Markdown.
+    """A command of the forge itself, in the name of whoever brought the commit: they may write to the default branch,
+    so they may close what it fixes. `noun` is what the commit takes the number for.
 
     Source: pull-request contract 7.
     """
@@ -28,7 +28,6 @@ class ApplyCommitReference(Command):
     number: int
     noun: str | None
     fixes: bool
-    commit: str
     commit_id: str
 
 
@@ -51,15 +50,23 @@ async def _apply_to_issue(ctx: CommandContext, command: ApplyCommitReference) ->
         project_id=command.project_id,
         number=command.number,
         comment_id=comment_id,
-        comment=f" Commit {command.commit} {'fixes this issue' if command.fixes else 'relates to this ticket'}",
+        comment="",
         author=ctx.actor.username,
+        note={
+            "reason": NoteReason.ISSUE_FIXED if command.fixes else NoteReason.ISSUE_RELATED,
+            "commit": command.commit_id,
+        },
     )
     events = [NewEvent(said, issue["version"] + 1)]
     waits = await issues.list_open(ctx.db, command.project_id, issue["depends"])
     if command.fixes and issue["status"] == "Open" and not waits:
         changed = {"status": "Closed", "close_status": FIXED}
         closed = IssueUpdated(
-            project_id=command.project_id, number=command.number, changed=changed, details=[], comment_id=None
+            project_id=command.project_id,
+            number=command.number,
+            changed=changed,
+            previous=previous_values(issue, changed),
+            comment_id=None,
         )
         events.append(NewEvent(closed, issue["version"] + 2))
     return events
@@ -76,20 +83,18 @@ async def _apply_to_pull_request(ctx: CommandContext, command: ApplyCommitRefere
         project_id=command.project_id,
         number=command.number,
         commit=command.commit_id,
-        note=f" Commit {command.commit} fixes this pull-request",
+        note={"reason": NoteReason.PULL_REQUEST_FIXED, "commit": command.commit_id},
         comment_id=await comments.next_id(ctx.db),
     )
     return [NewEvent(merged, found["version"] + 1)]
 
 
-def build_reference_command(project_id: int, mention: Mention, commit_id: str, home: str) -> ApplyCommitReference:
-    """The wish that a mention in a commit's message is. `home` is where the project is in the web."""
-    short = commit_id[:8]
+def build_reference_command(project_id: int, mention: Mention, commit_id: str) -> ApplyCommitReference:
+    """The command that a mention in a commit's message stands for."""
     return ApplyCommitReference(
         project_id=project_id,
         number=mention.number,
         noun=mention.kind,
         fixes=mention.fixes,
-        commit=f"[{short}]({home}/c/{short})",
         commit_id=commit_id,
     )

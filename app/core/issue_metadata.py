@@ -1,6 +1,6 @@
 """What people may ask of an issue's metadata: status, milestone, assignee, custom fields, dependencies."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,26 +52,18 @@ async def change_issue_status(ctx: CommandContext, command: ChangeIssueStatus) -
     if command.close_status and command.close_status not in project["close_status"]:
         raise Invalid(Subject.CHOICE, "close_status", choices=project["close_status"])
     reason = (command.close_status or None) if command.status == "Closed" else None
-    changed, details = status_change(issue, command.status, reason)
+    changed = status_change(issue, command.status, reason)
     await require_closable(ctx.db, [(issue, changed)])
-    return await build_issue_update(ctx, issue, changed, details)
+    return await build_issue_update(ctx, issue, changed)
 
 
-def status_change(issue: Mapping[str, Any], status: str, reason: str | None) -> tuple[dict[str, Any], list[str]]:
-    """What another status, or the reason for being closed, changes about an issue, and how to say it."""
-    changed: dict[str, Any] = {}
-    details = []
-    if status != issue["status"]:
-        changed["status"] = status
-        details.append(f"Issue status updated to: {status} (was: {issue['status']})")
-    if reason != issue["close_status"]:
-        changed["close_status"] = reason
-        if status == "Closed":
-            details.append(f"Issue close_status updated to: {reason}{_was(issue['close_status'])}")
-    return changed, details
+def status_change(issue: Mapping[str, Any], status: str, reason: str | None) -> dict[str, Any]:
+    """What another status, or the reason for being closed, changes about an issue."""
+    wanted = {"status": status, "close_status": reason}
+    return {field: value for field, value in wanted.items() if issue[field] != value}
 
 
-async def require_closable(db: Database, changes: list[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
+async def require_closable(db: Database, changes: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
     """What waits for an open issue is not closed, these changes included: issues, each with what changes about it."""
     now = {issue["number"]: changed["status"] for issue, changed in changes if "status" in changed}
     closing = [issue for issue, changed in changes if changed.get("status") == "Closed"]
@@ -79,10 +71,6 @@ async def require_closable(db: Database, changes: list[tuple[Mapping[str, Any], 
     open_now = await issues.list_open(db, closing[0]["project_id"], sorted(awaited)) if closing else set()
     if any(now.get(number, "Open" if number in open_now else "Closed") == "Open" for number in awaited):
         raise Invalid(Subject.OPEN_DEPENDENCIES, "status")
-
-
-def _was(before: str | None) -> str:
-    return f" (was: {before})" if before is not None else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +89,7 @@ async def set_milestone(ctx: CommandContext, command: SetMilestone) -> list[NewE
         raise Invalid(Subject.CHOICE, "milestone", choices=list(project["milestones"]))
     if milestone == issue["milestone"]:
         return []
-    details = [f"Issue set to the milestone: {milestone}{_was(issue['milestone'])}"]
-    return await build_issue_update(ctx, issue, {"milestone": milestone}, details)
+    return await build_issue_update(ctx, issue, {"milestone": milestone})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +108,7 @@ async def assign_issue(ctx: CommandContext, command: AssignIssue) -> list[NewEve
     assignee = await find_assignee(ctx.db, command.assignee)
     if assignee == issue["assignee"]:
         return []
-    details = [f"Issue assigned to {assignee}{_was(issue['assignee'])}" if assignee else "Assignee reset"]
-    return await build_issue_update(ctx, issue, {"assignee": assignee}, details)
+    return await build_issue_update(ctx, issue, {"assignee": assignee})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,23 +133,15 @@ async def set_custom_fields(ctx: CommandContext, command: SetCustomFields) -> li
         raise Invalid(Subject.CUSTOM_FIELD_LINK, "fields")
     events: list[NewEvent] = []
     for name, given in command.fields.items():
-        value, before = given or None, issue["custom_fields"].get(name)
-        if value != before:
-            details = [field_detail(name, value, before)]
-            events += await build_issue_update(ctx, issue, {"custom_fields": {name: value}}, details, after=len(events))
+        value = given or None
+        if value != issue["custom_fields"].get(name):
+            events += await build_issue_update(ctx, issue, {"custom_fields": {name: value}}, after=len(events))
     return events
 
 
 def _are_links(value: str) -> bool:
     """Whether these are addresses, separated by commas; blanks do not count."""
     return all(URL.match("".join(part.split())) for part in value.split(","))
-
-
-def field_detail(name: str, value: str | None, before: str | None) -> str:
-    """What became of a custom field, in a sentence."""
-    if value is None:
-        return f"Custom field {name} reset (from {before})"
-    return f"Custom field {name} adjusted to {value}{_was(before)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,8 +162,7 @@ async def add_dependency(ctx: CommandContext, command: AddDependency) -> list[Ne
     if command.depends_on in issue["depends"]:
         return []
     await require_no_cycle(ctx.db, command.project_id, {command.number: {command.depends_on}})
-    details = [f"Issue marked as depending on: #{command.depends_on}"]
-    return await build_issue_update(ctx, issue, {"depends": sorted([*issue["depends"], command.depends_on])}, details)
+    return await build_issue_update(ctx, issue, {"depends": sorted([*issue["depends"], command.depends_on])})
 
 
 async def require_no_cycle(db: Database, project_id: int, added: Mapping[int, set[int]]) -> None:

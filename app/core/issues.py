@@ -16,6 +16,8 @@ from events.issues import IssueCommented, IssueOpened, IssueSubscribed, IssueUpd
 from events.record import NewEvent
 
 MAX_TAG_LENGTH = 255
+# Fields whose changes the forge tells of in a comment.
+COMMENTED = frozenset({"status", "close_status", "milestone", "assignee", "tags", "depends", "custom_fields"})
 
 
 def require_tracker(project: Mapping[str, Any], *, writing: bool) -> None:
@@ -53,23 +55,39 @@ async def build_issue_update(
     ctx: CommandContext,
     issue: Mapping[str, Any],
     changed: dict[str, Any],
-    details: list[str],
     *,
     after: int = 0,
     comment_id: int | None = None,
 ) -> list[NewEvent]:
-    """The change as an event, `after` so many others of the same wish, with the comment that tells of it.
+    """The change as an event, `after` so many others of the same command, with the comment that tells of it.
 
     The comment gets a fresh id, unless it has been given one.
     """
     if not changed:
         return []
-    if details and comment_id is None:
+    if is_commented(changed) and comment_id is None:
         comment_id = await comments.next_id(ctx.db)
     event = IssueUpdated(
-        project_id=issue["project_id"], number=issue["number"], changed=changed, details=details, comment_id=comment_id
+        project_id=issue["project_id"],
+        number=issue["number"],
+        changed=changed,
+        previous=previous_values(issue, changed),
+        comment_id=comment_id,
     )
     return [NewEvent(event, issue["version"] + 1 + after)]
+
+
+def is_commented(changed: Mapping[str, Any]) -> bool:
+    """Whether the forge writes a comment about a change."""
+    return not COMMENTED.isdisjoint(changed)
+
+
+def previous_values(issue: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """What the fields were that a comment tells of."""
+    previous = {field: issue[field] for field in changed if field in COMMENTED}
+    if "custom_fields" in changed:
+        previous["custom_fields"] = {name: issue["custom_fields"].get(name) for name in changed["custom_fields"]}
+    return previous
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +181,7 @@ async def edit_issue(ctx: CommandContext, command: EditIssue) -> list[NewEvent]:
             raise Invalid(Subject.REQUIRED, name)
     wanted = {"title": command.title, "content": command.content}
     changed = {name: value for name, value in wanted.items() if issue[name] != value}
-    return await build_issue_update(ctx, issue, changed, [])
+    return await build_issue_update(ctx, issue, changed)
 
 
 @dataclass(frozen=True, kw_only=True)

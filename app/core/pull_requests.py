@@ -18,6 +18,7 @@ from app.errors import Disabled, Forbidden, Invalid, Subject
 from app.git import commits, store
 from app.git.commits import CommitSpan
 from app.queries import comments, issues, projects, pull_requests, refs
+from events.notes import NoteReason
 from events.pull_requests import (
     PullRequestCommented,
     PullRequestOpened,
@@ -43,31 +44,24 @@ async def find_readable(ctx: CommandContext, project_id: int, number: int) -> tu
 
 
 async def _build_update(
-    ctx: CommandContext, found: Row, changed: dict[str, Any], note: str | None = None
+    ctx: CommandContext, found: Row, changed: dict[str, Any], reason: NoteReason | None = None
 ) -> list[NewEvent]:
-    """The change as an event, with the comment that tells of it."""
+    """The change as an event; with a reason the forge writes a comment about it."""
     if not changed:
         return []
     event = PullRequestUpdated(
         project_id=found["project_id"],
         number=found["number"],
         changed=changed,
-        note=note,
-        comment_id=await comments.next_id(ctx.db) if note else None,
+        note={"reason": reason} if reason else None,
+        comment_id=await comments.next_id(ctx.db) if reason else None,
     )
     return [NewEvent(event, found["version"] + 1)]
 
 
-def parse_vote(comment: str) -> int | None:
-    """What a comment says of the whole: 1, -1 or nothing."""
-    if "-1" in comment or ":thumbsdown:" in comment:
-        return -1
-    return 1 if "+1" in comment or ":thumbsup:" in comment else None
-
-
 @dataclass(frozen=True, kw_only=True)
 class CommentOnPullRequest(Command):
-    """With a `commit` it is about a line, and no vote."""
+    """With a `commit` it is about a line, and no vote; `vote` is 1, -1 or None."""
 
     project_id: int
     number: int
@@ -76,6 +70,7 @@ class CommentOnPullRequest(Command):
     tree: str | None = None
     filename: str | None = None
     line: int | None = None
+    vote: int | None = None
 
 
 @handles(CommentOnPullRequest)
@@ -92,7 +87,7 @@ async def comment_on_pull_request(ctx: CommandContext, command: CommentOnPullReq
         tree=command.tree,
         filename=command.filename,
         line=command.line,
-        vote=None if command.commit else parse_vote(command.comment),
+        vote=None if command.commit else command.vote,
     )
     return [NewEvent(event, found["version"] + 1)]
 
@@ -142,9 +137,8 @@ async def assign_pull_request(ctx: CommandContext, command: AssignPullRequest) -
     assignee = await find_assignee(ctx.db, command.assignee)
     if assignee == found["assignee"]:
         return []
-    said = "Request assigned" if assignee else "Request assignee reset"
-    note = f"**Metadata Update from @{ctx.actor.username}**:\n- {said}"
-    return await _build_update(ctx, found, {"assignee": assignee}, note)
+    reason = NoteReason.ASSIGNED if assignee else NoteReason.UNASSIGNED
+    return await _build_update(ctx, found, {"assignee": assignee}, reason)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +155,7 @@ async def close_pull_request(ctx: CommandContext, command: ClosePullRequest) -> 
         raise Invalid(Subject.PULL_REQUEST_CLOSED, "status", username=found["closed_by"])
     if found["status"] == "Closed":
         return []
-    note = f"Pull-Request has been closed by {ctx.actor.username}"
-    return await _build_update(ctx, found, {"status": "Closed"}, note)
+    return await _build_update(ctx, found, {"status": "Closed"}, NoteReason.CLOSED)
 
 
 def require_closer(actor: Actor, project: Row, found: Row) -> None:
@@ -183,8 +176,7 @@ async def reopen_pull_request(ctx: CommandContext, command: ReopenPullRequest) -
     require_closer(ctx.actor, project, found)
     if found["status"] != "Closed":
         raise Invalid(Subject.PULL_REQUEST_NOT_CLOSED, "status")
-    note = f"Pull-Request has been reopened by {ctx.actor.username}"
-    return await _build_update(ctx, found, {"status": "Open"}, note)
+    return await _build_update(ctx, found, {"status": "Open"}, NoteReason.REOPENED)
 
 
 @dataclass(frozen=True, kw_only=True)

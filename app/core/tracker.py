@@ -66,6 +66,5 @@ async def _dependencies(ctx: CommandContext, command: ConfigureTracker) -> list[
             await issues.find(ctx.db, command.project_id, depends_on)
         if not fresh:
             continue
-        details = [f"Issue marked as depending on: #{each}" for each in fresh]
-        found += await build_issue_update(ctx, issue, {"depends": sorted([*issue["depends"], *fresh])}, details)
+        found += await build_issue_update(ctx, issue, {"depends": sorted([*issue["depends"], *fresh])})
     return found

@@ -53,8 +53,8 @@ projection(IssueUpdated)("""
 """)
 
 projection(IssueCommented)(f"""
-    insert into issue_comments (comment_id, project_id, number, comment, author, author_fullname, created_at)
-    select it.comment_id, it.project_id, it.number, it.comment,
+    insert into issue_comments (comment_id, project_id, number, comment, note, author, author_fullname, created_at)
+    select it.comment_id, it.project_id, it.number, it.comment, it.note,
            it.author, coalesce({fullname_sql("it.author")}, it.author), event.at
     from   event, jsonb_populate_record(null::issue_comments, event.data) as it
     returning *
@@ -110,16 +110,12 @@ projection(IssueUpdated)(f"""
 """)
 
 projection(IssueUpdated)(f"""
-    insert into issue_comments (comment_id, project_id, number, comment, author, author_fullname, notification,
+    insert into issue_comments (comment_id, project_id, number, comment, note, author, author_fullname, notification,
                                 created_at)
-    select (event.data ->> 'comment_id')::bigint, event.project_id, (event.data ->> 'number')::int,
-           case when event.data -> 'changed' ? 'boards' then (
-               select string_agg(detail, E'\\n' order by n)
-               from   jsonb_array_elements_text(event.data -> 'details') with ordinality as said (detail, n))
-           else '**Metadata Update from @' || event.actor || '**:' || (
-               select string_agg(E'\\n- ' || detail, '' order by detail collate "C")
-               from   jsonb_array_elements_text(event.data -> 'details') as detail)
-           end,
+    select (event.data ->> 'comment_id')::bigint, event.project_id, (event.data ->> 'number')::int, '',
+           jsonb_build_object('reason', 'updated') || (
+               select jsonb_object_agg(key, value) from jsonb_each(event.data)
+               where  key in ('changed', 'previous', 'details')),
            event.actor, coalesce({fullname_sql("event.actor")}, event.actor), true, event.at
     from   event
     where  event.data ->> 'comment_id' is not null

@@ -144,10 +144,10 @@ projection(PullRequestUpdated)(f"""
 """)
 
 projection(PullRequestUpdated, PullRequestMerged)(f"""
-    insert into pull_request_comments (comment_id, project_id, number, comment, author, author_fullname, notification,
-                                       created_at)
+    insert into pull_request_comments (comment_id, project_id, number, comment, note, author, author_fullname,
+                                       notification, created_at)
     select (event.data ->> 'comment_id')::bigint, event.project_id, (event.data ->> 'number')::int,
-           event.data ->> 'note', event.actor, coalesce({fullname_sql("event.actor")}, event.actor), true, event.at
+           '', event.data -> 'note', event.actor, coalesce({fullname_sql("event.actor")}, event.actor), true, event.at
     from   event
     where  event.data ->> 'comment_id' is not null
 """)

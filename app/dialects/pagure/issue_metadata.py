@@ -18,6 +18,7 @@ from app.dialects.pagure import forms, render
 from app.dialects.pagure.forms import Form
 from app.dialects.pagure.trackers import caller_keys, check_form, read_number, read_number_or_uid, writable_tracker
 from app.dialects.pagure.urls import PagureRoutes
+from app.dialects.pagure.words import describe_changes
 from app.http.commands import execute
 from app.http.keys import DATABASE
 from app.http.responses import json_reply
@@ -103,7 +104,11 @@ async def _set_fields(
     command = SetCustomFields(project_id=project["project_id"], number=key, fields=fields)
     outcome = await execute(request, actor, command, seen=project)
     changes = [event for event in outcome.events if isinstance(event, IssueUpdated)]
-    return {name: each.details[0] for each in changes for name in each.changed["custom_fields"]}
+    return {
+        name: describe_changes(each.changed, each.previous)[0]
+        for each in changes
+        for name in each.changed["custom_fields"]
+    }
 
 
 @routes.project(

@@ -143,7 +143,7 @@ async def view_comment(request: web.Request, actor: Actor, project: Row) -> web.
     if key is None:
         raise NotFound(Subject.COMMENT)
     found = await issues.find_comment(db, project["project_id"], issue["number"], key)
-    shown = render.comment(render.base_url(request), found)
+    shown = render.comment(render.base_url(request), project, found)
     shown["avatar_url"] = render.avatar_url(found["email"], 16)
     shown["comment_date"] = found["created_at"].strftime("%Y-%m-%d %H:%M")
     return json_reply(shown)

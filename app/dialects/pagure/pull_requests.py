@@ -126,7 +126,7 @@ async def view_comment(request: web.Request, _: Actor, project: Row) -> web.Resp
     if key is None:
         raise NotFound(Subject.COMMENT)
     said = await pull_requests.find_comment(db, project["project_id"], found["number"], key)
-    return json_reply(render.pull_request_comment(render.base_url(request), said))
+    return json_reply(render.pull_request_comment(render.base_url(request), project, said))
 
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}", "edit-pull-request", requires=require_pull_requests)
@@ -142,6 +142,13 @@ async def update(request: web.Request, actor: Actor, project: Row) -> web.Respon
     await execute(request, actor, command, seen=project)
     found = await pull_requests.find(request.config_dict[DATABASE], project["project_id"], key)
     return json_reply(render.pull_request(render.base_url(request), project, found, actor))
+
+
+def parse_vote(comment: str) -> int | None:
+    """The vote in a comment: 1, -1 or none."""
+    if "-1" in comment or ":thumbsdown:" in comment:
+        return -1
+    return 1 if "+1" in comment or ":thumbsup:" in comment else None
 
 
 @routes.project(
@@ -165,6 +172,7 @@ async def comment(request: web.Request, actor: Actor, project: Row) -> web.Respo
         tree=form.optional("tree_id"),
         filename=form.optional("filename"),
         line=int(row) if row else None,
+        vote=parse_vote(text),
     )
     await execute(request, actor, command, seen=project)
     return json_reply({"message": "Comment added"})

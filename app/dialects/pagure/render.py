@@ -14,6 +14,7 @@ from app.core import paths
 from app.core.access import GRANTS, may
 from app.core.project_settings import get_setting
 from app.core.pull_requests import review_score
+from app.dialects.pagure.words import comment_text
 from app.http.keys import SETTINGS
 from app.http.pagination import page_address
 from app.queries.paging import Listing
@@ -115,7 +116,7 @@ def issue(base: str, project: Row, row: Row, thread: list[Row] | None) -> dict[s
         "close_status": row["close_status"],
         "closed_at": timestamp(row["closed_at"]),
         "closed_by": user(base, closer, row["closed_by_fullname"]) if closer else None,
-        "comments": [comment(base, each) for each in thread or []],
+        "comments": [comment(base, project, each) for each in thread or []],
         "content": row["content"],
         "custom_fields": custom_fields(project, row),
         "date_created": timestamp(row["created_at"]),
@@ -168,9 +169,9 @@ def custom_fields(project: Row, issue: Row) -> list[dict[str, Any]]:
     return shown
 
 
-def comment(base: str, row: Row) -> dict[str, Any]:
+def comment(base: str, project: Row, row: Row) -> dict[str, Any]:
     return {
-        "comment": row["comment"],
+        "comment": comment_text(f"{base}/{project['path']}", row),
         "date_created": timestamp(row["created_at"]),
         "edited_on": None,
         "editor": None,
@@ -192,7 +193,7 @@ def pull_request(base: str, target: Row, row: Row, actor: Actor = NOBODY, *, com
         "cached_merge_status": row["merge_status"],
         "closed_at": timestamp(row["closed_at"]),
         "closed_by": user(base, closer, row["closed_by_fullname"]) if closer else None,
-        "comments": [pull_request_comment(base, each) for each in (row["thread"] or [] if comments else [])],
+        "comments": [pull_request_comment(base, target, each) for each in (row["thread"] or [] if comments else [])],
         "commit_start": row["commit_start"],
         "commit_stop": row["commit_stop"],
         "date_created": timestamp(row["created_at"]),
@@ -213,9 +214,9 @@ def pull_request(base: str, target: Row, row: Row, actor: Actor = NOBODY, *, com
     }
 
 
-def pull_request_comment(base: str, row: Row) -> dict[str, Any]:
+def pull_request_comment(base: str, project: Row, row: Row) -> dict[str, Any]:
     return {
-        **comment(base, row),
+        **comment(base, project, row),
         "commit": row["commit"],
         "filename": row["filename"],
         "line": row["line"],

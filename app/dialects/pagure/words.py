@@ -1,11 +1,12 @@
 """Pagure's sentences about what has happened: why a task failed, and the comments that it writes by itself."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from app.dialects.pagure.errors import describe_push_refusal
 from app.http.tasks import Ending
 from app.http.wording import fill
+from events.notes import NoteReason
 from events.tasks import FailureReason
 
 FAILURES: dict[FailureReason, str] = {
@@ -35,6 +36,22 @@ FAILURES: dict[FailureReason, str] = {
     FailureReason.UNSIGNED: "This repo enforces that all commits are signed off by their author. ",
 }
 
+METADATA = "**Metadata Update from @{author}**:"
+NOTES: dict[NoteReason, str] = {
+    NoteReason.ASSIGNED: METADATA + "\n- Request assigned",
+    NoteReason.CLOSED: "Pull-Request has been closed by {author}",
+    NoteReason.COMMITS_ADDED: "**{count}**\n\n{subjects}",
+    NoteReason.ISSUE_FIXED: " Commit {commit} fixes this issue",
+    NoteReason.ISSUE_RELATED: " Commit {commit} relates to this ticket",
+    NoteReason.MERGED: "Pull-Request has been merged by {author}",
+    NoteReason.PULL_REQUEST_FIXED: " Commit {commit} fixes this pull-request",
+    NoteReason.REBASED: "rebased onto {onto}",
+    NoteReason.REOPENED: "Pull-Request has been reopened by {author}",
+    NoteReason.STATED: "{text}",
+    NoteReason.UNASSIGNED: METADATA + "\n- Request assignee reset",
+    NoteReason.UPDATED: "{changes}",
+}
+
 
 def describe_failure(reason: str, params: Mapping[str, Any]) -> str:
     """Why a task has failed."""
@@ -53,3 +70,95 @@ def describe_ending(ending: Ending) -> str | None:
 def _fullname(path: str) -> str:
     """Forks live under `forks/`."""
     return f"forks/{path.removeprefix('fork/')}" if path.startswith("fork/") else path
+
+
+def comment_text(home: str, row: Mapping[str, Any]) -> str:
+    """What a comment says. `home` is where its project is in the web."""
+    text: str = row["comment"]
+    return text if row["note"] is None else describe_note(home, row["author"], row["note"])
+
+
+def describe_note(home: str, author: str, note: Mapping[str, Any]) -> str:
+    """What a comment says that was written in somebody's name."""
+    reason, params = NoteReason(note["reason"]), {**note, "author": author}
+    match reason:
+        case NoteReason.COMMITS_ADDED:
+            count = note["count"]
+            params["count"] = "1 new commit added" if count == 1 else f"{count} new commits added"
+            params["subjects"] = "\n".join(f" * ``{subject}``" for subject in note["subjects"])
+        case NoteReason.ISSUE_FIXED | NoteReason.ISSUE_RELATED | NoteReason.PULL_REQUEST_FIXED:
+            short = note["commit"][:8]
+            params["commit"] = f"[{short}]({home}/c/{short})"
+        case NoteReason.REBASED:
+            params["onto"] = note["onto"] or "unknown target"
+        case NoteReason.UPDATED:
+            params["changes"] = _describe_update(author, note)
+    return fill(NOTES[reason], params)
+
+
+def _describe_update(author: str, note: Mapping[str, Any]) -> str:
+    """Boards tell of a change in the order in which it is made, everything else sorts what has changed."""
+    changed = note["changed"]
+    details = note["details"] if "details" in note else describe_changes(changed, note["previous"])
+    if "boards" in changed:
+        return "\n".join(details)
+    return fill(METADATA, {"author": author}) + "".join(f"\n- {detail}" for detail in sorted(details))
+
+
+def describe_changes(changed: Mapping[str, Any], previous: Mapping[str, Any]) -> list[str]:
+    """What has changed about an issue, one sentence for each change."""
+    return [
+        sentence for field in DETAILS if field in changed for sentence in DETAILS[field](changed, previous.get(field))
+    ]
+
+
+def _was(before: Any) -> str:
+    return f" (was: {before})" if before is not None else ""
+
+
+def _describe_tags(changed: Mapping[str, Any], before: Any) -> list[str]:
+    return [f"Issue tagged with: {tag}" for tag in changed["tags"] if tag not in before]
+
+
+def _describe_status(changed: Mapping[str, Any], before: Any) -> list[str]:
+    return [f"Issue status updated to: {changed['status']}{_was(before)}"]
+
+
+def _describe_close_status(changed: Mapping[str, Any], before: Any) -> list[str]:
+    """Of an issue that is opened again nobody hears why it was closed."""
+    if changed.get("status", "Closed") != "Closed":
+        return []
+    return [f"Issue close_status updated to: {changed['close_status']}{_was(before)}"]
+
+
+def _describe_milestone(changed: Mapping[str, Any], before: Any) -> list[str]:
+    return [f"Issue set to the milestone: {changed['milestone']}{_was(before)}"]
+
+
+def _describe_assignee(changed: Mapping[str, Any], before: Any) -> list[str]:
+    return [f"Issue assigned to {changed['assignee']}{_was(before)}" if changed["assignee"] else "Assignee reset"]
+
+
+def _describe_dependencies(changed: Mapping[str, Any], before: Any) -> list[str]:
+    return [f"Issue marked as depending on: #{number}" for number in changed["depends"] if number not in before]
+
+
+def _describe_custom_fields(changed: Mapping[str, Any], before: Any) -> list[str]:
+    return [
+        f"Custom field {name} reset (from {before[name]})"
+        if value is None
+        else f"Custom field {name} adjusted to {value}{_was(before[name])}"
+        for name, value in changed["custom_fields"].items()
+    ]
+
+
+# In the order in which a board tells of them.
+DETAILS: dict[str, Callable[[Mapping[str, Any], Any], list[str]]] = {
+    "tags": _describe_tags,
+    "status": _describe_status,
+    "close_status": _describe_close_status,
+    "milestone": _describe_milestone,
+    "assignee": _describe_assignee,
+    "depends": _describe_dependencies,
+    "custom_fields": _describe_custom_fields,
+}

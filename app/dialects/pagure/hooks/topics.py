@@ -7,12 +7,12 @@ from app.dialects.pagure.hooks.registry import HookContext, Rendered, renders
 from app.dialects.pagure.settings import NAMES
 from app.errors import NotFound, Subject
 from app.queries import history, issues, pull_requests
+from events.notes import NoteReason
 
 FORGE = {"agent": "pagure"}  # who is behind what the forge notices by itself
 OPTIONS = {ours: name for name, ours in NAMES.items()}
 EDITS = ("title", "content", "status", "close_status", "milestone")  # of an issue; other fields have topics or none
-METADATA = "**Metadata Update from "  # what comments begin with that are told of in no other way
-REBASED = "rebased onto "
+METADATA = (NoteReason.ASSIGNED, NoteReason.UNASSIGNED)  # comments about these have no topic
 
 # ---------------------------------------------------------------- projects
 
@@ -159,7 +159,8 @@ async def pull_request_merged(ctx: HookContext) -> list[Rendered]:
 
 @renders("pull-request.updated")
 async def pull_request_updated(ctx: HookContext) -> list[Rendered]:
-    changed, note = ctx.data["changed"], ctx.data["note"] or ""
+    changed = ctx.data["changed"]
+    reason = ctx.data["note"]["reason"] if ctx.data["note"] else None
     whole, bare = await _pull_request(ctx), await _pull_request(ctx, comments=False)
     told, said = {"pullrequest": whole, **ctx.agent}, []
     if "tags" in changed:
@@ -172,10 +173,10 @@ async def pull_request_updated(ctx: HookContext) -> list[Rendered]:
         said.append((f"pull-request.assigned.{how}", about))
     if changed.keys() & {"title", "initial_comment"}:
         said.append(("pull-request.initial_comment.edited", {"pullrequest": bare, **ctx.about}))
-    if note and not note.startswith(METADATA):
+    if reason and reason not in METADATA:
         said.append(("pull-request.comment.added", told))
-    if "commit_stop" in changed and note:
-        what = "rebased" if note.startswith(REBASED) else "updated"
+    if "commit_stop" in changed and reason:
+        what = "rebased" if reason == NoteReason.REBASED else "updated"
         said.append((f"pull-request.{what}", {"pullrequest": bare, **FORGE}))
     if changed.get("status") == "Closed":
         said.append(("pull-request.closed", {**told, "merged": False}))
