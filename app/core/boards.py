@@ -1,4 +1,4 @@
-"""What people may ask of a tracker's boards, and what it does to an issue to be put somewhere on one."""
+"""Commands on the boards of a tracker, and what placing an issue on a board changes about it."""
 
 import re
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ async def _require_board_manager(ctx: CommandContext, project_id: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SetBoards(Command):
-    """These are the tracker's boards from now on, and no others: names with `active` and `tag`."""
+    """Replace the boards of the tracker: names with `active` and `tag`."""
 
     project_id: int
     boards: dict[str, dict[str, Any]]
@@ -60,7 +60,7 @@ async def set_boards(ctx: CommandContext, command: SetBoards) -> list[NewEvent]:
 
 
 def _check_name(name: str) -> None:
-    """A board is a segment of addresses."""
+    """Refuse names that cannot be a segment of a URL."""
     if not name.strip():
         raise Invalid(Subject.NAME_REQUIRED, "name")
     if len(name) > MAX_TEXT_LENGTH:
@@ -71,7 +71,7 @@ def _check_name(name: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DeleteBoards(Command):
-    """Those that are not there are gone already."""
+    """Delete boards; names of boards that do not exist are ignored."""
 
     project_id: int
     boards: list[str]
@@ -87,10 +87,10 @@ async def delete_boards(ctx: CommandContext, command: DeleteBoards) -> list[NewE
 
 @dataclass(frozen=True, kw_only=True)
 class SetBoardStatuses(Command):
-    """These are the board's statuses from now on, and no others.
+    """Replace the statuses of a board.
 
-    Each has name, rank, default, bg_color, close and close_status. The last one is the board's own word: it need not
-    be among the project's.
+    Each has name, rank, default, bg_color, close and close_status. The last one is the board's own: it need not be
+    among the close statuses of the project.
     """
 
     project_id: int
@@ -136,7 +136,7 @@ def _check_rank(rank: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where an issue, known by number or uid, is to stand. A status that the board does not have is its default."""
+    """Where to put an issue, given by number or uid. A status that the board does not have means its default one."""
 
     issue: int | str
     status: str | None
@@ -145,7 +145,7 @@ class Placement:
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceIssues(Command):
-    """Put issues on a board, or elsewhere on it: all of them or none."""
+    """Put issues on a board or move them there: all of them or none."""
 
     project_id: int
     board: str
@@ -154,7 +154,7 @@ class PlaceIssues(Command):
 
 @handles(PlaceIssues)
 async def place_issues(ctx: CommandContext, command: PlaceIssues) -> list[NewEvent]:
-    """Who may manage boards may see private issues too."""
+    """Private issues need no check of their own: whoever may manage boards may see them."""
     await _require_board_manager(ctx, command.project_id)
     board = await boards.find(ctx.db, command.project_id, command.board)
     if len(command.places) > MAX_PLACEMENTS:

@@ -1,10 +1,9 @@
-"""What people may ask of branches, tags, aliases and HEAD, apart from pushing.
+"""Create, move and delete branches, tags, aliases and HEAD without a push.
 
-Each of them moves one ref from where it was seen, is asked of the same policy as a push, and ends in the log as a push
-would. What git refuses is raised in git's own words (`app/git/errors.py`), what the actor may not do as Forbidden.
+Each operation moves one ref from where it was seen, obeys the same policy as a push, and is recorded like one. What git
+refuses is raised as a GitError (`app/git/errors.py`), what the actor may not do as Forbidden.
 
-Tags and aliases are for those who may write to every branch: whoever writes to an alias writes to the branch that it
-stands for.
+Tags and aliases take the right to write to every branch, since writing to an alias writes to the branch behind it.
 """
 
 import asyncio
@@ -28,7 +27,7 @@ T = TypeVar("T")
 
 
 async def write_ref(writer: RefWriter, change: Change, work: Callable[[Path], T], *others: str) -> T:
-    """Let `work` change a ref, if the actor might push that; `others` are refs that may move with it."""
+    """Run `work`, which changes a ref, if the actor could push that change; `others` are refs that may move with it."""
     push_policy.require(writer.actor, writer.project, change)
     if push_policy.find_requirements(writer.project).signed:
         try:
@@ -39,7 +38,7 @@ async def write_ref(writer: RefWriter, change: Change, work: Callable[[Path], T]
 
 
 async def run_and_record(writer: RefWriter, work: Callable[[Path], T], *names: str) -> T:
-    """Have it done beside the loop and recorded. What git refuses half way is recorded as far as it went."""
+    """Run `work` in a thread and record what moved, also when git refuses half way."""
     refusal: GitError | None = None
     async with recording_moves(writer, frozenset(names)):
         try:
@@ -54,7 +53,7 @@ async def run_and_record(writer: RefWriter, work: Callable[[Path], T], *names: s
 
 
 async def read_repository(writer: RefWriter, work: Callable[[Path], T]) -> T:
-    """Ask the repository beside the loop."""
+    """Read from the repository in a thread."""
     try:
         return await asyncio.to_thread(work, writer.repo_path)
     except NoRepository:
@@ -62,7 +61,7 @@ async def read_repository(writer: RefWriter, work: Callable[[Path], T]) -> T:
 
 
 async def create_branch(writer: RefWriter, name: str, from_branch: str | None, from_commit: str | None) -> None:
-    """A new branch; raises as `refs.create_branch` does, and Forbidden."""
+    """Create a branch. Raises as `refs.create_branch` does, and Forbidden."""
     require_name(name)
     start = await read_repository(
         writer, partial(refs.find_start, name=name, from_branch=from_branch, from_commit=from_commit)
@@ -72,7 +71,7 @@ async def create_branch(writer: RefWriter, name: str, from_branch: str | None, f
 
 
 async def create_tag(writer: RefWriter, name: str, target: str, message: str, *, force: bool) -> bool:
-    """An annotated tag in the actor's name; raises as `refs.create_tag` does, and Forbidden."""
+    """Create an annotated tag in the actor's name. Raises as `refs.create_tag` does, and Forbidden."""
     require(writer.actor, "manage-refs", writer.project)
     require_name(name)
     ref = refs.TAGS + name
@@ -85,14 +84,14 @@ async def create_tag(writer: RefWriter, name: str, target: str, message: str, *,
 
 
 async def set_default_branch(writer: RefWriter, name: str) -> None:
-    """Which branch is checked out by whoever clones; NoBranch, Forbidden."""
+    """Choose the branch that a clone checks out. Raises NoBranch and Forbidden."""
     require(writer.actor, "configure-project", writer.project)
     await read_repository(writer, partial(refs.find_branch_head, name=name))
     await run_and_record(writer, partial(refs.set_head, name=name), HEAD)
 
 
 async def create_alias(writer: RefWriter, name: str, existing: str) -> None:
-    """Another name for a branch; raises as `refs.create_alias` does, and Forbidden."""
+    """Create another name for a branch. Raises as `refs.create_alias` does, and Forbidden."""
     require(writer.actor, "manage-refs", writer.project)
     head = await read_repository(writer, partial(refs.find_branch_head, name=existing))
     require_name(name)
@@ -101,7 +100,7 @@ async def create_alias(writer: RefWriter, name: str, existing: str) -> None:
 
 
 async def drop_alias(writer: RefWriter, one: str, other: str) -> None:
-    """Remove the alias that one of these is for the other, if either is; NoBranch, Forbidden."""
+    """Delete the alias that one of the two is for the other, if either is. Raises NoBranch and Forbidden."""
     require(writer.actor, "manage-refs", writer.project)
     alias = await read_repository(writer, partial(refs.find_alias, one=one, other=other))
     if alias is not None:
@@ -110,6 +109,6 @@ async def drop_alias(writer: RefWriter, one: str, other: str) -> None:
 
 
 def require_name(name: str) -> None:
-    """Raise BadName unless this can be the name of a branch or tag, on disk and in the log."""
+    """Raise BadName unless disk and log can both hold a branch or tag of this name."""
     if not paths.is_valid_branch_name(name):
         raise BadName(name)

@@ -1,8 +1,8 @@
-"""Command, handles, execute: how a wish becomes facts.
+"""Commands, their handlers, and their execution: decide, then store the events.
 
-A command is decided on rows that were read without a lock, and stored by one statement that checks, under
-the project's row lock, that nothing the decision rested on has changed (`events/log.py`); if it has, the wish is
-weighed again. So a command costs a read and a write, and takes no lock while Python thinks.
+A handler decides on rows that were read without a lock. One statement then stores the events after checking, under the
+project's row lock, that nothing the decision rested on has changed (`events/log.py`); if it has, the handler is called
+again. So a command costs one read and one write, and holds no lock while Python runs.
 """
 
 import asyncio
@@ -33,20 +33,24 @@ MAX_TRIES = 50
 
 
 class Command:
-    """A wish. Subclasses are frozen dataclasses; `kind`, the name in kebab case, is what tasks and audit call it."""
+    """Base class of commands, which are frozen dataclasses.
+
+    `kind` is the name in kebab case, as tasks and the audit trail show it. `single_try` is for commands that record
+    what has happened already, so that calling the handler again cannot make them fit.
+    """
 
     kind: ClassVar[str]
     makes_project: ClassVar[bool] = False
-    decided: ClassVar[bool] = False
+    single_try: ClassVar[bool] = False
 
-    def __init_subclass__(cls, makes_project: bool = False, decided: bool = False) -> None:
+    def __init_subclass__(cls, makes_project: bool = False, single_try: bool = False) -> None:
         cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
         cls.makes_project = makes_project
-        cls.decided = decided  # it tells what was so already: weighing it again cannot make it fit
+        cls.single_try = single_try
 
 
 class CommandContext:
-    """What a handler decides with: who asks, and the state of things, remembering what it rested on."""
+    """What a handler decides with. It remembers the revision of the project that the decision rests on."""
 
     def __init__(
         self, db: Database, actor: Actor, seen: Mapping[str, Any] | None, policy: InstancePolicy = STRICTEST
@@ -68,7 +72,7 @@ class CommandContext:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a command. Its id is the task's, if it made one."""
+    """The result of a command. `command_id` is also the id of the task, if the command started one."""
 
     command_id: UUID
     recorded: list[Recorded]
@@ -76,13 +80,13 @@ class Outcome:
 
     @property
     def row(self) -> dict[str, Any]:
-        """The row that the first event made."""
+        """The row that the first event created or changed."""
         row = self.recorded[0].row
         assert row is not None  # noqa: S101 - asked only of events whose projection returns one
         return row
 
     def project(self, seen: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The project as it is now, with what the one seen before had beside its row."""
+        """The project as it is now, with the columns that `seen` had besides the row's own."""
         return {**seen, **self.row} if self.recorded else seen
 
 
@@ -145,9 +149,9 @@ async def _execute(
     async with AsyncExitStack() as stack:
         project_id = getattr(command, "project_id", None)
         if project_id is not None:
-            # Wishes about one project take turns here: they would in the database, each holding a connection there.
+            # Commands on one project take turns here, where waiting holds no connection, instead of in the database.
             await stack.enter_async_context(_project_locks.setdefault(project_id, asyncio.Lock()))
-        for attempt in range(1 if command.decided else MAX_TRIES):
+        for attempt in range(1 if command.single_try else MAX_TRIES):
             ctx = CommandContext(db, actor, seen if attempt == 0 else None, policy)
             events = await HANDLERS[type(command)](ctx, command)
             if action is not None:

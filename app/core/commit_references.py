@@ -1,4 +1,4 @@
-"""What a commit that came to the default branch says of issues and pull requests, and what comes of it."""
+"""The command that applies `Fixes #3` in the message of a commit that reached the default branch."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from events.notes import NoteReason
 from events.pull_requests import PullRequestMerged
 from events.record import NewEvent
 
-FIXED = "Fixed"  # why an issue was closed
+FIXED = "Fixed"  # the close status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ async def _apply_to_issue(ctx: CommandContext, command: ApplyCommitReference) ->
 
 
 async def _apply_to_pull_request(ctx: CommandContext, command: ApplyCommitReference) -> list[NewEvent]:
-    """One that is being merged needs no other word; the commit may well be the merge itself."""
+    """Skip a pull request that is being merged: the commit may be that very merge."""
     project = await ctx.project(command.project_id)
     require_pull_requests(project)
     found = await pull_requests.find(ctx.db, command.project_id, command.number, thread=False)

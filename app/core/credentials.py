@@ -1,7 +1,7 @@
-"""Secrets: made, hashed and checked here; they never enter the log.
+"""Tokens and passwords: create, hash and verify them. Secrets never enter the log.
 
-A token is `pf_`, 40 characters of base62 and a 6-character checksum (CRC-32 in base62), so that a mistyped
-or truncated one is told apart without asking the database, and scanners can find leaked ones.
+A token is `pf_`, 40 characters of base62 and a 6-character checksum (CRC-32 in base62), so that a mistyped or
+truncated one is recognised without asking the database, and scanners can find leaked ones.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from app.stores import credentials as store
 T = TypeVar("T")
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 PREFIX = "pf_"
-MIN_TOKEN_LENGTH = 20  # characters of a token that somebody has chosen
+MIN_TOKEN_LENGTH = 20  # characters of a token that a person has chosen
 PASSWORD_HASHER = argon2.PasswordHasher()
 MAX_HASHES = 4  # passwords hashed at the same time by a process; each takes 64 MiB and a core
 _hashing: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
@@ -153,13 +153,13 @@ async def store_password(db: Database, username: str, password: str) -> None:
 async def verify_password(db: Database, username_or_email: str, password: str) -> Actor:
     """The user who logs in with this password. Raises BadPassword.
 
-    An unknown user takes as long as a known one, so that the time tells nobody who has an account. A hash that was made
-    with other parameters than today's is replaced.
+    An unknown user takes as long as a known one, so that the time does not reveal who has an account. A hash with other
+    parameters than the present ones is replaced.
     """
-    # What cannot be stored is the name of nobody, and Postgres would not take it.
+    # Postgres does not accept NUL and half characters, which are in no name.
     found = await store.find_user_with_password(db, username_or_email) if username_or_email.isprintable() else None
     stored = found["password_hash"] if found else None
-    # No stored password is other than text, so one that cannot be encoded fits none.
+    # Half characters cannot be encoded; stored passwords have none, so these never match.
     given = password.encode(errors="surrogatepass")
     matches = await _in_hashing_thread(_matches, stored or _build_unmatched_hash(), given)
     if found is None or stored is None or not matches:
@@ -183,7 +183,7 @@ def _matches(stored: str, password: bytes) -> bool:
 
 
 def _build_unmatched_hash() -> str:
-    """A hash of no password, which takes as long to verify as today's hashes do."""
+    """A hash that no password matches, with the present parameters, so that verifying it takes as long."""
     hasher = PASSWORD_HASHER
     salt, digest = (
         b64encode(secrets.token_bytes(length)).decode().rstrip("=") for length in (hasher.salt_len, hasher.hash_len)
@@ -193,7 +193,7 @@ def _build_unmatched_hash() -> str:
 
 
 async def _in_hashing_thread(work: Callable[..., T], *arguments: Any) -> T:
-    """Run argon2, which is slow on purpose, beside the event loop, but not too often at once."""
+    """Run argon2, which is slow on purpose, in a thread, at most MAX_HASHES times at once."""
     loop = asyncio.get_running_loop()
     async with _hashing.setdefault(loop, asyncio.Semaphore(MAX_HASHES)):
         return await asyncio.to_thread(work, *arguments)

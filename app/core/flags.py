@@ -1,4 +1,4 @@
-"""What programs may say of commits."""
+"""Flags: the verdicts of programs on commits."""
 
 from dataclasses import asdict, dataclass, replace
 
@@ -14,8 +14,8 @@ STATUSES = ("success", "failure", "error", "pending", "canceled")
 
 @dataclass(frozen=True, kw_only=True)
 class FlagCommit(Command):
-    """What a program has found out about a commit; the same `uid` again changes what it said. `pull_request` is
-    the number of the one that it says it of.
+    """Set a program's verdict on a commit; the same `uid` again changes it. `pull_request` is the number of the pull
+    request that the verdict is about, if it is about one.
     """
 
     project_id: int

@@ -1,4 +1,4 @@
-"""What people may ask about groups, and when the answer is yes."""
+"""Commands on groups and the rules for them."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -77,7 +77,7 @@ async def remove_member(ctx: CommandContext, command: RemoveMember) -> list[NewE
 
 
 async def _find_group_and_user(ctx: CommandContext, command: AddMember | RemoveMember) -> Row:
-    """The group that is to gain or lose somebody, where there are both."""
+    """The group whose members change. Raises NotFound if the group or the user does not exist."""
     group = await groups.find(ctx.db, command.group_name)
     if group is None:
         raise NotFound(Subject.GROUP)

@@ -1,7 +1,7 @@
-"""What an instance's administrators let its users do, whatever rights they have on a project: decided by the settings.
+"""What the settings of an instance allow its users, whatever rights they have on a project.
 
-Command handlers ask the policy of their context. A dialect asks it too where its order of refusals wants them told
-before the form is read; it never decides anything itself.
+Command handlers ask the policy of their context. A dialect may ask it earlier where its contract orders the refusals
+so; it never decides anything itself.
 """
 
 from dataclasses import dataclass

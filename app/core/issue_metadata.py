@@ -1,4 +1,4 @@
-"""What people may ask of an issue's metadata: status, milestone, assignee, custom fields, dependencies."""
+"""Commands on an issue's metadata: status, milestone, assignee, custom fields, dependencies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ STATUSES = ("Open", "Closed")
 
 
 def require_triage(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, Any], *others: str | None) -> None:
-    """Metadata is for those who hold a ticket level, for `others`, and for everybody where the project says so."""
+    """Require the ticket level, unless the actor is one of `others` or the project opens its metadata to everybody."""
     require_visible(actor, project, issue)
     if may(actor, "triage-issues", project) or actor.username in others:
         return
@@ -29,13 +29,13 @@ def require_triage(actor: Actor, project: Mapping[str, Any], issue: Mapping[str,
 
 
 def require_closer(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, Any]) -> None:
-    """Its author and its assignee may close an issue and open it again."""
+    """Let the author and the assignee close and reopen an issue too."""
     require_triage(actor, project, issue, issue["assignee"], issue["author"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChangeIssueStatus(Command):
-    """Close it, for a reason or none, or open it again."""
+    """Close an issue, with or without a close status, or reopen it."""
 
     project_id: int
     number: int
@@ -58,13 +58,13 @@ async def change_issue_status(ctx: CommandContext, command: ChangeIssueStatus) -
 
 
 def status_change(issue: Mapping[str, Any], status: str, reason: str | None) -> dict[str, Any]:
-    """What another status, or the reason for being closed, changes about an issue."""
+    """The fields that change with this status and close status."""
     wanted = {"status": status, "close_status": reason}
     return {field: value for field, value in wanted.items() if issue[field] != value}
 
 
 async def require_closable(db: Database, changes: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
-    """What waits for an open issue is not closed, these changes included: issues, each with what changes about it."""
+    """Refuse to close issues that depend on open ones, after all of the changes: pairs of an issue and its change."""
     now = {issue["number"]: changed["status"] for issue, changed in changes if "status" in changed}
     closing = [issue for issue, changed in changes if changed.get("status") == "Closed"]
     awaited = {number for issue in closing for number in issue["depends"]}
@@ -94,7 +94,7 @@ async def set_milestone(ctx: CommandContext, command: SetMilestone) -> list[NewE
 
 @dataclass(frozen=True, kw_only=True)
 class AssignIssue(Command):
-    """To somebody, by username or e-mail, or to nobody."""
+    """Assign an issue to a user, given by username or e-mail address, or to nobody."""
 
     project_id: int
     number: int
@@ -113,7 +113,7 @@ async def assign_issue(ctx: CommandContext, command: AssignIssue) -> list[NewEve
 
 @dataclass(frozen=True, kw_only=True)
 class SetCustomFields(Command):
-    """Name to value; a blank value takes the field away. Either all of them are set or none."""
+    """Set custom fields, all or none: name to value, where a blank value removes the field."""
 
     project_id: int
     number: int
@@ -140,13 +140,13 @@ async def set_custom_fields(ctx: CommandContext, command: SetCustomFields) -> li
 
 
 def _are_links(value: str) -> bool:
-    """Whether these are addresses, separated by commas; blanks do not count."""
+    """Whether these are URLs, separated by commas; blanks are ignored."""
     return all(URL.match("".join(part.split())) for part in value.split(","))
 
 
 @dataclass(frozen=True, kw_only=True)
 class AddDependency(Command):
-    """An issue waits for another: it cannot be closed before."""
+    """Make an issue depend on another one, before which it cannot be closed."""
 
     project_id: int
     number: int
@@ -166,7 +166,9 @@ async def add_dependency(ctx: CommandContext, command: AddDependency) -> list[Ne
 
 
 async def require_no_cycle(db: Database, project_id: int, added: Mapping[int, set[int]]) -> None:
-    """What waits for itself, through however many others, is never closed. `added` is what each is to wait for."""
+    """Refuse dependencies of an issue on itself, also through others: it could never be closed. `added` maps issues to
+    their new dependencies.
+    """
     waits = await issues.list_dependencies(db, project_id, sorted(set().union(*added.values())))
     for number, more in added.items():
         waits[number] = waits.get(number, set()) | more

@@ -1,4 +1,4 @@
-"""What people may ask of an issue tracker, and when the answer is yes."""
+"""Commands on issues and the rules for them."""
 
 import uuid
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from events.issues import IssueCommented, IssueOpened, IssueSubscribed, IssueUpd
 from events.record import NewEvent
 
 MAX_TAG_LENGTH = 255
-# Fields whose changes the forge tells of in a comment.
+# Fields about whose changes the forge writes a comment.
 COMMENTED = frozenset({"status", "close_status", "milestone", "assignee", "tags", "depends", "custom_fields"})
 
 
@@ -33,7 +33,7 @@ def require_visible(actor: Actor, project: Mapping[str, Any], issue: Mapping[str
 
 
 def require_editor(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, Any]) -> None:
-    """What an issue says is for those who may write, and for its author."""
+    """Let only the author and those who may write edit an issue's title and content."""
     require_visible(actor, project, issue)
     if level(actor, project) < Level.WRITE and actor.username != issue["author"]:
         raise Forbidden(Subject.EDIT_ISSUE)
@@ -42,7 +42,7 @@ def require_editor(actor: Actor, project: Mapping[str, Any], issue: Mapping[str,
 async def find_writable_issue(
     ctx: CommandContext, project_id: int, number: int
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The project and an issue of it that may be written to and that the actor may see."""
+    """The project and one of its issues, if the tracker can be written to and the actor may see the issue."""
     project = await ctx.project(project_id)
     require(ctx.actor, "read-issues", project)
     require_tracker(project, writing=True)
@@ -59,7 +59,7 @@ async def build_issue_update(
     after: int = 0,
     comment_id: int | None = None,
 ) -> list[NewEvent]:
-    """The change as an event, `after` so many others of the same command, with the comment that tells of it.
+    """The change as an event, which comes after `after` others of the same command, with the comment about it.
 
     The comment gets a fresh id, unless it has been given one.
     """
@@ -83,7 +83,7 @@ def is_commented(changed: Mapping[str, Any]) -> bool:
 
 
 def previous_values(issue: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
-    """What the fields were that a comment tells of."""
+    """The values before the change of the fields that a comment is about."""
     previous = {field: issue[field] for field in changed if field in COMMENTED}
     if "custom_fields" in changed:
         previous["custom_fields"] = {name: issue["custom_fields"].get(name) for name in changed["custom_fields"]}
@@ -100,7 +100,7 @@ class OpenIssue(Command):
     assignee: str | None = None
     milestone: str | None = None
     priority: str | None = None
-    files: list[str] = field(default_factory=list)  # that came with it, as app/attachments.py calls them
+    files: list[str] = field(default_factory=list)  # attachments, by their names in app/attachments.py
 
 
 @handles(OpenIssue)
@@ -164,8 +164,6 @@ async def comment_on_issue(ctx: CommandContext, command: CommentOnIssue) -> list
 
 @dataclass(frozen=True, kw_only=True)
 class EditIssue(Command):
-    """Say it in other words."""
-
     project_id: int
     number: int
     title: str

@@ -1,4 +1,4 @@
-"""What texts say of issues and pull requests of their project: `Fixes #3`, `relates to https://…/issue/4`."""
+"""Find mentions of issues and pull requests in texts: `Fixes #3`, `relates to https://…/issue/4`."""
 
 import re
 from collections.abc import Iterator
@@ -7,14 +7,14 @@ from functools import lru_cache
 
 MAX_NUMBER = 2**31 - 1
 ISSUE, PULL_REQUEST = "issue", "pull-request"
-# Of each word the last mention in a line counts.
+# Of several mentions with the same word in a line only the last one counts.
 WORDS = ("fix(?:e[sd])?", "merge[sd]?", "close[sd]?", "resolve[sd]?", "relate[sd]?(?:[^\\S\n]+to)?")
 RELATES = WORDS[-1]
 
 
 @dataclass(frozen=True)
 class Mention:
-    """`kind` is what the text says that the number belongs to; None after a bare `#`."""
+    """`kind` is the thing that the text says the number belongs to; None after a bare `#`."""
 
     number: int
     kind: str | None
@@ -22,8 +22,8 @@ class Mention:
 
 
 def find_mentions(text: str, home: str) -> Iterator[Mention]:
-    """The mentions in the text, line by line. `home` is the address of its project in the web; what lies elsewhere is
-    not mentioned: nobody closes an issue of one project by writing to another.
+    """The mentions in the text, line by line. `home` is the URL of its project; URLs of other projects are ignored, so
+    that nobody closes an issue of one project by writing to another.
 
     Source: pull-request contract 7.
     """
@@ -51,5 +51,5 @@ def _pattern(word: str, home: str) -> str:
 
 
 def linked_issues(text: str | None, home: str) -> list[int]:
-    """The numbers of the issues that a description or a message is about, whatever it says of them."""
+    """The numbers of the issues that a description or a message mentions, with any word."""
     return sorted({each.number for each in find_mentions(text or "", home) if each.kind != PULL_REQUEST})

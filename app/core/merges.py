@@ -1,4 +1,4 @@
-"""What people may ask of pull requests where git has to be asked: opening, merging, rebasing."""
+"""Commands to merge and to rebase pull requests. Workers carry them out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ async def _may_write_source(ctx: CommandContext, found: Row) -> bool:
 
 
 async def _find_source(ctx: CommandContext, found: Row) -> Row | None:
-    """The project that the commits come from, if it is still there."""
+    """The project that the commits come from, unless it was deleted."""
     if found["repo_from"] is None:
         return None
     try:

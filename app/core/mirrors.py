@@ -1,4 +1,4 @@
-"""What people may ask of mirrors, and what becomes of them, as the log is told of it."""
+"""Commands on mirrors of repositories elsewhere."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from events.repositories import MirrorChanged, MirrorPullRequested
 
 @dataclass(frozen=True, kw_only=True)
 class PullMirror(Command):
-    """Bring a mirror up to what it mirrors now, and not when its time has come."""
+    """Update a mirror now instead of at its next poll."""
 
     project_id: int
 
@@ -30,7 +30,7 @@ async def pull_mirror(ctx: CommandContext, command: PullMirror) -> list[NewEvent
 
 @dataclass(frozen=True, kw_only=True)
 class MarkMirror(Command):
-    """The forge's own wish: how the latest look at what is mirrored ended. Only what is new is told."""
+    """Record how the latest poll ended, if that has changed. Issued by the forge itself."""
 
     project_id: int
     failure: str | None

@@ -1,7 +1,7 @@
 """The forms of a project's path: `[fork/<user>/][<namespace>/]<name>`.
 
-The *path* is how a project is written, the *address* how it is looked up: namespace and name in any case, the forking
-user exactly.
+The *path* is how people write it. The *address* is how it is looked up: namespace and name in lower case, the forking
+user as written.
 """
 
 import fnmatch
@@ -15,9 +15,9 @@ REF_LIMIT = 1024  # bytes; the log's and the read tables' indexes take some 2700
 REF_DEPTH = 50  # parts; libgit2 lists no ref that lies deeper than about a hundred directories
 FILE_LIMIT = 250  # bytes of a file's name, when git has added ".lock"
 
-# Where addresses of the forge itself begin.
+# First segments of the forge's own URLs.
 RESERVED_ROOTS = ("api", "v1", "fork", "forks", "healthz", "readyz", "metrics")
-# Paths that would hide pages of the forge, or of a Pagure.
+# Paths that would hide pages of the forge or of Pagure.
 RESERVED = [
     *RESERVED_ROOTS,
     "static",
@@ -48,25 +48,25 @@ RESERVED = [
 
 
 def build_path(name: str, namespace: str | None = None, forker: str | None = None) -> str:
-    """As people write it."""
+    """The path as people write it."""
     parts = ["fork", forker] if forker else []
     return "/".join([*parts, *([namespace] if namespace else []), name])
 
 
 def fullname(project: Mapping[str, Any]) -> str:
-    """As it is told to people: forks live under `forks/`."""
+    """The path as Pagure shows it: forks are under `forks/`."""
     written: str = project["path"]
     return "forks/" + written.removeprefix("fork/") if project["forker"] else written
 
 
 def build_address(name: str, namespace: str | None = None, forker: str | None = None) -> str:
-    """As it is looked up."""
+    """The address, by which a project is looked up."""
     whole = f"{namespace}/{name}" if namespace else name
     return f"fork/{forker}/{whole.lower()}" if forker else whole.lower()
 
 
 def address_from_path(path: str) -> str:
-    """The address of a whole path, such as the one in a git URL."""
+    """The address of a path, such as the one in a git URL."""
     parts = path.split("/")
     if parts[0] == "fork" and len(parts) > 2:
         return "/".join([*parts[:2], *(part.lower() for part in parts[2:])])
@@ -88,12 +88,14 @@ def is_reserved(name: str, namespace: str | None) -> bool:
 
 
 def is_storable_ref(name: bytes) -> bool:
-    """Whether disk and log can both hold it. Git alone would take longer and deeper ones, and the log would stop."""
+    """Whether disk and log can both hold a ref of this name. Git alone takes longer and deeper ones, which the log
+    cannot store.
+    """
     return len(name) <= REF_LIMIT and name.count(b"/") < REF_DEPTH
 
 
 def is_valid_branch_name(name: str) -> bool:
-    """Whether git takes this as the name of a branch (git-check-ref-format), and no program as an option."""
+    """Whether git accepts the name for a branch (git-check-ref-format) and no program takes it for an option."""
     if not name or len(name) > SEGMENT_LIMIT or name.startswith("-") or name == "HEAD" or name.endswith(("/", ".")):
         return False
     if any(c in " ~^:?*[\\\x7f" or c < " " for c in name) or ".." in name or "@{" in name or "//" in name:

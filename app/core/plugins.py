@@ -1,6 +1,7 @@
-"""The plugins that a project may have, and what people may ask of them.
+"""The plugins of a project, and the commands to install and remove them.
 
-What a push has to satisfy because of them stands in push_policy.py; the others are kept for the parts that serve them.
+push_policy.py enforces those that restrict pushes; commit references are applied by workers/commits.py. Of the others
+only the settings are stored.
 """
 
 from collections.abc import Mapping
@@ -19,10 +20,10 @@ MAX_TEXT_LENGTH = 4096  # characters of a text
 
 class FieldKind(Enum):
     TEXT = "text"
-    REQUIRED = "required"  # a text that has to be there
+    REQUIRED = "required"  # a text that must not be empty
     FLAG = "flag"
     SECRET = "secret"  # noqa: S105 - kept by project_secrets.py, never in an event
-    WRITTEN_BY_FORGE = "told"  # what the forge would write, and nobody else
+    WRITTEN_BY_FORGE = "written-by-forge"  # shown, but not set by users
 
 
 TEXT, REQUIRED, FLAG, SECRET, WRITTEN_BY_FORGE = FieldKind
@@ -53,24 +54,24 @@ PLUGINS: dict[str, dict[str, FieldKind]] = {
 
 
 def plugin_fields(project: Mapping[str, Any], plugin: str) -> Mapping[str, Any] | None:
-    """The fields of a plugin that the project has; None if it does not have it."""
+    """The fields of an installed plugin; None if it is not installed."""
     found = project["plugins"].get(plugin)
     return found["fields"] if found else None
 
 
 def secret_fields(plugin: str) -> list[str]:
-    """Those of its fields that are secrets."""
+    """The names of a plugin's secret fields."""
     return [name for name, kind in PLUGINS[plugin].items() if kind is SECRET]
 
 
 def secret_name(plugin: str, name: str) -> str:
-    """What a secret field is called among the secrets of its project."""
+    """The name of a secret field among the secrets of its project."""
     return f"{plugin}.{name}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class InstallPlugin(Command):
-    """Give the project a plugin, or other fields to the one it has. `secrets` names the secret fields with a value."""
+    """Install a plugin or change its fields. `secrets` names the secret fields that have a value."""
 
     project_id: int
     plugin: str
@@ -89,7 +90,7 @@ async def install_plugin(ctx: CommandContext, command: InstallPlugin) -> list[Ne
 
 
 def require_allowed(project: Mapping[str, Any], plugin: str, values: Mapping[str, str | bool | None]) -> None:
-    """Refuse plugins that the project cannot have, and values that their fields cannot have."""
+    """Refuse plugins that the project cannot have, and values that are not valid for their fields."""
     require_known(project, plugin)
     for name, kind in PLUGINS[plugin].items():
         value = values.get(name)

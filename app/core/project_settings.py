@@ -1,4 +1,4 @@
-"""The switches of a project, and what each is until somebody turns it."""
+"""The settings of a project and their defaults."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,10 +26,10 @@ DEFAULTS: dict[str, bool | int | str | None] = {
 
 
 def get_setting(project: Mapping[str, Any], name: str) -> Any:
-    """One of the project's switches; the row holds only what differs from the default."""
+    """A setting of the project; the row holds only what differs from the default."""
     return project["settings"].get(name, DEFAULTS[name])
 
 
 def parse_web_hooks(text: str | None) -> set[str]:
-    """The lines of the setting that say something."""
+    """The URLs in the setting, one on a line."""
     return {line.strip() for line in (text or "").split("\n")} - {""}

@@ -1,4 +1,4 @@
-"""What people may ask about projects, and when the answer is yes."""
+"""Commands on projects and the rules for them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +36,7 @@ class CreateProject(Command, makes_project=True):
     create_readme: bool = False
     default_branch: str
     mirrored_from: str | None = None
-    project_id: int | None = None  # if it was handed out before, for secrets to be kept under
+    project_id: int | None = None  # reserved beforehand if secrets had to be stored under it
 
 
 @handles(CreateProject)
@@ -116,7 +116,7 @@ async def fork_project(ctx: CommandContext, command: ForkProject) -> list[NewEve
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigureProject(Command):
-    """Turn switches; those that are not named stay."""
+    """Change settings; those that are not named stay."""
 
     project_id: int
     settings: dict[str, Any]
@@ -137,7 +137,7 @@ async def configure_project(ctx: CommandContext, command: ConfigureProject) -> l
 
 @dataclass(frozen=True, kw_only=True)
 class TransferProject(Command):
-    """Give it to somebody else. `retain` asks that whoever owned it stays its administrator."""
+    """Give a project to another owner. With `retain` the previous owner stays its administrator."""
 
     project_id: int
     owner: str
@@ -155,7 +155,7 @@ async def transfer_project(ctx: CommandContext, command: TransferProject) -> lis
         return []
     root = project["namespace"] is None and project["forker"] is None
     if root and await projects.find(ctx.db, paths.build_address(project["name"], owner)):
-        # As with a new project: this one would answer to `<owner>/<name>` too.
+        # As for a new project: this one would be found at `<owner>/<name>` too.
         raise Conflict(Subject.PATH, path=paths.build_path(project["name"], owner))
     retained = command.retain and ctx.actor.username == project["owner"]
     return [
@@ -170,7 +170,7 @@ async def transfer_project(ctx: CommandContext, command: TransferProject) -> lis
 
 @dataclass(frozen=True, kw_only=True)
 class BlockUsers(Command):
-    """The whole list of those who may not post here any more."""
+    """Replace the list of users who may write nothing to the project."""
 
     project_id: int
     usernames: list[str]
@@ -201,6 +201,6 @@ async def delete_project(ctx: CommandContext, command: DeleteProject) -> list[Ne
     ctx.policy.require_deletion(fork=project["forker"] is not None)
     require(ctx.actor, "delete-project", project)
     if project["head"] is None:
-        # Its worker would put a repository in place after another one had looked there in vain.
+        # The worker that creates the repository could finish after the one that removes it had found nothing.
         raise Conflict(Subject.REPOSITORY)
     return [NewEvent(ProjectDeleted(project_id=command.project_id, path=project["path"]), None)]

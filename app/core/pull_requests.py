@@ -1,4 +1,4 @@
-"""What people may ask of pull requests, and when the answer is yes."""
+"""Commands on pull requests and the rules for them."""
 
 import asyncio
 import uuid
@@ -36,7 +36,7 @@ def require_pull_requests(project: Row) -> None:
 
 
 async def find_readable(ctx: CommandContext, project_id: int, number: int) -> tuple[Row, Row]:
-    """The project and a pull request of it, if there are any."""
+    """The project and one of its pull requests, if the actor may read it and pull requests are switched on."""
     project = await ctx.project(project_id)
     require(ctx.actor, "read-pull-requests", project)
     require_pull_requests(project)
@@ -61,7 +61,7 @@ async def _build_update(
 
 @dataclass(frozen=True, kw_only=True)
 class CommentOnPullRequest(Command):
-    """With a `commit` it is about a line, and no vote; `vote` is 1, -1 or None."""
+    """Comment on a pull request, or with `commit` on a line of it, which takes no vote. `vote` is 1, -1 or None."""
 
     project_id: int
     number: int
@@ -93,13 +93,13 @@ async def comment_on_pull_request(ctx: CommandContext, command: CommentOnPullReq
 
 
 def require_triage(actor: Actor, project: Row, *others: str | None) -> None:
-    """Metadata is for those who hold a ticket level, and for `others`."""
+    """Require the ticket level, unless the actor is one of `others`."""
     if not (may(actor, "triage-pull-requests", project) or actor.username in others):
         raise Forbidden(Subject.EDIT_PULL_REQUEST)
 
 
 def require_editor(actor: Actor, project: Row, found: Row) -> None:
-    """What it says of itself is for its author and its assignee too."""
+    """Let the author and the assignee edit a pull request too."""
     require_triage(actor, project, found["author"], found["assignee"])
 
 
@@ -123,7 +123,7 @@ async def edit_pull_request(ctx: CommandContext, command: EditPullRequest) -> li
 
 @dataclass(frozen=True, kw_only=True)
 class AssignPullRequest(Command):
-    """To somebody, by username or e-mail, or to nobody."""
+    """Assign a pull request to a user, given by username or e-mail address, or to nobody."""
 
     project_id: int
     number: int
@@ -159,7 +159,7 @@ async def close_pull_request(ctx: CommandContext, command: ClosePullRequest) -> 
 
 
 def require_closer(actor: Actor, project: Row, found: Row) -> None:
-    """Its author and those who may merge it."""
+    """Let the author and those who may merge close a pull request."""
     if not (may(actor, "merge-pull-request", project) or actor.username == found["author"]):
         raise Forbidden(Subject.CLOSE_PULL_REQUEST)
 
@@ -197,39 +197,42 @@ async def subscribe_to_pull_request(ctx: CommandContext, command: SubscribeToPul
 
 
 def fork_root_id(project: Row) -> int:
-    """The project that all of its forks, and their forks, descend from."""
+    """The id of the project from which all forks in its family descend."""
     return int(project["ancestors"][-1] if project["ancestors"] else project["project_id"])
 
 
 async def find_heads(
     db: Database, actor: Actor, target: Row, source: Row, branch: str, branch_from: str
 ) -> tuple[str | None, str]:
-    """Where the two branches lead, the first to nothing in an empty target, for those who may join them.
+    """The heads of the two branches if the actor may open a pull request between them; the first is None in an empty
+    target.
 
-    Raises Refused for what is missing, and then for others.
+    Raises Refused, for missing branches before missing rights.
     """
     require(actor, "open-pull-request", target)
     require_pull_requests(target)
     require(actor, "read-project", source)
     if fork_root_id(source) != fork_root_id(target):
         raise Invalid(Subject.UNRELATED_PROJECTS, "repo_from")
-    theirs = await refs.list_branches(db, source["project_id"])
-    ours = (
-        theirs if source["project_id"] == target["project_id"] else await refs.list_branches(db, target["project_id"])
+    source_heads = await refs.list_branches(db, source["project_id"])
+    target_heads = (
+        source_heads
+        if source["project_id"] == target["project_id"]
+        else await refs.list_branches(db, target["project_id"])
     )
-    if branch not in ours if ours else not paths.is_valid_branch_name(branch):
+    if branch not in target_heads if target_heads else not paths.is_valid_branch_name(branch):
         raise Invalid(Subject.TARGET_BRANCH, "branch_to", branch=branch)
-    if not theirs:
+    if not source_heads:
         raise Invalid(Subject.SOURCE_EMPTY, "branch_from")
-    if branch_from not in theirs:
+    if branch_from not in source_heads:
         raise Invalid(Subject.SOURCE_BRANCH, "branch_from", branch=branch_from)
     if level(actor, source) < Level.WRITE:
         raise Forbidden(Subject.ACTION, action="open-pull-request")
-    return ours.get(branch), theirs[branch_from]
+    return target_heads.get(branch), source_heads[branch_from]
 
 
 async def find_commit_span(root: Path, target: Row, source: Row, ours: str | None, theirs: str) -> CommitSpan | None:
-    """The commits between the two heads, read from where they are. Raises NotSignedOff where the target wants that."""
+    """The commits between the two heads. Raises NotSignedOff if the target requires sign-offs and one lacks it."""
     repo_path, alternate = (store.repository_path(root, project["project_id"]) for project in (target, source))
     span = await asyncio.to_thread(commits.find_span, repo_path, theirs, ours, alternate=alternate)
     if get_setting(target, "enforce_signed_off_commits"):
@@ -239,8 +242,8 @@ async def find_commit_span(root: Path, target: Row, source: Row, ours: str | Non
 
 @dataclass(frozen=True, kw_only=True)
 class OpenPullRequest(Command):
-    """`project_id` is the target. What it brings has been looked up on disk already (`brought`); `about` are the
-    issues that the description mentions (app/core/mentions.py).
+    """Open a pull request in the target `project_id`. The commits have been read from disk already
+    (`find_commit_span`); `about` are the issues that the description mentions (app/core/mentions.py).
     """
 
     project_id: int
@@ -281,5 +284,5 @@ async def open_pull_request(ctx: CommandContext, command: OpenPullRequest) -> li
 
 
 def review_score(found: Row) -> int:
-    """The sum of everybody's latest vote."""
+    """The sum of the latest vote of each user."""
     return sum(found["score"].values())

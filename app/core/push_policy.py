@@ -1,7 +1,7 @@
-"""What may become of a ref by a push: asked of each ref, before anything moves.
+"""Which refs a push may create, move and delete.
 
-Whoever makes or moves a ref in somebody's name, by whatever way, asks `require`. What takes a look at commits is
-demanded of git: by its hooks of a push (app/git/receive.py), by the workers of a merge and a rebase.
+Everything that changes a ref in a user's name calls `require` for it before anything moves. Rules about the content of
+commits are checked by git: by hooks for a push (app/git/receive.py), by the workers for a merge or a rebase.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ FORGE_REFS = ("refs/pull/", "refs/internal/")
 
 
 class PushReason(StrEnum):
-    """Why a ref may not be created, moved or deleted. Whoever answers words it: git's transport, or a dialect."""
+    """Why a ref may not be created, moved or deleted. Git's transport and the dialects have sentences for it."""
 
     ATOMIC = "atomic"
     BRANCH = "branch"
@@ -52,9 +52,9 @@ class PushRefusal:
 
 @dataclass(frozen=True)
 class Change:
-    """A ref, by its whole name, that is to lead from `old` to `new`: ZEROS where it is not, or no longer, there.
+    """A change of a ref, given by its full name, from `old` to `new`; ZEROS stands for a ref that does not exist.
 
-    An alias is to be named by the branch that it stands for.
+    An alias must be named by the branch that it stands for.
     """
 
     ref: str
@@ -75,7 +75,7 @@ class Change:
 
 
 def find_refusal(actor: Actor, project: Row, change: Change) -> PushRefusal | None:
-    """Why the actor may not do this, as far as names can tell; None if they may."""
+    """Why the actor may not make this change, judged by names alone; None if they may."""
     if change.ref.startswith(FORGE_REFS):
         return PushRefusal(PushReason.FORGE_REF)
     if change.branch is None:
@@ -90,7 +90,7 @@ def find_refusal(actor: Actor, project: Row, change: Change) -> PushRefusal | No
 
 
 def find_project_refusal(project: Row, change: Change) -> PushRefusal | None:
-    """Why the project itself or its plugins do not have it, whoever asks and by whatever way."""
+    """Why the project or one of its plugins forbids the change for everybody; None if they do not."""
     if project["mirrored_from"] is not None:
         return PushRefusal(PushReason.MIRROR)
     if change.branch is None:
@@ -109,7 +109,7 @@ def require(actor: Actor, project: Row, change: Change) -> None:
 
 
 def find_requirements(project: Row) -> CommitRequirements:
-    """What the plugins of the project demand of the commits that a ref is to lead to."""
+    """What the plugins of the project require of the commits of a push."""
     forward: frozenset[str] = frozenset()
     fields = plugin_fields(project, BLOCK_NON_FAST_FORWARD)
     if fields is not None:
@@ -124,6 +124,6 @@ def refusal_from_verdict(verdict: Verdict) -> PushRefusal:
 
 
 def depends_on_branch(actor: Actor, project: Row) -> bool:
-    """Whether branches are treated differently, so that it matters which one an alias stands for."""
+    """Whether rules differ between branches, so that it matters which one an alias stands for."""
     named = find_requirements(project).forward - {EVERY_BRANCH}
     return bool(named) or level(actor, project) < Level.WRITE

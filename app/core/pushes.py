@@ -1,7 +1,7 @@
-"""Whatever moves refs becomes part of the log: also when this process dies right after git has finished.
+"""Record moved refs in the log, also when the process dies right after git has finished.
 
-A row in `open_pushes` is written before git starts and removed when the refs on disk are in the log. A row whose
-lease has run out belongs to a process that died in between; anybody then looks at the refs in its stead.
+A row in `open_pushes` is written before git starts and removed when the refs on disk are in the log. A row whose lease
+has run out belongs to a process that died in between; another process then compares the refs in its place.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from app.stores import open_pushes
 
 MAX_TRIES = 50
 RETRY_PAUSE = 60.0  # seconds until another look at a push that could not be finished
-RECOVERY_INTERVAL = 5.0  # seconds between looks for pushes that nobody finished
+RECOVERY_INTERVAL = 5.0  # seconds between searches for abandoned pushes
 
 
 async def record_refs(
@@ -40,12 +40,12 @@ async def record_refs(
     only: frozenset[str] | None = None,
     merged: int | None = None,
 ) -> int:
-    """Bring the log up to the refs on disk, or to those that move with what `only` names; how many had moved. `merged`
-    is the number of a pull request whose merge moved them.
+    """Record the refs on disk, or only those that move with the ones in `only`; returns how many had moved. `merged` is
+    the number of the pull request whose merge moved them.
 
-    The log is asked before the disk is: a ref that somebody records in between has another version then, the whole is
-    refused, and both are looked at again. So nothing is told that did not happen. Raises NotFound when the project is
-    gone.
+    The log is read before the disk: if another process records a ref in between, its version differs, the command is
+    refused, and both are read again. So nothing is recorded that did not happen. Raises NotFound if the project was
+    deleted.
     """
     moved = 0
     for _ in range(MAX_TRIES):
@@ -68,7 +68,7 @@ async def record_refs(
 def find_moves(
     known: Mapping[str, tuple[str, int]], there: Mapping[str, tuple[str, str]], names: Set[str]
 ) -> list[Move]:
-    """What has to be told of these refs so that the log says what the disk does."""
+    """The moves that bring the log in line with the disk."""
     moves = []
     for ref in sorted(names):
         old, version = known.get(ref, (ZEROS, 0))
@@ -86,7 +86,7 @@ def find_moves(
 class RefWriter:
     """An actor who is about to move refs of a project.
 
-    `action` is what the caller declared to do, `lease` is in seconds, `ring` tells the relay.
+    `action` is what the caller declared to do, `lease` is in seconds, `ring` wakes the relay.
     """
 
     db: Database
@@ -119,7 +119,7 @@ async def recording_moves(writer: RefWriter, names: frozenset[str]) -> AsyncIter
 
 @asynccontextmanager
 async def open_push(db: Database, project_id: int, actor: Actor, lease: float) -> AsyncIterator[None]:
-    """Remember that refs may move. The row stays if the block fails: then somebody looks again."""
+    """Remember that refs may move. The row stays if the block fails: then another process compares the refs."""
     push_id = uuid.uuid4()
     await open_pushes.begin(db, push_id, project_id, actor.username, lease)
 
@@ -156,7 +156,7 @@ async def _finish(db: Database, root: Path, push_id: uuid.UUID, project_id: int,
 
 
 async def recover_abandoned(db: Database, root: Path) -> None:
-    """Until cancelled."""
+    """Finish abandoned pushes, until cancelled."""
     while True:
         try:
             await finish_abandoned(db, root)

@@ -1,4 +1,4 @@
-"""What has been done to the refs, as the log is told of it."""
+"""The command that records moved refs."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ HEAD = "HEAD"
 
 @dataclass(frozen=True)
 class Move:
-    """A ref that leads elsewhere now. `commit` is `new`, peeled; `version` the next one of the ref's stream.
+    """A ref that moved. `commit` is `new`, peeled; `version` is the next one of the ref's stream.
 
-    HEAD leads to the name of a branch and has no commit.
+    HEAD points to the name of a branch and has no commit.
     """
 
     ref: str
@@ -24,8 +24,8 @@ class Move:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordRefs(Command, decided=True):
-    """What has moved on disk. The forge's own wish: git has decided already. A merge names its pull request."""
+class RecordRefs(Command, single_try=True):
+    """Record what moved on disk, which git has decided already. `pull_request` is the number of one that was merged."""
 
     project_id: int
     moves: list[Move]

@@ -1,4 +1,4 @@
-"""What people may ask about who holds what on a project, and what they want to hear of it."""
+"""Commands on who has access to a project, and on who watches it."""
 
 from dataclasses import asdict, dataclass
 
@@ -12,7 +12,7 @@ from events.record import NewEvent
 
 @dataclass(frozen=True, kw_only=True)
 class GrantAccess(Command):
-    """Give a user or a group a level, in the place of the one they may have. A collaborator's `branches` are globs."""
+    """Give a user or a group a level, which replaces the one they have. A collaborator's `branches` are globs."""
 
     project_id: int
     party: str
@@ -63,7 +63,7 @@ async def _require_known(ctx: CommandContext, party: str, name: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class RefreshAccess(Command):
-    """Have everything that knows of grants look at them again. Nothing here remembers any, so it is done at once."""
+    """Refresh everything that caches grants. Nothing here does, so the task ends at once."""
 
     project_id: int
 
@@ -77,7 +77,7 @@ async def refresh_access(ctx: CommandContext, command: RefreshAccess) -> list[Ne
 
 @dataclass(frozen=True, kw_only=True)
 class Watch(Command):
-    """What somebody wants to hear of; both None means that their access decides."""
+    """Set what a user is notified of; both None leave it to their access."""
 
     project_id: int
     username: str

@@ -1,4 +1,4 @@
-"""What people may ask of subscriptions: where events are sent, which, and in what form."""
+"""Commands on subscriptions: where events are sent, which ones, and in which format."""
 
 import re
 import uuid
@@ -27,7 +27,7 @@ MAX_HEADERS = 20
 MAX_HEADER_LENGTH = 1024
 HEADER = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}\Z")  # RFC 9110, 5.6.2
 VALUE = re.compile(r"[\t -~]*\Z")
-# What the forge itself says, what belongs to the connection, and what would lend the forge another face.
+# Headers that the forge sets itself, that belong to the connection, or that would fake who sends.
 FORGE_HEADERS = re.compile(
     r"(host|connection|content-.*|transfer-encoding|te|trailer|upgrade|expect|keep-alive|proxy-.*|user-agent|cookie"
     r"|accept-encoding|forwarded|x-forwarded-.*|x-real-ip|x-request-id|via|webhook-.*|x-pagure.*|ce-.*)\Z",
@@ -36,7 +36,7 @@ FORGE_HEADERS = re.compile(
 
 
 def parse_endpoint(url: str) -> URL:
-    """The address, if it is one that something can be sent to. Where it leads is asked when the connection is made."""
+    """The URL of an endpoint. Raises Invalid. Whether its host may be reached is checked when a connection is made."""
     parsed = None
     with suppress(ValueError, UnicodeError):
         parsed = URL(url)
@@ -53,7 +53,7 @@ def require_secret(secret: str) -> None:
 
 
 def require_headers(headers: Mapping[str, Any]) -> None:
-    """What is sent along may say anything but what the forge says itself."""
+    """Refuse headers that are malformed or that only the forge may set."""
     if len(headers) > MAX_HEADERS:
         raise Invalid(Subject.TOO_MANY_HEADERS, "headers", limit=MAX_HEADERS)
     for name, value in headers.items():
@@ -64,20 +64,20 @@ def require_headers(headers: Mapping[str, Any]) -> None:
 
 
 def require_types(types: list[str] | None) -> None:
-    families = {f"{type.partition('.')[0]}.*" for type in TYPES}
+    families = {f"{name.partition('.')[0]}.*" for name in TYPES}
     unknown = sorted(set(types or ()) - TYPES.keys() - families)
     if unknown:
         raise Invalid(Subject.EVENT_TYPE, "types", name=unknown[0][:100])
 
 
-def require_format(format: str) -> None:
-    if format not in FORMATS:
+def require_format(name: str) -> None:
+    if name not in FORMATS:
         raise Invalid(Subject.CHOICE, "format", choices=FORMATS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CreateSubscription(Command):
-    """The address and what signs are kept elsewhere beforehand; of the address only the host is told."""
+    """Create a subscription. Its URL and secret are stored separately beforehand; the event names only the host."""
 
     subscription_id: str
     project_id: int | None
@@ -119,7 +119,7 @@ async def create_subscription(ctx: CommandContext, command: CreateSubscription) 
 
 @dataclass(frozen=True, kw_only=True)
 class ChangeSubscription(Command):
-    """`changed` are any of types, format, ordered, host and active."""
+    """Change a subscription; `changed` holds any of types, format, ordered, host and active."""
 
     subscription_id: str
     changed: dict[str, Any] = field(default_factory=dict)
@@ -145,7 +145,7 @@ async def change_subscription(ctx: CommandContext, command: ChangeSubscription) 
 
 @dataclass(frozen=True, kw_only=True)
 class MarkSubscription(Command):
-    """The forge's own wish: its endpoint has failed for long, has recovered, or is gone for good."""
+    """Record that the endpoint keeps failing, has recovered, or is gone. Issued by the forge itself."""
 
     subscription_id: str
     status: str
@@ -176,13 +176,13 @@ async def delete_subscription(ctx: CommandContext, command: DeleteSubscription) 
 
 
 async def _find_own(ctx: CommandContext, subscription_id: str) -> Row:
-    """A subscription that the actor looks after; a token for something else does not."""
+    """A subscription that the actor may manage."""
     require_manager(ctx.actor)
     return await subscriptions.find(ctx.db, ctx.actor, uuid.UUID(subscription_id))
 
 
 def require_not_web_hook(found: Mapping[str, Any]) -> None:
-    """A project's web hooks are what its option says, and signed with its token."""
+    """Refuse changes to a web hook: its URL is an option of the project, and its secret the project's token."""
     if found["hook"] is not None:
         raise Conflict(Subject.WEB_HOOK)
 

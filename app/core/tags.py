@@ -1,4 +1,4 @@
-"""What people may ask of the tags of a tracker."""
+"""Commands on the tags of a tracker."""
 
 from dataclasses import asdict, dataclass
 
@@ -10,12 +10,12 @@ from app.queries import boards, issues
 from events.issues import TagDefined, TagDeleted
 from events.record import NewEvent
 
-MAX_STYLE_LENGTH = 255  # characters of a color or a description, which issues show with every board they are on
+MAX_STYLE_LENGTH = 255  # characters of a color or a description; an issue shows them with each of its boards
 
 
 @dataclass(frozen=True, kw_only=True)
 class DefineTag(Command):
-    """A new tag of the tracker."""
+    """Create a tag."""
 
     project_id: int
     tag: str

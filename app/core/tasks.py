@@ -1,4 +1,4 @@
-"""What people may ask of tasks: to see them, and that nothing comes of them."""
+"""Who may see a task, and the command to cancel one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,10 @@ from events.tasks import TaskCancelRequested
 
 
 def may_see_task(actor: Actor, task: Mapping[str, Any]) -> bool:
-    """Whoever caused it, whoever may read its project, and administrators; a bound token sees its project's."""
+    """Whether the actor caused the task, may read its project or is an administrator.
+
+    A token that is bound to a project shows only the tasks of that project.
+    """
     bound_elsewhere = actor.token_project not in (None, task["project_id"])
     if not bound_elsewhere and _is_own(actor, task):
         return True

@@ -1,4 +1,4 @@
-"""What a project's administrators may ask of its issue tracker as a whole."""
+"""The command that configures an issue tracker."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,11 +17,10 @@ from events.record import NewEvent
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigureTracker(Command):
-    """Set the tracker's words, tags and what waits for what. What is not named stays.
+    """Change the settings and tags of a tracker, and add dependencies. What is not named stays.
 
-    `changed` are milestones and their order, priorities and the one that is preset, close statuses and custom keys;
-    `tags` are names with color and description; `dependencies` are pairs of numbers, of which the first waits for the
-    second.
+    `changed` holds milestones and their order, priorities and the default one, close statuses and custom keys; `tags`
+    are names with color and description; in each pair of `dependencies` the first issue depends on the second.
     """
 
     project_id: int

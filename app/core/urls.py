@@ -1,4 +1,4 @@
-"""What is taken for an address in the web, wherever somebody may write one, and for one of a repository elsewhere."""
+"""Which texts are accepted as URLs, and which as URLs of repositories elsewhere."""
 
 import re
 
@@ -8,14 +8,14 @@ URL = re.compile(
     r"(:\d{2,5})?([/?#]\S*)?\Z",
     re.IGNORECASE,
 )
-# What comes after the path would be for pages, and a place to hide a secret in.
+# Query and fragment mean nothing to git and could hide a secret.
 REPOSITORY_URL = re.compile(r"https://(?:(?P<login>[^/@]+)@)?(?P<place>[^/@]+(/[^?#]*)?)\Z", re.IGNORECASE)
 MAX_URL_LENGTH = 2048
 
 
 def parse_repository_url(url: str) -> tuple[str, str] | None:
-    """The address of a repository elsewhere without who logs in there, and `user:password`, as they are written in
-    addresses, or nothing. None if git is not to be sent there (docs/decisions/0010-outgoing-connections.md).
+    """The URL without its login, and the login as `user:password` in URL encoding or an empty text. None if git must
+    not connect there (docs/decisions/0010-outgoing-connections.md).
     """
     found = REPOSITORY_URL.match(url) if URL.match(url) else None
     if found is None or len(url) > MAX_URL_LENGTH or not (url.isascii() and url.isprintable()):

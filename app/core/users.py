@@ -1,4 +1,4 @@
-"""What people may ask about users and tokens, and when the answer is yes."""
+"""Commands on users and tokens and the rules for them."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -17,7 +17,7 @@ EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f]+\Z")
 
 
 async def find_assignee(db: Database, name: str | None) -> str | None:
-    """The username of somebody given by username or e-mail address; nobody for a blank. Raises Invalid."""
+    """The username of a user given by username or e-mail address; None for a blank. Raises Invalid."""
     if not name:
         return None
     found = await users.find_by_name(db, name)
@@ -76,10 +76,10 @@ async def issue_token(ctx: CommandContext, token: IssueToken) -> list[NewEvent]:
 
 @dataclass(frozen=True, kw_only=True)
 class IssueProjectToken(Command):
-    """A token for one project, which speaks for whoever asks for it.
+    """Issue a token of the actor that is bound to one project.
 
-    Unlike other tokens it may be asked for with a limited one: whoever may hand out access to the project with it can
-    hand out this too.
+    Unlike other tokens it may be issued with a limited token: one that can grant access to the project can grant this
+    too.
     """
 
     project_id: int
