@@ -95,6 +95,25 @@ def test_a_sentence_is_put_where_its_field_is_known() -> None:
             assert all("field" in given for given in MADE[key]), key
 
 
+PARAMS = {
+    "action": "push", "boards": ["app", "web"], "choices": ("a", "b"), "limit": 3, "minimum": 2, "names": ["x"],
+    "reason": PushReason.UNSIGNED, "commit": "abc",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", MADE, ids=lambda key: f"{key[0].__name__} {key[1]}")
+def test_every_refusal_can_be_told(key: Key) -> None:
+    kind, subject = key
+    for given in MADE[key]:
+        params = {name: PARAMS.get(name, "x") for name in given - {"field"}} | (
+            {"reason": PARAMS["reason"], "commit": "abc"} if subject is Subject.REF else {}
+        )
+        refused = kind(subject, "name" if "field" in given else "", **params)
+        assert "{" not in wording.describe_refusal(refused)
+        error = pagure.render_refusal(refused)
+        assert "{" not in f"{error.message} {error.errors or ''}".replace("{'name'", "")
+
+
 @pytest.mark.parametrize("table", [wording.PUSH_REFUSALS, pagure.PUSH_REFUSALS], ids=["plain English", "Pagure"])
 def test_every_reason_against_a_push_is_worded(table: Mapping[PushReason, str]) -> None:
     assert table.keys() == set(PushReason)
