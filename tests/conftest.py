@@ -1,4 +1,4 @@
-"""A whole forge per test: real Postgres, real Valkey, real git, real HTTP."""
+"""A whole forge for every test: real Postgres, real Valkey, real git, real HTTP."""
 
 import asyncio
 import contextlib
@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from arq.connections import ArqRedis
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
@@ -26,13 +27,14 @@ from app.ops import embedded, migrate
 from app.server import application
 from tests.databases import fresh_database, make_template
 from tests.receiver import Receiver, receiving
+from tests.shared_forge import SharedForge, cancel_other_tasks
 from workers import delivery, queue
 from workers.reactions import WorkerContext
 from workers.relay import Relay
 from workers.settings import run_workers
 
 ADMIN_TOKEN = "the-administrators-token"
-# Each test makes the application anew, and with it the expressions of its routes, which are more than `re` remembers.
+# Each forge that starts compiles the patterns of its routes, which are more than `re` remembers.
 vars(re)["_MAXCACHE"] = 4096
 
 
@@ -82,10 +84,14 @@ async def settled(database_url: str, services: tuple[str, str], data: Path) -> S
     redis = Redis.from_url(services[1])
     await redis.flushall()
     await redis.aclose()
+    return configured(database_url, services[1], data)
+
+
+def configured(database_url: str, redis_url: str, data: Path) -> Settings:
     return Settings(
         data=data,
         database_url=database_url,
-        redis_url=services[1],
+        redis_url=redis_url,
         port=embedded.free_port(),
         pagure_namespaces=["rpms"],
         webhook_allow=[IPv4Network("127.0.0.1")],
@@ -96,8 +102,19 @@ async def settled(database_url: str, services: tuple[str, str], data: Path) -> S
 
 
 @pytest.fixture
-async def settings(database_url: str, services: tuple[str, str], tmp_path: Path) -> Settings:
+async def own_settings(database_url: str, services: tuple[str, str], tmp_path: Path) -> Settings:
+    """Settings for a forge of the test's own, which is not running yet."""
     return await settled(database_url, services, tmp_path)
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest) -> Settings:
+    """The settings of the shared forge, or with the mark `own_forge` those of one that the test alone uses."""
+    if request.node.get_closest_marker("own_forge"):
+        own: Settings = request.getfixturevalue("own_settings")
+        return own
+    shared: Forge = request.getfixturevalue("shared_forge")
+    return shared.settings
 
 
 class Client:
@@ -146,12 +163,23 @@ class Forge:
     """The API, a relay and a worker, in this process."""
 
     def __init__(
-        self, settings: Settings, db: Database, session: aiohttp.ClientSession, worker: asyncio.Task[None]
+        self,
+        settings: Settings,
+        db: Database,
+        session: aiohttp.ClientSession,
+        worker: asyncio.Task[None],
+        *,
+        app: web.Application,
+        relay: Relay,
+        redis: ArqRedis,
     ) -> None:
         self.settings = settings
         self.db = db
         self.worker = worker
         self.session = session
+        self.relay = relay
+        self.app = app
+        self.redis = redis
         self.url = settings.url
         self.admin = Client(self, ADMIN_TOKEN, "admin")
         self.nobody = Client(self, None)
@@ -206,16 +234,48 @@ async def running(settings: Settings) -> AsyncIterator[Forge]:
         stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, settings.host, settings.port).start()
         ctx = WorkerContext(db, settings, queue.relay_bell(redis))
-        jobs = [asyncio.create_task(Relay(db, redis).run()), asyncio.create_task(run_workers(ctx, redis))]
+        relay = Relay(db, redis)
+        jobs = [asyncio.create_task(relay.run()), asyncio.create_task(run_workers(ctx, redis))]
         stack.push_async_callback(_end, jobs)
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        yield Forge(settings, db, session, jobs[1])
+        yield Forge(settings, db, session, jobs[1], app=runner.app, relay=relay, redis=redis)
+
+
+@pytest.fixture(scope="session")
+async def sharing(services: tuple[str, str]) -> AsyncIterator[SharedForge]:
+    sharing = SharedForge(configured, running)
+    yield sharing
+    await sharing.close()
 
 
 @pytest.fixture
-async def forge(settings: Settings) -> AsyncIterator[Forge]:
+async def shared_forge(
+    request: pytest.FixtureRequest, sharing: SharedForge, services: tuple[str, str]
+) -> AsyncIterator[Forge]:
+    """The forge that the tests of this process share; a test that it cannot be emptied after says so to `tests.cpu`."""
+    yield await sharing.open(services[0])
+    if reason := await sharing.empty():
+        request.node.user_properties.append(("forge_closed", reason))
+
+
+@pytest.fixture
+async def forge(settings: Settings, sharing: SharedForge) -> AsyncIterator[Forge]:
+    """The shared forge, or one of the test's own if `settings` are."""
+    shared: Forge | None = sharing.forge
+    if shared is not None and settings is shared.settings:
+        yield shared
+        return
+    if shared is not None and settings.database_url == shared.settings.database_url:
+        raise pytest.UsageError("A test that changes the settings starts from `own_settings`.")
     async with running(settings) as forge:
         yield forge
+
+
+@pytest.fixture(autouse=True)
+async def end_tasks() -> AsyncIterator[None]:
+    """What a test has started on the event loop, which all tests share, ends with it."""
+    yield
+    await cancel_other_tasks()
 
 
 async def _end(jobs: list[asyncio.Task[None]]) -> None:

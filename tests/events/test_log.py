@@ -40,7 +40,7 @@ async def write(db: asyncpg.Connection, events: Event) -> int:
 
 
 async def test_followers_see_every_event_once_in_one_order_under_many_writers(
-    settings: Settings, database_url: str
+    own_settings: Settings, database_url: str
 ) -> None:
     committed: set[int] = set()
     writing = True
@@ -77,7 +77,7 @@ async def test_followers_see_every_event_once_in_one_order_under_many_writers(
                 return seen
             await asyncio.sleep(0.005)
 
-    redis = await queue.connect(settings.required_redis_url())
+    redis = await queue.connect(own_settings.required_redis_url())
     async with database(database_url, 5) as db:
         relays = [asyncio.create_task(Relay(db, redis).run()) for _ in range(2)]
         followers = [asyncio.create_task(follower(db)) for _ in range(2)]
@@ -223,7 +223,7 @@ async def test_old_events_are_read_and_replayed_in_todays_fields(
 
 
 async def test_a_dump_restored_into_another_cluster_keeps_its_numbers(
-    settings: Settings, database_url: str, services: tuple[str, str], tmp_path: Path
+    own_settings: Settings, database_url: str, services: tuple[str, str], tmp_path: Path
 ) -> None:
     """Transaction ids do not survive a dump: the log does, the part that had no numbers included."""
     async with database(database_url, 2) as db, db.acquire() as connection:

@@ -50,6 +50,7 @@ async def test_a_strangers_subscription_tells_no_private_issue(
     assert receiver.got == []
 
 
+@pytest.mark.own_forge
 async def test_a_worker_that_ends_finishes_what_is_on_its_way_and_lets_go(
     forge: Forge, nethack: Client, receiver: Receiver
 ) -> None:

@@ -135,6 +135,7 @@ async def test_a_client_that_hangs_up_is_waited_for_no_longer(forge: Forge, alic
     await waiters(0)
 
 
+@pytest.mark.own_forge
 async def test_a_client_that_hangs_up_on_a_task_is_waited_for_no_longer(forge: Forge, alice: Client) -> None:
     forge.worker.cancel()
     _, queued = await alice.post("/new", name="nethack", description="d", wait="0")
@@ -145,6 +146,7 @@ async def test_a_client_that_hangs_up_on_a_task_is_waited_for_no_longer(forge: F
     await waiters(0)
 
 
+@pytest.mark.own_forge
 async def test_whoever_waits_holds_no_connection_and_no_thread(forge: Forge, nethack: Client) -> None:
     """There are five connections and few threads; all who wait are more, and whoever does not is answered."""
     await forge.idle()

@@ -56,8 +56,8 @@ async def test_who_makes_groups(forge: Forge, alice: Client) -> None:
 
 class TestWhereGroupsAreForAdministrators:
     @pytest.fixture
-    def settings(self, settings: Settings) -> Settings:
-        return settings.model_copy(update={"new_groups": False})
+    def settings(self, own_settings: Settings) -> Settings:
+        return own_settings.model_copy(update={"new_groups": False})
 
     async def test_nobody_else_makes_one(self, forge: Forge, alice: Client) -> None:
         assert (await alice.json("POST", "/v1/groups", {"name": "x"}))[0] == 403

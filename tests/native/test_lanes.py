@@ -90,6 +90,7 @@ async def test_two_workers_never_send_one_lane_at_once(forge: Forge, nethack: Cl
     assert len({got.id for got in receiver.got}) == 2
 
 
+@pytest.mark.own_forge
 async def test_a_busy_lane_makes_room_for_another(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

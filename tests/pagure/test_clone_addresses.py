@@ -17,8 +17,8 @@ async def test_a_forge_without_ssh_shows_none(forge: Forge, alice: Client) -> No
 
 class TestWithSsh:
     @pytest.fixture
-    def settings(self, settings: Settings) -> Settings:
-        return settings.model_copy(update={"ssh_url": "ssh://{username}@forge.example/"})
+    def settings(self, own_settings: Settings) -> Settings:
+        return own_settings.model_copy(update={"ssh_url": "ssh://{username}@forge.example/"})
 
     async def test_everybody_sees_the_address_and_their_own_name_in_it(self, forge: Forge, nethack: Client) -> None:
         assert (await nethack.post("/fork", repo="nethack"))[0] == 200

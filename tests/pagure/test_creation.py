@@ -104,9 +104,9 @@ async def test_addresses_that_are_taken(alice: Client, url: str) -> None:
     assert await alice.post("/new", name="x", description="d", url=url) == (200, QUEUED)
 
 
-async def test_mirrors_that_are_switched_off_are_refused_after_the_form(settings: Settings) -> None:
+async def test_mirrors_that_are_switched_off_are_refused_after_the_form(own_settings: Settings) -> None:
     mirror = {"mirrored_from": "https://example.org/x.git"}
-    async with running(settings.model_copy(update={"mirroring": False})) as forge:
+    async with running(own_settings.model_copy(update={"mirroring": False})) as forge:
         alice = await forge.user("alice")
         status, body = await alice.post("/new", name="x", **mirror)
         assert body["errors"] == {"description": ["This field is required."]}
@@ -149,8 +149,8 @@ async def test_a_private_project_lies_below_its_owners_name(forge: Forge, alice:
 
 class TestWhereNobodyMakesProjects:
     @pytest.fixture
-    def settings(self, settings: Settings) -> Settings:
-        return settings.model_copy(update={"new_projects": False})
+    def settings(self, own_settings: Settings) -> Settings:
+        return own_settings.model_copy(update={"new_projects": False})
 
     async def test_it_is_said_before_the_form_is_read(self, forge: Forge, alice: Client) -> None:
         assert await alice.post("/new") == (
@@ -162,8 +162,8 @@ class TestWhereNobodyMakesProjects:
 
 class TestWhereNothingIsPrivate:
     @pytest.fixture
-    def settings(self, settings: Settings) -> Settings:
-        return settings.model_copy(update={"private_projects": False})
+    def settings(self, own_settings: Settings) -> Settings:
+        return own_settings.model_copy(update={"private_projects": False})
 
     async def test_a_private_project_has_no_namespace_to_lie_in(self, alice: Client) -> None:
         refused = (400, {"error": NO_NAMESPACE, "error_code": "ENOCODE"})
@@ -173,8 +173,8 @@ class TestWhereNothingIsPrivate:
 
 class TestWhereEverybodyHasANamespace:
     @pytest.fixture
-    def settings(self, settings: Settings) -> Settings:
-        return settings.model_copy(update={"user_namespaces": True})
+    def settings(self, own_settings: Settings) -> Settings:
+        return own_settings.model_copy(update={"user_namespaces": True})
 
     async def test_a_project_lies_below_its_owners_name_unless_it_says_otherwise(
         self, forge: Forge, alice: Client

@@ -211,8 +211,8 @@ async def test_a_private_projects_plugins_are_not_found_by_strangers(forge: Forg
 
 class TestWherePluginsAreDisabled:
     @pytest.fixture
-    async def settings(self, settings: Settings) -> Settings:
-        return settings.model_copy(update={"pagure_disabled_plugins": ["IRC", "Pagure tickets"]})
+    async def settings(self, own_settings: Settings) -> Settings:
+        return own_settings.model_copy(update={"pagure_disabled_plugins": ["IRC", "Pagure tickets"]})
 
     async def test_they_are_not_listed_and_not_changed(self, nethack: Client) -> None:
         left = [plugin for plugin in PLUGINS if not plugin.keys() & {"IRC", "Pagure tickets"}]

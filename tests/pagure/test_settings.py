@@ -302,8 +302,8 @@ class TestWhereNothingIsDeleted:
         return str(request.param)
 
     @pytest.fixture
-    def settings(self, settings: Settings, kept: str) -> Settings:
-        return settings.model_copy(update={f"delete_{kept}": False})
+    def settings(self, own_settings: Settings, kept: str) -> Settings:
+        return own_settings.model_copy(update={f"delete_{kept}": False})
 
     async def test_projects_and_forks_are_kept_apart(self, forge: Forge, nethack: Client, kept: str) -> None:
         assert (await nethack.post("/fork", repo="nethack"))[0] == 200

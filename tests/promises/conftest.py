@@ -9,6 +9,6 @@ from tests.promises.parts import Parts, in_parts
 
 
 @pytest.fixture
-async def parts(settings: Settings) -> AsyncIterator[Parts]:
-    async with in_parts(settings.model_copy(update={"lease": 2.0})) as parts:
+async def parts(own_settings: Settings) -> AsyncIterator[Parts]:
+    async with in_parts(own_settings.model_copy(update={"lease": 2.0})) as parts:
         yield parts

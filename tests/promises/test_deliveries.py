@@ -25,8 +25,8 @@ async def valkey(tmp_path: Path) -> AsyncIterator[embedded.Service]:
 
 
 @pytest.fixture
-async def parts(settings: Settings, valkey: embedded.Service) -> AsyncIterator[Parts]:
-    async with in_parts(settings.model_copy(update={"lease": 2.0, "redis_url": valkey.url})) as parts:
+async def parts(own_settings: Settings, valkey: embedded.Service) -> AsyncIterator[Parts]:
+    async with in_parts(own_settings.model_copy(update={"lease": 2.0, "redis_url": valkey.url})) as parts:
         yield parts
 
 

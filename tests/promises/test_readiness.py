@@ -24,8 +24,8 @@ async def valkey(tmp_path: Path) -> AsyncIterator[embedded.Service]:
 
 
 @pytest.fixture
-async def parts(settings: Settings, valkey: embedded.Service) -> AsyncIterator[Parts]:
-    async with in_parts(settings.model_copy(update={"redis_url": valkey.url})) as parts:
+async def parts(own_settings: Settings, valkey: embedded.Service) -> AsyncIterator[Parts]:
+    async with in_parts(own_settings.model_copy(update={"redis_url": valkey.url})) as parts:
         yield parts
 
 

@@ -212,6 +212,7 @@ async def test_a_task_ends_though_its_project_is_deleted_meanwhile(
     assert await forge.rows() == told
 
 
+@pytest.mark.own_forge
 async def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(forge: Forge, alice: Client) -> None:
     """In whichever queue: the others having nothing to do does not end it."""
     creating, begun, done = REACTIONS["create-repository"], asyncio.Event(), asyncio.Event()
