@@ -180,6 +180,7 @@ class Forge:
         self.relay = relay
         self.app = app
         self.redis = redis
+        self.loop = asyncio.get_running_loop()
         self.url = settings.url
         self.admin = Client(self, ADMIN_TOKEN, "admin")
         self.nobody = Client(self, None)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import Client, commit, git
+from tests.conftest import Client, Forge, commit, git
 
 
 def session(story: Callable[..., None]) -> Callable[..., Awaitable[None]]:
@@ -17,6 +17,11 @@ def session(story: Callable[..., None]) -> Callable[..., Awaitable[None]]:
         await asyncio.to_thread(story, **fixtures)
 
     return told
+
+
+def wait_for_workers(forge: Forge) -> None:
+    """Wait, in such a thread, until the workers have done all that was asked of them."""
+    asyncio.run_coroutine_threadsafe(forge.idle(), forge.loop).result(30)
 
 
 class Checkout:

@@ -9,7 +9,7 @@ from ogr.abstract import CommitStatus, PRStatus
 from ogr.exceptions import OgrException, OperationNotSupported, PagureAPIException
 
 from tests.conftest import Client, Forge
-from tests.pagure.clients.sessions import Checkout, session
+from tests.pagure.clients.sessions import Checkout, session, wait_for_workers
 
 Services = Callable[..., PagureService]
 
@@ -115,6 +115,7 @@ def test_a_review_and_what_programs_find(
     assert seen.search("not").group() == "not"
     assert seen.search(r"re\w+d", description=False).group() == "rebuild"
 
+    wait_for_workers(forge)  # who bring the commits of a pull request into its project
     flag = upstream.set_commit_status(
         head, CommitStatus.pending, "https://ci.example.org/1", "Building", "CI", percent=40, uid="build-1"
     )
