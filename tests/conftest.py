@@ -331,6 +331,10 @@ async def git(*arguments: str, cwd: Path | None = None, fails: bool = False) -> 
         **os.environ,
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
+        # The work trees are too short-lived to be tidied, and looking whether they should be is a process each time.
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "maintenance.auto",
+        "GIT_CONFIG_VALUE_0": "false",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_AUTHOR_NAME": "Alice",
         "GIT_AUTHOR_EMAIL": "alice@example.org",
