@@ -27,28 +27,29 @@ from app.ops import embedded, migrate
 from app.server import application
 from tests.databases import fresh_database, make_template
 from tests.receiver import Receiver, receiving
-from tests.shared_forge import SharedForge, cancel_other_tasks
+from tests.shared_forge import SharedForge, cancel_other_tasks, find_memory_folder
 from workers import delivery, queue
 from workers.reactions import WorkerContext
 from workers.relay import Relay
 from workers.settings import run_workers
 
 ADMIN_TOKEN = "the-administrators-token"
+MEMORY = find_memory_folder()  # for repositories and work trees, which are many small files
 # Each forge that starts compiles the patterns of its routes, which are more than `re` remembers.
 vars(re)["_MAXCACHE"] = 4096
 
 
 @contextlib.contextmanager
-def own_folder() -> Iterator[Path]:
+def own_folder(place: str | None = None) -> Iterator[Path]:
     """Not below pytest's own folders, which every run of root's closes to the database's user."""
-    with tempfile.TemporaryDirectory(prefix="polyforge-test-") as folder:
+    with tempfile.TemporaryDirectory(prefix="polyforge-test-", dir=place) as folder:
         yield Path(folder)
 
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
     """A folder for one test."""
-    with own_folder() as folder:
+    with own_folder(MEMORY) as folder:
         yield folder
 
 
