@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 
-.PHONY: help setup up test check bench lock
+.PHONY: help setup up test test-fast check bench lock
 help:  ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
 
 $(VENV)/ready: pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit("Polyforge takes Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
@@ -21,6 +21,9 @@ up: setup  ## start the whole forge: database, queue, API, worker, relay (data i
 
 test: setup  ## run every test against real Postgres, Valkey and git
 	$(RUN)/pytest
+
+test-fast: setup  ## run what a change needs: every test but kills, load, walks and whole sessions
+	$(RUN)/pytest -m "not slow"
 
 check: setup  ## ruff, mypy --strict, import rules; code, schema and docs/events.md agree
 	$(RUN)/ruff check .

@@ -11,6 +11,8 @@ from app.metrics import WAITERS
 from tests.cli.command import Command, run, running, wired
 from tests.conftest import Client, Forge
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:

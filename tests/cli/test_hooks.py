@@ -15,6 +15,8 @@ from app.ops import embedded
 from tests.cli.command import Command, running
 from tests.conftest import Client
 
+pytestmark = pytest.mark.slow
+
 SECRET = "whsec_" + "c2VjcmV0" * 4
 TEXT = "a-secret-of-text-alone"
 OTHER = "whsec_" + "b3RoZXIh" * 4

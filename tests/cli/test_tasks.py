@@ -13,6 +13,8 @@ from tests.cli.command import run, running, wired
 from tests.conftest import Client, Forge
 from workers.reactions import REACTIONS, WorkerContext
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def held() -> AsyncIterator[asyncio.Event]:

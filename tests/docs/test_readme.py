@@ -10,8 +10,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from app.ops import embedded
 from tests.conftest import commit, git
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 ASSIGNMENT = re.compile(r"(\w+=\S+\s*)+\Z")

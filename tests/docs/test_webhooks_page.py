@@ -67,6 +67,7 @@ async def comes_true(reader: Reader, step: Step) -> None:
     return reader.check(step, output)
 
 
+@pytest.mark.slow
 async def test_the_session_goes_as_the_page_says(tmp_path: Path, var: Path) -> None:
     (tmp_path / ".curlrc").write_text("no-progress-meter\n")
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")

@@ -39,6 +39,7 @@ async def write(db: asyncpg.Connection, events: Event) -> int:
     return int(stored["position"])
 
 
+@pytest.mark.slow
 async def test_followers_see_every_event_once_in_one_order_under_many_writers(
     own_settings: Settings, database_url: str
 ) -> None:
@@ -222,6 +223,7 @@ async def test_old_events_are_read_and_replayed_in_todays_fields(
     assert not hasattr(fact.event, "color")
 
 
+@pytest.mark.slow
 async def test_a_dump_restored_into_another_cluster_keeps_its_numbers(
     own_settings: Settings, database_url: str, services: tuple[str, str], tmp_path: Path
 ) -> None:

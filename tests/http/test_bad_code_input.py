@@ -12,7 +12,10 @@ from tests.conftest import Client, Forge, git
 from tests.nasty import for_all, nasty, percent, sane, segments, structures, varied
 from tests.raw import Stranger
 
-pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.BadContentDispositionHeader", "ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::aiohttp.BadContentDispositionHeader", "ignore::DeprecationWarning"),
+    pytest.mark.slow,
+]
 
 BOUNDARY = b"b0undary"
 MULTIPART = ("Content-Type", b"multipart/form-data; boundary=" + BOUNDARY)

@@ -13,7 +13,10 @@ from tests.pagure import trackers
 from tests.raw import PUSH, Stranger, Text
 
 # aiohttp warns of what it then leaves out, Python of escapes that are none.
-pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.BadContentDispositionHeader", "ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::aiohttp.BadContentDispositionHeader", "ignore::DeprecationWarning"),
+    pytest.mark.slow,
+]
 
 
 @pytest.fixture

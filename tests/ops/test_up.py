@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from app.ops import embedded
 from tests.conftest import commit, git
+
+pytestmark = pytest.mark.slow
 
 TOKEN = "a-token-for-this-test-alone"
 

@@ -15,6 +15,8 @@ from tests.promises.load import load
 from tests.promises.parts import Parts, in_parts, kill, until
 from tests.receiver import Got, Receiver, receiving
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def valkey(tmp_path: Path) -> AsyncIterator[embedded.Service]:

@@ -13,6 +13,8 @@ from tests.conftest import git
 from tests.promises.load import load
 from tests.promises.parts import Parts, kill, said_by, until
 
+pytestmark = pytest.mark.slow
+
 OBJECTS = 2000
 
 

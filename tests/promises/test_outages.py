@@ -16,6 +16,8 @@ from tests.conftest import ADMIN_TOKEN
 from tests.promises.load import load
 from tests.promises.parts import Parts, in_parts
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def postgres(tmp_path: Path) -> AsyncIterator[embedded.Service]:

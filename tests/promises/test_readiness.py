@@ -14,6 +14,8 @@ from app.ops import embedded
 from tests.conftest import Client, Forge
 from tests.promises.parts import Parts, in_parts, until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def valkey(tmp_path: Path) -> AsyncIterator[embedded.Service]:

@@ -4,8 +4,12 @@ import asyncio
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.promises.load import load
 from tests.promises.parts import Parts, kill, said_by, until
+
+pytestmark = pytest.mark.slow
 
 
 async def follow(parts: Parts, ended: asyncio.Event) -> list[tuple[int, str]]:

@@ -23,6 +23,8 @@ from tests.walk.people import People
 from tests.walk.projects import HEEDING, WORDS
 from tests.walk.world import ASKED, Who, issues, projects, pulls
 
+pytestmark = pytest.mark.slow
+
 WALKS, STEPS = int(os.environ.get("POLYFORGE_WALKS", "8")), 80
 
 
