@@ -133,7 +133,7 @@ async def test_crowds_that_have_gone_home_are_forgotten(tail: Tail, nethack: Cli
     for each in waiting:
         each.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-    assert tail._crowds == {}
+    assert tail._groups == {}
 
 
 async def test_a_process_that_ends_answers_whoever_waits(tail: Tail) -> None:
