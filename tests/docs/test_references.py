@@ -148,13 +148,13 @@ def test_the_code_that_a_guide_quotes_is_in_the_tree() -> None:
 
 
 def test_a_wrong_name_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = "`app/core/nothing.py` `access.requires` `unheard_of`. `Actor` and `gone` in `app/actor.py` `app/nope/`"
+    wrong = "`app/core/nothing.py` `access.requires` `nowhere_to_be_found`. `Actor` and `gone` in `app/actor.py` `app/nope/`"
     (tmp_path / "page.md").write_text(wrong)
     monkeypatch.setattr("tests.docs.test_references.read_prose", lambda page: (tmp_path / page).read_text())
     assert sorted(find_faults("page.md")) == [
         "`gone` is not defined in app/actor.py",
         "nothing defines `access.requires`",
-        "the tree does not know `unheard_of`",
+        "the tree does not know `nowhere_to_be_found`",
         "there is no `app/core/nothing.py`",
         "there is no `app/nope/`",
     ]
