@@ -28,6 +28,7 @@ GUIDES = [
 ]
 GUIDES += [page for page in PAGES if page.startswith("docs/howto/")]
 SUFFIXES = (".py", ".md", ".sql", ".toml", ".yaml", ".lock", "/")
+FOLDERS = ("app/", "events/", "workers/", "tests/", "docs/", "deploy/", "benchmarks/")
 
 FENCE = re.compile(r"^```.*?^```\n?", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -81,7 +82,7 @@ def list_definitions(name: str) -> frozenset[str]:
 def is_path(text: str) -> bool:
     if text.startswith(("/", "-", "~", "refs/")) or re.search(r"[\s{}<>:=…$]", text):
         return False
-    return text.endswith(SUFFIXES) or text.startswith(("app/", "events/", "workers/", "tests/", "docs/", "deploy/"))
+    return text.endswith(SUFFIXES) or text.startswith(FOLDERS)
 
 
 def path_exists(text: str) -> bool:
@@ -135,6 +136,12 @@ def test_every_file_and_name_of_a_guide_exists(page: str) -> None:
     assert list(find_faults(page)) == []
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_every_path_into_the_tree_exists(page: str) -> None:
+    paths = [text for text in QUOTED.findall(read_prose(page)) if text.startswith(FOLDERS) and is_path(text)]
+    assert [path for path in paths if not path_exists(path)] == []
+
+
 def test_the_code_that_a_guide_quotes_is_in_the_tree() -> None:
     """Line by line; `...` stands for what is left out."""
     known = {line.strip() for line in read_sources().splitlines()}
@@ -148,13 +155,13 @@ def test_the_code_that_a_guide_quotes_is_in_the_tree() -> None:
 
 
 def test_a_wrong_name_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = "`app/core/nothing.py` `access.requires` `nowhere_to_be_found`. `Actor` and `gone` in `app/actor.py` `app/nope/`"
+    wrong = "`app/core/nothing.py` `access.requires` `nowhere_found`. `Actor` and `gone` in `app/actor.py` `app/nope/`"
     (tmp_path / "page.md").write_text(wrong)
     monkeypatch.setattr("tests.docs.test_references.read_prose", lambda page: (tmp_path / page).read_text())
     assert sorted(find_faults("page.md")) == [
         "`gone` is not defined in app/actor.py",
         "nothing defines `access.requires`",
-        "the tree does not know `nowhere_to_be_found`",
+        "the tree does not know `nowhere_found`",
         "there is no `app/core/nothing.py`",
         "there is no `app/nope/`",
     ]
