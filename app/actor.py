@@ -1,4 +1,4 @@
-"""Who makes a request: a user, with which token, or nobody."""
+"""The actor of a request: a user with a token, or nobody."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -6,7 +6,7 @@ from uuid import UUID
 
 @dataclass(frozen=True)
 class Actor:
-    """Who asks, and with which token. `acls` None means everything the user may do."""
+    """A user and the token of the request. `acls` are its scopes; None means everything the user may do."""
 
     username: str
     fullname: str = ""

@@ -1,4 +1,4 @@
-"""Who may do what to what: the only copy in the codebase."""
+"""Access rules: which level and which token scopes each action takes. Nothing else in the code decides this."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from app.errors import Forbidden, NotFound, Subject
 
 
 class Level(IntEnum):
-    """What somebody holds on a project; each includes the ones before it."""
+    """An access level on a project; each includes the ones before it."""
 
     NONE = 0
     READ = 1
@@ -22,29 +22,29 @@ class Level(IntEnum):
     OWNER = 6
 
 
-# What may be granted, by the words that the log and the tables have for it.
+# The levels that can be granted, by their names in the log and the tables.
 GRANTS = {"ticket": Level.TICKET, "collaborator": Level.COLLABORATE, "commit": Level.WRITE, "admin": Level.ADMIN}
 
 
 class Token(Enum):
-    """What an action asks of the token where it asks for no particular scope."""
+    """The token that an action takes if it takes no particular scope."""
 
-    NONE = "none"  # nobody is identified
-    OPTIONAL = "optional"  # anybody, with or without a token
-    ANY = "any"  # a user, whatever the scopes of the token
-    UNSCOPED = "unscoped"  # a user, with a token without scopes; it may be bound to a project
-    WHOLE = "whole"  # a user, with a token that is limited neither to scopes nor to a project
+    NONE = "none"  # credentials are not read
+    OPTIONAL = "optional"  # a user or nobody
+    ANY = "any"  # a user with any token
+    UNSCOPED = "unscoped"  # a user with a token without scopes; it may be bound to a project
+    WHOLE = "whole"  # a user with a token that is limited neither to scopes nor to a project
 
 
 @dataclass(frozen=True)
 class Action:
-    """What it takes to do something.
+    """The requirements of an action.
 
-    `level` is what the actor must hold on the project; None if the action is about no project. `token` is what the
-    token must be good for: one of several scopes, or a `Token`. A user whom a project has blocked may do nothing there
-    that `writes`. A token that is bound to a project keeps an action that `binds` to that project. The rule of an
-    action that is `excepted` stands in its command handler, which lets other people in as well (an author, an
-    assignee): `level` is then only what it usually takes.
+    `level` is the level that the actor needs on the project; None if the action is about no project. `token` is the
+    set of scopes of which the token needs one, or a `Token`. An action that `writes` is refused to users whom the
+    project has blocked. An action that `binds` is refused to tokens that are bound to another project. An action that
+    is `excepted` is decided by its command handler, which also admits others (an author, an assignee): its `level` is
+    only the usual one.
     """
 
     level: Level | None = None
@@ -62,7 +62,7 @@ def _write(level: Level | None, *scopes: str, **more: bool) -> Action:
     return Action(level, frozenset(scopes), **more)
 
 
-# Every action of the forge. Nothing else says which level and which scopes an action takes.
+# Every action of the forge.
 ACTIONS: dict[str, Action] = {
     "health": _read(None, Token.NONE),
     "describe-instance": _read(None, Token.NONE),
@@ -133,7 +133,7 @@ ACTIONS: dict[str, Action] = {
     "reopen-pull-request": _write(Level.WRITE, "pull_request_close", "pull_request_update", excepted=True),
 }
 
-# What a token may be limited to: Pagure's names, which are its clients' contract.
+# The scopes of tokens. The names are Pagure's: its clients depend on them.
 ACLS = frozenset({
     "commit", "commit_flag", "create_branch", "create_git_alias", "create_project", "delete_git_alias",
     "fork_project", "generate_acls_project", "group_modify", "internal_access", "issue_assign",
@@ -144,14 +144,14 @@ ACLS = frozenset({
     "update_watch_status",
 })  # fmt: skip
 
-# What a project's own administrators may put into a token for it.
+# The scopes that the administrators of a project may give to a token for it.
 PROJECT_ACLS = ACLS - {"internal_access", "generate_acls_project"}
 
 
 def level(actor: Actor, project: Mapping[str, Any]) -> Level:
-    """What the actor holds on the project: the strongest grant wins, their own or a group's.
+    """Return the actor's level on the project: the strongest of their own grants and those of their groups.
 
-    With a token that is bound to another project they are here like anybody else.
+    A token that is bound to another project gives no more than anonymous access.
     """
     if is_bound_elsewhere(actor, project):
         return Level.NONE if project["private"] else Level.READ
@@ -161,7 +161,7 @@ def level(actor: Actor, project: Mapping[str, Any]) -> Level:
 
 
 def granted_level(actor: Actor, project: Mapping[str, Any]) -> Level:
-    """The strongest grant that names the actor or one of their groups; not what they have as owner or administrator."""
+    """Return the strongest grant to the actor or their groups, ignoring ownership and administration of the forge."""
     return max((GRANTS[grant["level"]] for grant in _grants_of(actor, project)), default=Level.NONE)
 
 
@@ -169,18 +169,18 @@ def _grants_of(actor: Actor, project: Mapping[str, Any]) -> list[Mapping[str, An
     if actor.anonymous:
         return []
     access = project["access"]
-    held = [access["user"].get(actor.username), *(access["group"].get(group) for group in actor.groups)]
-    return [grant for grant in held if grant]
+    grants = [access["user"].get(actor.username), *(access["group"].get(group) for group in actor.groups)]
+    return [grant for grant in grants if grant]
 
 
 def require_appointed_admin(actor: Actor, project: Mapping[str, Any]) -> None:
-    """Who is kept out is for those to say who run the project, not for the forge's administrators."""
+    """Raise Forbidden unless the actor runs the project: administrators of the forge do not decide whom it blocks."""
     if actor.username != project["owner"] and granted_level(actor, project) < Level.ADMIN:
         raise Forbidden(Subject.BLOCK_USERS)
 
 
 def require_direct_access(actor: Actor, project: Mapping[str, Any]) -> None:
-    """Some things are for the owner and those who hold something themselves, not through a group or the forge."""
+    """Raise Forbidden unless the actor owns the project or has a grant in their own name."""
     if actor.username != project["owner"] and actor.username not in project["access"]["user"]:
         raise Forbidden(Subject.READ_HOOK_TOKEN)
 
@@ -191,16 +191,16 @@ def is_bound_elsewhere(actor: Actor, project: Mapping[str, Any]) -> bool:
 
 
 def is_blocked(actor: Actor, project: Mapping[str, Any]) -> bool:
-    """Whether the project takes nothing from them any more, owners and administrators included."""
+    """Whether the project has blocked the actor. This holds for owners and administrators too."""
     return actor.username in project["blocked"]
 
 
 def may_write(actor: Actor, project: Mapping[str, Any], branch: str) -> bool:
-    """Whether the actor may write to this branch: a collaborator may where one of their globs matches."""
-    held = level(actor, project)
-    if held >= Level.WRITE:
+    """Whether the actor may write to this branch. A collaborator may if one of their globs matches it."""
+    actor_level = level(actor, project)
+    if actor_level >= Level.WRITE:
         return True
-    return held >= Level.COLLABORATE and any(
+    return actor_level >= Level.COLLABORATE and any(
         fnmatchcase(branch, glob.strip())
         for grant in _grants_of(actor, project)
         for glob in (grant["branches"] or "").split(",")
@@ -208,15 +208,15 @@ def may_write(actor: Actor, project: Mapping[str, Any], branch: str) -> bool:
 
 
 def may(actor: Actor, action: str, project: Mapping[str, Any]) -> bool:
-    """Whether the actor holds the level that this takes. Writing takes a user, whatever the level."""
-    needed = ACTIONS[action]
-    if needed.level is None or (actor.anonymous and needed.token is not Token.OPTIONAL):
+    """Whether the actor has the level that the action takes. Anonymous actors may only read."""
+    requirements = ACTIONS[action]
+    if requirements.level is None or (actor.anonymous and requirements.token is not Token.OPTIONAL):
         return False
-    return level(actor, project) >= needed.level
+    return level(actor, project) >= requirements.level
 
 
 def require(actor: Actor, action: str, project: Mapping[str, Any]) -> None:
-    """Raise Forbidden unless the actor holds the level; NotFound for a project that they may not see."""
+    """Raise Forbidden unless the actor has the level of the action; NotFound for a project that they may not see."""
     require_readable(actor, project)
     if not may(actor, action, project):
         raise Forbidden(Subject.ACTION, action=action)
@@ -229,7 +229,7 @@ def require_readable(actor: Actor, project: Mapping[str, Any]) -> None:
 
 
 def require_scope(actor: Actor, action: str) -> None:
-    """Raise Forbidden unless the token is good for this."""
+    """Raise Forbidden unless the token satisfies the action."""
     match ACTIONS[action].token:
         case Token.NONE | Token.OPTIONAL:
             return
@@ -248,22 +248,22 @@ def require_scope(actor: Actor, action: str) -> None:
 
 
 def require_binding(actor: Actor, action: str, project: Mapping[str, Any]) -> None:
-    """Raise Forbidden if the token is bound to another project."""
+    """Raise Forbidden if the action binds and the token is bound to another project."""
     if ACTIONS[action].binds and is_bound_elsewhere(actor, project):
         raise Forbidden(Subject.TOKEN)
 
 
 def require_unblocked(actor: Actor, action: str, project: Mapping[str, Any]) -> None:
-    """Raise Forbidden if the project has blocked the actor and this would write to it."""
+    """Raise Forbidden if the action writes and the project has blocked the actor."""
     if ACTIONS[action].writes and is_blocked(actor, project):
         raise Forbidden(Subject.BLOCKED)
 
 
 def authorize(actor: Actor, action: str, project: Mapping[str, Any] | None = None) -> None:
-    """Check everything that stands in the table about an action: token, sight, block, binding and level.
+    """Check all requirements of an action: token, visibility of the project, block, binding and level.
 
     Raises Forbidden or NotFound. A dialect may run the same checks earlier, in the order and words of its contract;
-    this runs whatever a dialect has forgotten.
+    this one also runs those that a dialect forgets.
     """
     require_scope(actor, action)
     if project is None:
@@ -277,7 +277,7 @@ def authorize(actor: Actor, action: str, project: Mapping[str, Any] | None = Non
 
 
 def may_see_issue(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, Any]) -> bool:
-    """A private issue is for those who may write, its author and its assignee."""
+    """Whether the actor may see the issue. A private one is visible to writers, its author and its assignee."""
     if not issue["private"] or level(actor, project) >= Level.WRITE:
         return True
     if is_bound_elsewhere(actor, project):
@@ -286,7 +286,7 @@ def may_see_issue(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, 
 
 
 def require_self(actor: Actor, username: str) -> None:
-    """Somebody's own affairs are theirs and the administrators'."""
+    """Raise Forbidden unless the actor is this user or an administrator of the forge, with an unrestricted token."""
     require_unrestricted_token(actor)
     if not (actor.username == username or actor.admin):
         raise Forbidden(Subject.USER)
@@ -299,6 +299,6 @@ def require_admin(actor: Actor) -> None:
 
 
 def require_unrestricted_token(actor: Actor) -> None:
-    """A token that is limited to some actions or one project cannot hand out more than it has."""
+    """Raise Forbidden for a token with scopes or a project: it must not hand out more access than it has."""
     if actor.anonymous or actor.acls is not None or actor.token_project is not None:
         raise Forbidden(Subject.TOKEN)

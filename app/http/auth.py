@@ -1,4 +1,4 @@
-"""Credentials in the spellings that clients use, and the actor that they stand for."""
+"""Read credentials in every spelling that clients use, and identify the actor."""
 
 import base64
 import binascii
@@ -14,7 +14,7 @@ from app.core.credentials import BadToken
 from app.database import Row
 from app.http.keys import DATABASE
 
-# User names that stand for whoever owns the token: what git hosts and their clients write before a token.
+# User names that clients of other git hosts write before a token; they stand for the token's owner.
 PLACEHOLDERS = ("git", "token", "oauth2", "x-access-token")
 
 
@@ -47,14 +47,14 @@ def read_credentials(request: web.Request) -> Credentials:
 
 
 async def identify(request: web.Request, token: str | None) -> Actor:
-    """The user that the token belongs to; nobody without a token. Raises BadToken."""
+    """Return the owner of the token, or NOBODY without a token. Raises BadToken."""
     return await credentials.identify(request.config_dict[DATABASE], token)
 
 
 async def identify_with_row(
     request: web.Request, token: str | None, statement: str | None, *arguments: Any
 ) -> tuple[Actor | BadToken, Row | None]:
-    """The actor, or why the token is no good, and the one row that `statement` returns, in one round trip."""
+    """Return the actor (or the token's error) and the row that `statement` finds, in one round trip."""
     db = request.config_dict[DATABASE]
     if statement is not None:
         return await credentials.identify_with_row(db, token, statement, *arguments)
@@ -65,12 +65,12 @@ async def identify_with_row(
 
 
 def require_user(actor: Actor, action: str) -> None:
-    """Raise BadToken for nobody, where the action takes a user."""
+    """Raise BadToken if the action takes a user and the actor is anonymous."""
     if actor.anonymous and ACTIONS[action].token not in (Token.NONE, Token.OPTIONAL):
         raise BadToken("missing")
 
 
 def require_owner(actor: Actor, username: str | None) -> None:
-    """Raise BadToken if the user name beside a token is neither its owner's nor a placeholder."""
+    """Raise BadToken if the user name sent with a token is neither its owner's nor a placeholder."""
     if username and username not in (actor.username, *PLACEHOLDERS):
         raise BadToken("another user's")

@@ -1,4 +1,4 @@
-"""Carry out commands and move refs in the name of a request."""
+"""Execute commands and move refs on behalf of a request."""
 
 import uuid
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from app.http.keys import ACTION, COMMAND_ID, DATABASE, REQUEST_ID, SETTINGS, TA
 async def execute(
     request: web.Request, actor: Actor, command: Command, *, seen: Mapping[str, Any] | None = None
 ) -> Outcome:
-    """Carry out a command under the action that the route declared, and ring the relay."""
+    """Execute a command under the action that the route declares, and wake the relay."""
     outcome = await commands.execute(
         request.config_dict[DATABASE],
         actor,
@@ -33,7 +33,7 @@ async def execute(
 
 
 def ref_writer(request: web.Request, actor: Actor, project: Mapping[str, Any]) -> RefWriter:
-    """The actor, about to move refs of the project under the action that the route declared."""
+    """Build the writer that moves refs of the project for the actor, under the action that the route declares."""
     settings = request.config_dict[SETTINGS]
     return RefWriter(
         db=request.config_dict[DATABASE],

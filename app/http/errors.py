@@ -1,4 +1,4 @@
-"""One fence around every handler: whatever goes wrong becomes an answer in the dialect's words."""
+"""The fence around every handler: it turns exceptions into responses of the dialect."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from app.http.keys import DIALECT, RESPONSE_STARTED
 from app.http.routes import Handler
 from app.logs import log
 
-RETRY_AFTER = "1"  # seconds until a client may try again when the database is away
+RETRY_AFTER = "1"  # seconds; sent while the database is unavailable
 
 
 class Unavailable(Exception):
@@ -17,19 +17,19 @@ class Unavailable(Exception):
 
 
 class Unexpected(Exception):
-    """A bug, which has been logged."""
+    """An unexpected exception, already logged."""
 
 
-# The answer to an error; None for one that the dialect does not know. Each dialect knows its own errors, Refused,
-# BadToken, web.HTTPException, Unavailable and Unexpected.
+# Renders an error; None for one that the dialect does not know. Each dialect knows its own errors, Refused, BadToken,
+# web.HTTPException, Unavailable and Unexpected.
 RenderError = Callable[[web.Request, Exception], web.Response | None]
 
 
 async def fence(request: web.Request, handler: Handler, dialect: str, render: RenderError) -> web.StreamResponse:
-    """Call the handler and answer what it raises.
+    """Call the handler and render what it raises.
 
-    Once a response has begun, nothing can be said any more: the connection is cut, so that half an answer does not
-    look like a whole one.
+    Once a response has started, its status is sent: the connection is closed instead, so that a truncated response
+    does not look complete.
     """
     request[DIALECT] = dialect
     try:
@@ -37,12 +37,12 @@ async def fence(request: web.Request, handler: Handler, dialect: str, render: Re
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return _cut(request) or _render_http_error(request, error, render)
+        return _abort_started_response(request) or _render_http_error(request, error, render)
     except Exception as error:
-        return _cut(request, error) or _render_failure(request, error, render)
+        return _abort_started_response(request, error) or _render_failure(request, error, render)
 
 
-def _cut(request: web.Request, error: Exception | None = None) -> web.Response | None:
+def _abort_started_response(request: web.Request, error: Exception | None = None) -> web.Response | None:
     if not request.get(RESPONSE_STARTED):
         return None
     if error is not None and not isinstance(error, ConnectionError | TimeoutError):
@@ -54,16 +54,16 @@ def _cut(request: web.Request, error: Exception | None = None) -> web.Response |
 
 def _render_http_error(request: web.Request, error: web.HTTPException, render: RenderError) -> web.Response:
     response = render(request, error)
-    assert response is not None  # noqa: S101 - every dialect knows HTTP's errors
+    assert response is not None  # noqa: S101 - every dialect renders HTTP errors
     if "Allow" in error.headers and "Allow" not in response.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response
 
 
 def _render_failure(request: web.Request, error: Exception, render: RenderError) -> web.Response:
-    known = render(request, error)
-    if known is not None:
-        return known
+    rendered = render(request, error)
+    if rendered is not None:
+        return rendered
     if is_unavailable(error):
         log.warning("database", error=type(error).__name__)
         failure: Exception = Unavailable()
@@ -71,7 +71,7 @@ def _render_failure(request: web.Request, error: Exception, render: RenderError)
         log.exception("request failed")
         failure = Unexpected()
     response = render(request, failure)
-    assert response is not None  # noqa: S101 - every dialect knows both
+    assert response is not None  # noqa: S101 - every dialect renders both
     if isinstance(failure, Unavailable):
         response.headers["Retry-After"] = RETRY_AFTER
     return response

@@ -1,4 +1,4 @@
-"""Index, liveness, readiness and metrics."""
+"""Index, liveness, readiness and metrics endpoints."""
 
 import asyncio
 import os
@@ -15,20 +15,19 @@ from app.database import DB_ERRORS, SCHEMA
 from app.http.auth import identify, read_credentials
 from app.http.keys import DATABASE, SETTINGS, TAIL
 from app.http.responses import json_reply
-from app.http.routes import Routes, admit_anybody
+from app.http.routes import Routes, admit_nobody
 from app.http.unrouted import answer_errors
 from app.metrics import render_metrics
 from events.log import oldest_unnumbered
 
-MAX_LAG = 30.0  # seconds that an event may wait for its number
-CHECK_TIMEOUT = 1.0  # seconds for all of the checks
+MAX_LAG = 30.0  # seconds that an event may stay unnumbered
+CHECK_TIMEOUT = 1.0  # seconds; the checks run at the same time
 
-routes = Routes(admit_anybody, fence=answer_errors)
+routes = Routes(admit_nobody, fence=answer_errors)
 
 
 @routes.add("GET", "/", "describe-instance")
-async def index(request: web.Request) -> web.Response:
-    """Where to go from here."""
+async def show_index(request: web.Request) -> web.Response:
     url = request.config_dict[SETTINGS].url
     links = {
         "pagure": f"{url}/api/0/",
@@ -40,18 +39,18 @@ async def index(request: web.Request) -> web.Response:
 
 
 @routes.add("GET", "/healthz", "health")
-async def healthz(request: web.Request) -> web.Response:
-    """The process is alive; touches nothing."""
+async def check_liveness(request: web.Request) -> web.Response:
+    """Answer without touching the database or the queue: the process is alive."""
     return json_reply({"status": "alive"})
 
 
 @routes.add("GET", "/readyz", "health")
-async def readyz(request: web.Request) -> web.Response:
+async def check_readiness(request: web.Request) -> web.Response:
     checks = {"database": _check_database, "queue": _check_queue, "storage": _check_storage, "relay": _check_relay}
     results = await asyncio.gather(*(_run_check(check(request)) for check in checks.values()))
-    found = dict(zip(checks, results, strict=True))
     ready = all(result == "ok" for result in results)
-    return json_reply({"status": "ready" if ready else "not ready", "checks": found}, 200 if ready else 503)
+    body = {"status": "ready" if ready else "not ready", "checks": dict(zip(checks, results, strict=True))}
+    return json_reply(body, 200 if ready else 503)
 
 
 async def _run_check(check: object) -> str:
@@ -59,12 +58,12 @@ async def _run_check(check: object) -> str:
         async with asyncio.timeout(CHECK_TIMEOUT):
             return await check  # type: ignore[misc,no-any-return]
     except (*DB_ERRORS, RedisError) as error:
-        return f"does not answer ({type(error).__name__})"
+        return f"not responding ({type(error).__name__})"
 
 
 async def _check_database(request: web.Request) -> str:
     version = await request.config_dict[DATABASE].fetchval("select version from schema_version")
-    return "ok" if version == SCHEMA else f"has schema {version}, this program wants {SCHEMA}: run polyforge migrate"
+    return "ok" if version == SCHEMA else f"schema {version} instead of {SCHEMA}: run polyforge migrate"
 
 
 async def _check_queue(request: web.Request) -> str:
@@ -74,21 +73,21 @@ async def _check_queue(request: web.Request) -> str:
 
 async def _check_storage(request: web.Request) -> str:
     folder = request.config_dict[SETTINGS].repositories
-    return "ok" if await asyncio.to_thread(os.access, folder, os.W_OK) else f"{folder} cannot be written to"
+    return "ok" if await asyncio.to_thread(os.access, folder, os.W_OK) else f"{folder} is not writable"
 
 
 async def _check_relay(request: web.Request) -> str:
     leading = await request.config_dict[DATABASE].fetchval("select until > now() from leases where name = 'relay'")
     if not leading:
-        return "no relay leads: run polyforge relay"
+        return "no relay is running: run polyforge relay"
     async with request.config_dict[DATABASE].acquire() as connection:
         behind = await oldest_unnumbered(connection)
-    return "ok" if behind < MAX_LAG else f"the oldest event has waited for its number for {behind:.0f} s"
+    return "ok" if behind < MAX_LAG else f"the oldest unnumbered event is {behind:.0f} s old"
 
 
 @routes.add("GET", "/metrics", "health")
-async def metrics(request: web.Request) -> web.StreamResponse:
-    """For the networks that the settings name, and for administrators' tokens."""
+async def show_metrics(request: web.Request) -> web.StreamResponse:
+    """Show the metrics to clients in the allowed networks (`metrics_allow`), and to administrators."""
     if not _is_allowed_network(request):
         actor = await identify(request, read_credentials(request).secret)
         if actor.anonymous:
@@ -98,7 +97,7 @@ async def metrics(request: web.Request) -> web.StreamResponse:
 
 
 def _is_allowed_network(request: web.Request) -> bool:
-    """Whether the connection itself comes from such a network; one that a proxy forwards does not."""
+    """Whether the peer is in an allowed network. A forwarded request never is: its peer is the proxy."""
     if request.remote is None or "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
         return False
     return any(ip_address(request.remote) in network for network in request.config_dict[SETTINGS].metrics_allow)

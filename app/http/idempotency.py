@@ -1,8 +1,8 @@
-"""Idempotency keys: a request that is sent again gets the first answer, and nothing is done twice.
+"""Idempotency keys: repeating a request returns the first response and executes nothing twice.
 
-Two guards. The first answer is kept for a day and replayed. And the key settles, before anything is done, which id the
-request's command will have: should the process die between the commit and the keeping, the second try finds
-its command carried out already and does not do it again.
+There are two guards. The first response is stored for a day and replayed. And the key fixes the id of the request's
+command before it is executed: if the process dies after the commit but before the response is stored, the retry finds
+that its command has been executed and does not execute it again.
 """
 
 import hashlib
@@ -27,32 +27,40 @@ HEADER = "Idempotency-Key"
 MAX_KEY_LENGTH = 255
 KEY = re.compile(rf"[!-~]{{1,{MAX_KEY_LENGTH}}}\Z")
 WRITES = frozenset({"POST", "PATCH", "PUT", "DELETE"})
-KEPT_HEADERS = ("Content-Type", "Location", "Link", "Allow", "Retry-After")
+STORED_HEADERS = ("Content-Type", "Location", "Link", "Allow", "Retry-After")
 
-RenderErrors = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+AnswerErrors = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 Identify = Callable[[web.Request], Awaitable[Actor]]
 
 
-def dialect_middleware(answer: RenderErrors, identify: Identify) -> Any:
-    """A dialect's middleware: `answer` runs a handler and says in the dialect's words what goes wrong, the keys of
-    this module included; `identify` reads who asks, or raises BadToken.
+def build_dialect_middleware(answer_errors: AnswerErrors, identify: Identify) -> Any:
+    """Build a dialect's middleware, which renders its errors and honours idempotency keys.
+
+    `answer_errors` calls a handler and renders what it raises; `identify` finds the actor or raises BadToken.
     """
 
     @web.middleware
-    async def speak(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def dialect_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         if HEADER not in request.headers or request.method not in WRITES:
-            return await answer(request, handler)
+            return await answer_errors(request, handler)
 
-        async def answered(request: web.Request) -> web.StreamResponse:
-            return await answer(request, handler)
+        async def respond(request: web.Request) -> web.StreamResponse:
+            """Render the handler's errors before its response is stored: a refusal is replayed like any response."""
+            return await answer_errors(request, handler)
 
-        return await answer(request, lambda request: run_once(request, answered, identify))
+        async def respond_once(request: web.Request) -> web.StreamResponse:
+            return await _replay_or_call(request, respond, identify)
 
-    return speak
+        return await answer_errors(request, respond_once)  # refused keys are rendered here
+
+    return dialect_middleware
 
 
-async def run_once(request: web.Request, handler: Handler, identify: Identify) -> web.StreamResponse:
-    """The handler's answer, or the one it gave when this request came first. Raises Refused for a key that clashes."""
+async def _replay_or_call(request: web.Request, handler: Handler, identify: Identify) -> web.StreamResponse:
+    """Replay the stored response to this key, or call the handler and store its response.
+
+    Raises Refused for a key that is malformed, in use, or was used for another request.
+    """
     key = request.headers[HEADER]
     if not KEY.match(key):
         raise Invalid(Subject.IDEMPOTENCY_KEY, limit=MAX_KEY_LENGTH)
@@ -63,23 +71,23 @@ async def run_once(request: web.Request, handler: Handler, identify: Identify) -
     if actor.anonymous:
         return await handler(request)
     db: Database = request.config_dict[DATABASE]
-    # Another token of theirs may be allowed less, so it is another principal.
-    who, fingerprint = str(actor.token_id), await _fingerprint_request(request)
-    command_id = await idempotency_keys.claim(db, who, key, fingerprint, uuid4())
+    # A user's other tokens may have fewer scopes, so a key belongs to a token.
+    principal, fingerprint = str(actor.token_id), await _fingerprint_request(request)
+    command_id = await idempotency_keys.claim(db, principal, key, fingerprint, uuid4())
     if command_id is None:
-        return _replay(await idempotency_keys.find(db, who, key), fingerprint)
+        return _replay(await idempotency_keys.find(db, principal, key), fingerprint)
     request[COMMAND_ID] = command_id
     try:
         response = await handler(request)
-        await _store_reply(db, who, key, command_id, response)
-    except BaseException:  # a client that hung up included: the key is free to be tried again; it is raised again
-        await idempotency_keys.release(db, who, key, command_id)
+        await _store_response(db, principal, key, command_id, response)
+    except BaseException:  # also when the client hangs up: the key can be tried again
+        await idempotency_keys.release(db, principal, key, command_id)
         raise
     return response
 
 
 async def _fingerprint_request(request: web.Request) -> bytes:
-    """What makes two requests the same: method, path and body."""
+    """Hash what makes two requests the same: method, path and body."""
     digest = hashlib.sha256(f"{request.method} {request.raw_path}\n".encode())
     try:
         await _digest_body(request, digest)
@@ -90,7 +98,7 @@ async def _fingerprint_request(request: web.Request) -> bytes:
 
 async def _digest_body(request: web.Request, digest: "hashlib._Hash") -> None:
     if request.content_type == "multipart/form-data":
-        # Read once and for all: the handler finds the parsed form.
+        # aiohttp keeps the parsed form for the handler.
         for name, value in (await request.post()).items():
             if isinstance(value, web.FileField):
                 content = value.file.read()
@@ -102,22 +110,24 @@ async def _digest_body(request: web.Request, digest: "hashlib._Hash") -> None:
         digest.update(await request.read())
 
 
-def _replay(held: Row | None, fingerprint: bytes) -> web.Response:
-    if held is not None and held["request"] != fingerprint:
+def _replay(stored: Row | None, fingerprint: bytes) -> web.Response:
+    if stored is not None and stored["request"] != fingerprint:
         raise Invalid(Subject.IDEMPOTENCY_KEY_REUSED)
-    if held is None or held["status"] is None:
+    if stored is None or stored["status"] is None:
         raise Conflict(Subject.IDEMPOTENCY_KEY_IN_USE)
-    headers = {**held["headers"], "Idempotency-Replayed": "true"}
-    return web.Response(status=held["status"], headers=headers, body=held["body"])
+    headers = {**stored["headers"], "Idempotency-Replayed": "true"}
+    return web.Response(status=stored["status"], headers=headers, body=stored["body"])
 
 
-async def _store_reply(db: Database, who: str, key: str, command_id: UUID, response: web.StreamResponse) -> None:
-    """What went wrong on our side may go better the next time; a secret is shown once and kept nowhere."""
+async def _store_response(
+    db: Database, principal: str, key: str, command_id: UUID, response: web.StreamResponse
+) -> None:
+    """Store the response, or release the key: a failure of the server may be retried, and secrets are never stored."""
     body: Any = response.body if isinstance(response, web.Response) else None
     if response.status >= 500 or "no-store" in response.headers.get("Cache-Control", ""):
-        await idempotency_keys.release(db, who, key, command_id)
+        await idempotency_keys.release(db, principal, key, command_id)
         return
-    headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+    headers = {name: response.headers[name] for name in STORED_HEADERS if name in response.headers}
     await idempotency_keys.store_reply(
-        db, who, key, command_id, response.status, orjson.dumps(headers).decode(), bytes(body or b"")
+        db, principal, key, command_id, response.status, orjson.dumps(headers).decode(), bytes(body or b"")
     )

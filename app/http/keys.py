@@ -1,4 +1,4 @@
-"""Typed keys of what an application and a request carry."""
+"""Typed keys for values stored on the application and on a request."""
 
 from uuid import UUID
 
@@ -13,6 +13,6 @@ SETTINGS = web.AppKey("settings", Settings)
 TAIL = web.AppKey("tail", Tail)
 REQUEST_ID = web.RequestKey("request_id", str)
 DIALECT = web.RequestKey("dialect", str)
-ACTION = web.RequestKey("action", str)  # what the route declared to do
-COMMAND_ID = web.RequestKey("command_id", UUID)  # set by an idempotency key: the id that the command must have
-RESPONSE_STARTED = web.RequestKey("response_started", bool)  # too late for another status
+ACTION = web.RequestKey("action", str)  # the action that the route declares
+COMMAND_ID = web.RequestKey("command_id", UUID)  # fixed by an idempotency key
+RESPONSE_STARTED = web.RequestKey("response_started", bool)  # the status has been sent

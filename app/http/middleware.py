@@ -1,4 +1,4 @@
-"""Middlewares of the whole application: request ids, request log, doubled slashes."""
+"""Middlewares of the whole application: request ids, request log, duplicate slashes."""
 
 import asyncio
 import re
@@ -16,20 +16,20 @@ from app.metrics import REQUESTS
 VISIBLE_ID = re.compile(r"[!-~]{1,128}\Z")
 SLASHES = re.compile("/{2,}")
 PATH_SAFE = "/%!$&'()*+,;=:@~"
-CLIENT_CLOSED = 499  # in the log: the client went away before it was answered
+CLIENT_CLOSED = 499  # status in the log when the client hung up before the response
 
 
 def choose_request_id(request: web.BaseRequest) -> str:
-    """The client's own, if it is one that may stand in a log; else a new one."""
+    """Return the client's request id if it is safe to log, or a new one."""
     given = request.headers.get("X-Request-Id", "")
     return given if VISIBLE_ID.match(given) else secrets.token_hex(16)
 
 
 @web.middleware
 async def log_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Outermost: the request id, one log line and one measurement per request."""
+    """Assign the request id, and log and measure every request. This is the outermost middleware."""
     request[REQUEST_ID] = choose_request_id(request)
-    # A connection's requests are handled one after the other, each of which says its own.
+    # The requests of a connection are handled one after another in one task, so each sets the variable anew.
     REQUEST.set(request[REQUEST_ID])
     started = time.perf_counter()
     status = 500
@@ -54,14 +54,14 @@ async def log_requests(request: web.Request, handler: Handler) -> web.StreamResp
 
 @web.middleware
 async def collapse_slashes(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """An address with doubled slashes is the one without.
+    """Redirect paths with duplicate slashes to the path without.
 
-    Clients put together what ends in a slash, or leave a gap where a project has no namespace.
+    Clients produce them by joining parts that end in a slash, or by leaving the namespace of a project empty.
     """
     url = request.rel_url
     if "//" not in url.raw_path:
         return await handler(request)
-    # Browsers take a backslash for a slash and leave tabs out: unquoted, they would make a host of what follows.
-    there = quote(SLASHES.sub("/", url.raw_path), safe=PATH_SAFE)
+    # Browsers read a backslash as a slash and drop tabs: unquoted, what follows could become a host.
+    location = quote(SLASHES.sub("/", url.raw_path), safe=PATH_SAFE)
     query = f"?{url.raw_query_string}" if url.raw_query_string else ""
-    return web.Response(status=308, headers={"Location": there + query})
+    return web.Response(status=308, headers={"Location": location + query})

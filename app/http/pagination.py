@@ -1,4 +1,4 @@
-"""Cursors of listings, and links to other pages."""
+"""Cursors of listings and links to other pages."""
 
 import base64
 import binascii
@@ -15,16 +15,16 @@ FIRST = UUID(int=0)
 
 
 class InvalidCursor(ValueError):
-    """A cursor that no page of ours ended with."""
+    """The text is not a cursor of a listing."""
 
 
 def format_cursor(last: UUID) -> str:
-    """Where a page ended, for listings that are ordered by id."""
+    """Encode the last id of a page, for listings ordered by id."""
     return base64.urlsafe_b64encode(last.bytes).decode().rstrip("=")
 
 
 def parse_cursor(text: str | None) -> UUID:
-    """The id after which the page begins. Raises InvalidCursor."""
+    """Return the id after which the page begins. Raises InvalidCursor."""
     if text is None:
         return FIRST
     try:
@@ -34,13 +34,13 @@ def parse_cursor(text: str | None) -> UUID:
 
 
 def format_dated_cursor(at: datetime, last: UUID) -> str:
-    """Where a page ended, for listings that are ordered by time and then by id."""
-    age = (at - EPOCH) // timedelta(microseconds=1)
-    return base64.urlsafe_b64encode(age.to_bytes(8) + last.bytes).decode().rstrip("=")
+    """Encode the last time and id of a page, for listings ordered by time and then by id."""
+    microseconds = (at - EPOCH) // timedelta(microseconds=1)
+    return base64.urlsafe_b64encode(microseconds.to_bytes(8) + last.bytes).decode().rstrip("=")
 
 
 def parse_dated_cursor(text: str | None) -> tuple[datetime, UUID] | None:
-    """The time and id after which the page begins; None for the first page. Raises InvalidCursor."""
+    """Return the time and id after which the page begins; None for the first page. Raises InvalidCursor."""
     if text is None:
         return None
     try:
@@ -51,12 +51,12 @@ def parse_dated_cursor(text: str | None) -> tuple[datetime, UUID] | None:
 
 
 def next_link(request: web.Request, cursor: str | None) -> dict[str, str]:
-    """The Link header (RFC 8288) of the page that follows, if one does."""
+    """Build the Link header (RFC 8288) to the next page, if there is one."""
     return {"Link": f'<{request.url.update_query(cursor=cursor)}>; rel="next"'} if cursor else {}
 
 
 def page_address(request: web.Request, query: list[tuple[str, str]]) -> str:
-    """The address of this listing with another query string."""
+    """Return the public URL of this listing with another query string."""
     public = request.config_dict[SETTINGS].public_url
     origin = public or f"{request.scheme}://{request.host}"
     return str(URL(f"{origin}{request.rel_url.raw_path}", encoded=True).with_query(query))

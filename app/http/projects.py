@@ -1,4 +1,4 @@
-"""Find the project that a request names, and read the numbers in its path."""
+"""Look up the project that a request names, and parse the parts of its path."""
 
 from typing import Any
 
@@ -13,17 +13,17 @@ MAX_DIGITS = 20  # leading zeros included
 
 
 def lookup_by_address(address: str) -> tuple[Any, ...]:
-    """The lookup of a route's project by its address (core/paths.py)."""
+    """Build the lookup of a project by its address (core/paths.py)."""
     return projects.BY_ADDRESS, address
 
 
 def lookup_by_path(path: str) -> tuple[Any, ...]:
-    """The lookup by a path as people write it; a text that can be no path finds nothing."""
+    """Build the lookup of a project by a path as users write it; an unprintable path finds nothing."""
     return lookup_by_address(paths.address_from_path(path) if path.isprintable() else "")
 
 
 def path_segment(request: web.Request, name: str) -> str | None:
-    """A part of the path. Raises NotFound for one that decodes to what no name can be."""
+    """Return a segment of the path. Raises NotFound for one that cannot be a name once it is decoded."""
     value = request.match_info.get(name)
     if value is not None and ("/" in value or not value.isprintable()):
         raise NotFound(Subject.PROJECT)
@@ -31,7 +31,7 @@ def path_segment(request: web.Request, name: str) -> str | None:
 
 
 def parse_number(text: str) -> int | None:
-    """The number of an issue, a pull request or a comment; None for a text that can be none."""
+    """Parse the number of an issue, a pull request or a comment; None for a text that is not one."""
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
         return None
     value = int(text)

@@ -1,4 +1,4 @@
-"""The JSON of rows that listings show again and again, remembered for as long as the row stays what it is."""
+"""A cache of the JSON that listings render from rows, valid as long as the row does not change."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -7,53 +7,53 @@ import orjson
 
 from app.database import Row
 
-MAX_ENTRIES = 8 << 20  # bytes in all
-MAX_RENDERED_SIZE = 64 << 10  # bytes of one that is worth remembering
+MAX_SIZE = 8 << 20  # bytes of all entries
+MAX_ENTRY_SIZE = 64 << 10  # bytes; larger rows are not cached
 
 
 class RenderCache:
-    """Rendered rows by id, of what is public and so the same for everybody.
+    """Rendered public rows by id; public, because an entry is shown to every client.
 
-    A listing asks only for ids and versions, and renders what it has not seen yet. A row's version is PostgreSQL's own:
-    the transaction that wrote it, and those of the other rows it shows. So there is nothing to invalidate, and nothing
-    that a projection could forget.
+    A listing queries only ids and versions, and reads and renders the rows that are not cached. The version of a row
+    comes from PostgreSQL: the transaction that wrote it and those that wrote the other rows it shows. So nothing has
+    to be invalidated, and no projection can forget to.
     """
 
-    def __init__(self, limit: int = MAX_ENTRIES) -> None:
-        self.limit = limit
-        self._kept: dict[int, tuple[str, bytes]] = {}
+    def __init__(self, max_size: int = MAX_SIZE) -> None:
+        self.max_size = max_size
+        self._entries: dict[int, tuple[str, bytes]] = {}
         self._size = 0
 
-    async def of(
-        self, keys: list[Row], read: Callable[[list[int]], Awaitable[list[Row]]], shown: Callable[[Row], Any]
+    async def get_many(
+        self, keys: list[Row], read_rows: Callable[[list[int]], Awaitable[list[Row]]], render: Callable[[Row], Any]
     ) -> list[orjson.Fragment]:
-        """The fragments of rows known by (id, version), in their order; `read` gives whole rows with the same two.
+        """Return the JSON of the rows with these `id`s and `version`s, in order.
 
-        What is gone meanwhile has none.
+        `read_rows` returns whole rows, which have the same two columns. Rows that are gone by then are left out.
         """
-        found: dict[int, orjson.Fragment] = {}
+        fragments: dict[int, orjson.Fragment] = {}
         missing = []
-        for id, version in ((key["id"], key["version"]) for key in keys):
-            kept = self._kept.get(id)
-            if kept is not None and kept[0] == version:
-                found[id] = orjson.Fragment(kept[1])
+        for key in keys:
+            version, rendered = self._entries.get(key["id"], (None, b""))
+            if version == key["version"]:
+                fragments[key["id"]] = orjson.Fragment(rendered)
             else:
-                missing.append(id)
-        for row in await read(missing) if missing else ():
-            rendered = orjson.dumps(shown(row))
-            found[row["id"]] = orjson.Fragment(rendered)
-            self._keep(row["id"], row["version"], rendered)
-        return [found[key["id"]] for key in keys if key["id"] in found]
+                missing.append(key["id"])
+        for row in await read_rows(missing) if missing else ():
+            rendered = orjson.dumps(render(row))
+            fragments[row["id"]] = orjson.Fragment(rendered)
+            self._store(row["id"], row["version"], rendered)
+        return [fragments[key["id"]] for key in keys if key["id"] in fragments]
 
-    def _keep(self, id: int, version: str, rendered: bytes) -> None:
-        self._drop(id)
-        if len(rendered) > MAX_RENDERED_SIZE:
+    def _store(self, row_id: int, version: str, rendered: bytes) -> None:
+        self._evict(row_id)
+        if len(rendered) > MAX_ENTRY_SIZE:
             return
-        self._kept[id] = (version, rendered)
+        self._entries[row_id] = (version, rendered)
         self._size += len(rendered)
-        while self._size > self.limit:
-            self._drop(next(iter(self._kept)))
+        while self._size > self.max_size:
+            self._evict(next(iter(self._entries)))
 
-    def _drop(self, id: int) -> None:
-        kept = self._kept.pop(id, None)
-        self._size -= len(kept[1]) if kept else 0
+    def _evict(self, row_id: int) -> None:
+        entry = self._entries.pop(row_id, None)
+        self._size -= len(entry[1]) if entry else 0

@@ -1,4 +1,4 @@
-"""Read requests: bodies, forms, and what text the database can store."""
+"""Readers of request bodies and forms, and the check for text that the database can store."""
 
 import re
 import zlib
@@ -13,7 +13,7 @@ MAX_FIELDS = 1000
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
-# What reading a body raises when the body is wrong: its bytes, its charset, its parts or their headers.
+# Raised while reading a malformed body: its bytes, its charset, its parts or their headers.
 BODY_ERRORS = (
     ValueError,
     LookupError,
@@ -23,11 +23,11 @@ BODY_ERRORS = (
     zlib.error,
     web.RequestPayloadError,
 )
-MAX_BODY = 4 << 20  # bytes; git routes stream and have a limit of their own
+MAX_BODY = 4 << 20  # bytes; the git routes stream and have a limit of their own
 
 
 async def read_json_object(request: web.Request) -> dict[str, Any]:
-    """The body as a JSON object. Raises ValueError when it is anything else."""
+    """Read the body as a JSON object. Raises ValueError if it is anything else."""
     body = orjson.loads(await request.read())
     if not isinstance(body, dict):
         raise ValueError("not an object")
@@ -35,17 +35,17 @@ async def read_json_object(request: web.Request) -> dict[str, Any]:
 
 
 def is_storable(text: str) -> bool:
-    """Whether the database can hold it: no NUL and no half characters."""
+    """Whether PostgreSQL can store the text: it has no NUL and no lone surrogates."""
     return UNSTORABLE.search(text) is None
 
 
 async def read_form_fields(request: web.Request) -> tuple[list[tuple[str, str]], dict[str, web.FileField]]:
-    """The texts of a form in their order, and its files. Raises BODY_ERRORS for a form that cannot be read."""
+    """Read the text fields of a form, in order, and its files. Raises BODY_ERRORS for a malformed form."""
     if request.content_type == "multipart/form-data":
-        posted = (await request.post()).items()
-        texts = [(name, value) for name, value in posted if isinstance(value, str)]
-        return texts, {name: value for name, value in posted if isinstance(value, web.FileField)}
+        fields = (await request.post()).items()
+        texts = [(name, value) for name, value in fields if isinstance(value, str)]
+        return texts, {name: value for name, value in fields if isinstance(value, web.FileField)}
     charset = request.charset or "utf-8"
-    # aiohttp would replace what is no text in the charset by question marks; it is an error here.
+    # aiohttp would replace undecodable bytes; here they are an error.
     text = (await request.read()).rstrip().decode(charset)
     return parse_qsl(text, keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=MAX_FIELDS), {}

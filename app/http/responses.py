@@ -1,4 +1,4 @@
-"""Build replies that every dialect shares."""
+"""Responses that every dialect shares."""
 
 import hashlib
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-NO_STORE = {"Cache-Control": "no-store"}  # for replies that hold a secret
+NO_STORE = {"Cache-Control": "no-store"}  # for responses that contain a secret
 
 
 def json_reply(
@@ -18,18 +18,18 @@ def json_reply(
 
 
 def format_moment(at: datetime | None) -> str | None:
-    """RFC 3339 in UTC with milliseconds."""
+    """Format a time as RFC 3339, in UTC with milliseconds."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None
 
 
 def add_etag(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-    """Name what a GET shows by its ETag, and answer 304 to a client that has it already."""
+    """Add an ETag to the response to a GET, or return 304 if the client has this version already."""
     if request.method not in ("GET", "HEAD") or response.status != 200 or not isinstance(response, web.Response):
         return response
     if not isinstance(response.body, bytes):
         return response
     etag = hashlib.sha256(response.body).hexdigest()[:32]
     response.etag = etag
-    if any(held.value in ("*", etag) for held in request.if_none_match or ()):
+    if any(known.value in ("*", etag) for known in request.if_none_match or ()):
         return web.Response(status=304, headers={"ETag": response.headers["ETag"]})
     return response

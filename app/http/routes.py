@@ -1,4 +1,4 @@
-"""Routes with the action that each declares, and the checks that the action stands for."""
+"""Route tables: each route declares an action, and the action's checks are enforced before the handler runs."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -14,17 +14,17 @@ from app.http.keys import ACTION
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Fence = Callable[[Handler], Handler]
-# The statement that finds what a request is about, and its arguments; (None,) if it is about nothing in particular.
+# Returns the statement that finds the row a request is about, and its arguments; (None,) if there is no such row.
 Lookup = Callable[[web.Request], tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
 class Route:
-    """One line of a route table.
+    """A route and its action.
 
-    `action` is the key in `access.ACTIONS` whose level, scopes and blocks hold for the route. The handler is called
-    with the request; with the actor, unless the action identifies nobody; and with the row that `lookup` finds, if
-    there is one. `of_project` says that the row is a project. `terms` are for the dialect.
+    `action` is the key in `access.ACTIONS` whose level, scopes and blocks apply to the route. The handler receives the
+    request; the actor, unless the action takes no credentials (`Token.NONE`); and the row that `lookup` finds, if the
+    route has a lookup. `of_project` says that the row is a project. `terms` belong to the dialect.
     """
 
     method: str
@@ -44,21 +44,21 @@ class Route:
             return await self.handler(request)
         actor, row = await self.admit(request, self)
         if ACTIONS[self.action].writes:
-            # The dialect tells level and block when its contract does; they are checked again before anything is
-            # stored (core/commands.py) or a ref moves (core/pushes.py).
+            # Level and block are refused where the dialect's contract refuses them; they are checked again before
+            # anything is stored (core/commands.py) or a ref moves (core/pushes.py).
             access.require_scope(actor, self.action)
         else:
             access.authorize(actor, self.action, row if self.of_project else None)
         return await (self.handler(request, actor) if self.lookup is None else self.handler(request, actor, row))
 
 
-# Reads the credentials and the row of a route, and refuses in the order and words of the dialect.
+# Identifies the actor and finds the row of a route; refuses in the order and words of the dialect.
 Admit = Callable[[web.Request, Route], Awaitable[tuple[Actor, Row | None]]]
 Register = Callable[[Callable[..., Awaitable[web.StreamResponse]]], Callable[..., Awaitable[web.StreamResponse]]]
 
 
 class Routes(list[Route]):
-    """A route table. A route whose action is unknown, or says nothing about tokens, cannot be added."""
+    """A route table. It takes no route whose action is unknown or does not say which token it takes."""
 
     def __init__(self, admit: Admit, routes: "list[Route] | None" = None, *, fence: Fence | None = None) -> None:
         super().__init__(routes or [])
@@ -75,11 +75,11 @@ class Routes(list[Route]):
         of_project: bool = False,
         terms: Any = None,
     ) -> Register:
-        """Register a handler. Raises LookupError for an action without an entry or without a token in its entry."""
+        """Register a handler. Raises LookupError if the action, or the token that it takes, is not declared."""
         if action not in ACTIONS:
-            raise LookupError(f"{method} {path}: no such action: {action!r}")
+            raise LookupError(f"{method} {path}: unknown action {action!r}")
         if not ACTIONS[action].token:
-            raise LookupError(f"{method} {path}: the action {action!r} does not say which scopes it takes")
+            raise LookupError(f"{method} {path}: the action {action!r} declares no token")
 
         def register(
             handler: Callable[..., Awaitable[web.StreamResponse]],
@@ -90,9 +90,9 @@ class Routes(list[Route]):
         return register
 
 
-async def admit_anybody(request: web.Request, route: Route) -> tuple[Actor, Row | None]:
-    """For tables whose actions identify nobody."""
-    raise LookupError(f"{route.path} identifies somebody")
+async def admit_nobody(request: web.Request, route: Route) -> tuple[Actor, Row | None]:
+    """Fail: this is for route tables whose actions all take no credentials (`Token.NONE`)."""
+    raise LookupError(f"{route.path} takes credentials")
 
 
 def mount(routes: "list[Route]", app: web.Application) -> None:

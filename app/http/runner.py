@@ -1,4 +1,4 @@
-"""The HTTP server around the application: it answers what reaches no route, and notices clients that hang up."""
+"""The HTTP server: it answers requests that reach no route, and notices clients that hang up."""
 
 import re
 from typing import Any
@@ -9,37 +9,36 @@ from app.http.routes import Handler
 from app.http.unrouted import render_status
 from app.logs import log
 
-# What may stand in a link to this very forge.
+# A Host header that is safe to repeat in links to this instance.
 HOST = re.compile(r"([a-z0-9\-._~]*|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{0,5}))?\Z", re.IGNORECASE)
 
 
 def is_valid_host(host: str) -> bool:
-    found = HOST.match(host)
-    return found is not None and int(found["port"] or 0) < 1 << 16
+    match = HOST.match(host)
+    return match is not None and int(match["port"] or 0) < 1 << 16
 
 
 def handle_errors(handler: Handler) -> Handler:
-    """The application, with an answer for whatever it would leave to aiohttp."""
+    """Wrap the application so that no error response comes from aiohttp itself."""
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def fenced(request: web.Request) -> web.StreamResponse:
         if not is_valid_host(request.host):
             return render_status(request, 400)
         try:
             return await handler(request)
-        except web.HTTPException as http:
-            if http.status < 400:
+        except web.HTTPException as error:
+            if error.status < 400:
                 raise
-            return render_status(
-                request, http.status, {"Allow": http.headers["Allow"]} if "Allow" in http.headers else None
-            )
+            allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+            return render_status(request, error.status, allow)
 
-    return answer
+    return fenced
 
 
 class RequestHandler(web.RequestHandler):
-    """A client's connection. What it sends may not be HTTP at all.
+    """A client connection. What the client sends may be no HTTP at all.
 
-    While `waiting`, its request only waits for something to happen, and ends when the client hangs up.
+    While `waiting` is set, the request only waits for news and is cancelled when the client hangs up.
     """
 
     __slots__ = ("waiting",)
@@ -49,10 +48,10 @@ class RequestHandler(web.RequestHandler):
         self.waiting = False
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        handling = self._task_handler
+        task = self._task_handler
         super().connection_lost(exc)
-        if self.waiting and handling is not None:
-            handling.cancel()
+        if self.waiting and task is not None:
+            task.cancel()
 
     def handle_error(
         self,
@@ -64,10 +63,10 @@ class RequestHandler(web.RequestHandler):
         if status >= 500:
             log.error("request failed", exc_info=exc)
         if request.writer.output_size:
-            raise ConnectionError("Half of another answer has been sent already.")
-        answer = render_status(request, status)
-        answer.force_close()
-        return answer
+            raise ConnectionError("Part of another response has been sent already.")
+        response = render_status(request, status)
+        response.force_close()
+        return response
 
 
 class Server(web.Server):
@@ -76,7 +75,7 @@ class Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """Like aiohttp's, with our words for what is nobody's."""
+    """aiohttp's runner with our connection handler and our error responses."""
 
     __slots__ = ()
 
@@ -84,6 +83,6 @@ class Runner(web.AppRunner):
         super().__init__(app, access_log=None, shutdown_timeout=shutdown_timeout)
 
     async def _make_server(self) -> web.Server:
-        made = await super()._make_server()
-        handler: Any = handle_errors(made.request_handler)
-        return Server(handler, request_factory=made.request_factory, loop=made._loop, **made._kwargs)
+        server = await super()._make_server()
+        handler: Any = handle_errors(server.request_handler)
+        return Server(handler, request_factory=server.request_factory, loop=server._loop, **server._kwargs)

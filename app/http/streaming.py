@@ -1,4 +1,4 @@
-"""Bytes of any size, sent as git makes them: never held here, never waited for on the loop."""
+"""Streamed responses of any size: git's output is sent as it comes, not buffered, and read outside the event loop."""
 
 import asyncio
 import codecs
@@ -13,7 +13,7 @@ from app.http.keys import REQUEST_ID, SETTINGS
 from app.logs import log
 
 TEXT, BYTES = "text/plain; charset=utf-8", "application/octet-stream"
-# Files are anybody's. A browser shall neither guess that one is a page nor let it do anything if it were.
+# Users choose what is in a file: a browser must not sniff it as a page, nor run anything in it.
 SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
 
 
@@ -25,16 +25,21 @@ async def stream_response(
     size: int | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
-    """What `begin` yields, as text or as mere bytes if no `media` type is given.
+    """Stream what `begin` yields. Without a `media` type, the first piece decides between text and bytes.
 
-    Raises GitError as long as nothing has been sent. What breaks later is cut off, so that half of it does not look
-    like the whole.
+    Raises GitError as long as nothing has been sent. After that, an error closes the connection, so that a truncated
+    response does not look complete.
     """
     async with asyncio.timeout(request.config_dict[SETTINGS].git_deadline), iterate_in_threads(begin) as pieces:
         first = await anext(pieces, b"")
-        known = {"X-Request-Id": request[REQUEST_ID], **SAFE_HEADERS, **(headers or {})}
+        media = media or guess_media_type(first, whole=len(first) == size)
         response = web.StreamResponse(
-            headers={**known, "Content-Type": media or guess_media_type(first, whole=len(first) == size)}
+            headers={
+                "X-Request-Id": request[REQUEST_ID],
+                **SAFE_HEADERS,
+                **(headers or {}),
+                "Content-Type": media,
+            }
         )
         response.content_length = size
         try:
@@ -53,7 +58,7 @@ async def stream_response(
 
 
 def guess_media_type(beginning: bytes, *, whole: bool) -> str:
-    """Text, if this beginning of a file is; its last character may have been cut."""
+    """Guess text or bytes from the beginning of a file, whose last character may be cut unless it is the `whole`."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(beginning, final=whole)
     except UnicodeDecodeError:
@@ -63,25 +68,25 @@ def guess_media_type(beginning: bytes, *, whole: bool) -> str:
 
 @asynccontextmanager
 async def iterate_in_threads(begin: Callable[[], Iterator[bytes]]) -> AsyncIterator[AsyncIterator[bytes]]:
-    """An iterator that takes its steps in other threads, one after the other, and ends with the block."""
+    """Run a blocking iterator in other threads, one step at a time, and close it at the end of the block."""
     source = await asyncio.to_thread(begin)
-    turn = threading.Lock()
+    lock = threading.Lock()
 
-    def step() -> bytes | None:
-        with turn:
+    def read_piece() -> bytes | None:
+        with lock:
             return next(source, None)
 
-    def end() -> None:
-        # A step that nobody waits for any more may still be under way.
-        with turn:
+    def close() -> None:
+        # A step whose task has been cancelled may still be running.
+        with lock:
             if isinstance(source, Generator):
                 source.close()
 
-    async def pieces() -> AsyncIterator[bytes]:
-        while (piece := await asyncio.to_thread(step)) is not None:
+    async def iterate_pieces() -> AsyncIterator[bytes]:
+        while (piece := await asyncio.to_thread(read_piece)) is not None:
             yield piece
 
     try:
-        yield pieces()
+        yield iterate_pieces()
     finally:
-        await asyncio.to_thread(end)
+        await asyncio.to_thread(close)

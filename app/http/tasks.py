@@ -1,4 +1,4 @@
-"""Name the task of a command, or wait for its end: `wait`, `Prefer: wait`, `taskid`, `Location`."""
+"""The task of a command in a response: its `Location`, waiting for its end, and `Prefer: wait`."""
 
 import re
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from app.http.keys import SETTINGS
 from app.http.waiting import wait_for_task
 from app.queries.tasks import FINAL
 
-MAX_WAIT = 55  # seconds that a request waits at most when its client says how long
+MAX_WAIT = 55  # seconds; the longest wait that a client may ask for
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a task ended. `reason` and `params` say why it failed (events/tasks.py); None if it was cancelled."""
+    """The outcome of a task. `reason` and `params` say why it failed (events/tasks.py); None if it was cancelled."""
 
     succeeded: bool
     reason: str | None = None
@@ -25,12 +25,12 @@ class Ending:
 
 
 def task_location(request: web.Request, task_id: UUID) -> dict[str, str]:
-    """The header that names the task."""
+    """Build the Location header of a task."""
     return {"Location": f"{request.config_dict[SETTINGS].url}/v1/tasks/{task_id}"}
 
 
 async def find_ending(request: web.Request, task_id: UUID, *, wait: bool) -> Ending | None:
-    """How the task ended; None at once if the client does not want to wait, or when this process is about to end."""
+    """Wait for the outcome of a task; None if the client does not want to wait or this process is shutting down."""
     if not wait:
         return None
     task = await wait_for_task(request, task_id)
@@ -40,6 +40,6 @@ async def find_ending(request: web.Request, task_id: UUID, *, wait: bool) -> End
 
 
 def read_preferred_wait(request: web.Request) -> int | None:
-    """The seconds of `Prefer: wait=N` (RFC 7240), at most MAX_WAIT; None without one."""
-    found = re.search(r"(?:^|[,;\s])wait=([0-9]{1,5})(?:$|[,;\s])", request.headers.get("Prefer", ""))
-    return min(int(found[1]), MAX_WAIT) if found else None
+    """Read the seconds of `Prefer: wait=N` (RFC 7240), at most MAX_WAIT; None if the header does not ask to wait."""
+    match = re.search(r"(?:^|[,;\s])wait=([0-9]{1,5})(?:$|[,;\s])", request.headers.get("Prefer", ""))
+    return min(int(match[1]), MAX_WAIT) if match else None

@@ -1,7 +1,7 @@
-"""Answers to what belongs to no dialect: unreadable requests, unknown addresses, the health routes.
+"""Error responses outside of any dialect: unreadable requests, unknown URLs, the health routes.
 
-An answer is a problem object (RFC 9457) with the two keys of Pagure's envelope beside it, so clients of either find
-what they look for.
+The body is a problem object (RFC 9457) with the two keys of Pagure's envelope added, so that clients of either dialect
+find what they look for.
 """
 
 from http import HTTPStatus
@@ -30,7 +30,7 @@ STATUSES: dict[type[Exception], int] = {BadToken: 401, Forbidden: 403, NotFound:
 
 
 def render_status(request: web.BaseRequest, status: int, headers: dict[str, str] | None = None) -> web.Response:
-    """The answer in no dialect; it repeats nothing that the client sent."""
+    """Render an error of no dialect. The body repeats nothing that the client sent."""
     phrase = HTTPStatus(status).phrase
     title, request_id = TITLES.get(status, phrase), request.get(REQUEST_ID) or choose_request_id(request)
     body = {
@@ -55,7 +55,7 @@ def render_error(request: web.Request, error: Exception) -> web.Response | None:
 
 
 def answer_errors(handler: Handler) -> Handler:
-    """The fence of routes that belong to no dialect."""
+    """Render the errors of a route that belongs to no dialect."""
 
     async def fenced(request: web.Request) -> web.StreamResponse:
         return await fence(request, handler, "", render_error)

@@ -1,4 +1,4 @@
-"""Wait for a task without holding a connection or a thread."""
+"""Waiting for a task without holding a database connection or a thread."""
 
 import asyncio
 import time
@@ -16,45 +16,46 @@ from app.queries import tasks
 
 
 async def wait_for_task(request: web.Request, task_id: UUID) -> Row:
-    """The task once it has ended, or as it stands when this process is about to."""
+    """Return the task once it has ended, or as it stands when this process shuts down. Raises NotFound."""
 
-    async def look() -> Row:
+    async def find_task() -> Row:
         task = await tasks.find(request.config_dict[DATABASE], task_id)
         if task is None:
             raise NotFound(Subject.TASK)
         return task
 
-    # Whoever brought a key may hang up and come back for the answer.
+    # A client with an idempotency key may hang up and ask for the response later, so it must not be cancelled.
     with nullcontext() if COMMAND_ID in request else while_connected(request):
-        return await wait_until_moved(request, task_id, look)
+        return await wait_for_change(request, task_id, find_task)
 
 
-async def wait_until_moved(
+async def wait_for_change(
     request: web.Request,
     task_id: UUID,
-    look: Callable[[], Awaitable[Row]],
+    find_task: Callable[[], Awaitable[Row]],
     seconds: float | None = None,
     *,
     after: int | None = None,
 ) -> Row:
-    """The task once it has ended or moved past `after`, or as it stands when the time is up.
+    """Return the task once it has ended or its `seq` is past `after`, or as it stands when the time is up.
 
-    `look` is asked for it whenever there may be something new, and raises what ends the waiting.
+    `find_task` is called whenever the task may have changed; an exception that it raises ends the wait.
     """
     tail = request.config_dict[TAIL]
     deadline = None if seconds is None else time.monotonic() + seconds
     with tail.watch_command(task_id) as news:
-        heard = seconds != 0
+        in_time = seconds != 0
         while True:
             news.clear()
-            task = await look()
-            moved = task["status"] in tasks.FINAL or (after is not None and task["seq"] > after)
-            if moved or tail.closing or not heard:
+            task = await find_task()
+            changed = task["status"] in tasks.FINAL or (after is not None and task["seq"] > after)
+            if changed or tail.closing or not in_time:
                 return task
-            heard = await _wait_for_news(news, deadline)
+            in_time = await _wait_for_news(news, deadline)
 
 
 async def _wait_for_news(news: asyncio.Event, deadline: float | None) -> bool:
+    """Wait for the event; False if the deadline passes first."""
     try:
         async with asyncio.timeout(None if deadline is None else max(0.0, deadline - time.monotonic())):
             await news.wait()
@@ -65,7 +66,7 @@ async def _wait_for_news(news: asyncio.Event, deadline: float | None) -> bool:
 
 @contextmanager
 def while_connected(request: web.Request) -> Iterator[None]:
-    """A block that only waits: it is cancelled when its client hangs up."""
+    """Cancel the block if the client hangs up meanwhile; for blocks that only wait."""
     connection: Any = request.protocol
     connection.waiting = True
     try:

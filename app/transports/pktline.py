@@ -1,4 +1,4 @@
-"""How a push begins: a pkt-line for each ref it wants to move, `old new name` (gitprotocol-pack, Reference Update)."""
+"""pkt-lines and the ref update commands that begin a push (gitprotocol-pack, "Reference Update")."""
 
 import asyncio
 from collections.abc import Collection, Iterator
@@ -6,15 +6,19 @@ from dataclasses import dataclass
 
 from aiohttp import StreamReader
 
-MAX_COMMAND_BYTES = 4 << 20  # bytes of all commands; a hundred thousand refs of ordinary length
-MAX_CAPABILITIES = 8192
-MAX_LINE = 65_516  # bytes of a pkt-line, without its length
+MAX_COMMAND_BYTES = 4 << 20  # bytes of all commands of a push: 100,000 refs of ordinary length
+MAX_CAPABILITIES = 8192  # bytes
+MAX_LINE = 65_516  # bytes of a pkt-line without its length field
 FLUSH = b"0000"
 SHALLOW = b"shallow "
 
+MALFORMED = "Malformed push request."
+TOO_MANY_REFS = "This push updates too many refs; push fewer at a time."
+UNSUPPORTED = "Malformed ref update; signed pushes are not supported."
+
 
 class MalformedPush(Exception):
-    """What the client sent is no beginning of a push, or one that is not taken. The message is for its user."""
+    """The beginning of the push is malformed or not supported. The message is shown to the user."""
 
 
 def encode_line(text: bytes) -> bytes:
@@ -22,19 +26,19 @@ def encode_line(text: bytes) -> bytes:
 
 
 def decode_lines(data: bytes) -> Iterator[bytes]:
-    """The pkt-lines up to the flush, without their lengths. Raises ValueError."""
+    """Yield the pkt-lines up to the flush packet, without their length fields. Raises ValueError."""
     at = 0
     while (length := data[at : at + 4]) != FLUSH:
         size = int(length, 16)
         if size < 4 or at + size > len(data):
-            raise ValueError("no pkt-line")
+            raise ValueError("not a pkt-line")
         yield data[at + 4 : at + size]
         at += size
 
 
 @dataclass(frozen=True)
 class RefCommand:
-    """A ref that is to lead from one object to another; forty zeros mean that it is not there."""
+    """A ref and the object names it is to move from and to; all zeros if the ref does not exist."""
 
     old: bytes
     new: bytes
@@ -43,7 +47,7 @@ class RefCommand:
 
 @dataclass(frozen=True)
 class PushCommands:
-    """The commands as they came, what each of them asks for, and what the client can do."""
+    """The ref commands of a push, the bytes as sent, and the client's capabilities."""
 
     sent: bytes
     ref_commands: tuple[RefCommand, ...]
@@ -55,19 +59,19 @@ class PushCommands:
         return frozenset(command.ref for command in self.ref_commands)
 
     def without(self, refs: Collection[bytes]) -> "PushCommands":
-        """The same push, had it not asked for these refs."""
-        asked = tuple(command for command in self.ref_commands if command.ref not in refs)
-        texts = [b"%s %s %s" % (command.old, command.new, command.ref) for command in asked]
-        if texts:
-            texts[0] += b"\0" + b" ".join(self.capabilities)
-        sent = b"".join(encode_line(text) for text in (*self.shallow, *texts)) + FLUSH
-        return PushCommands(sent, asked, self.shallow, self.capabilities)
+        """Return the same push without the commands for these refs."""
+        remaining = tuple(command for command in self.ref_commands if command.ref not in refs)
+        lines = [b"%s %s %s" % (command.old, command.new, command.ref) for command in remaining]
+        if lines:
+            lines[0] += b"\0" + b" ".join(self.capabilities)
+        sent = b"".join(encode_line(line) for line in (*self.shallow, *lines)) + FLUSH
+        return PushCommands(sent, remaining, self.shallow, self.capabilities)
 
 
 async def read_commands(content: StreamReader) -> PushCommands:
-    """Read up to the flush after the commands; what follows is the pack. Raises Unreadable."""
+    """Read the commands and the flush packet after them; the pack follows. Raises MalformedPush."""
     sent = bytearray()
-    asked: list[RefCommand] = []
+    ref_commands: list[RefCommand] = []
     shallow: list[bytes] = []
     capabilities: list[bytes] = []
     while True:
@@ -78,27 +82,29 @@ async def read_commands(content: StreamReader) -> PushCommands:
                 break
             size = int(length, 16) - 4
             if size <= 0 or len(sent) + size > MAX_COMMAND_BYTES:
-                raise MalformedPush("This push names too many refs." if size > 0 else "This is not a push.")
-            text = await content.readexactly(size)
+                raise MalformedPush(TOO_MANY_REFS if size > 0 else MALFORMED)
+            line = await content.readexactly(size)
         except (ValueError, asyncio.IncompleteReadError):
-            raise MalformedPush("This is not a push.") from None
-        sent += text
-        if text.startswith(SHALLOW):
-            shallow.append(text)
+            raise MalformedPush(MALFORMED) from None
+        sent += line
+        if line.startswith(SHALLOW):
+            shallow.append(line)
             continue
-        command, _, able = text.partition(b"\0")
-        asked.append(_parse_command(command.rstrip(b"\n")))
-        capabilities += able.split()
-    if sum(len(each) + 1 for each in capabilities) > MAX_CAPABILITIES:
-        raise MalformedPush("This is not a push.")
-    return PushCommands(bytes(sent), tuple(asked), tuple(shallow), tuple(capabilities))
+        command, _, more_capabilities = line.partition(b"\0")
+        ref_commands.append(_parse_command(command.rstrip(b"\n")))
+        capabilities += more_capabilities.split()
+    if sum(len(capability) + 1 for capability in capabilities) > MAX_CAPABILITIES:
+        raise MalformedPush(MALFORMED)
+    return PushCommands(bytes(sent), tuple(ref_commands), tuple(shallow), tuple(capabilities))
 
 
 def _parse_command(text: bytes) -> RefCommand:
-    """A signed push repeats the commands in its certificate, where they may be cut into other lines: it is not offered
-    in the capabilities, and not taken.
+    """Parse `old new ref`. Raises MalformedPush.
+
+    Signed pushes are not advertised in the capabilities and not supported: the commands are repeated in their
+    certificate, where they may be split into lines differently.
     """
     parts = text.split(b" ", 2)
     if len(parts) != 3 or not all(len(part) in (40, 64) for part in parts[:2]):
-        raise MalformedPush("Only plain pushes are taken here.")
+        raise MalformedPush(UNSUPPORTED)
     return RefCommand(*parts)

@@ -1,4 +1,4 @@
-"""Which refs of a push may move: the rules are the core's (app/core/push_policy.py), asked here of each command."""
+"""Authorization of the ref commands of a push, by the rules in app/core/push_policy.py."""
 
 import asyncio
 from collections.abc import Mapping
@@ -20,53 +20,54 @@ ATOMIC_REFUSED = describe_push_refusal(PushReason.ATOMIC)
 
 @dataclass(frozen=True)
 class PushDecision:
-    """`commands` is what git is to be asked, `reasons` why the other refs stay, `demands` what its hooks look for."""
+    """Which commands of a push go on to git, and why the others are refused."""
 
     commands: PushCommands
-    reasons: dict[bytes, str]
-    demands: CommitRequirements
+    reasons: dict[bytes, str]  # by refused ref
+    requirements: CommitRequirements  # checked by git's hooks
     atomic: bool
 
 
 async def authorize_push(
     actor: Actor, project: Mapping[str, Any], repo_path: Path, commands: PushCommands
 ) -> PushDecision:
-    """What names tell. An alias is judged as the branch that it stands for."""
-    meant: dict[bytes, str] = {command.ref: _decode_ref(command.ref) for command in commands.ref_commands}
-    demands = push_policy.find_requirements(project)
+    """Decide what can be decided by ref names alone. An alias is treated as the branch that it points to."""
+    targets: dict[bytes, str] = {command.ref: _decode_ref(command.ref) for command in commands.ref_commands}
+    requirements = push_policy.find_requirements(project)
     if push_policy.depends_on_branch(actor, project):
-        meant = await asyncio.to_thread(
-            lambda: {ref: refs.resolve_alias(repo_path, name) for ref, name in meant.items()}
+        targets = await asyncio.to_thread(
+            lambda: {ref: refs.resolve_alias(repo_path, name) for ref, name in targets.items()}
         )
-        demands = replace(demands, forward=demands.forward | _aliases(demands, meant))
+        forward = requirements.forward | _find_forward_only_refs(requirements, targets)
+        requirements = replace(requirements, forward=forward)
     reasons = {
         command.ref: describe_push_refusal(refusal.reason)
         for command in commands.ref_commands
-        if (refusal := push_policy.find_refusal(actor, project, _build_change(command, meant[command.ref])))
+        if (refusal := push_policy.find_refusal(actor, project, _build_change(command, targets[command.ref])))
     }
     atomic = ATOMIC in commands.capabilities
     if reasons and atomic:
-        reasons = {ref: reasons.get(ref, ATOMIC_REFUSED) for ref in meant}
-    left = commands.without(reasons) if reasons else commands
-    if all(_build_change(command, "").deletes for command in left.ref_commands):
-        demands = NO_REQUIREMENTS  # there is nothing to look at
-    return PushDecision(left, reasons, demands, atomic)
+        reasons = {ref: reasons.get(ref, ATOMIC_REFUSED) for ref in targets}
+    remaining = commands.without(reasons) if reasons else commands
+    if all(_build_change(command, "").deletes for command in remaining.ref_commands):
+        requirements = NO_REQUIREMENTS  # no commits to check
+    return PushDecision(remaining, reasons, requirements, atomic)
 
 
-def _aliases(demands: CommitRequirements, meant: Mapping[bytes, str]) -> frozenset[str]:
-    """The names in the push that stand for branches which only move forward."""
+def _find_forward_only_refs(requirements: CommitRequirements, targets: Mapping[bytes, str]) -> frozenset[str]:
+    """Return the branch names in the push, aliases included, whose target may only be fast-forwarded."""
     return frozenset(
         _decode_ref(ref).removeprefix(BRANCHES)
-        for ref, name in meant.items()
-        if name.startswith(BRANCHES) and demands.only_forward(name.removeprefix(BRANCHES))
+        for ref, target in targets.items()
+        if target.startswith(BRANCHES) and requirements.only_forward(target.removeprefix(BRANCHES))
     )
 
 
 def _build_change(command: RefCommand, ref: str) -> Change:
-    return Change(ref, _object_name(command.old), _object_name(command.new))
+    return Change(ref, _decode_object_name(command.old), _decode_object_name(command.new))
 
 
-def _object_name(name: bytes) -> str:
+def _decode_object_name(name: bytes) -> str:
     return name.decode("ascii", "replace") if name.strip(b"0") else ZEROS
 
 
@@ -74,10 +75,10 @@ def _decode_ref(ref: bytes) -> str:
     return ref.decode(errors="surrogateescape")
 
 
-def describe_verdicts(verdicts: Mapping[bytes, Verdict], judged: PushDecision) -> dict[bytes, str]:
-    """Why refs that git's hooks have declined stay; in an atomic push none of the others moves either."""
+def describe_verdicts(verdicts: Mapping[bytes, Verdict], decision: PushDecision) -> dict[bytes, str]:
+    """Describe why git's hooks refused refs. If they refused one of an atomic push, its other refs are refused too."""
     refusals = {ref: push_policy.refusal_from_verdict(verdict) for ref, verdict in verdicts.items()}
     reasons = {ref: describe_push_refusal(refusal.reason, refusal.commit) for ref, refusal in refusals.items()}
-    if reasons and judged.atomic:
-        return {ref: reasons.get(ref, ATOMIC_REFUSED) for ref in judged.commands.refs}
+    if reasons and decision.atomic:
+        return {ref: reasons.get(ref, ATOMIC_REFUSED) for ref in decision.commands.refs}
     return reasons

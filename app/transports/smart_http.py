@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,15 @@ from app.transports import report_status
 from app.transports.pktline import MalformedPush, PushCommands, read_commands
 from app.transports.push_authorization import PushDecision, authorize_push, describe_verdicts
 
-CHUNK = 1 << 16
-MAX_STDERR = 4096
+CHUNK = 1 << 16  # bytes
+MAX_STDERR = 4096  # bytes
 PROTOCOL = re.compile(r"version=[012]\Z")
 NO_CACHE = {"Cache-Control": "no-cache, max-age=0, must-revalidate", "Pragma": "no-cache"}
 RECEIVE_PACK = "git-receive-pack"
 
 
 def text_reply(status: int, text: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    """Git shows the text of an error to its user."""
+    """Answer in text, which git shows to its user."""
     return web.Response(status=status, text=f"{text}\n", headers=headers)
 
 
@@ -45,7 +46,7 @@ CHALLENGE = {"WWW-Authenticate": 'Basic realm="Polyforge", charset="UTF-8"'}
 
 
 class HttpReply(Exception):
-    """The request ends here, with this answer."""
+    """A response that ends the request."""
 
     def __init__(self, response: web.Response) -> None:
         super().__init__(response.status)
@@ -53,23 +54,23 @@ class HttpReply(Exception):
 
 
 def lookup(request: web.Request) -> tuple[Any, ...]:
-    """The project that the path names; forks are found under `forks/` too."""
+    """Build the lookup of the project that the path names; forks are found under `forks/` too."""
     path = request.match_info["path"]
     return lookup_by_path("fork/" + path.removeprefix("forks/") if path.startswith("forks/") else path)
 
 
 async def admit(request: web.Request, route: Route) -> tuple[Actor, Row]:
-    """The actor and the project, if the service is theirs. Raises HttpReply.
+    """Return the actor and the project if the actor may use the service. Raises HttpReply.
 
-    A project that the actor may not see is reported as missing, and whoever brings no credentials is asked for some:
-    so nobody learns which repositories there are.
+    A project that the actor may not see is reported as missing, and anonymous actors are asked for credentials: so the
+    responses do not reveal which repositories exist.
     """
     try:
-        given = read_credentials(request)
-        actor, project = await identify_with_row(request, given.secret, *lookup(request))
+        sent = read_credentials(request)
+        actor, project = await identify_with_row(request, sent.secret, *lookup(request))
         if isinstance(actor, BadToken):
             raise actor
-        require_owner(actor, given.username)
+        require_owner(actor, sent.username)
     except BadToken:
         raise HttpReply(text_reply(401, "Invalid credentials.", CHALLENGE)) from None
     missing = HttpReply(
@@ -87,7 +88,7 @@ async def admit(request: web.Request, route: Route) -> tuple[Actor, Row]:
 
 
 def _has_git_token(actor: Actor, project: Row) -> bool:
-    """Whether the token may do git's work here. Reading a private project over git takes the scope of pushing."""
+    """Whether the token may access a private project over git, which takes the scope of a push."""
     try:
         require_scope(actor, "push")
     except Forbidden:
@@ -107,16 +108,16 @@ def _require_push(actor: Actor, project: Row, missing: HttpReply) -> None:
 
 
 def read_protocol(request: web.Request) -> str:
-    """What the client speaks, if it is one of the versions there are."""
-    asked = request.headers.get("Git-Protocol", "")
-    return asked if PROTOCOL.match(asked) else ""
+    """Read the protocol version that the client asks for; empty if it is unknown."""
+    version = request.headers.get("Git-Protocol", "")
+    return version if PROTOCOL.match(version) else ""
 
 
-async def advertise(request: web.Request, _: Actor, project: Row) -> web.StreamResponse:
-    """The refs, which open every conversation."""
+async def advertise_refs(request: web.Request, _: Actor, project: Row) -> web.StreamResponse:
+    """Answer the first request of every fetch and push."""
     service = request.query.get("service", "")
     if service not in ("git-upload-pack", RECEIVE_PACK):
-        return text_reply(403, "Only git's smart protocol is spoken here.")
+        return text_reply(403, "Only git's smart HTTP protocol is supported.")
     repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
     response = web.StreamResponse(headers={**NO_CACHE, "Content-Type": f"application/x-{service}-advertisement"})
     settings = request.config_dict[SETTINGS]
@@ -137,11 +138,11 @@ async def advertise(request: web.Request, _: Actor, project: Row) -> web.StreamR
     return response
 
 
-async def exchange(request: web.Request, actor: Actor, project: Row) -> web.StreamResponse:
-    """The conversation itself: a pack goes out, or comes in and moves refs."""
+async def exchange_pack(request: web.Request, actor: Actor, project: Row) -> web.StreamResponse:
+    """Send the pack of a fetch, or receive the pack of a push and move its refs."""
     service = request.path.rpartition("/")[2]
     if request.content_type != f"application/x-{service}-request":
-        return text_reply(415, "This is not a request of git's.")
+        return text_reply(415, f"The Content-Type must be application/x-{service}-request.")
     settings = request.config_dict[SETTINGS]
     headers = {**NO_CACHE, "Content-Type": f"application/x-{service}-result"}
     async with asyncio.timeout(settings.git_deadline):
@@ -149,60 +150,60 @@ async def exchange(request: web.Request, actor: Actor, project: Row) -> web.Stre
             return await _fetch(request, project, headers)
         commands = await _read_commands(request)
         repo_path = store.repository_path(settings.repositories, project["project_id"])
-        judged = await authorize_push(actor, project, repo_path, commands)
-        if judged.demands and not receive.are_hooks_executable():
+        decision = await authorize_push(actor, project, repo_path, commands)
+        if decision.requirements and not receive.are_hooks_executable():
             log.error("hooks cannot be executed", folder=str(receive.HOOKS))
-            return text_reply(500, "The forge cannot look at this push; its administrators can see why.")
-        if judged.reasons and not judged.commands.ref_commands:
-            await _discard(request)
-            return web.Response(body=report_status.refuse_all(commands, judged.reasons), headers=headers)
-        named = frozenset(ref.decode(errors="surrogateescape") for ref in judged.commands.refs)
-        # The client hears of success only when the log knows of it.
-        async with recording_moves(ref_writer(request, actor, project), named):
-            said = await _push(request, repo_path, judged)
-        return web.Response(body=said, headers=headers)
+            return text_reply(500, "The server cannot check pushes; ask an administrator to look at its log.")
+        if decision.reasons and not decision.commands.ref_commands:
+            await _discard_body(request)
+            return web.Response(body=report_status.refuse_all(commands, decision.reasons), headers=headers)
+        refs = frozenset(ref.decode(errors="surrogateescape") for ref in decision.commands.refs)
+        # Success is reported only once the moves are in the log.
+        async with recording_moves(ref_writer(request, actor, project), refs):
+            report = await _push(request, repo_path, decision)
+        return web.Response(body=report, headers=headers)
 
 
 async def _fetch(request: web.Request, project: Mapping[str, Any], headers: Mapping[str, str]) -> web.StreamResponse:
     repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
     response = web.StreamResponse(headers=headers)
     async with serve("upload-pack", repo_path, advertise=False, protocol=read_protocol(request)) as git:
-        feeding = asyncio.create_task(_feed(request, git))
+        feed = asyncio.create_task(_feed(request, git))
         try:
             await _start_response(response, request)
             await _copy_output(git, response)
         finally:
-            feeding.cancel()
+            feed.cancel()
             with suppress(asyncio.CancelledError, ConnectionError, web.HTTPException, web.RequestPayloadError):
-                await feeding
+                await feed
     await response.write_eof()
     return response
 
 
 async def _read_commands(request: web.Request) -> PushCommands:
-    """What the push wants. Nothing has been done when it is refused."""
+    """Read the ref commands of a push. Raises HttpReply."""
     try:
         commands = await read_commands(request.content)
-    except MalformedPush as no:
-        raise HttpReply(text_reply(400, str(no))) from None
+    except MalformedPush as error:
+        raise HttpReply(text_reply(400, str(error))) from None
     if not all(paths.is_storable_ref(ref) for ref in commands.refs):
-        raise HttpReply(text_reply(422, "The name of a ref is too long."))
+        raise HttpReply(text_reply(422, "A ref name is too long or has too many slashes."))
     return commands
 
 
-async def _push(request: web.Request, repo_path: Path, judged: PushDecision) -> bytes:
-    """receive-pack's whole answer, which is short: progress, and a line per ref, also for those kept from it."""
-    if not judged.demands:
-        return report_status.amend_report(
-            judged.commands, await _receive(request, repo_path, judged.commands), judged.reasons
-        )
+async def _push(request: web.Request, repo_path: Path, decision: PushDecision) -> bytes:
+    """Run receive-pack and return its whole output, which is short: progress and a line per ref, refused ones too."""
+    commands = decision.commands
+    if not decision.requirements:
+        output = await _receive(request, repo_path, commands)
+        return report_status.amend_report(commands, output, decision.reasons)
     with ExitStack() as stack:
-        judging = receive.run_hooks(judged.demands, atomic=judged.atomic)
-        hooks = await asyncio.to_thread(stack.enter_context, judging)
-        said = await _receive(request, repo_path, judged.commands, hooks.config, hooks.variables)
+        running_hooks = receive.run_hooks(decision.requirements, atomic=decision.atomic)
+        hooks = await asyncio.to_thread(stack.enter_context, running_hooks)
+        output = await _receive(request, repo_path, commands, hooks.config, hooks.variables)
         verdicts = await asyncio.to_thread(hooks.verdicts)
-    reasons = describe_verdicts(verdicts, judged)
-    return report_status.amend_report(judged.commands, said, {**reasons, **judged.reasons})
+    reasons = describe_verdicts(verdicts, decision)
+    return report_status.amend_report(commands, output, {**reasons, **decision.reasons})
 
 
 async def _receive(
@@ -218,37 +219,42 @@ async def _receive(
         "receive-pack", repo_path, advertise=False, protocol=read_protocol(request), config=config, variables=variables
     ) as git:
         assert git.stdout is not None and git.stderr is not None  # noqa: S101, PT018
-        feeding = asyncio.create_task(_feed(request, git, commands.sent))
-        said, _, _ = await asyncio.gather(git.stdout.read(), _drain(git.stderr), feeding)
+        feed = asyncio.create_task(_feed(request, git, commands.sent))
+        output, _, _ = await asyncio.gather(git.stdout.read(), _drain(git.stderr), feed)
         if await git.wait():
-            log.warning("receive-pack ended badly", code=git.returncode)
-        return said
+            log.warning("receive-pack failed", code=git.returncode)
+        return output
 
 
-async def _discard(request: web.Request) -> None:
-    """The pack of a push of which nothing is taken: git's client hears of it when it has sent all."""
-    limit, taken = request.config_dict[SETTINGS].max_push_bytes, 0
+async def _discard_body(request: web.Request) -> None:
+    """Read the pack of a refused push: git's client reads the report only after it has sent everything."""
+    size = 0
     async for chunk in request.content.iter_chunked(CHUNK):
-        taken += len(chunk)
-        if taken > limit:
-            raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=taken)
+        size += len(chunk)
+        _require_size(request, size)
 
 
-async def _feed(request: web.Request, git: asyncio.subprocess.Process, begun: bytes = b"") -> None:
-    """The request's body into git; it has been inflated already if it came compressed."""
+def _require_size(request: web.Request, size: int) -> None:
+    """Raise HTTPRequestEntityTooLarge if this many bytes are too large for a push."""
+    limit = request.config_dict[SETTINGS].max_push_bytes
+    if size > limit:
+        raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=size)
+
+
+async def _feed(request: web.Request, git: asyncio.subprocess.Process, beginning: bytes = b"") -> None:
+    """Copy the request body, which aiohttp has decompressed, to git's standard input."""
     assert git.stdin is not None  # noqa: S101 - serve opens all three pipes
-    limit, taken = request.config_dict[SETTINGS].max_push_bytes, len(begun)
+    size = len(beginning)
     try:
-        with suppress(ConnectionError):  # git has read enough
-            git.stdin.write(begun)
+        with suppress(ConnectionError):  # git may exit before it has read everything
+            git.stdin.write(beginning)
             async for chunk in request.content.iter_chunked(CHUNK):
-                taken += len(chunk)
-                if taken > limit:
-                    raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=taken)
+                size += len(chunk)
+                _require_size(request, size)
                 git.stdin.write(chunk)
                 await git.stdin.drain()
     finally:
-        git.stdin.close()  # or git waits for the rest until the deadline
+        git.stdin.close()  # otherwise git waits for more input until the deadline
 
 
 async def _start_response(response: web.StreamResponse, request: web.Request) -> None:
@@ -257,23 +263,23 @@ async def _start_response(response: web.StreamResponse, request: web.Request) ->
 
 
 async def _copy_output(git: asyncio.subprocess.Process, response: web.StreamResponse) -> None:
-    """What git says, as it says it. A pack that was cut short must not look like a whole one."""
+    """Stream git's output. Raises ConnectionAbortedError if git fails: a truncated pack must not look complete."""
     assert git.stdout is not None and git.stderr is not None  # noqa: S101, PT018
-    draining = asyncio.create_task(_drain(git.stderr))
+    drain = asyncio.create_task(_drain(git.stderr))
     while chunk := await git.stdout.read(CHUNK):
         await response.write(chunk)
-    await draining
+    await drain
     if await git.wait():
-        log.warning("git ended badly", code=git.returncode)
-        raise ConnectionAbortedError("git ended badly")
+        log.warning("git failed", code=git.returncode)
+        raise ConnectionAbortedError("git failed")
 
 
 async def _drain(stream: asyncio.StreamReader) -> bytes:
-    """Read to the end, so that git never waits for us, and keep the beginning."""
-    kept = b""
+    """Read to the end, so that git never blocks on a full pipe, and return the first MAX_STDERR bytes."""
+    beginning = b""
     while chunk := await stream.read(CHUNK):
-        kept = (kept + chunk)[:MAX_STDERR]
-    return kept
+        beginning = (beginning + chunk)[:MAX_STDERR]
+    return beginning
 
 
 def _render_error(request: web.Request, error: Exception) -> web.Response | None:
@@ -296,7 +302,7 @@ def _render_error(request: web.Request, error: Exception) -> web.Response | None
 
 
 def answer_errors(handler: Handler) -> Handler:
-    """Answer errors in text, which git shows to its user."""
+    """Render errors as text, which git shows to its user."""
 
     async def fenced(request: web.Request) -> web.StreamResponse:
         return await fence(request, handler, "git", _render_error)
@@ -305,10 +311,9 @@ def answer_errors(handler: Handler) -> Handler:
 
 
 routes = Routes(admit, fence=answer_errors)
+add = partial(routes.add, lookup=lookup, of_project=True)
 for suffix in (".git", ""):
-    # A file `info/refs` in a repository has an address of its own.
-    routes.add("GET", f"/{{path:(?!.+/raw/.+/f/).+}}{suffix}/info/refs", "read-code", lookup=lookup, of_project=True)(
-        advertise
-    )
-    routes.add("POST", f"/{{path:.+}}{suffix}/git-upload-pack", "read-code", lookup=lookup, of_project=True)(exchange)
-    routes.add("POST", f"/{{path:.+}}{suffix}/git-receive-pack", "push", lookup=lookup, of_project=True)(exchange)
+    # Not the raw file `info/refs` of a repository, which has a URL of its own.
+    add("GET", f"/{{path:(?!.+/raw/.+/f/).+}}{suffix}/info/refs", "read-code")(advertise_refs)
+    add("POST", f"/{{path:.+}}{suffix}/git-upload-pack", "read-code")(exchange_pack)
+    add("POST", f"/{{path:.+}}{suffix}/git-receive-pack", "push")(exchange_pack)

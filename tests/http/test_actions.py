@@ -8,7 +8,7 @@ from aiohttp import web
 
 from app.core import access
 from app.core.access import ACTIONS, Action, Level, Token
-from app.http.routes import Routes, admit_anybody
+from app.http.routes import Routes, admit_nobody
 from tests.conftest import Client, Forge
 from tests.routes import Call, calls
 
@@ -105,10 +105,10 @@ async def handler(request: web.Request) -> web.Response:
 
 def test_a_route_without_an_action_cannot_be_added() -> None:
     with pytest.raises(LookupError, match="no such action"):
-        Routes(admit_anybody).add("GET", "/", "")(handler)
+        Routes(admit_nobody).add("GET", "/", "")(handler)
 
 
 def test_a_route_whose_action_names_no_scope_cannot_be_added(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(access.ACTIONS, "paint-project", Action(Level.WRITE))
     with pytest.raises(LookupError, match="which scopes"):
-        Routes(admit_anybody).add("POST", "/{repo}/paint", "paint-project")(handler)
+        Routes(admit_nobody).add("POST", "/{repo}/paint", "paint-project")(handler)

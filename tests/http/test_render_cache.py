@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.http.render_cache import MAX_RENDERED_SIZE, RenderCache
+from app.http.render_cache import MAX_ENTRY_SIZE, RenderCache
 
 
 async def shown(fragments: RenderCache, asked: list[list[int]], *ids: int, width: int = 8) -> None:
@@ -15,7 +15,7 @@ async def shown(fragments: RenderCache, asked: list[list[int]], *ids: int, width
 
 
 async def test_no_more_bytes_are_remembered_than_wanted() -> None:
-    fragments, asked = RenderCache(limit=30), list[list[int]]()  # three of ten bytes each
+    fragments, asked = RenderCache(max_size=30), list[list[int]]()  # three of ten bytes each
     for ids in ([1, 2], [1, 2], [3, 4], [1, 4]):
         await shown(fragments, asked, *ids)
     assert asked == [[1, 2], [3, 4], [1]]
@@ -24,5 +24,5 @@ async def test_no_more_bytes_are_remembered_than_wanted() -> None:
 async def test_a_giant_is_shown_and_not_remembered() -> None:
     fragments, asked = RenderCache(), list[list[int]]()
     for _ in range(2):
-        await shown(fragments, asked, 1, width=MAX_RENDERED_SIZE)
+        await shown(fragments, asked, 1, width=MAX_ENTRY_SIZE)
     assert asked == [[1], [1]]

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from app.actor import Actor
 from app.core.groups import AddMember, CreateGroup, RemoveMember
-from app.dialects.native import read
+from app.dialects.native import requests
 from app.dialects.native.routes import NativeRoutes
 from app.errors import NotFound, Subject
 from app.http.commands import execute
@@ -32,8 +32,9 @@ def render_group(row: Mapping[str, Any]) -> dict[str, Any]:
 
 @routes.call("POST", "/groups", "create-group")
 async def create_group(request: web.Request, actor: Actor) -> web.Response:
+
     fields = {"name": str, "display_name": str, "description": str, "type": str}
-    given = await read.read_body(request, fields, ("name",))
+    given = await requests.read_body(request, fields, ("name",))
     name = given["name"]
     command = CreateGroup(
         group_name=name,
@@ -42,10 +43,10 @@ async def create_group(request: web.Request, actor: Actor) -> web.Response:
         group_type=given.get("type", "user"),
     )
     await execute(request, actor, command)
-    made = await groups.find(request.config_dict[DATABASE], name)
-    if made is None:
+    group = await groups.find(request.config_dict[DATABASE], name)
+    if group is None:
         raise NotFound(Subject.GROUP)
-    return json_reply(render_group(made), 201)
+    return json_reply(render_group(group), 201)
 
 
 @routes.call("PUT", "/groups/{name}/members/{username}", "manage-members")
@@ -61,7 +62,7 @@ async def remove_member(request: web.Request, actor: Actor) -> web.Response:
 async def _change_membership(
     request: web.Request, actor: Actor, command: type[AddMember | RemoveMember]
 ) -> web.Response:
-    read.read_query(request)
+    requests.read_query(request)
     name, username = request.match_info["name"], request.match_info["username"]
     if not (name.isprintable() and username.isprintable()):
         raise NotFound(Subject.GROUP)

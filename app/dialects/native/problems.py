@@ -1,4 +1,4 @@
-"""How the native API says no: RFC 9457 problem objects."""
+"""Error responses of the native API: RFC 9457 problem objects."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ TITLES = {
 
 
 class ProblemError(Exception):
-    """An answer that is a problem of this API's own. `errors` are (pointer, detail) pairs."""
+    """A problem of the native API itself. `errors` are pairs of JSON pointer and detail."""
 
     def __init__(
         self, status: int, kind: str, title: str, errors: list[tuple[str, str]] | None = None, detail: str = ""
@@ -49,23 +49,23 @@ def invalid_request(*errors: tuple[str, str]) -> ProblemError:
 
 
 def render_body(request: web.Request, problem: ProblemError) -> dict[str, Any]:
-    said: dict[str, Any] = {
+    body: dict[str, Any] = {
         "type": f"/problems/{problem.kind}",
         "title": problem.title,
         "status": problem.status,
         "instance": request[REQUEST_ID],
     }
     if problem.detail:
-        said["detail"] = problem.detail
+        body["detail"] = problem.detail
     if problem.errors:
-        said["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in problem.errors]
-    return said
+        body["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in problem.errors]
+    return body
 
 
 def _from_refusal(refused: Refused) -> ProblemError:
     status, kind, title = KINDS[type(refused)]
     detail = describe_refusal(refused)
-    # What is wrong with a command without being the fault of one field is the fault of the whole body.
+    # A refusal that no single field is to blame for points to the whole body.
     errors = [(f"/{refused.field}" if refused.field else "", detail)] if refused.field or status == 422 else None
     return ProblemError(status, kind, title, errors, detail)
 
@@ -97,7 +97,7 @@ def render_error(request: web.Request, error: Exception) -> web.Response | None:
 
 
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error below /v1 is answered by a problem object, and whatever a GET shows gets an ETag."""
+    """Render the errors of a handler as problem objects, and add an ETag to what a GET shows."""
 
     async def respond(request: web.Request) -> web.StreamResponse:
         return add_etag(request, await handler(request))

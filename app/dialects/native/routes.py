@@ -1,4 +1,4 @@
-"""Routes below /v1: how their credentials are read and in which order they refuse."""
+"""Route tables of the native API: how credentials are read, and the order in which requests are refused."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ class NativeRoutes(Routes):
         super().__init__(admit)
 
     def call(self, method: str, path: str, action: str, *, lookup: Lookup | None = None) -> Register:
-        """Register a handler that is about no project."""
+        """Register a handler outside of projects."""
         return self.add(method, path, action, lookup=lookup)
 
     def project(self, method: str, path: str, action: str) -> Register:
@@ -31,25 +31,25 @@ class NativeRoutes(Routes):
 
 
 def lookup(request: web.Request) -> tuple[Any, ...]:
-    """The project that the path names."""
+    """Build the lookup of the project that the path names."""
     return lookup_by_path(request.match_info["path"])
 
 
 def read_token(request: web.Request) -> str | None:
-    """The token after `Bearer` or `token`, which mean the same. Raises BadToken."""
-    given = read_credentials(request)
-    if given.scheme and (given.scheme not in ("bearer", "token") or not given.secret):
+    """Read the token after `Bearer` or `token`, which mean the same. Raises BadToken."""
+    sent = read_credentials(request)
+    if sent.scheme and (sent.scheme not in ("bearer", "token") or not sent.secret):
         raise BadToken("unknown")
-    return given.secret
+    return sent.secret
 
 
 async def identify(request: web.Request) -> Actor:
-    """The user that the token belongs to; nobody without one. Raises BadToken."""
+    """Return the owner of the token, or NOBODY without one. Raises BadToken."""
     return await auth.identify(request, read_token(request))
 
 
 async def admit(request: web.Request, route: Route) -> tuple[Actor, Row | None]:
-    """Refuse in this order: token, project, then whatever the action takes."""
+    """Check in this order: the token, the project, then the requirements of the action."""
     statement = route.lookup(request) if route.lookup else (None,)
     actor, row = await identify_with_row(request, read_token(request), *statement)
     if isinstance(actor, BadToken):

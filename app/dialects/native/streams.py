@@ -19,57 +19,57 @@ STREAM = "text/event-stream"
 HEADERS = {
     "Content-Type": STREAM,
     "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # or a proxy keeps what should be sent at once
+    "X-Accel-Buffering": "no",  # otherwise a proxy buffers the stream
     "X-Content-Type-Options": "nosniff",
 }
-RETRY = b"retry: 2000\n\n"  # milliseconds until a client that was cut off comes back
-HEARTBEAT_INTERVAL = 15.0  # seconds of silence
-SEND_TIMEOUT = 10.0  # seconds that a reader may take for what is on its way before it is cut off
+RETRY = b"retry: 2000\n\n"  # milliseconds until a disconnected client reconnects
+HEARTBEAT_INTERVAL = 15.0  # seconds
+SEND_TIMEOUT = 10.0  # seconds; a slower reader is disconnected
 BATCH_SIZE = 100
 
 
-async def stream(request: web.Request, wanted: FeedFilter, after: int) -> web.StreamResponse:
-    """Every event that is wanted and that the reader may see, from `after` on, until one of both sides ends.
+async def stream_events(request: web.Request, feed_filter: FeedFilter, after: int) -> web.StreamResponse:
+    """Stream the events after `after` that pass the filter and that the reader may see, until either side ends it.
 
-    While nothing wanted happens, no statement is made. Now and then `bookmark` says how far has been looked, so that a
-    reader who comes back need not begin with what was not for them.
+    The database is queried only when an event passes the filter. A `bookmark` is sent now and then with the position
+    in the log, so that a reconnecting reader does not start again with events that were not for it.
     """
     response = web.StreamResponse(headers={**HEADERS, "X-Request-Id": request[REQUEST_ID]})
     with while_connected(request):
         await response.prepare(request)
         await _send(request, response, RETRY)
-        # A token that is revoked meanwhile hears no more; what goes wrong here ends the stream, and they come back.
+        # These end the stream, for instance when the token is revoked; the reader may reconnect.
         with suppress(BadToken, Refused, *UNAVAILABLE):
-            await _follow(request, response, wanted, after)
+            await _follow(request, response, feed_filter, after)
     return response
 
 
-async def _follow(request: web.Request, response: web.StreamResponse, wanted: FeedFilter, after: int) -> None:
+async def _follow(request: web.Request, response: web.StreamResponse, feed_filter: FeedFilter, after: int) -> None:
     db, tail = request.config_dict[DATABASE], request.config_dict[TAIL]
-    looked = told = after
-    silent_until = time.monotonic() + HEARTBEAT_INTERVAL
+    position = sent_position = after
+    next_heartbeat = time.monotonic() + HEARTBEAT_INTERVAL
     while not tail.closing:
         actor = await identify(request)
-        while looked < tail.head:
-            found = await pages.read_page(db, actor, looked, tail.head, BATCH_SIZE, wanted)
-            looked = found.next
-            if found.rows:
+        while position < tail.head:
+            page = await pages.read_page(db, actor, position, tail.head, BATCH_SIZE, feed_filter)
+            position = page.next
+            if page.rows:
                 await _send(
-                    request, response, b"".join(pages.render_sse(pages.render_event(row, actor)) for row in found.rows)
+                    request, response, b"".join(pages.render_sse(pages.render_event(row, actor)) for row in page.rows)
                 )
-                told, silent_until = looked, time.monotonic() + HEARTBEAT_INTERVAL
-        come, looked = await tail.wait_past(looked, silent_until - time.monotonic(), wanted)
-        if not come and not tail.closing:
-            await _send(request, response, _bookmark(looked) if looked > told else b":\n\n")
-            told, silent_until = looked, time.monotonic() + HEARTBEAT_INTERVAL
+                sent_position, next_heartbeat = position, time.monotonic() + HEARTBEAT_INTERVAL
+        arrived, position = await tail.wait_past(position, next_heartbeat - time.monotonic(), feed_filter)
+        if not arrived and not tail.closing:
+            await _send(request, response, _render_bookmark(position) if position > sent_position else b":\n\n")
+            sent_position, next_heartbeat = position, time.monotonic() + HEARTBEAT_INTERVAL
 
 
-def _bookmark(looked: int) -> bytes:
-    return b'id: %d\nevent: bookmark\ndata: {"next":%d}\n\n' % (looked, looked)
+def _render_bookmark(position: int) -> bytes:
+    return b'id: %d\nevent: bookmark\ndata: {"next":%d}\n\n' % (position, position)
 
 
 async def _send(request: web.Request, response: web.StreamResponse, message: bytes) -> None:
-    """On its way; a reader who takes too long is cut off, and may come back for the rest by its last id."""
+    """Send a message. A reader that takes too long is disconnected; it may resume from its last event id."""
     try:
         async with asyncio.timeout(SEND_TIMEOUT):
             await response.write(message)

@@ -1,4 +1,4 @@
-"""What Pagure keeps in its web pages: milestones, priorities and the other words of a project's tracker."""
+"""Settings of a project's tracker that Pagure has only in its web pages: milestones, priorities, tags and others."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from aiohttp import web
 from app.actor import Actor
 from app.core.tracker import ConfigureTracker
 from app.database import Row
-from app.dialects.native import read
+from app.dialects.native import requests
 from app.dialects.native.problems import invalid_request
 from app.dialects.native.routes import NativeRoutes
 from app.http.commands import execute
@@ -56,25 +56,29 @@ def _is_custom_key(value: Any) -> bool:
 
 
 def _is_pair(value: Any) -> bool:
-    whole = isinstance(value, list) and len(value) == 2 and all(type(each) is int for each in value)
-    return whole and all(0 < each <= MAX_NUMBER for each in value)
+    integers = isinstance(value, list) and len(value) == 2 and all(type(each) is int for each in value)
+    return integers and all(0 < each <= MAX_NUMBER for each in value)
 
 
 def _is_tag_style(_: str, value: Any) -> bool:
     return _is_mapping(value, lambda name, each: name in ("description", "color") and _is_text(each))
 
 
-# What each field has to be, and what it is when it is cleared.
+# For each field: the check, what it must be, and the value that null clears it to.
 FIELDS: dict[str, tuple[Callable[[Any], bool], str, Any]] = {
-    "milestones": (lambda value: _is_mapping(value, _is_milestone), "names with `date` and `active`", {}),
-    "milestones_keys": (_is_text_list, "a list of texts", []),
-    "priorities": (
-        lambda value: _is_mapping(value, lambda name, each: bool(WEIGHT.match(name)) and _is_text(each)),
-        "whole numbers as texts with names",
+    "milestones": (
+        lambda value: _is_mapping(value, _is_milestone),
+        "an object of milestones with `date` and `active`",
         {},
     ),
-    "default_priority": (_is_text, "a text", None),
-    "close_status": (_is_text_list, "a list of texts", []),
+    "milestones_keys": (_is_text_list, "a list of strings", []),
+    "priorities": (
+        lambda value: _is_mapping(value, lambda name, each: bool(WEIGHT.match(name)) and _is_text(each)),
+        "an object that maps numbers, as strings, to names",
+        {},
+    ),
+    "default_priority": (_is_text, "a string", None),
+    "close_status": (_is_text_list, "a list of strings", []),
     "custom_keys": (
         lambda value: isinstance(value, list) and all(_is_custom_key(each) for each in value),
         "a list of [name, type, options?, notify?]",
@@ -85,19 +89,20 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str, Any]] = {
         "a list of pairs of issue numbers",
         [],
     ),
-    "tags": (lambda value: _is_mapping(value, _is_tag_style), "names with `description` and `color`", {}),
+    "tags": (lambda value: _is_mapping(value, _is_tag_style), "an object of tags with `description` and `color`", {}),
 }
 
 
-def _validate(found: Mapping[str, Any]) -> dict[str, Any]:
-    errors = [(read.pointer(name), "There is no such field.") for name in found if name not in FIELDS]
+def _validate(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the body, null replaced by the cleared value. Raises ProblemError."""
+    errors = requests.find_unknown_fields(body, FIELDS)
     given = {}
-    for name, (fits, what, cleared) in FIELDS.items():
-        if name not in found:
+    for name, (is_valid, description, cleared) in FIELDS.items():
+        if name not in body:
             continue
-        given[name] = cleared if found[name] is None else found[name]
-        if found[name] is not None and not fits(found[name]):
-            errors.append((f"/{name}", f"This has to be {what}."))
+        given[name] = cleared if body[name] is None else body[name]
+        if body[name] is not None and not is_valid(body[name]):
+            errors.append((f"/{name}", f"`{name}` must be {description}."))
     if errors:
         raise invalid_request(*errors)
     return given
@@ -106,7 +111,7 @@ def _validate(found: Mapping[str, Any]) -> dict[str, Any]:
 @routes.project("PATCH", "/tracker", "configure-project")
 async def configure_tracker(request: web.Request, actor: Actor, project: Row) -> web.Response:
     db = request.config_dict[DATABASE]
-    given = _validate(await read.read_object(request))
+    given = _validate(await requests.read_object(request))
     if "milestones" in given:
         given["milestones"] = {
             name: {"date": each.get("date"), "active": each.get("active", True)}
@@ -115,13 +120,13 @@ async def configure_tracker(request: web.Request, actor: Actor, project: Row) ->
     command = ConfigureTracker(
         project_id=project["project_id"],
         tags={
-            name: {"color": look.get("color", DEFAULT_COLOR), "description": look.get("description", "")}
-            for name, look in given.pop("tags", {}).items()
+            name: {"color": style.get("color", DEFAULT_COLOR), "description": style.get("description", "")}
+            for name, style in given.pop("tags", {}).items()
         },
         dependencies=given.pop("dependencies", []),
         changed=given,
     )
     await execute(request, actor, command, seen=project)
     now = await projects.by_id(db, project["project_id"])
-    words = ("milestones", "milestones_keys", "priorities", "default_priority", "close_status", "custom_keys")
-    return json_reply({**{name: now[name] for name in words}, "tags": await tags.list_styles(db, now["project_id"])})
+    shown = ("milestones", "milestones_keys", "priorities", "default_priority", "close_status", "custom_keys")
+    return json_reply({**{name: now[name] for name in shown}, "tags": await tags.list_styles(db, now["project_id"])})

@@ -1,4 +1,4 @@
-"""Users and tokens."""
+"""Users and their tokens."""
 
 import uuid
 from collections.abc import Mapping
@@ -8,18 +8,18 @@ from typing import Any
 from aiohttp import web
 
 from app.actor import Actor
-from app.core import credentials, paths
-from app.core.access import require, require_self
+from app.core import credentials
+from app.core.access import require_self
 from app.core.users import CreateUser, IssueToken, RevokeToken
-from app.dialects.native import read
+from app.dialects.native import listings, requests
 from app.dialects.native.problems import invalid_request
 from app.dialects.native.routes import NativeRoutes
 from app.errors import NotFound, Subject
 from app.http.commands import execute
 from app.http.keys import DATABASE
-from app.http.pagination import format_cursor, next_link
-from app.http.responses import format_moment, json_reply
-from app.queries import projects, users
+from app.http.pagination import format_cursor
+from app.http.responses import NO_STORE, format_moment, json_reply
+from app.queries import users
 
 routes = NativeRoutes()
 
@@ -48,10 +48,10 @@ def _parse_moment(at: datetime | str | None) -> datetime | None:
 @routes.call("POST", "/users", "create-user")
 async def create_user(request: web.Request, actor: Actor) -> web.Response:
     fields = {"username": str, "fullname": str, "email": str, "password": str, "admin": bool}
-    given = await read.read_body(request, fields, ("username", "email"))
+    given = await requests.read_body(request, fields, ("username", "email"))
     password = given.pop("password", None)
     if password is not None and not 8 <= len(password) <= 1024:
-        raise invalid_request(("/password", "A password has 8 to 1024 characters."))
+        raise invalid_request(("/password", "`password` must have 8 to 1,024 characters."))
     given.setdefault("fullname", given["username"])
     created = await execute(request, actor, CreateUser(**given))
     if password is not None:
@@ -60,8 +60,8 @@ async def create_user(request: web.Request, actor: Actor) -> web.Response:
 
 
 @routes.call("GET", "/users/{username}", "read-user")
-async def read_user(request: web.Request, actor: Actor) -> web.Response:
-    read.read_query(request)
+async def view_user(request: web.Request, actor: Actor) -> web.Response:
+    requests.read_query(request)
     user = await users.find(request.config_dict[DATABASE], _read_username(request))
     if user is None:
         raise NotFound(Subject.USER)
@@ -78,31 +78,23 @@ def _read_username(request: web.Request) -> str:
 @routes.call("POST", "/users/{username}/tokens", "manage-tokens")
 async def issue_token(request: web.Request, actor: Actor) -> web.Response:
     require_self(actor, _read_username(request))
-    db = request.config_dict[DATABASE]
     fields = {"description": str, "acls": list, "project": str, "expires_at": str}
-    given = await read.read_body(request, fields, ("description",))
-    project_id = None
-    if "project" in given:
-        project = await projects.by_address(db, paths.address_from_path(given["project"]))
-        require(actor, "read-project", project)
-        project_id = project["project_id"]
-        given["project"] = project["path"]
+    given = await requests.read_body(request, fields, ("description",))
+    project = await requests.find_project(request, actor, given)
     token, token_id = credentials.new_token(), str(uuid.uuid4())
-    expiry = _parse_expiry(given.get("expires_at"))
     command = IssueToken(
         token_id=token_id,
         username=_read_username(request),
         prefix=credentials.visible_prefix(token),
         description=given["description"],
         acls=given.get("acls"),
-        token_project=project_id,
-        expires_at=expiry,
+        token_project=project["project_id"] if project else None,
+        expires_at=_parse_expiry(given.get("expires_at")),
     )
-    async with credentials.storing_token(db, token_id, token):
+    async with credentials.storing_token(request.config_dict[DATABASE], token_id, token):
         issued = await execute(request, actor, command)
-    return json_reply(
-        {**render_token(issued.row, given.get("project")), "token": token}, 201, headers={"Cache-Control": "no-store"}
-    )
+    shown = render_token(issued.row, project["path"] if project else None)
+    return json_reply({**shown, "token": token}, 201, headers=NO_STORE)
 
 
 def _parse_expiry(text: str | None) -> str | None:
@@ -111,32 +103,33 @@ def _parse_expiry(text: str | None) -> str | None:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise invalid_request(("/expires_at", "This is not a time of RFC 3339.")) from None
+        raise invalid_request(("/expires_at", "`expires_at` must be a time in RFC 3339 format.")) from None
     if at.tzinfo is None or at <= datetime.now(UTC):
-        raise invalid_request(("/expires_at", "This has to be in the future and name its zone."))
+        raise invalid_request(("/expires_at", "`expires_at` must be in the future and have a time zone."))
     try:
         return at.astimezone(UTC).isoformat()
     except OverflowError:
-        raise invalid_request(("/expires_at", "This is after the last day of the calendar.")) from None
+        raise invalid_request(("/expires_at", "`expires_at` is too far in the future.")) from None
 
 
 @routes.call("GET", "/users/{username}/tokens", "manage-tokens")
 async def list_tokens(request: web.Request, actor: Actor) -> web.Response:
     require_self(actor, _read_username(request))
-    values = read.read_query(request, "limit", "cursor")
-    limit = read.read_integer(values, "limit", 50, 1, 100)
-    rows = await users.list_tokens(
-        request.config_dict[DATABASE], _read_username(request), read.read_cursor(values), limit + 1
-    )
-    more = format_cursor(rows[limit - 1]["token_id"]) if len(rows) > limit else None
-    return json_reply(
-        {"tokens": [render_token(row, row["path"]) for row in rows[:limit]], "next": more},
-        headers=next_link(request, more),
+    values = requests.read_query(request, "limit", "cursor")
+    limit, after = listings.read_limit(values), listings.read_cursor(values)
+    rows = await users.list_tokens(request.config_dict[DATABASE], _read_username(request), after, limit + 1)
+    return listings.reply_with_page(
+        request,
+        "tokens",
+        rows,
+        limit,
+        lambda row: render_token(row, row["path"]),
+        lambda row: format_cursor(row["token_id"]),
     )
 
 
 @routes.call("DELETE", "/tokens/{id}", "manage-tokens")
 async def revoke_token(request: web.Request, actor: Actor) -> web.Response:
-    read.read_query(request)
-    await execute(request, actor, RevokeToken(token_id=str(read.parse_uuid(request.match_info["id"]))))
+    requests.read_query(request)
+    await execute(request, actor, RevokeToken(token_id=str(requests.parse_uuid(request.match_info["id"]))))
     return web.Response(status=204)

@@ -30,7 +30,7 @@ from app.dialects.pagure import (
     watches,
 )
 from app.dialects.pagure.urls import sort_routes
-from app.http.idempotency import dialect_middleware
+from app.http.idempotency import build_dialect_middleware
 from app.http.render_cache import RenderCache
 from app.http.routes import mount
 
@@ -38,13 +38,13 @@ PREFIX = "/api/0"
 
 
 def application() -> web.Application:
-    """The dialect as a sub-application."""
-    app = web.Application(middlewares=[dialect_middleware(errors.answer_errors, auth.identify)])
+    """Build the sub-application of the dialect."""
+    app = web.Application(middlewares=[build_dialect_middleware(errors.answer_errors, auth.identify)])
     app[projects.RENDER_CACHE] = RenderCache()
-    nouns = (
+    modules = (
         instance, tasks, projects, settings, sharing, watches, users, groups, code, commits, branches, trees,
         issues, issue_metadata, issue_history, tags, boards, pull_requests, merges, flags, plugins,
         user_pull_requests, user_activity,
     )  # fmt: skip
-    mount(sort_routes(route for noun in nouns for route in noun.routes), app)
+    mount(sort_routes(route for module in modules for route in module.routes), app)
     return app

@@ -1,4 +1,4 @@
-"""Files that come with a new issue."""
+"""Files uploaded with a new issue."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,19 +18,20 @@ PLACEHOLDER = "<!!image>"
 async def store_attachments(
     request: web.Request, project: Row, form: Form, content: str
 ) -> AsyncIterator[tuple[str, list[str]]]:
-    """The text with the file of the form where it asks for one, and what this is called. The file goes again if the
-    block fails.
+    """Store the file of the form if the text has a placeholder for one; delete the file again if the block fails.
+
+    Yields the text with a link in place of the placeholder, and the names of the stored files.
     """
     upload = form.files.get("filestream")
     if upload is None or PLACEHOLDER not in content:
         yield content, []
         return
     root, project_id = request.config_dict[SETTINGS].attachments, project["project_id"]
-    kept = await asyncio.to_thread(lambda: attachments.store(root, project_id, upload.filename, upload.file.read()))
+    stored = await asyncio.to_thread(lambda: attachments.store(root, project_id, upload.filename, upload.file.read()))
     try:
-        address = f"/{project['path']}/issue/raw/files/{kept.name}"
-        yield content.replace(PLACEHOLDER, f"[![{kept.name.partition('-')[2]}]({address})]({address})"), [kept.name]
-    except BaseException:  # a client that hung up included: nobody shows the file; it is raised again
-        if kept.fresh:
-            await asyncio.to_thread(attachments.delete, root, project_id, kept.name)
+        url = f"/{project['path']}/issue/raw/files/{stored.name}"
+        yield content.replace(PLACEHOLDER, f"[![{stored.name.partition('-')[2]}]({url})]({url})"), [stored.name]
+    except BaseException:  # also when the client hangs up: no issue refers to the file
+        if stored.fresh:
+            await asyncio.to_thread(attachments.delete, root, project_id, stored.name)
         raise

@@ -1,4 +1,4 @@
-"""Tokens as Pagure reads and refuses them."""
+"""Tokens: how Pagure reads and refuses them."""
 
 from enum import Enum
 
@@ -14,14 +14,14 @@ REASONS = {"unknown": "Invalid token", "expired": "Expired token", "missing": "I
 
 
 class Bad(Enum):
-    """What happens to a bad token where none is needed."""
+    """What happens to a bad token on a route that takes none."""
 
-    IGNORED = "ignored"  # its bearer sees what everybody sees
+    IGNORED = "ignored"  # the client is treated as anonymous
     REFUSED = "refused"
 
 
 def read_token(request: web.Request) -> str | None:
-    """The secret: everything after the first `token` in the header, in any case."""
+    """Read the secret: everything after the first `token`, in any case, in the Authorization header."""
     header = request.headers.get("Authorization", "")
     at = header.lower().find("token")
     if at < 0 or not header:
@@ -30,12 +30,12 @@ def read_token(request: web.Request) -> str | None:
 
 
 async def identify(request: web.Request) -> Actor:
-    """The user that the token belongs to. Raises BadToken."""
+    """Return the owner of the token, or NOBODY without one. Raises BadToken."""
     return await auth.identify(request, read_token(request))
 
 
 def admit(found: Actor | BadToken, action: str, bad: Bad) -> Actor:
-    """The actor, if the token is good for the action. Raises ApiError."""
+    """Return the actor if the token satisfies the action. Raises ApiError."""
     token = ACTIONS[action].token
     if isinstance(found, BadToken):
         if token is Token.OPTIONAL and bad is Bad.IGNORED:

@@ -1,4 +1,4 @@
-"""Pagure's endpoints about the boards of a tracker, which take JSON."""
+"""Endpoints for the boards of a tracker, which take JSON."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from app.database import Row
 from app.dialects.pagure import forms, render
 from app.dialects.pagure.auth import Bad
 from app.dialects.pagure.errors import ApiError, invalid_request
-from app.dialects.pagure.trackers import UID, readable_tracker, writable_tracker
+from app.dialects.pagure.trackers import UID, require_readable_tracker, require_writable_tracker
 from app.dialects.pagure.urls import PagureRoutes
 from app.errors import Invalid, NotFound, Subject
 from app.http import requests
@@ -28,7 +28,7 @@ routes = PagureRoutes()
 MANDATORY = "The '{}' and '{}' fields are mandatory."
 
 
-@routes.project("GET", "/boards", "read-issues", bad=Bad.REFUSED, bound=True, requires=readable_tracker)
+@routes.project("GET", "/boards", "read-issues", bad=Bad.REFUSED, bound=True, requires=require_readable_tracker)
 async def list_boards(request: web.Request, _: Actor, project: Row) -> web.Response:
     shown = await _render_boards(request, project)
     return json_reply({"boards": shown, "total_boards": len(shown), "total_requests": len(shown)})
@@ -39,15 +39,15 @@ async def _render_boards(request: web.Request, project: Row) -> list[dict[str, A
     return [render.board(render.base_url(request), project, row) for row in found]
 
 
-@routes.project("POST", "/boards", "manage-boards", requires=writable_tracker)
+@routes.project("POST", "/boards", "manage-boards", requires=require_writable_tracker)
 async def set_boards(request: web.Request, actor: Actor, project: Row) -> web.Response:
     require(actor, "manage-boards", project)
-    wanted = {name: _read_board(given) for name, given in (await _read_json(request)).items()}
-    await execute(request, actor, SetBoards(project_id=project["project_id"], boards=wanted), seen=project)
+    new_boards = {name: _read_board(given) for name, given in (await _read_json(request)).items()}
+    await execute(request, actor, SetBoards(project_id=project["project_id"], boards=new_boards), seen=project)
     return json_reply({"boards": await _render_boards(request, project)})
 
 
-@routes.project("POST", "/boards/delete", "manage-boards", requires=writable_tracker)
+@routes.project("POST", "/boards/delete", "manage-boards", requires=require_writable_tracker)
 async def delete_boards(request: web.Request, actor: Actor, project: Row) -> web.Response:
     require(actor, "manage-boards", project)
     form = await forms.read_form(request)
@@ -58,68 +58,68 @@ async def delete_boards(request: web.Request, actor: Actor, project: Row) -> web
     return json_reply({"boards": await _render_boards(request, project)})
 
 
-@routes.project("POST", "/boards/{board}/status", "manage-boards", requires=writable_tracker)
+@routes.project("POST", "/boards/{board}/status", "manage-boards", requires=require_writable_tracker)
 async def set_statuses(request: web.Request, actor: Actor, project: Row) -> web.Response:
     require(actor, "manage-boards", project)
     board = await _find_board(request, project)
     statuses = [_read_status(name, given) for name, given in (await _read_json(request)).items()]
     command = SetBoardStatuses(project_id=project["project_id"], board=board["board"], statuses=statuses)
     await execute(request, actor, command, seen=project)
-    return await _find_rendered(request, project, board)
+    return await _reply_with_board(request, project, board)
 
 
-@routes.project("POST", "/boards/{board}/update_issue", "manage-boards", requires=writable_tracker)
+@routes.project("POST", "/boards/{board}/update_issue", "manage-boards", requires=require_writable_tracker)
 async def update_issue(request: web.Request, actor: Actor, project: Row) -> web.Response:
     return await _place_issue(request, actor, project, lambda key: key if UID.match(key) else None)
 
 
-@routes.project("POST", "/boards/{board}/add_issue", "manage-boards", requires=writable_tracker)
+@routes.project("POST", "/boards/{board}/add_issue", "manage-boards", requires=require_writable_tracker)
 async def add_issue(request: web.Request, actor: Actor, project: Row) -> web.Response:
     return await _place_issue(request, actor, project, parse_number)
 
 
 async def _place_issue(
-    request: web.Request, actor: Actor, project: Row, issue: Callable[[str], int | str | None]
+    request: web.Request, actor: Actor, project: Row, parse_issue: Callable[[str], int | str | None]
 ) -> web.Response:
     require(actor, "manage-boards", project)
     board = await _find_board(request, project)
     places: dict[int | str, Placement] = {}
     for key, given in (await _read_json(request)).items():
-        place = _read_placement(issue(key), given)
+        place = _read_placement(parse_issue(key), given)
         places[place.issue] = place
     command = PlaceIssues(project_id=project["project_id"], board=board["board"], places=list(places.values()))
     await execute(request, actor, command, seen=project)
-    return await _find_rendered(request, project, board)
+    return await _reply_with_board(request, project, board)
 
 
 async def _find_board(request: web.Request, project: Row) -> Row:
-    """The board in the path. What cannot be stored names none."""
+    """Find the board that the path names. Raises NotFound."""
     name = request.match_info["board"]
     if not requests.is_storable(name):
         raise NotFound(Subject.BOARD)
     return await boards.find(request.config_dict[DATABASE], project["project_id"], name)
 
 
-async def _find_rendered(request: web.Request, project: Row, board: Row) -> web.Response:
+async def _reply_with_board(request: web.Request, project: Row, board: Row) -> web.Response:
     now = await boards.find(request.config_dict[DATABASE], project["project_id"], board["board"])
     return json_reply({"board": render.board(render.base_url(request), project, now)})
 
 
-# ---------------------------------------------------------------- JSON, which may hold anything
+# ---------------------------------------------------------------- reading JSON
 
 
 async def _read_json(request: web.Request) -> dict[str, Any]:
     try:
-        found = await read_json_object(request)
+        body = await read_json_object(request)
     except BODY_ERRORS:
-        found = {}
-    if not found:
+        body = {}
+    if not body:
         raise _field_error("No (JSON) data provided")
-    return found
+    return body
 
 
-def _field_error(what: str) -> ApiError:
-    return ApiError(400, "EINVALIDREQ", errors=what)
+def _field_error(message: str) -> ApiError:
+    return ApiError(400, "EINVALIDREQ", errors=message)
 
 
 def _read_board(given: Any) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def _read_rank(given: Mapping[str, Any]) -> int:
 
 
 def _read_flag(given: Mapping[str, Any], name: str) -> bool:
-    """As in a form: what is not plainly false is true."""
+    """Read a boolean like one of a form: any value that is not in FALSE_FIELDS is true."""
     value = given.get(name)
     if isinstance(value, dict | list):
         raise invalid_request({name: [forms.INVALID]})

@@ -1,4 +1,4 @@
-"""Pagure's endpoints that make and move branches, tags, aliases and HEAD."""
+"""Endpoints that create and move branches, tags, aliases and HEAD."""
 
 import asyncio
 
@@ -34,10 +34,10 @@ async def new_branch(request: web.Request, actor: Actor, project: Row) -> web.Re
         raise invalid_request()
     try:
         await branches.create_branch(writer, name, from_branch, from_commit)
-    except NoBranch as no:
-        raise message_error(f'The "{no.subject}" branch does not exist') from None
-    except NoCommit as no:
-        raise message_error(f'The commit "{no.subject}" does not exist') from None
+    except NoBranch as error:
+        raise message_error(f'The "{error.subject}" branch does not exist') from None
+    except NoCommit as error:
+        raise message_error(f'The commit "{error.subject}" does not exist') from None
     except AlreadyExists:
         raise message_error(f'The branch "{name}" already exists') from None
     except GitError:
@@ -51,13 +51,13 @@ async def new_tag(request: web.Request, actor: Actor, project: Row) -> web.Respo
     form = await forms.read_form(request)
     name, target = form.required("tagname"), form.required("commit_hash").strip()
     form.check()
-    wanted = (await forms.read_values(request)).flag("with_commits")
+    with_commits = (await forms.read_values(request)).flag("with_commits")
     message, force = form.first("message") or "", form.boolean("force")
     try:
         created = await branches.create_tag(writer, name, target, message, force=force)
     except GitError:
         raise ApiError(400, "EGITERROR") from None
-    return json_reply({**await code.render_tags(request, writer.project, wanted), "tag_created": created})
+    return json_reply({**await code.render_tags(request, writer.project, with_commits), "tag_created": created})
 
 
 @routes.project("POST", "/git/branches", "set-default-branch", requires=require_repository)
@@ -75,11 +75,11 @@ async def set_default_branch(request: web.Request, actor: Actor, project: Row) -
 
 
 @routes.project("GET", "/git/alias", "read-code", requires=require_repository)
-async def aliases(request: web.Request, _: Actor, project: Row) -> web.Response:
-    return json_reply(await _list_aliases(request, project["project_id"]))
+async def list_aliases(request: web.Request, _: Actor, project: Row) -> web.Response:
+    return json_reply(await _read_aliases(request, project["project_id"]))
 
 
-async def _list_aliases(request: web.Request, project_id: int) -> dict[str, str]:
+async def _read_aliases(request: web.Request, project_id: int) -> dict[str, str]:
     repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project_id)
     try:
         return await asyncio.to_thread(refs.list_aliases, repo_path)
@@ -99,25 +99,25 @@ async def new_alias(request: web.Request, actor: Actor, project: Row) -> web.Res
         raise message_error(f"Could not create alias from {name} to {existing}. Reference already existing?") from None
     except GitError:
         raise ApiError(400, "EGITERROR") from None
-    return json_reply(await _list_aliases(request, writer.project["project_id"]))
+    return json_reply(await _read_aliases(request, writer.project["project_id"]))
 
 
 @routes.project("POST", "/git/alias/drop", "delete-alias", requires=require_repository)
 async def drop_alias(request: web.Request, actor: Actor, project: Row) -> web.Response:
     writer = ref_writer(request, actor, project)
-    one, other = await _read_pair(request)
+    name, existing = await _read_pair(request)
     try:
-        await branches.drop_alias(writer, one, other)
+        await branches.drop_alias(writer, name, existing)
     except NoBranch:
         raise ApiError(400, "EBRANCHNOTFOUND") from None
     except GitError:
         raise ApiError(400, "EGITERROR") from None
-    return json_reply(await _list_aliases(request, writer.project["project_id"]))
+    return json_reply(await _read_aliases(request, writer.project["project_id"]))
 
 
 async def _read_pair(request: web.Request) -> tuple[str, str]:
     form = await forms.read_data(request, texts=("alias_from", "alias_to"))
-    one, other = form.first("alias_from"), form.first("alias_to")
-    if not one or not other:
+    name, existing = form.first("alias_from"), form.first("alias_to")
+    if not name or not existing:
         raise invalid_request()
-    return one, other
+    return name, existing

@@ -1,4 +1,4 @@
-"""Pagure's endpoints about a repository: clone addresses, branches, tags."""
+"""Endpoints for a repository: clone URLs, branches and tags."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,13 +19,13 @@ routes = PagureRoutes()
 
 
 def require_repository(project: Row) -> None:
-    """Raise ApiError while the repository is still being made."""
+    """Raise ApiError while the repository is being created."""
     if project["head"] is None:
         raise ApiError(404, "ENOPROJECT")
 
 
 @routes.project("GET", "/git/urls", "read-project", bad=Bad.REFUSED)
-async def git_urls(request: web.Request, actor: Actor, project: Row) -> web.Response:
+async def list_clone_urls(request: web.Request, actor: Actor, project: Row) -> web.Response:
     settings = request.config_dict[SETTINGS]
     name = render.fullname(project)
     urls = {"git": f"{settings.url}/{name}.git"}
@@ -36,7 +36,7 @@ async def git_urls(request: web.Request, actor: Actor, project: Row) -> web.Resp
 
 
 @routes.project("GET", "/git/branches", "read-code", requires=require_repository)
-async def branches(request: web.Request, _: Actor, project: Row) -> web.Response:
+async def list_branches(request: web.Request, _: Actor, project: Row) -> web.Response:
     return json_reply(await render_branches(request, project, forms.Query(request).flag("with_commits") or False))
 
 
@@ -51,7 +51,7 @@ async def render_branches(request: web.Request, project: Mapping[str, Any], with
 
 
 @routes.project("GET", "/git/tags", "read-code", requires=require_repository)
-async def tags(request: web.Request, _: Actor, project: Row) -> web.Response:
+async def list_tags(request: web.Request, _: Actor, project: Row) -> web.Response:
     return json_reply(await render_tags(request, project, forms.Query(request).flag("with_commits") or False))
 
 

@@ -1,4 +1,4 @@
-"""Pagure's endpoint about a commit."""
+"""Endpoint for a commit."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ routes = PagureRoutes()
 
 
 async def read_commit(request: web.Request, project: Row) -> commits.Commit:
-    """The commit that the path names; it may be abbreviated."""
+    """Find the commit that the path names, maybe abbreviated. Raises ApiError."""
     repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
     try:
         return await asyncio.to_thread(commits.find, repo_path, request.match_info["hash"])
@@ -26,17 +26,17 @@ async def read_commit(request: web.Request, project: Row) -> commits.Commit:
 
 
 @routes.project("GET", "/c/{hash}/info", "read-code")
-async def commit_info(request: web.Request, _: Actor, project: Row) -> web.Response:
-    found = await read_commit(request, project)
+async def view_commit(request: web.Request, _: Actor, project: Row) -> web.Response:
+    commit = await read_commit(request, project)
     return json_reply(
         {
-            "author": found.author.name,
-            "commit_time": found.committer.time,
-            "commit_time_offset": found.committer.offset,
-            "committer": found.committer.name,
-            "hash": found.id,
-            "message": found.message,
-            "parent_ids": list(found.parents),
-            "tree_id": found.tree,
+            "author": commit.author.name,
+            "commit_time": commit.committer.time,
+            "commit_time_offset": commit.committer.offset,
+            "committer": commit.committer.name,
+            "hash": commit.id,
+            "message": commit.message,
+            "parent_ids": list(commit.parents),
+            "tree_id": commit.tree,
         }
     )

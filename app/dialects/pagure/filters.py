@@ -1,4 +1,4 @@
-"""What listings of issues and pull requests are narrowed by, as Pagure writes it in a query string."""
+"""Filters of listings of issues and pull requests, read from the query string."""
 
 import re
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from app.queries.filters import Span
 
 
 def parse_status(value: str | None) -> dict[str, Any]:
-    """Open unless said otherwise; a word that is no status is the reason of a closing."""
+    """Parse the status of issues. The default is open; an unknown word is a close status."""
     match (value or "Open").lower():
         case "all":
             return {"status": None}
@@ -26,7 +26,7 @@ PULL_REQUEST_STATUSES = {"open": "Open", "closed": "Closed", "merged": "Merged",
 
 
 def parse_pull_request_status(value: str | None) -> dict[str, Any]:
-    """A pull request's: open unless said otherwise; a word that is no status finds none."""
+    """Parse the status of pull requests. The default is open; an unknown word matches nothing."""
     match (value or "open").lower():
         case "all":
             return {"status": None}
@@ -37,20 +37,20 @@ def parse_pull_request_status(value: str | None) -> dict[str, Any]:
 
 
 def parse_assignee(value: str | None) -> dict[str, Any]:
-    """Anybody, nobody, or somebody by name."""
+    """Parse an assignee: a boolean for any or none, or a user name."""
     if value and value.lower() in ("1", "true", "0", "false"):
         return {"assigned": value.lower() in ("1", "true")}
     return {"assignee": value}
 
 
 def parse_moment(value: str | None) -> datetime | None:
-    """Seconds since the epoch, or the beginning of a day."""
+    """Parse seconds since the epoch, or a day, which stands for its beginning in UTC. Raises ApiError."""
     if not value:
         return None
     if re.fullmatch(r"[0-9]+", value, re.ASCII):
         try:
             return datetime.fromtimestamp(int(value), UTC)
-        except (ValueError, OverflowError, OSError):  # as int does with thousands of digits
+        except (ValueError, OverflowError, OSError):  # ValueError also for thousands of digits
             raise ApiError(400, "ETIMESTAMP") from None
     try:
         return datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC)
@@ -62,8 +62,8 @@ def read_tags(query: Query) -> list[str]:
     return [tag.strip() for tag in query.all("tags") if tag.strip()]
 
 
-def tracker(query: Query) -> dict[str, Any]:
-    """What every listing of issues may be narrowed by."""
+def read_issue_filters(query: Query) -> dict[str, Any]:
+    """Read the filters that every listing of issues takes."""
     return {
         **parse_status(query.text("status")),
         "tags": read_tags(query),
@@ -74,7 +74,7 @@ def tracker(query: Query) -> dict[str, Any]:
 
 
 def read_ranges(query: Query) -> dict[str, Any]:
-    """When it was created, updated and closed: `A..B`, either of which may be left out; one alone is the beginning."""
+    """Read the ranges `A..B` of creation, update and closing; either end may be missing, and `A` alone is the start."""
     return {name: _parse_range(query.text(name)) for name in ("created", "updated", "closed")}
 
 

@@ -1,4 +1,4 @@
-"""What programs say of commits, in Pagure's dialect: flags on commits, and on the newest commit of a pull request."""
+"""Endpoints for flags, with which programs report on commits and on the newest commit of a pull request."""
 
 import re
 import uuid
@@ -14,7 +14,7 @@ from app.dialects.pagure import forms, render
 from app.dialects.pagure.commits import read_commit
 from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.pull_requests import read_number
-from app.dialects.pagure.trackers import caller_keys
+from app.dialects.pagure.trackers import render_caller
 from app.dialects.pagure.urls import PagureRoutes
 from app.http.commands import execute
 from app.http.keys import DATABASE
@@ -24,23 +24,23 @@ from app.queries import pull_requests, users
 routes = PagureRoutes()
 Row = Mapping[str, Any]
 
-UID_LIMIT = 32
+MAX_UID_LENGTH = 32
 HEX = re.compile(r"[0-9a-fA-F]{4,40}\Z")
 
 
 @routes.project("GET", "/c/{hash}/flag", "read-code")
-async def commit_flags(request: web.Request, _: Actor, project: Row) -> web.Response:
+async def list_commit_flags(request: web.Request, _: Actor, project: Row) -> web.Response:
     if not HEX.match(request.match_info["hash"]):
         raise ApiError(404, "ENOCOMMIT")
     try:
         commit = (await read_commit(request, project)).id
     except ApiError:
         return json_reply({"flags": [], "total_flags": 0})
-    shown = await _list_flags(request, project, commit)
+    shown = await _render_flags(request, project, commit)
     return json_reply({"flags": shown, "total_flags": len(shown)})
 
 
-async def _list_flags(request: web.Request, project: Row, commit: str) -> list[dict[str, Any]]:
+async def _render_flags(request: web.Request, project: Row, commit: str) -> list[dict[str, Any]]:
     rows = await pull_requests.list_flags(request.config_dict[DATABASE], project["project_id"], commit)
     return [render.flag(render.base_url(request), row) for row in rows]
 
@@ -51,13 +51,13 @@ async def flag_commit(request: web.Request, actor: Actor, project: Row) -> web.R
     form = await forms.read_form(request)
     if "status" not in form.fields:
         form.complain("status", forms.REQUIRED)
-    return json_reply(await _flag(request, actor, project, commit, form))
+    return json_reply(await _execute_flag(request, actor, project, commit, form))
 
 
-async def _flag(
+async def _execute_flag(
     request: web.Request, actor: Actor, project: Row, commit: str, form: forms.Form, number: int | None = None
 ) -> dict[str, Any]:
-    """Say it of a commit, or of the pull request of this number whose newest one it is."""
+    """Flag a commit, or the pull request with this number, whose newest commit it is."""
     db = request.config_dict[DATABASE]
     percent = _read_percent(form)
     command = FlagCommit(
@@ -85,8 +85,8 @@ async def _flag(
 
 def _read_uid(form: forms.Form) -> str:
     given = form.optional("uid")
-    if given and len(given) > UID_LIMIT:
-        form.complain("uid", f"Field cannot be longer than {UID_LIMIT} characters.")
+    if given and len(given) > MAX_UID_LENGTH:
+        form.complain("uid", f"Field cannot be longer than {MAX_UID_LENGTH} characters.")
     return given or uuid.uuid4().hex
 
 
@@ -101,7 +101,7 @@ def _read_percent(form: forms.Form) -> int | None:
 
 
 def _read_status(form: forms.Form, percent: int | None) -> str:
-    """Said, or read off the percentage."""
+    """Read the status, or derive it from the percentage."""
     if "status" not in form.fields:
         return "pending" if percent is None else "failure" if percent == 0 else "success"
     status = form.required("status").strip()
@@ -116,7 +116,7 @@ def _read_url(form: forms.Form) -> str:
 
 
 @routes.project("GET", "/pull-request/{request:[0-9]+}/flag", "read-pull-requests", requires=require_pull_requests)
-async def pull_request_flags(request: web.Request, _: Actor, project: Row) -> web.Response:
+async def list_pull_request_flags(request: web.Request, _: Actor, project: Row) -> web.Response:
     base, key = render.base_url(request), project["project_id"]
     rows = await pull_requests.find_with_flags(request.config_dict[DATABASE], key, read_number(request))
     shown = [{**render.flag(base, row), "pull_request_uid": row["pull_request_uid"]} for row in rows if row["author"]]
@@ -125,11 +125,11 @@ async def pull_request_flags(request: web.Request, _: Actor, project: Row) -> we
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}/flag", "flag-pull-request", requires=require_pull_requests)
 async def flag_pull_request(request: web.Request, actor: Actor, project: Row) -> web.Response:
-    key = read_number(request)
-    db = request.config_dict[DATABASE]
-    found = await pull_requests.find(db, project["project_id"], key, thread=False)
-    if found["commit_stop"] is None:
+    number = read_number(request)
+    pull_request = await pull_requests.find(request.config_dict[DATABASE], project["project_id"], number, thread=False)
+    commit = pull_request["commit_stop"]
+    if commit is None:
         raise ApiError(400, "ENOCODE", message="This pull-request has no commit to flag")
-    said = await _flag(request, actor, project, found["commit_stop"], await forms.read_form(request), key)
-    said["flag"]["pull_request_uid"] = found["uid"]
-    return json_reply({**said, **await caller_keys(request, actor)})
+    body = await _execute_flag(request, actor, project, commit, await forms.read_form(request), number)
+    body["flag"]["pull_request_uid"] = pull_request["uid"]
+    return json_reply({**body, **await render_caller(request, actor)})

@@ -1,4 +1,4 @@
-"""How Pagure reads input: query, values, form and data; its booleans, pages and word lists."""
+"""Readers of input: query strings, forms and JSON, with Pagure's booleans, pages and lists of words."""
 
 import re
 from collections.abc import Collection
@@ -19,12 +19,12 @@ TOO_LONG = "Field cannot be longer than 255 characters."
 TRUE_FLAGS = ("1", "true", "t", "y")
 FALSE_FIELDS = ("", "0", "false", "False")
 FALSE_WAITS = ("", "0", "false", "f", "n", "no")
-MAX_PAGE = 10**18  # a page beyond it is as empty, and JSON's integers end soon after
+MAX_PAGE = 10**18  # greater page numbers are as empty, and soon too large for JSON integers
 
 
 @dataclass
 class Form:
-    """The fields of a body, each a list of texts, and what is wrong with them so far."""
+    """The fields of a body, each a list of texts, its files, and the errors found so far."""
 
     fields: dict[str, list[str]]
     errors: dict[str, list[str]] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Form:
         self.errors.setdefault(name, []).append(message)
 
     def required(self, name: str) -> str:
-        """A text that is not blank."""
+        """Return a text that is not blank; otherwise note an error and return an empty text."""
         value = self.first(name)
         if value is None or not value.strip():
             self.complain(name, REQUIRED)
@@ -46,26 +46,26 @@ class Form:
         return value
 
     def optional(self, name: str) -> str | None:
-        """A trimmed text, or None for nothing."""
+        """Return the trimmed text, or None if it is blank or absent."""
         return (self.first(name) or "").strip() or None
 
     def all(self, name: str) -> list[str]:
-        """Every value of a field that is repeated: trimmed, without blanks and doubles."""
+        """Return the values of a repeated field: trimmed, without blanks and duplicates."""
         return list(dict.fromkeys(value.strip() for value in self.fields.get(name, []) if value.strip()))
 
     def choice(self, name: str, choices: Collection[str]) -> str | None:
-        """One of these, or None for nothing."""
+        """Return one of the choices, or None if the field is blank; note an error for another value."""
         value = self.optional(name)
         if value is not None and value not in choices:
             self.complain(name, NOT_A_CHOICE)
         return value
 
     def flag(self, name: str) -> bool:
-        """True in plain words only."""
+        """Return whether the field is one of TRUE_FLAGS."""
         return (self.first(name) or "").strip().lower() in TRUE_FLAGS
 
     def boolean(self, name: str) -> bool:
-        """Pagure's form boolean: whatever is not plainly false is true."""
+        """Return Pagure's form boolean: any value that is not in FALSE_FIELDS is true."""
         value = self.first(name)
         return value is not None and value not in FALSE_FIELDS
 
@@ -76,36 +76,34 @@ class Form:
         return value
 
     def words(self, name: str) -> list[str]:
-        """Comma separated, trimmed, without blanks."""
+        """Return the words of a comma-separated list: trimmed, without blanks."""
         return [word.strip() for word in (self.first(name) or "").split(",") if word.strip()]
 
     def wait(self) -> bool:
-        """Whether to answer only when the work is done: the default, unless declined in any spelling."""
+        """Return whether to wait for the end of the task: true unless the field is one of FALSE_WAITS."""
         value = self.first("wait")
         return value is None or value.strip().lower() not in FALSE_WAITS
 
     def check(self) -> None:
+        """Raise ApiError if there are errors."""
         if self.errors:
             raise invalid_request(self.errors)
 
 
 async def read_data(request: web.Request, texts: Collection[str] = ()) -> Form:
-    """As `form`, but what was sent as JSON and is none is taken for nothing; `texts` are fields that are texts in
-    JSON too.
-    """
+    """Read a form like `read_form`, but treat malformed JSON as empty. In JSON, the fields `texts` must be texts."""
     return await read_form(request, lenient=True, texts=texts)
 
 
 async def read_values(request: web.Request) -> Form:
-    """The query string and then the body if that is a form, so the query wins."""
-    written = request.content_type in FORMS
-    body = (await read_form(request)).fields if written else {}
+    """Read the body, if it is a form, and the query string, which takes precedence."""
+    body = (await read_form(request)).fields if request.content_type in FORMS else {}
     query = {name: request.query.getall(name) for name in Query(request).values}
     return Form({**body, **query})
 
 
 async def read_form(request: web.Request, *, lenient: bool = False, texts: Collection[str] = ()) -> Form:
-    """The body of a POST, as a form or as a JSON object; the query string does not count."""
+    """Read the body, a form or a JSON object, without the query string. Raises ApiError."""
     files: dict[str, web.FileField] = {}
     try:
         if request.content_type in FORMS:
@@ -127,31 +125,31 @@ async def read_form(request: web.Request, *, lenient: bool = False, texts: Colle
 
 
 def _parse_json(body: bytes, texts: Collection[str]) -> list[tuple[str, str]]:
-    """A JSON object as form fields: a list is a repeated key, numbers and booleans are their text.
+    """Turn a JSON object into form fields: a list repeats its field, numbers and booleans become text.
 
-    null is absent, but for `wait`, which it declines.
+    A field that is null is left out, except for `wait`, where null means no.
     """
     if not body.strip():
         return []
-    found = orjson.loads(body)
-    if not isinstance(found, dict):
+    parsed = orjson.loads(body)
+    if not isinstance(parsed, dict):
         raise ValueError("not an object")
     pairs = []
-    for name, value in found.items():
+    for name, value in parsed.items():
         if name in texts and not isinstance(value, str | None):
-            raise ValueError("a text and nothing else")
+            raise ValueError("not a text")
         for each in value if isinstance(value, list) else [value]:
             if each is None:
                 pairs += [(name, "")] if name == "wait" else []
                 continue
             if isinstance(each, dict | list):
-                raise ValueError("a field holds no structure")
+                raise ValueError("nested")
             pairs.append((name, each if isinstance(each, str) else orjson.dumps(each).decode()))
     return pairs
 
 
 class Query:
-    """The query string."""
+    """The query string. Raises ApiError for text that the database cannot store."""
 
     def __init__(self, request: web.Request) -> None:
         self.values = request.query
@@ -163,7 +161,7 @@ class Query:
         return self.values.get(name) or None
 
     def flag(self, name: str) -> bool | None:
-        """None when absent."""
+        """Return whether the parameter is one of TRUE_FLAGS; None if it is absent."""
         value = self.values.get(name)
         return None if not value else value.strip().lower() in TRUE_FLAGS
 
@@ -183,7 +181,7 @@ class Query:
         return size
 
     def page_of(self, name: str, size: int) -> Page:
-        """A page that is the first one unless it says otherwise in plain digits."""
+        """Return the page whose number this parameter is; the first one if it is not a number."""
         value = (self.values.get(name) or "").strip()
         number = int(value) if re.fullmatch(r"[0-9]{1,15}", value, re.ASCII) else 1
         return Page(max(1, number), size)

@@ -1,4 +1,4 @@
-"""Pagure's endpoints about groups."""
+"""Endpoints for groups."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ from app.queries.visibility import readable_projects
 
 routes = PagureRoutes()
 
-# A level asked for, and what includes it.
+# Each level, and the levels that include it.
 LEVELS = {"admin": ["admin"], "commit": ["admin", "commit"], "ticket": ["admin", "commit", "ticket"]}
 
 
@@ -47,7 +47,7 @@ def _read_name(request: web.Request) -> str:
 
 
 def lookup(request: web.Request) -> tuple[Any, ...]:
-    """The group that the path names; a text that can be no name finds nothing."""
+    """Build the lookup of the group that the path names; an unprintable name finds nothing."""
     name = request.match_info["group"]
     return groups.BY_NAME, name if name.isprintable() else ""
 
@@ -65,12 +65,12 @@ async def list_groups(request: web.Request) -> web.Response:
     query = forms.Query(request)
     found = await groups.search(request.config_dict[DATABASE], query.text("pattern") or "", query.page())
     extended = query.flag("extended")
-    listed = [
+    shown = [
         {"description": row["description"], "name": row["group_name"]} if extended else row["group_name"]
         for row in found.rows
     ]
     return json_reply(
-        {"groups": listed, "pagination": render.pagination(request, found), "total_groups": found.total},
+        {"groups": shown, "pagination": render.pagination(request, found), "total_groups": found.total},
     )
 
 
@@ -79,17 +79,17 @@ async def view_group(request: web.Request, actor: Actor, group: Row | None) -> w
     query = forms.Query(request)
     if group is None:
         raise NotFound(Subject.GROUP)
-    answer = render_group(render.base_url(request), group, email=not actor.anonymous)
+    body = render_group(render.base_url(request), group, email=not actor.anonymous)
     if (query.text("projects") or "").lower() in ("1", "true"):
-        answer |= await _list_projects(request, actor, group["group_name"], query)
-    return json_reply(answer)
+        body |= await _render_projects(request, actor, group["group_name"], query)
+    return json_reply(body)
 
 
-async def _list_projects(request: web.Request, actor: Actor, name: str, query: forms.Query) -> dict[str, Any]:
-    """What the group has access to, as far as the caller may read it."""
+async def _render_projects(request: web.Request, actor: Actor, name: str, query: forms.Query) -> dict[str, Any]:
+    """List the projects that the group has access to and the actor may read."""
     acl, db, base = query.text("acl"), request.config_dict[DATABASE], render.base_url(request)
-    wanted = ProjectFilter(group=name, levels=LEVELS.get(acl, [acl]) if acl else None)
-    found = await projects.search(db, wanted, query.page(), projects.COLUMNS, readable_projects(actor))
+    project_filter = ProjectFilter(group=name, levels=LEVELS.get(acl, [acl]) if acl else None)
+    found = await projects.search(db, project_filter, query.page(), projects.COLUMNS, readable_projects(actor))
     return {
         "pagination": render.pagination(request, found),
         "projects": [render.project(base, row, actor) for row in found.rows],

@@ -1,4 +1,4 @@
-"""What Pagure says of itself: version, error codes, who I am, where a task stands."""
+"""Endpoints for the instance: version, error codes and the caller's name."""
 
 from aiohttp import web
 
@@ -15,20 +15,20 @@ routes = PagureRoutes()
 @routes.call("GET", "/-/version", "describe-instance")
 @routes.call("GET", "/version", "describe-instance")
 @routes.call("GET", "/version/", "describe-instance")
-async def version(request: web.Request) -> web.Response:
+async def show_version(request: web.Request) -> web.Response:
     return json_reply({"version": "1"})
 
 
 @routes.call("GET", "/-/error_codes", "describe-instance")
 @routes.call("GET", "/error_codes", "describe-instance")
 @routes.call("GET", "/error_codes/", "describe-instance")
-async def error_codes(request: web.Request) -> web.Response:
+async def list_error_codes(request: web.Request) -> web.Response:
     url = request.config_dict[SETTINGS].url
     return json_reply({code: message.replace("{url}", url) for code, message in MESSAGES.items()})
 
 
 @routes.call("POST", "/-/whoami", "identify", bad=Bad.REFUSED)
-async def whoami(request: web.Request, actor: Actor) -> web.Response:
+async def show_caller(request: web.Request, actor: Actor) -> web.Response:
     if actor.anonymous:
         raise bad_token()
     return json_reply({"username": actor.username})

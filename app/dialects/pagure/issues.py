@@ -1,4 +1,4 @@
-"""Pagure's issue endpoints."""
+"""Endpoints for issues and their comments."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,12 +14,12 @@ from app.dialects.pagure.attachments import store_attachments
 from app.dialects.pagure.auth import Bad
 from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.trackers import (
-    caller_keys,
     check_form,
     read_number,
     read_number_or_uid,
-    readable_tracker,
-    writable_tracker,
+    render_caller,
+    require_readable_tracker,
+    require_writable_tracker,
 )
 from app.dialects.pagure.urls import PagureRoutes
 from app.errors import NotFound, Subject
@@ -33,7 +33,7 @@ from app.queries.issues import IssueFilter
 routes = PagureRoutes()
 
 
-@routes.project("POST", "/new_issue", "open-issue", requires=writable_tracker)
+@routes.project("POST", "/new_issue", "open-issue", requires=require_writable_tracker)
 async def new_issue(request: web.Request, actor: Actor, project: Row) -> web.Response:
     form = await forms.read_form(request)
     title, content = form.required("title"), form.required("issue_content")
@@ -57,15 +57,15 @@ async def new_issue(request: web.Request, actor: Actor, project: Row) -> web.Res
     return json_reply({"issue": shown, "message": "Issue created"})
 
 
-@routes.project("GET", "/issues", "read-issues", bad=Bad.REFUSED, bound=True, requires=readable_tracker)
+@routes.project("GET", "/issues", "read-issues", bad=Bad.REFUSED, bound=True, requires=require_readable_tracker)
 async def list_issues(request: web.Request, actor: Actor, project: Row) -> web.Response:
     query = forms.Query(request)
     page = query.page()
-    wanted = _read_filter(query, project)
+    issue_filter = _read_filter(query, project)
     found = await issues.search(
         request.config_dict[DATABASE],
         project["project_id"],
-        wanted,
+        issue_filter,
         page,
         username=actor.username,
         everything=level(actor, project) >= Level.WRITE,
@@ -86,14 +86,14 @@ def _read_filter(query: forms.Query, project: Mapping[str, Any]) -> IssueFilter:
         **filters.parse_assignee(query.text("assignee")),
         author=query.text("author"),
         priority=_read_priority(query.text("priority"), project),
-        **filters.tracker(query),
+        **filters.read_issue_filters(query),
         number_like=query.text("query_id"),
         ascending=query.text("order") == "asc",
     )
 
 
 def _render_args(query: forms.Query) -> dict[str, Any]:
-    """What was asked for, as it was asked."""
+    """Repeat the query parameters as they were given."""
     since = query.text("since")
     return {
         "assignee": query.text("assignee"),
@@ -109,7 +109,7 @@ def _render_args(query: forms.Query) -> dict[str, Any]:
 
 
 def _read_priority(value: str | None, project: Mapping[str, Any]) -> int | None:
-    """A key of the project's priorities, or a label in any case."""
+    """Read a priority: its key, or its label in any case. Raises ApiError."""
     if value is None:
         return None
     for key, label in project["priorities"].items():
@@ -118,11 +118,11 @@ def _read_priority(value: str | None, project: Mapping[str, Any]) -> int | None:
     raise ApiError(400, "EINVALIDPRIORITY")
 
 
-@routes.project("GET", "/issue/{issue}", "read-issues", bad=Bad.REFUSED, bound=True, requires=readable_tracker)
+@routes.project("GET", "/issue/{issue}", "read-issues", bad=Bad.REFUSED, bound=True, requires=require_readable_tracker)
 async def view_issue(request: web.Request, actor: Actor, project: Row) -> web.Response:
-    wanted = forms.Query(request).flag("comments") is not False
+    comments = forms.Query(request).flag("comments") is not False
     key = read_number_or_uid(request)
-    issue = await issues.find_with_thread(request.config_dict[DATABASE], project["project_id"], key, thread=wanted)
+    issue = await issues.find_with_thread(request.config_dict[DATABASE], project["project_id"], key, thread=comments)
     require_visible(actor, project, issue)
     return json_reply(render.issue(render.base_url(request), project, issue, issue["thread"]))
 
@@ -133,7 +133,7 @@ async def view_issue(request: web.Request, actor: Actor, project: Row) -> web.Re
     "read-issues",
     bad=Bad.REFUSED,
     bound=True,
-    requires=readable_tracker,
+    requires=require_readable_tracker,
 )
 async def view_comment(request: web.Request, actor: Actor, project: Row) -> web.Response:
     db = request.config_dict[DATABASE]
@@ -149,12 +149,12 @@ async def view_comment(request: web.Request, actor: Actor, project: Row) -> web.
     return json_reply(shown)
 
 
-@routes.project("POST", "/issue/{issue:[0-9]+}/comment", "comment-on-issue", requires=writable_tracker)
-async def comment(request: web.Request, actor: Actor, project: Row) -> web.Response:
+@routes.project("POST", "/issue/{issue:[0-9]+}/comment", "comment-on-issue", requires=require_writable_tracker)
+async def add_comment(request: web.Request, actor: Actor, project: Row) -> web.Response:
     key = read_number(request)
     form = await forms.read_form(request)
     text = form.required("comment")
     await check_form(request, form, actor, project, key, require_visible)
     command = CommentOnIssue(project_id=project["project_id"], number=key, comment=text)
     await execute(request, actor, command, seen=project)
-    return json_reply({**await caller_keys(request, actor), "message": "Comment added"})
+    return json_reply({**await render_caller(request, actor), "message": "Comment added"})

@@ -1,4 +1,4 @@
-"""Pagure's pull requests, where git has to be asked: opening, merging, rebasing, what they change."""
+"""Endpoints that merge and rebase pull requests, and show the statistics of their diffs."""
 
 import asyncio
 from collections.abc import Mapping
@@ -28,22 +28,22 @@ Row = Mapping[str, Any]
 
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}/merge", "merge-pull-request", requires=require_pull_requests)
-async def merge(request: web.Request, actor: Actor, project: Row) -> web.Response:
+async def merge_pull_request(request: web.Request, actor: Actor, project: Row) -> web.Response:
     key = read_number(request)
     wait = (await forms.read_form(request)).wait()
     command = MergePullRequest(project_id=project["project_id"], number=key)
     task = (await execute(request, actor, command, seen=project)).command_id
     return await reply_with_task(
-        request, task, wait=wait, done="Changes merged!", queued="Merging queued", failure=_conflict
+        request, task, wait=wait, done="Changes merged!", queued="Merging queued", failure=_render_conflict
     )
 
 
-def _conflict(ending: Ending) -> ApiError:
+def _render_conflict(ending: Ending) -> ApiError:
     return ApiError(409, "EPRCONFLICTS", errors=describe_ending(ending))
 
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}/rebase", "rebase-pull-request", requires=require_pull_requests)
-async def rebase(request: web.Request, actor: Actor, project: Row) -> web.Response:
+async def rebase_pull_request(request: web.Request, actor: Actor, project: Row) -> web.Response:
     key = read_number(request)
     wait = (await forms.read_form(request)).wait()
     command = RebasePullRequest(project_id=project["project_id"], number=key)
@@ -52,20 +52,20 @@ async def rebase(request: web.Request, actor: Actor, project: Row) -> web.Respon
 
 
 @routes.project("GET", "/pull-request/{request:[0-9]+}/diffstats", "read-pull-requests", requires=require_pull_requests)
-async def diffstats(request: web.Request, _: Actor, project: Row) -> web.Response:
+async def show_diff_statistics(request: web.Request, _: Actor, project: Row) -> web.Response:
     db, root = request.config_dict[DATABASE], request.config_dict[SETTINGS].repositories
-    found = await pull_requests.find(db, project["project_id"], read_number(request), thread=False)
+    pull_request = await pull_requests.find(db, project["project_id"], read_number(request), thread=False)
     repo_path = store.repository_path(root, project["project_id"])
-    alternate = store.repository_path(root, found["repo_from"]) if found["source"] else None
+    alternate = store.repository_path(root, pull_request["repo_from"]) if pull_request["source"] else None
 
-    def changes() -> dict[str, diff.FileChange]:
-        old = diff.find_base(repo_path, found["commit_start"], alternate=alternate)
-        return diff.statistics(repo_path, old, found["commit_stop"], alternate=alternate)
+    def compute_changes() -> dict[str, diff.FileChange]:
+        old = diff.find_base(repo_path, pull_request["commit_start"], alternate=alternate)
+        return diff.statistics(repo_path, old, pull_request["commit_stop"], alternate=alternate)
 
-    if found["commit_stop"] is None:
+    if pull_request["commit_stop"] is None:
         raise ApiError(400, "ENOPRSTATS")
     try:
-        shown = await asyncio.to_thread(changes)
+        changes = await asyncio.to_thread(compute_changes)
     except GitError:
         raise ApiError(400, "ENOPRSTATS") from None
-    return json_reply({path: vars(change) for path, change in shown.items()})
+    return json_reply({path: vars(change) for path, change in changes.items()})

@@ -1,4 +1,4 @@
-"""What Pagure's clients read outside the API: files, those of issues too, and commits and pull requests as patches."""
+"""Pages that Pagure's clients read outside of the API: raw files, attachments of issues, and patches."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -10,14 +10,14 @@ from aiohttp import web
 
 from app import attachments
 from app.actor import Actor
-from app.core.access import Level, level
+from app.core.access import Level, is_bound_elsewhere, level
 from app.core.pull_requests import require_pull_requests
 from app.database import Row
 from app.dialects.pagure.code import require_repository
 from app.dialects.pagure.errors import MESSAGES, ApiError, to_api_error
 from app.dialects.pagure.pull_requests import read_number
-from app.dialects.pagure.trackers import readable_tracker
-from app.dialects.pagure.trees import requested_path
+from app.dialects.pagure.trackers import require_readable_tracker
+from app.dialects.pagure.trees import read_tree_path
 from app.dialects.pagure.urls import PagureRoutes
 from app.git import diff, store, tree
 from app.git.errors import EmptyRepository, GitError, Missing, TooLarge
@@ -28,7 +28,7 @@ from app.http.routes import Handler
 from app.http.streaming import BYTES, SAFE_HEADERS, TEXT, stream_response
 from app.queries import issues, pull_requests, refs
 
-# Pictures that have no scripts in them; everything else is for downloading.
+# Image types that cannot contain scripts; everything else is sent as a download.
 PICTURES = {
     ".gif": "image/gif",
     ".jpeg": "image/jpeg",
@@ -50,17 +50,17 @@ def _to_api_error(error: Exception) -> ApiError | None:
 
 
 def _render_error(request: web.Request, error: Exception) -> web.Response | None:
-    known = _to_api_error(error)
-    if known is None:
+    api_error = _to_api_error(error)
+    if api_error is None:
         return None
-    # In capitals, because ogr takes nothing else for a file that is not there.
-    reason = HTTPStatus(known.status).phrase.upper()
-    text = f"{known.message or MESSAGES[known.code]}\n"
-    return web.Response(status=known.status, reason=reason, text=text, headers=SAFE_HEADERS)
+    # In capitals: ogr recognizes a missing file by `NOT FOUND`.
+    reason = HTTPStatus(api_error.status).phrase.upper()
+    text = f"{api_error.message or MESSAGES[api_error.code]}\n"
+    return web.Response(status=api_error.status, reason=reason, text=text, headers=SAFE_HEADERS)
 
 
 def answer_as_text(handler: Handler) -> Handler:
-    """Answer errors as text."""
+    """Render errors as text."""
 
     async def fenced(request: web.Request) -> web.StreamResponse:
         return await fence(request, handler, "pagure", _render_error)
@@ -73,17 +73,18 @@ Series = Callable[..., Iterator[bytes]]
 
 
 @routes.project("GET", "/raw/{address:.+}", "read-code", requires=require_repository)
-async def raw(request: web.Request, _: Actor, project: Row) -> web.StreamResponse:
+async def send_raw(request: web.Request, _: Actor, project: Row) -> web.StreamResponse:
+    """Send a file, or the patch of a commit."""
     repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
-    found = await asyncio.to_thread(_find_content, repo_path, requested_path(request))
+    found = await asyncio.to_thread(_find_content, repo_path, read_tree_path(request))
     if isinstance(found, File):
         return await stream_response(request, partial(tree.read_file, repo_path, found), size=found.size)
     return await stream_response(request, partial(diff.patch, repo_path, found), media=TEXT)
 
 
-def _find_content(repo_path: Path, asked: str) -> File | str:
-    """A file, or without a path also the id of a commit."""
-    identifier, path = tree.split_address(repo_path, asked)
+def _find_content(repo_path: Path, address: str) -> File | str:
+    """Find a file, or the id of a commit if the address has no path. Raises ApiError or GitError."""
+    identifier, path = tree.split_address(repo_path, address)
     commit = tree.find_commit(repo_path, identifier) if path is None else None
     found = commit or tree.find_entry(repo_path, identifier, path)
     if isinstance(found, File | str):
@@ -95,47 +96,46 @@ def _add_series_route(suffix: str, series: Series) -> Callable[..., Awaitable[we
     @routes.project(
         "GET", f"/pull-request/{{request:[0-9]+}}.{suffix}", "read-pull-requests", requires=require_pull_requests
     )
-    async def commits(request: web.Request, _: Actor, project: Row) -> web.StreamResponse:
+    async def send_series(request: web.Request, _: Actor, project: Row) -> web.StreamResponse:
         db, root = request.config_dict[DATABASE], request.config_dict[SETTINGS].repositories
-        found = await pull_requests.find(db, project["project_id"], read_number(request), thread=False)
+        pull_request = await pull_requests.find(db, project["project_id"], read_number(request), thread=False)
         repo_path = store.repository_path(root, project["project_id"])
-        alternate = store.repository_path(root, found["repo_from"]) if found["source"] else None
-        start, stop = found["commit_start"], found["commit_stop"]
-        heads = await refs.list_branches(db, project["project_id"]) if found["status"] == "Open" else {}
+        alternate = store.repository_path(root, pull_request["repo_from"]) if pull_request["source"] else None
+        start, stop = pull_request["commit_start"], pull_request["commit_stop"]
+        heads = await refs.list_branches(db, project["project_id"]) if pull_request["status"] == "Open" else {}
 
         def begin() -> Iterator[bytes]:
             if stop is None:
                 return iter(())
-            # What an open one brings is what its branch lacks; a merged one brought what came after its beginning.
-            old = heads.get(found["branch"]) or diff.find_base(repo_path, start, alternate=alternate)
+            # An open pull request has the commits that its branch lacks, a merged one those since its start.
+            old = heads.get(pull_request["branch"]) or diff.find_base(repo_path, start, alternate=alternate)
             return series(repo_path, stop, old, alternate=alternate)
 
         return await stream_response(request, begin, media=TEXT)
 
-    return commits
+    return send_series
 
 
-patch = _add_series_route("patch", diff.patches)
-changes = _add_series_route("diff", diff.diffs)
+send_patches = _add_series_route("patch", diff.patches)
+send_diffs = _add_series_route("diff", diff.diffs)
 
 
 async def _find_issue_with_file(request: web.Request, actor: Actor, project: Row, name: str) -> Row | None:
-    """An issue that came with the file and that the actor may see."""
+    """Find an issue with this attachment that the actor may see."""
     if not attachments.STORED_NAME.match(name):
         return None
-    here = actor.token_project in (None, project["project_id"])
     return await issues.find_with_file(
         request.config_dict[DATABASE],
         project["project_id"],
         name,
-        actor.username if here else "",
+        "" if is_bound_elsewhere(actor, project) else actor.username,
         everything=level(actor, project) >= Level.WRITE,
     )
 
 
-@routes.project("GET", "/issue/raw/files/{file}", "read-issues", requires=readable_tracker)
-async def attachment(request: web.Request, actor: Actor, project: Row) -> web.Response:
-    """For whoever sees an issue that it came with."""
+@routes.project("GET", "/issue/raw/files/{file}", "read-issues", requires=require_readable_tracker)
+async def send_attachment(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    """Send an attachment to those who may see an issue that has it."""
     name = request.match_info["file"]
     issue = await _find_issue_with_file(request, actor, project, name)
     root = request.config_dict[SETTINGS].attachments

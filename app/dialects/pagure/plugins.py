@@ -1,4 +1,4 @@
-"""Pagure's endpoints about plugins, which it also calls hooks."""
+"""Endpoints for plugins, which Pagure also calls hooks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ from app.stores import project_secrets
 
 routes = PagureRoutes()
 
-# Pagure's names for the plugins, in the order in which it lists them, and ours.
+# Pagure's names of the plugins, in the order in which it lists them, and our names.
 NAMES = {
     "Block Un-Signed commits": plugins.BLOCK_UNSIGNED,
     "Block non fast-forward pushes": plugins.BLOCK_NON_FAST_FORWARD,
@@ -37,31 +37,31 @@ NAMES = {
     "Read the Doc": "read-the-docs",
 }
 UNCHANGEABLE = "default"
-MASK = "********"  # stands for a secret that is there; whoever sends it back keeps the secret
+MASK = "********"  # shown instead of a secret; a client that sends it back keeps the secret
 
 
-def render_plugin(plugin: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Every field of an installed plugin, secrets masked."""
-    fields, secrets = found["fields"], found["secrets"]
+def render_plugin(plugin: str, installed: Mapping[str, Any]) -> dict[str, Any]:
+    """Render the fields of an installed plugin, with its secrets masked."""
+    fields, secrets = installed["fields"], installed["secrets"]
     return {name: MASK if name in secrets else fields.get(name) for name in PLUGINS[plugin]}
 
 
 @routes.call("GET", "/_plugins", "describe-instance")
 async def list_plugins(request: web.Request) -> web.Response:
     disabled = request.config_dict[SETTINGS].pagure_disabled_plugins
-    listed = [{name: list(PLUGINS[ours])} for name, ours in NAMES.items() if name not in disabled]
-    return json_reply({"plugins": listed, "total_plugins": len(listed)})
+    shown = [{name: list(PLUGINS[plugin])} for name, plugin in NAMES.items() if name not in disabled]
+    return json_reply({"plugins": shown, "total_plugins": len(shown)})
 
 
 @routes.project("GET", "/settings/plugins", "read-project", bad=Bad.REFUSED)
 async def list_project_plugins(request: web.Request, _: Actor, project: Row) -> web.Response:
-    has = project["plugins"]
-    listed = [{name: render_plugin(ours, has[ours])} for name, ours in NAMES.items() if ours in has]
-    return json_reply({"plugins": listed, "total_plugins": len(listed)})
+    installed = project["plugins"]
+    shown = [{name: render_plugin(plugin, installed[plugin])} for name, plugin in NAMES.items() if plugin in installed]
+    return json_reply({"plugins": shown, "total_plugins": len(shown)})
 
 
 @routes.project("POST", "/settings/{plugin}/install", "configure-project")
-async def install(request: web.Request, actor: Actor, project: Row) -> web.Response:
+async def install_plugin(request: web.Request, actor: Actor, project: Row) -> web.Response:
     name, plugin = _find_plugin(request)
     form = await forms.read_form(request)
     fields = {
@@ -70,34 +70,34 @@ async def install(request: web.Request, actor: Actor, project: Row) -> web.Respo
         if kind not in (SECRET, WRITTEN_BY_FORGE)
     }
     given = {field: value for field in plugins.secret_fields(plugin) if (value := form.optional(field))}
-    # A secret stands in no command, so it is kept beforehand, if everything else is as it has to be.
+    # Secrets are not part of the command, so they are stored before it, once everything else has been checked.
     plugins.require_allowed(project, plugin, {**fields, **given})
     require(actor, "configure-project", project)
-    had = project["plugins"].get(plugin, {"secrets": []})["secrets"]
-    fresh = {field: value for field, value in given.items() if value != MASK}
-    secrets = [field for field in given if field in fresh or field in had]
+    stored = project["plugins"].get(plugin, {"secrets": []})["secrets"]
+    changed = {field: value for field, value in given.items() if value != MASK}
+    secrets = [field for field in given if field in changed or field in stored]
     command = InstallPlugin(project_id=project["project_id"], plugin=plugin, fields=fields, secrets=secrets)
     db, key = request.config_dict[DATABASE], project["project_id"]
-    await project_secrets.store(db, key, {plugins.secret_name(plugin, each): fresh[each] for each in fresh})
+    await project_secrets.store(db, key, {plugins.secret_name(plugin, each): changed[each] for each in changed})
     await execute(request, actor, command, seen=project)
-    gone = [plugins.secret_name(plugin, each) for each in plugins.secret_fields(plugin) if each not in secrets]
-    await project_secrets.delete(db, key, gone)
-    answer = render_plugin(plugin, {"fields": fields, "secrets": secrets})
-    return json_reply({"message": f"Hook '{name}' activated", "plugin": answer})
+    unused = [plugins.secret_name(plugin, each) for each in plugins.secret_fields(plugin) if each not in secrets]
+    await project_secrets.delete(db, key, unused)
+    shown = render_plugin(plugin, {"fields": fields, "secrets": secrets})
+    return json_reply({"message": f"Hook '{name}' activated", "plugin": shown})
 
 
 @routes.project("POST", "/settings/{plugin}/remove", "configure-project")
-async def remove(request: web.Request, actor: Actor, project: Row) -> web.Response:
+async def remove_plugin(request: web.Request, actor: Actor, project: Row) -> web.Response:
     name, plugin = _find_plugin(request)
     await execute(request, actor, RemovePlugin(project_id=project["project_id"], plugin=plugin), seen=project)
-    had = [plugins.secret_name(plugin, field) for field in plugins.secret_fields(plugin)]
-    await project_secrets.delete(request.config_dict[DATABASE], project["project_id"], had)
-    answer = render_plugin(plugin, project["plugins"].get(plugin, {"fields": {}, "secrets": []}))
-    return json_reply({"message": f"Hook '{name}' deactivated", "plugin": answer})
+    secrets = [plugins.secret_name(plugin, field) for field in plugins.secret_fields(plugin)]
+    await project_secrets.delete(request.config_dict[DATABASE], project["project_id"], secrets)
+    shown = render_plugin(plugin, project["plugins"].get(plugin, {"fields": {}, "secrets": []}))
+    return json_reply({"message": f"Hook '{name}' deactivated", "plugin": shown})
 
 
 def _find_plugin(request: web.Request) -> tuple[str, str]:
-    """The plugin in the path, in Pagure's words and in ours, if the instance lets projects have it."""
+    """Return Pagure's name and our name of the plugin in the path. Raises ApiError if projects may not have it."""
     name = request.match_info["plugin"]
     if name == UNCHANGEABLE:
         raise ApiError(403, "EPLUGINCHANGENOTALLOWED")

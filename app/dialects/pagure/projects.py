@@ -1,4 +1,4 @@
-"""Pagure's project endpoints."""
+"""Endpoints that create, fork, show and list projects."""
 
 import re
 from contextlib import AsyncExitStack
@@ -28,7 +28,7 @@ from app.stores import project_secrets
 
 routes = PagureRoutes()
 
-RENDER_CACHE = web.AppKey("fragments", RenderCache)
+RENDER_CACHE = web.AppKey("render_cache", RenderCache)
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
 MAX_EMAIL_LENGTH = 254
@@ -48,14 +48,14 @@ async def new_project(request: web.Request, actor: Actor) -> web.Response:
     url, namespace = form.url("url"), form.optional("namespace")
     private = form.boolean("private")
     avatar = form.optional("avatar_email")
-    # The length comes first: the expression takes time that grows with its square.
+    # The length is checked first: matching takes quadratic time.
     if avatar and (len(avatar) > MAX_EMAIL_LENGTH or not EMAIL.match(avatar)):
         form.complain("avatar_email", "avatar_email must be an email")
     if not policy.allows_namespace(actor, namespace, private=private):
         form.complain("namespace", forms.NOT_A_CHOICE)
-    mirrored, login = _read_mirrored_from(form)
+    mirrored_from, login = _read_mirrored_from(form)
     form.check()
-    policy.require_project(actor, namespace, private=private, mirrored=mirrored is not None)
+    policy.require_project(actor, namespace, private=private, mirrored=mirrored_from is not None)
     namespace = policy.choose_namespace(actor, namespace, private=private)
     branch = form.optional("default_branch") or settings.default_branch
     if not paths.is_valid_branch_name(branch):
@@ -67,35 +67,35 @@ async def new_project(request: web.Request, actor: Actor) -> web.Response:
         url=url,
         avatar_email=avatar,
         private=private,
-        create_readme=form.boolean("create_readme") and not mirrored,
+        create_readme=form.boolean("create_readme") and not mirrored_from,
         default_branch=branch,
-        mirrored_from=mirrored,
+        mirrored_from=mirrored_from,
     )
-    async with AsyncExitStack() as kept:
+    async with AsyncExitStack() as stack:
         if login:
             secret = project_secrets.reserve_with_secret(
                 request.config_dict[DATABASE], project_secrets.MIRROR_LOGIN, login
             )
-            command = replace(command, project_id=await kept.enter_async_context(secret))
+            command = replace(command, project_id=await stack.enter_async_context(secret))
         task = (await execute(request, actor, command)).command_id
     message = "Project creation queued"
     return await reply_with_task(request, task, wait=form.wait(), done=message, queued=message)
 
 
 def _read_mirrored_from(form: forms.Form) -> tuple[str | None, str | None]:
-    """Where a mirror gets its repository, and what it logs in with there."""
+    """Read the URL that a mirror pulls from, and the login for it."""
     value = form.optional("mirrored_from")
     if value is None:
         return None, None
-    if (found := urls.parse_repository_url(value)) is None:
+    if (parsed := urls.parse_repository_url(value)) is None:
         form.complain("mirrored_from", forms.INVALID)
         return None, None
-    return found
+    return parsed
 
 
 @routes.call("POST", "/fork", "fork-project")
 @routes.call("POST", "/fork/", "fork-project")
-async def fork(request: web.Request, actor: Actor) -> web.Response:
+async def fork_project(request: web.Request, actor: Actor) -> web.Response:
     form = await forms.read_form(request)
     repo = form.required("repo")
     form.check()
@@ -123,7 +123,7 @@ async def view_project(request: web.Request, actor: Actor, project: Row) -> web.
 async def list_projects(request: web.Request) -> web.Response:
     query = forms.Query(request)
     page = query.page()
-    wanted = ProjectFilter(
+    project_filter = ProjectFilter(
         topics=query.all("tags"),
         pattern=query.text("pattern"),
         username=query.text("username"),
@@ -131,31 +131,31 @@ async def list_projects(request: web.Request) -> web.Response:
         namespace=query.text("namespace"),
         fork=query.flag("fork"),
     )
-    if wanted.username and wanted.owner:
+    if project_filter.username and project_filter.owner:
         raise invalid_request()
     short = bool(query.flag("short"))
     db = request.config_dict[DATABASE]
     if short:
-        found = await projects.search(db, wanted, page, projects.SHORT)
+        found = await projects.search(db, project_filter, page, projects.SHORT)
         shown: list[Any] = [render.short_project(row) for row in found.rows]
     else:
-        found = await projects.search(db, wanted, page)
+        found = await projects.search(db, project_filter, page)
         base = render.base_url(request)
-        shown = await request.app[RENDER_CACHE].of(
+        shown = await request.app[RENDER_CACHE].get_many(
             found.rows, partial(projects.list_by_ids, db), lambda row: render.project(base, row)
         )
     return json_reply(
         {
             "args": {
-                "fork": wanted.fork,
-                "namespace": wanted.namespace,
-                "owner": wanted.owner,
+                "fork": project_filter.fork,
+                "namespace": project_filter.namespace,
+                "owner": project_filter.owner,
                 "page": page.number,
-                "pattern": wanted.pattern,
+                "pattern": project_filter.pattern,
                 "per_page": page.size,
                 "short": short,
-                "tags": wanted.topics,
-                "username": wanted.username,
+                "tags": project_filter.topics,
+                "username": project_filter.username,
             },
             "pagination": render.pagination(request, found),
             "projects": shown,

@@ -1,4 +1,4 @@
-"""Pagure's pull requests: listing, reading, talking about them."""
+"""Endpoints that open, list, show and change pull requests and their comments."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ from app.core.pull_requests import (
 from app.dialects.pagure import filters, forms, render
 from app.dialects.pagure.errors import ApiError, bad_token
 from app.dialects.pagure.forms import Form
-from app.dialects.pagure.trackers import caller_keys
+from app.dialects.pagure.trackers import render_caller
 from app.dialects.pagure.urls import PagureRoutes
 from app.errors import NotFound, Subject
 from app.git.errors import GitError, NoRepository, NotSignedOff
@@ -44,20 +44,20 @@ Rule = Callable[[Actor, Row, Row], None]
 
 
 def read_number(request: web.Request) -> int:
-    found = parse_number(request.match_info["request"])
-    if found is None:
+    number = parse_number(request.match_info["request"])
+    if number is None:
         raise NotFound(Subject.PULL_REQUEST)
-    return found
+    return number
 
 
 async def check_form(
     request: web.Request, form: Form, actor: Actor, project: Row, key: int, rule: Rule | None = None
 ) -> None:
-    """Refuse a form with mistakes, unless it is about nothing or the rule has something against the actor first."""
+    """Refuse a form with errors. A missing pull request, and the rule's refusal of the actor, take precedence."""
     if form.errors:
-        found = await pull_requests.find(request.config_dict[DATABASE], project["project_id"], key, thread=False)
+        pull_request = await pull_requests.find(request.config_dict[DATABASE], project["project_id"], key, thread=False)
         if rule is not None:
-            rule(actor, project, found)
+            rule(actor, project, pull_request)
         form.check()
 
 
@@ -66,13 +66,13 @@ async def list_pull_requests(request: web.Request, actor: Actor, project: Row) -
     query = forms.Query(request)
     page = query.page()
     tags = filters.read_tags(query)
-    wanted = ItemFilter(
+    item_filter = ItemFilter(
         **filters.parse_pull_request_status(query.text("status")),
         **filters.parse_assignee(query.text("assignee")),
         author=query.text("author"),
         tags=tags,
     )
-    found = await pull_requests.search(request.config_dict[DATABASE], project["project_id"], wanted, page)
+    found = await pull_requests.search(request.config_dict[DATABASE], project["project_id"], item_filter, page)
     base = render.base_url(request)
     return json_reply(
         {
@@ -92,12 +92,12 @@ async def list_pull_requests(request: web.Request, actor: Actor, project: Row) -
 
 
 @routes.project("GET", "/pull-request/{request:[0-9]+}", "read-pull-requests", requires=require_pull_requests)
-async def view(request: web.Request, actor: Actor, project: Row) -> web.Response:
-    wanted = forms.Query(request).flag("comments") is not False
-    found = await pull_requests.find(
-        request.config_dict[DATABASE], project["project_id"], read_number(request), thread=wanted
+async def view_pull_request(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    comments = forms.Query(request).flag("comments") is not False
+    pull_request = await pull_requests.find(
+        request.config_dict[DATABASE], project["project_id"], read_number(request), thread=comments
     )
-    return json_reply(render.pull_request(render.base_url(request), project, found, actor))
+    return json_reply(render.pull_request(render.base_url(request), project, pull_request, actor))
 
 
 @routes.call("GET", "/pull-requests/{uid}", "read-pull-requests")
@@ -105,12 +105,12 @@ async def view_by_uid(request: web.Request, actor: Actor) -> web.Response:
     db, uid = request.config_dict[DATABASE], request.match_info["uid"]
     if not re.fullmatch(r"[0-9a-f]{32}", uid):
         raise NotFound(Subject.PULL_REQUEST)
-    found = await pull_requests.find_by_uid(db, uid)
-    project = await projects.by_id(db, found["project_id"])
+    pull_request = await pull_requests.find_by_uid(db, uid)
+    project = await projects.by_id(db, pull_request["project_id"])
     if not may(actor, "read-pull-requests", project):
         raise NotFound(Subject.PULL_REQUEST)
     require_pull_requests(project)
-    return json_reply(render.pull_request(render.base_url(request), project, found, actor))
+    return json_reply(render.pull_request(render.base_url(request), project, pull_request, actor))
 
 
 @routes.project(
@@ -121,16 +121,16 @@ async def view_by_uid(request: web.Request, actor: Actor) -> web.Response:
 )
 async def view_comment(request: web.Request, _: Actor, project: Row) -> web.Response:
     db = request.config_dict[DATABASE]
-    found = await pull_requests.find(db, project["project_id"], read_number(request), thread=False)
+    pull_request = await pull_requests.find(db, project["project_id"], read_number(request), thread=False)
     key = parse_number(request.match_info["comment"])
     if key is None:
         raise NotFound(Subject.COMMENT)
-    said = await pull_requests.find_comment(db, project["project_id"], found["number"], key)
-    return json_reply(render.pull_request_comment(render.base_url(request), project, said))
+    comment = await pull_requests.find_comment(db, project["project_id"], pull_request["number"], key)
+    return json_reply(render.pull_request_comment(render.base_url(request), project, comment))
 
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}", "edit-pull-request", requires=require_pull_requests)
-async def update(request: web.Request, actor: Actor, project: Row) -> web.Response:
+async def edit_pull_request(request: web.Request, actor: Actor, project: Row) -> web.Response:
     key = read_number(request)
     form = await forms.read_form(request)
     title, comment = form.required("title").strip(), (form.first("initial_comment") or "").strip()
@@ -140,8 +140,8 @@ async def update(request: web.Request, actor: Actor, project: Row) -> web.Respon
         project_id=project["project_id"], number=key, title=title, initial_comment=comment, about=about
     )
     await execute(request, actor, command, seen=project)
-    found = await pull_requests.find(request.config_dict[DATABASE], project["project_id"], key)
-    return json_reply(render.pull_request(render.base_url(request), project, found, actor))
+    pull_request = await pull_requests.find(request.config_dict[DATABASE], project["project_id"], key)
+    return json_reply(render.pull_request(render.base_url(request), project, pull_request, actor))
 
 
 def parse_vote(comment: str) -> int | None:
@@ -154,7 +154,7 @@ def parse_vote(comment: str) -> int | None:
 @routes.project(
     "POST", "/pull-request/{request:[0-9]+}/comment", "comment-on-pull-request", requires=require_pull_requests
 )
-async def comment(request: web.Request, actor: Actor, project: Row) -> web.Response:
+async def add_comment(request: web.Request, actor: Actor, project: Row) -> web.Response:
     key = read_number(request)
     form = await forms.read_form(request)
     text, row = form.required("comment"), form.optional("row")
@@ -179,14 +179,14 @@ async def comment(request: web.Request, actor: Actor, project: Row) -> web.Respo
 
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}/close", "close-pull-request", requires=require_pull_requests)
-async def close(request: web.Request, actor: Actor, project: Row) -> web.Response:
+async def close_pull_request(request: web.Request, actor: Actor, project: Row) -> web.Response:
     key = read_number(request)
     await execute(request, actor, ClosePullRequest(project_id=project["project_id"], number=key), seen=project)
     return json_reply({"message": "Pull-request closed!"})
 
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}/reopen", "reopen-pull-request", requires=require_pull_requests)
-async def reopen(request: web.Request, actor: Actor, project: Row) -> web.Response:
+async def reopen_pull_request(request: web.Request, actor: Actor, project: Row) -> web.Response:
     key = read_number(request)
     await execute(request, actor, ReopenPullRequest(project_id=project["project_id"], number=key), seen=project)
     return json_reply({"message": "Pull-request reopened!"})
@@ -199,12 +199,12 @@ async def reopen(request: web.Request, actor: Actor, project: Row) -> web.Respon
     own_token=True,
     requires=require_pull_requests,
 )
-async def assign(request: web.Request, actor: Actor, project: Row) -> web.Response:
+async def assign_pull_request(request: web.Request, actor: Actor, project: Row) -> web.Response:
     key = read_number(request)
     form = await forms.read_form(request)
     command = AssignPullRequest(project_id=project["project_id"], number=key, assignee=form.optional("assignee"))
-    done = await execute(request, actor, command, seen=project)
-    if not done.recorded:
+    outcome = await execute(request, actor, command, seen=project)
+    if not outcome.recorded:
         return json_reply({"message": "Nothing to change"})
     return json_reply({"message": "pull-request assigned" if command.assignee else "Request assignee reset"})
 
@@ -218,11 +218,11 @@ async def assign(request: web.Request, actor: Actor, project: Row) -> web.Respon
 )
 async def subscribe(request: web.Request, actor: Actor, project: Row) -> web.Response:
     key = read_number(request)
-    wanted = (await forms.read_form(request)).boolean("status")
-    command = SubscribeToPullRequest(project_id=project["project_id"], number=key, subscribed=wanted)
+    subscribed = (await forms.read_form(request)).boolean("status")
+    command = SubscribeToPullRequest(project_id=project["project_id"], number=key, subscribed=subscribed)
     await execute(request, actor, command, seen=project)
-    said = "You are now watching this pull-request" if wanted else "You are no longer watching this pull-request"
-    return json_reply({**await caller_keys(request, actor), "message": said})
+    message = f"You are {'now' if subscribed else 'no longer'} watching this pull-request"
+    return json_reply({**await render_caller(request, actor), "message": message})
 
 
 @routes.project("POST", "/pull-request/new", "open-pull-request")
@@ -236,9 +236,12 @@ async def new_pull_request(request: web.Request, actor: Actor, target: Row) -> w
         form.required(name)
         form.check()
     branch, branch_from = (form.first("branch_to") or "").strip(), (form.first("branch_from") or "").strip()
-    ours, theirs = await find_heads(request.config_dict[DATABASE], actor, target, source, branch, branch_from)
+    target_head, source_head = await find_heads(
+        request.config_dict[DATABASE], actor, target, source, branch, branch_from
+    )
+    root = request.config_dict[SETTINGS].repositories
     try:
-        span = await find_commit_span(request.config_dict[SETTINGS].repositories, target, source, ours, theirs)
+        span = await find_commit_span(root, target, source, target_head, source_head)
     except NotSignedOff:
         raise ApiError(400, "ENOSIGNEDOFF") from None
     except NoRepository:
@@ -258,18 +261,17 @@ async def new_pull_request(request: web.Request, actor: Actor, target: Row) -> w
         commit_stop=span.stop if span else None,
     )
     opened = await execute(request, actor, command, seen=target)
-    found = await pull_requests.find(request.config_dict[DATABASE], target["project_id"], opened.row["number"])
-    # As it was opened: a worker may know already how it could be merged.
-    return json_reply(render.pull_request(render.base_url(request), target, {**found, **opened.row}, actor))
+    stored = await pull_requests.find(request.config_dict[DATABASE], target["project_id"], opened.row["number"])
+    # Show the pull request as it was opened: a worker may have updated its merge status since.
+    return json_reply(render.pull_request(render.base_url(request), target, {**stored, **opened.row}, actor))
 
 
 async def _find_source(request: web.Request, actor: Actor, target: Row, form: forms.Form) -> Row:
-    """The project that it comes from: the target itself unless the form names another."""
+    """Find the source project: the target itself unless the form names another. Raises NotFound."""
     name = form.optional("repo_from")
     if name is None:
         return target
     address = paths.build_address(name, form.optional("repo_from_namespace"), form.optional("repo_from_username"))
-    source = await projects.by_address(request.config_dict[DATABASE], address)
+    source: Row = await projects.by_address(request.config_dict[DATABASE], address)
     require(actor, "read-project", source)
-    found: Row = source
-    return found
+    return source

@@ -1,4 +1,4 @@
-"""Rows as Pagure shows them."""
+"""Renderers of rows as Pagure's JSON."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -23,11 +23,11 @@ Row = Mapping[str, Any]
 
 fullname = paths.fullname
 
-CHOICES = ("list", "date")  # the types of custom fields that come with data of their own
+TYPES_WITH_DATA = ("list", "date")  # the types of custom fields whose `key_data` is shown
 
 
 def timestamp(at: datetime | str | None) -> str | None:
-    """Whole seconds since the epoch, as a string. Rows inside JSON carry their times as text."""
+    """Format whole seconds since the epoch, as a string. In rows nested in JSON, times are text."""
     if at is None:
         return None
     moment = datetime.fromisoformat(at) if isinstance(at, str) else at
@@ -40,13 +40,14 @@ def user(base: str, name: str, fullname: str | None) -> dict[str, Any]:
 
 
 def add_emails(shown: dict[str, Any], email: str | None) -> dict[str, Any]:
-    """A user with their e-mail address, for those whom it concerns."""
+    """Add their e-mail address to a rendered user."""
     return {**shown, "default_email": email, "emails": [email] if email else []}
 
 
 def project(base: str, row: Row, actor: Actor = NOBODY) -> dict[str, Any]:
-    """The project, with the line of projects that it was forked from, as far as these are still there and the actor may
-    read them: who may read a private fork may have no right to its parent.
+    """Render the project with its ancestors, up to the first that is deleted or that the actor may not read.
+
+    Access to a private fork does not include access to its parent.
     """
     shown: dict[str, Any] | None = None
     for ancestor in reversed(list(_visible_ancestors(row, actor))):
@@ -55,7 +56,7 @@ def project(base: str, row: Row, actor: Actor = NOBODY) -> dict[str, Any]:
 
 
 def _visible_ancestors(row: Row, actor: Actor) -> Iterator[Row]:
-    """The parent, its parent and so on."""
+    """Yield the parent, its parent and so on."""
     parent: int | None = row["parent_id"]
     for ancestor in row["line"] or []:
         if ancestor["project_id"] != parent or not may(actor, "read-project", ancestor):
@@ -89,11 +90,11 @@ def _project(base: str, row: Row, parent: dict[str, Any] | None) -> dict[str, An
 
 
 def group_by_level(grants: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Who holds which level; everybody has one grant at most, so nobody is under two."""
-    held: dict[str, list[str]] = {level: [] for level in GRANTS}
+    """Group the names by their level; each has one grant at most."""
+    names: dict[str, list[str]] = {level: [] for level in GRANTS}
     for name, grant in sorted(grants.items()):
-        held[grant["level"]].append(name)
-    return held
+        names[grant["level"]].append(name)
+    return names
 
 
 def short_project(row: Row) -> dict[str, Any]:
@@ -154,18 +155,19 @@ def board_status(row: Row) -> dict[str, Any]:
 
 
 def place(base: str, project: Row, row: Row) -> dict[str, Any]:
-    """Where an issue stands on a board."""
+    """Render the place of an issue on a board."""
     [status] = [each for each in row["board"]["statuses"] if each["name"] == row["status"]]
     return {"board": board(base, project, row["board"]), "rank": row["rank"], "status": board_status(status)}
 
 
 def custom_fields(project: Row, issue: Row) -> list[dict[str, Any]]:
-    """Those of the project's fields that have a value here, in the project's order."""
+    """Render the custom fields that have a value in this issue, in the project's order."""
     shown = []
-    for name, kind, *more in project["custom_keys"]:
+    for name, kind, *options in project["custom_keys"]:
         if name in issue["custom_fields"]:
-            choices = orjson.dumps(more[0]).decode() if kind in CHOICES and more and more[0] is not None else None
-            shown.append({"key_data": choices, "key_type": kind, "name": name, "value": issue["custom_fields"][name]})
+            has_data = kind in TYPES_WITH_DATA and options and options[0] is not None
+            data = orjson.dumps(options[0]).decode() if has_data else None
+            shown.append({"key_data": data, "key_type": kind, "name": name, "value": issue["custom_fields"][name]})
     return shown
 
 
@@ -185,7 +187,7 @@ def comment(base: str, project: Row, row: Row) -> dict[str, Any]:
 
 def pull_request(base: str, target: Row, row: Row, actor: Actor = NOBODY, *, comments: bool = True) -> dict[str, Any]:
     source, closer, assignee = row["source"], row["closed_by"], row["assignee"]
-    least = get_setting(target, "minimum_score_to_merge")
+    min_score = get_setting(target, "minimum_score_to_merge")
     return {
         "assignee": user(base, assignee, row["assignee_fullname"]) if assignee else None,
         "branch": row["branch"],
@@ -206,7 +208,7 @@ def pull_request(base: str, target: Row, row: Row, actor: Actor = NOBODY, *, com
         "repo_from": project(base, source, actor) if source else None,
         "status": row["status"],
         "tags": row["tags"],
-        "threshold_reached": review_score(row) >= least if least >= 0 else None,
+        "threshold_reached": review_score(row) >= min_score if min_score >= 0 else None,
         "title": row["title"],
         "uid": row["uid"],
         "updated_on": timestamp(row["updated_on"]),
@@ -225,7 +227,7 @@ def pull_request_comment(base: str, project: Row, row: Row) -> dict[str, Any]:
 
 
 def flag(base: str, row: Row, *, email: str | None = None) -> dict[str, Any]:
-    """With an `email` its author is shown with it: for nobody but themselves."""
+    """Render a flag; with an `email`, its author's address is shown too, which is for the author's own eyes only."""
     shown = user(base, row["author"], row["author_fullname"])
     return {
         "comment": row["comment"],
@@ -248,18 +250,18 @@ def avatar_url(email: str | None, size: int) -> str | None:
 
 
 def pagination(request: web.Request, found: Listing, key: str = "page") -> dict[str, Any]:
-    """Links to the neighbouring pages, with the query arguments of this one; `key` is what counts the pages."""
+    """Render links to the other pages with the query of this one; `key` is the parameter for the page number."""
     page, pages = found.page, found.pages
-    kept = [
+    query = [
         (name, value)
         for name, value in request.query.items()
         if name not in (key, "per_page", "endpoint") and not name.startswith("_")
     ]
 
-    begin = page_address(request, [("per_page", str(page.size)), *kept])
+    url = page_address(request, [("per_page", str(page.size)), *query])
 
     def link(number: int) -> str:
-        return f"{begin}&{key}={number}"
+        return f"{url}&{key}={number}"
 
     return {
         "first": link(1),
@@ -277,5 +279,5 @@ def base_url(request: web.Request) -> str:
 
 
 def project_url(request: web.Request, project: Row) -> str:
-    """Where a project is in the web."""
+    """Return the URL of the project's web page."""
     return f"{base_url(request)}/{project['path']}"

@@ -1,4 +1,4 @@
-"""Pagure's endpoints about a project's settings, its owner, its tokens and its end."""
+"""Endpoints for a project's settings, owner and tokens, and its deletion."""
 
 import re
 import uuid
@@ -22,14 +22,14 @@ from app.dialects.pagure.urls import PROJECT_FORMS, PagureRoutes
 from app.errors import NotFound, Subject
 from app.http.commands import execute
 from app.http.keys import DATABASE
-from app.http.responses import json_reply
+from app.http.responses import NO_STORE, json_reply
 from app.http.tasks import task_location
 from app.queries import users
 from app.stores import project_secrets
 
 routes = PagureRoutes()
 
-# Pagure's names for the switches of a project, and ours.
+# Pagure's names of the settings of a project, and our names.
 NAMES = {
     "Enforce_signed-off_commits_in_pull-request": "enforce_signed_off_commits",
     "Minimum_score_to_merge_pull-request": "minimum_score_to_merge",
@@ -55,21 +55,20 @@ TRUE_OPTIONS = ("true", "1", "y")
 SCORE = re.compile(r"[+-]?[0-9]{1,9}\Z", re.ASCII)
 NO_SCORE = "Please enter a numeric value for the 'minimum score to merge pull request' field."
 
-SECRET = {"Cache-Control": "no-store"}
 DEFAULT_LIFETIME, MAX_LIFETIME = timedelta(days=180), timedelta(days=730)
 TOO_LONG = "API tokens can only be created up to 2 years"
 
 
 def render_options(project: Mapping[str, Any], *, hooks: bool) -> dict[str, Any]:
-    """Every switch in Pagure's words; where the hooks go is shown to administrators."""
-    now = {**DEFAULTS, **project["settings"]}
+    """Render the settings under Pagure's names; `hooks` shows the URLs of the web hooks, for administrators."""
+    values = {**DEFAULTS, **project["settings"]}
     if not hooks:
-        now["web_hooks"] = None
-    return {name: not now[ours] if name in NEGATED else now[ours] for name, ours in NAMES.items()}
+        values["web_hooks"] = None
+    return {name: not values[key] if name in NEGATED else values[key] for name, key in NAMES.items()}
 
 
 def parse_option(name: str, text: str) -> bool | int | str | None:
-    """What a setting becomes when it is given this text."""
+    """Parse the new value of a setting. Raises ApiError."""
     match DEFAULTS[NAMES[name]]:
         case bool():
             return (text.strip().lower() in TRUE_OPTIONS) != (name in NEGATED)
@@ -93,8 +92,8 @@ async def update_options(request: web.Request, actor: Actor, project: Row) -> we
     given = {NAMES[name]: parse_option(name, values[0]) for name, values in form.fields.items() if name in NAMES}
     command = ConfigureProject(project_id=project["project_id"], settings=given)
     changed = (await execute(request, actor, command, seen=project)).recorded
-    said = f"Edited successfully settings of repo: {render.fullname(project)}" if changed else "No settings to change"
-    return json_reply({"message": said, "status": "ok"})
+    edited = f"Edited successfully settings of repo: {render.fullname(project)}"
+    return json_reply({"message": edited if changed else "No settings to change", "status": "ok"})
 
 
 @routes.project("PATCH", "", "transfer-project", forms=PROJECT_FORMS[:2])
@@ -109,21 +108,21 @@ async def modify_project(request: web.Request, actor: Actor, project: Row) -> we
         retain = (form.first("retain_access") or "").strip().lower() in ("true", "1")
         command = TransferProject(project_id=project["project_id"], owner=owner, retain=retain)
         try:
-            given = await execute(request, actor, command, seen=project)
+            outcome = await execute(request, actor, command, seen=project)
         except NotFound as missing:
             raise (ApiError(400, "ENOUSER") if missing.subject is Subject.USER else missing) from None
-        shown = given.project(project)
-    now = await users.find(request.config_dict[DATABASE], shown["owner"])
-    answer = render.project(render.base_url(request), shown, actor)
-    return json_reply({**answer, "user": render.add_emails(answer["user"], now["email"] if now else None)})
+        shown = outcome.project(project)
+    user = await users.find(request.config_dict[DATABASE], shown["owner"])
+    body = render.project(render.base_url(request), shown, actor)
+    return json_reply({**body, "user": render.add_emails(body["user"], user["email"] if user else None)})
 
 
 @routes.project("POST", "/git/generateacls", "refresh-access")
 async def generate_acls(request: web.Request, actor: Actor, project: Row) -> web.Response:
-    """Access is looked up whenever it is asked for, so the task has ended before it is answered."""
-    waits = (await forms.read_data(request)).flag("wait")
+    """Refresh access. There is nothing to generate, so the task has ended before the response is sent."""
+    wait = (await forms.read_data(request)).flag("wait")
     task = (await execute(request, actor, RefreshAccess(project_id=project["project_id"]), seen=project)).command_id
-    if waits:
+    if wait:
         return json_reply({"message": "Project ACLs generated"})
     queued = {"message": "Project ACL generation queued", "taskid": str(task)}
     return json_reply(queued, headers=task_location(request, task))
@@ -131,6 +130,7 @@ async def generate_acls(request: web.Request, actor: Actor, project: Row) -> web
 
 @routes.project("POST", "/delete", "delete-project", own_token=True)
 async def delete_project(request: web.Request, actor: Actor, project: Row) -> web.Response:
+
     await execute(request, actor, DeleteProject(project_id=project["project_id"]), seen=project)
     return json_reply(
         {"message": "Project deleted", "project": render.project(render.base_url(request), project, actor)}
@@ -160,11 +160,11 @@ async def new_token(request: web.Request, actor: Actor, project: Row) -> web.Res
     async with credentials.storing_token(request.config_dict[DATABASE], token_id, token):
         await execute(request, actor, command)
     shown = {"description": description, "id": token}
-    return json_reply({"token": shown}, headers=SECRET)
+    return json_reply({"token": shown}, headers=NO_STORE)
 
 
 def _read_expiry(form: forms.Form) -> datetime:
-    """The beginning of the day on which the token is good no longer."""
+    """Read the beginning of the day on which the token expires. Raises ApiError."""
     today = datetime.now(UTC).date()
     text, last = form.optional("expiration_date"), today + DEFAULT_LIFETIME
     if text:
@@ -181,8 +181,8 @@ def _read_expiry(form: forms.Form) -> datetime:
 
 
 @routes.project("GET", "/connector", "read-connector", bound=True)
-async def connector(request: web.Request, actor: Actor, project: Row) -> web.Response:
-    """A token is named by its id, which says nothing of its secret: that is kept nowhere."""
+async def view_connector(request: web.Request, actor: Actor, project: Row) -> web.Response:
+    """Show the hook token and the ids of the API tokens, whose secrets are not stored."""
     db, key = request.config_dict[DATABASE], project["project_id"]
     hook_token, found = await project_secrets.find_connector(db, key, actor.username)
     tokens = [
@@ -190,11 +190,11 @@ async def connector(request: web.Request, actor: Actor, project: Row) -> web.Res
         for row in found
     ]
     shown = {"api_tokens": tokens, "hook_token": hook_token}
-    return json_reply({"connector": shown, "status": "ok"}, headers=SECRET)
+    return json_reply({"connector": shown, "status": "ok"}, headers=NO_STORE)
 
 
 @routes.project("GET", "/webhook/token", "read-hook-token", bound=True)
-async def webhook_token(request: web.Request, actor: Actor, project: Row) -> web.Response:
+async def view_hook_token(request: web.Request, actor: Actor, project: Row) -> web.Response:
     require_direct_access(actor, project)
     hook_token = await project_secrets.ensure_hook_token(request.config_dict[DATABASE], project["project_id"])
-    return json_reply({"webhook": {"token": hook_token}, "status": "ok"}, headers=SECRET)
+    return json_reply({"webhook": {"token": hook_token}, "status": "ok"}, headers=NO_STORE)

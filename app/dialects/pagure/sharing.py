@@ -1,4 +1,4 @@
-"""Pagure's endpoints about who holds what on a project, who hears of it and who is kept out."""
+"""Endpoints for the access of users and groups to a project, and for blocked users."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from app.queries import users
 
 routes = PagureRoutes()
 
-# What may be granted here: who may write to some branches only is not for this endpoint to say.
+# The levels that can be granted here; this endpoint cannot make collaborators, who write to some branches only.
 LEVELS = ("admin", "commit", "ticket")
 
 
@@ -42,7 +42,7 @@ async def modify_acls(request: web.Request, actor: Actor, project: Row) -> web.R
 
 @routes.project("POST", "/blockuser", "block-users", own_token=True)
 async def block_users(request: web.Request, actor: Actor, project: Row) -> web.Response:
-    """The names sent are the whole list; none empties it."""
+    """Replace the list of blocked users; no names empty it."""
     require_appointed_admin(actor, project)
     names = (await forms.read_form(request)).all("username")
     await execute(request, actor, BlockUsers(project_id=project["project_id"], usernames=names), seen=project)
@@ -50,31 +50,31 @@ async def block_users(request: web.Request, actor: Actor, project: Row) -> web.R
 
 
 @routes.project("GET", "/contributors", "read-project")
-async def contributors(request: web.Request, _: Actor, project: Row) -> web.Response:
+async def list_contributors(request: web.Request, _: Actor, project: Row) -> web.Response:
     found = {party: _group_contributors(project["access"][party]) for party in ("user", "group")}
     found["user"]["admin"] = sorted({project["owner"], *found["user"]["admin"]})
     return json_reply({"groups": found["group"], "users": found["user"]})
 
 
 def _group_contributors(grants: dict[str, Any]) -> dict[str, list[Any]]:
-    """Also of groups, whose names stand under `user` among the collaborators."""
-    held: dict[str, list[Any]] = dict(render.group_by_level(grants))
-    limited = held.pop("collaborator")
-    return {**held, "collaborators": [{"branches": grants[name]["branches"], "user": name} for name in limited]}
+    """Group users or groups by level. Among the collaborators, a group too is named under `user`."""
+    names: dict[str, list[Any]] = dict(render.group_by_level(grants))
+    limited = names.pop("collaborator")
+    return {**names, "collaborators": [{"branches": grants[name]["branches"], "user": name} for name in limited]}
 
 
 @routes.project("GET", "/hascommit", "read-project")
 async def has_commit(request: web.Request, actor: Actor, project: Row) -> web.Response:
-    """What somebody may write to by virtue of the project, not what an administrator of the forge may."""
+    """Tell whether a user may write to a branch. Administration of the forge does not count."""
     query = forms.Query(request)
     name, branch = query.text("user"), query.text("branch")
     if name is None or branch is None:
         raise invalid_request()
-    held = frozenset(await users.list_groups(request.config_dict[DATABASE], name))
+    groups = frozenset(await users.list_groups(request.config_dict[DATABASE], name))
     shown = render.project(render.base_url(request), project, actor)
     return json_reply(
         {
             "args": {"branch": branch, "project": shown, "user": name},
-            "hascommit": may_write(Actor(name, groups=held), project, branch),
+            "hascommit": may_write(Actor(name, groups=groups), project, branch),
         }
     )

@@ -1,4 +1,4 @@
-"""Pagure's endpoints about the tags of a tracker."""
+"""Endpoints for the tags of a tracker."""
 
 import re
 
@@ -61,7 +61,7 @@ async def delete_tag(request: web.Request, actor: Actor, project: Row) -> web.Re
 
 
 def _read_tag_name(request: web.Request) -> str:
-    """The tag in the path. What cannot be stored names none."""
+    """Read the tag in the path. Raises NotFound for text that the database cannot store."""
     tag = request.match_info["tag"]
     if not requests.is_storable(tag):
         raise NotFound(Subject.TAG)

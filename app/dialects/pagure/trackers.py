@@ -1,4 +1,4 @@
-"""What the issue endpoints have in common: the tracker and the issue that the path names, and who may use them."""
+"""Helpers of the issue endpoints: checks of the tracker, and readers of the issue that the path names."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -21,40 +21,40 @@ UID = re.compile(r"[0-9a-f]{32}\Z")
 Rule = Callable[[Actor, Mapping[str, Any], Mapping[str, Any]], None]
 
 
-def readable_tracker(project: Row) -> None:
-    """Raise Disabled without a tracker."""
+def require_readable_tracker(project: Row) -> None:
+    """Raise Disabled if the project has no tracker."""
     require_tracker(project, writing=False)
 
 
-def writable_tracker(project: Row) -> None:
-    """Raise Disabled without a tracker that takes changes."""
+def require_writable_tracker(project: Row) -> None:
+    """Raise Disabled if the project has no tracker, or a read-only one."""
     require_tracker(project, writing=True)
 
 
 def read_number(request: web.Request) -> int:
-    found = parse_number(request.match_info["issue"])
-    if found is None:
+    number = parse_number(request.match_info["issue"])
+    if number is None:
         raise NotFound(Subject.ISSUE)
-    return found
+    return number
 
 
 def read_number_or_uid(request: web.Request) -> int | str:
-    given = request.match_info["issue"]
-    if given.isascii() and given.isdigit():
+    text = request.match_info["issue"]
+    if text.isascii() and text.isdigit():
         return read_number(request)
-    if not UID.match(given):
+    if not UID.match(text):
         raise NotFound(Subject.ISSUE)
-    return given
+    return text
 
 
 async def check_form(request: web.Request, form: Form, actor: Actor, project: Row, key: int | str, rule: Rule) -> None:
-    """Refuse a form with mistakes, unless the issue is missing or the rule has something against the actor first."""
+    """Refuse a form with errors. A missing issue, and the rule's refusal of the actor, take precedence."""
     if form.errors:
         rule(actor, project, await issues.find(request.config_dict[DATABASE], project["project_id"], key))
         form.check()
 
 
-async def caller_keys(request: web.Request, actor: Actor) -> dict[str, str | None]:
-    """The keys that tell a client whose doing it was."""
+async def render_caller(request: web.Request, actor: Actor) -> dict[str, str | None]:
+    """Render the keys that name the caller in the response to a change."""
     caller = await users.find(request.config_dict[DATABASE], actor.username)
     return {"avatar_url": render.avatar_url(caller["email"] if caller else None, 30), "user": actor.username}

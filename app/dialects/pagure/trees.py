@@ -1,4 +1,4 @@
-"""Pagure's listings of what is in a repository."""
+"""Endpoints that list the files of a repository."""
 
 import asyncio
 from pathlib import Path
@@ -23,10 +23,10 @@ routes = PagureRoutes()
 TOO_MANY_ENTRIES = "There are too many files in this folder to list them"
 
 
-def requested_path(request: web.Request) -> str:
-    """The end of the request's path, `{address}` of its route: names whose bytes need not be text."""
+def read_tree_path(request: web.Request) -> str:
+    """Read the end of the path, `{address}` in the route; file names need not be UTF-8."""
     resource = request.match_info.route.resource
-    assert resource is not None  # noqa: S101 - it has been found
+    assert resource is not None  # noqa: S101 - the route has matched
     before = resource.canonical.split("/").index("{address}")
     raw = request.rel_url.raw_path.split("/", before)[before]
     return unquote_to_bytes(raw).decode("utf-8", "surrogateescape").strip("/")
@@ -36,10 +36,10 @@ def requested_path(request: web.Request) -> str:
 @routes.project("GET", "/tree/{address:.+}", "read-code", requires=require_repository)
 async def list_tree(request: web.Request, _: Actor, project: Row) -> web.Response:
     repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
-    asked = requested_path(request) if "address" in request.match_info else None
+    address = read_tree_path(request) if "address" in request.match_info else None
     try:
-        # Rendered where it is read: a folder may hold very many files.
-        return await asyncio.to_thread(_render_entries, render.base_url(request), project, repo_path, asked)
+        # Rendered in the thread too: a folder may contain very many files.
+        return await asyncio.to_thread(_render_entries, render.base_url(request), project, repo_path, address)
     except NoRepository:
         raise ApiError(404, "ENOPROJECT") from None
     except EmptyRepository:
@@ -52,18 +52,19 @@ async def list_tree(request: web.Request, _: Actor, project: Row) -> web.Respons
         raise ApiError(400, "EGITERROR") from None
 
 
-def _render_entries(base: str, project: Row, repo_path: Path, asked: str | None) -> web.Response:
-    identifier, path = tree.split_address(repo_path, asked) if asked is not None else (None, None)
+def _render_entries(base: str, project: Row, repo_path: Path, address: str | None) -> web.Response:
+    identifier, path = tree.split_address(repo_path, address) if address is not None else (None, None)
     found = tree.find_entry(repo_path, identifier, path)
-    named = _quote(identifier or project["head"])
-    raw, listed = f"{base}/{project['path']}/raw/{named}", f"{base}/api/0/{project['path']}/tree/{named}"
+    revision = _quote(identifier or project["head"])
+    raw_url = f"{base}/{project['path']}/raw/{revision}"
+    tree_url = f"{base}/api/0/{project['path']}/tree/{revision}"
     if not isinstance(found, Folder):
         return json_reply(
-            {"content_url": f"{raw}/f/{_quote(path)}" if path else raw, "name": found.path, "type": "file"}
+            {"content_url": f"{raw_url}/f/{_quote(path)}" if path else raw_url, "name": found.path, "type": "file"}
         )
     content: list[dict[str, Any]] = [
         {
-            "content_url": f"{raw if entry.kind == 'file' else listed}/f/{quote(entry.raw_path)}",
+            "content_url": f"{raw_url if entry.kind == 'file' else tree_url}/f/{quote(entry.raw_path)}",
             "name": entry.name,
             "path": entry.path,
             "type": entry.kind,

@@ -1,4 +1,4 @@
-"""Pagure's addresses: the four forms of a project, which route wins when several match, and what a route asks."""
+"""Route tables of Pagure's API: the four forms of a project's path, the order of routes, and their checks."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -28,11 +28,11 @@ PROJECT_FORMS = (
 
 @dataclass(frozen=True)
 class Terms:
-    """What a route asks besides its action.
+    """The checks of a route besides its action.
 
-    `bad` says what happens to a bad token where none is needed. `own_token`: the token must be bound to the project;
-    `bound`: one that is bound elsewhere is refused, which holds for whatever writes anyway. `requires` raises what the
-    project lacks, such as a tracker; it is told before the binding.
+    `bad` says what happens to a bad token if the action takes none. With `own_token`, the token must be bound to the
+    project; with `bound`, one that is bound to another project is refused, as it is by every action that writes.
+    `requires` raises if the project lacks something, such as a tracker; it is checked before the binding.
     """
 
     bad: Bad = Bad.IGNORED
@@ -53,7 +53,7 @@ class PagureRoutes(Routes):
     def call(
         self, method: str, path: str, action: str, *, lookup: Lookup | None = None, bad: Bad = Bad.IGNORED
     ) -> Register:
-        """Register a handler that is about no project."""
+        """Register a handler outside of projects."""
         return self.add(method, path, action, lookup=lookup, terms=Terms(bad))
 
     def project(
@@ -70,16 +70,12 @@ class PagureRoutes(Routes):
 
 
 def sort_routes(routes: Iterable[Route]) -> list[Route]:
-    """In the order of matching: a literal segment beats a placeholder, from left to right."""
-
-    def literal_first(route: Route) -> list[bool]:
-        return ["{" in segment for segment in route.path.split("/")]
-
-    return sorted(routes, key=literal_first)
+    """Sort routes for matching: a literal segment comes before a placeholder, from left to right."""
+    return sorted(routes, key=lambda route: ["{" in segment for segment in route.path.split("/")])
 
 
 def lookup(request: web.Request) -> tuple[Any, ...]:
-    """The project that the path names."""
+    """Build the lookup of the project that the path names."""
     repo = path_segment(request, "repo")
     assert repo is not None  # noqa: S101 - every form has one
     return lookup_by_address(
@@ -88,9 +84,7 @@ def lookup(request: web.Request) -> tuple[Any, ...]:
 
 
 async def admit(request: web.Request, route: Route) -> tuple[Actor, Row | None]:
-    """Refuse in Pagure's order: token, project, block, what the project lacks, binding. The level comes last, from the
-    command.
-    """
+    """Check in Pagure's order: token, project, block, what the project lacks, binding. The command checks the level."""
     terms: Terms = route.terms or DEFAULT_TERMS
     statement = route.lookup(request) if route.lookup else (None,)
     found, row = await identify_with_row(request, auth.read_token(request), *statement)
@@ -100,7 +94,7 @@ async def admit(request: web.Request, route: Route) -> tuple[Actor, Row | None]:
     if row is None:
         raise NotFound(Subject.PROJECT)
     access.require_readable(actor, row)
-    # Pagure tells it of what is posted only; whatever else writes hears it after the level.
+    # Pagure checks the block of POST requests only; other methods that write are refused after the level.
     if request.method == "POST" and access.is_blocked(actor, row):
         raise ApiError(403, "EUBLOCKED")
     if terms.requires is not None:

@@ -1,4 +1,4 @@
-"""Pagure's endpoints about what somebody did: over the last year, and on one day."""
+"""Endpoints for the activity of a user: over the last year, and on one day."""
 
 import asyncio
 import re
@@ -22,7 +22,7 @@ from app.queries import activity
 
 routes = PagureRoutes()
 
-YEAR = 365  # days, today's included
+YEAR = 365  # days, including today
 DATES = (re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})"), re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})"))
 
 TYPES = {"reopened": "open"}
@@ -35,19 +35,19 @@ VERBS = {
     "committed": "committed on",
 }
 NOUNS = {"issue": "issue ", "pull request": "PR ", "project": "Project ", "commit": ""}
-PLACES = {"issue": "issue/{number}", "pull request": "pull-request/{number}", "commit": "c/{commit}"}
+PATHS = {"issue": "issue/{number}", "pull request": "pull-request/{number}", "commit": "c/{commit}"}
 
 
 def _parse_zone(name: str | None) -> tzinfo:
-    """A time zone by its name; what is none is UTC."""
+    """Parse the name of a time zone; an unknown one means UTC."""
     try:
         return ZoneInfo(name or "UTC")
-    except (KeyError, ValueError, OSError):  # unknown, no name of any, a folder of them
+    except (KeyError, ValueError, OSError):  # unknown, malformed, a folder of zones
         return UTC
 
 
 def _day_start(day: date, zone: tzinfo) -> datetime:
-    """The first moment of a day. Raises OverflowError at the ends of time."""
+    """Return the beginning of a day in UTC. Raises OverflowError for the first or last day of the calendar."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
@@ -56,10 +56,10 @@ def _date_error(reason: str) -> ApiError:
 
 
 def _parse_day(text: str) -> date:
-    found = next(filter(None, (form.fullmatch(text) for form in DATES)), None)
-    if found is None:
+    match = next(filter(None, (pattern.fullmatch(text) for pattern in DATES)), None)
+    if match is None:
         raise _date_error(f"Unknown string format: {text}" if requests.is_storable(text) else "Unknown string format")
-    year, month, day = map(int, found.groups())
+    year, month, day = map(int, match.groups())
     if year == 0:
         raise _date_error("year 0 is out of range")
     if not 1 <= month <= 12:
@@ -80,8 +80,8 @@ async def show_stats(request: web.Request) -> web.Response:
     found = await activity.count_by_day(request.config_dict[DATABASE], user["username"], moments)
     if query.text("format") == "timestamp":
         noons = [datetime.combine(day, time(12), zone) for day in days]
-        return json_reply({render.timestamp(noons[place]): total for place, total in found.items()})
-    return json_reply({days[place].isoformat(): total for place, total in found.items()})
+        return json_reply({render.timestamp(noons[index]): total for index, total in found.items()})
+    return json_reply({days[index].isoformat(): total for index, total in found.items()})
 
 
 @routes.call("GET", "/user/{username}/activity/{date}", "read-activity")
@@ -95,7 +95,7 @@ async def show_day(request: web.Request) -> web.Response:
     user = await find_user(request)
     rows = await activity.list_between(request.config_dict[DATABASE], user["username"], start, end)
     author = render.user(render.base_url(request), user["username"], user["fullname"])
-    # There may be thousands, so they are written out beside the loop.
+    # Rendered in a thread: there may be thousands of entries.
     shown = await asyncio.to_thread(_render_day, author, rows, grouped=bool(query.flag("grouped")))
     return json_reply({"activities": shown, "date": day.isoformat()})
 
@@ -112,7 +112,7 @@ def _render_entry(author: dict[str, Any], row: Row) -> dict[str, Any]:
         "date": row["at"].date().isoformat(),
         "date_created": render.timestamp(row["at"]),
         "description": _describe(row) + _describe_subject(row),
-        "description_mk": _paragraph(escape(_describe(row)) + _reference(row)),
+        "description_mk": _paragraph(escape(_describe(row)) + _link_subject(row)),
         "id": row["activity_id"],
         "ref_id": str(row["number"] or row["commit"] or row["project_id"]),
         "type": TYPES.get(row["type"], row["type"]),
@@ -125,21 +125,21 @@ def _describe(row: Row) -> str:
 
 
 def _describe_subject(row: Row) -> str:
-    """What it was done to."""
+    """Name the project, issue, pull request or commit of an entry."""
     fullname = render.fullname(row)
     return fullname if row["subject"] == "project" else f"{fullname}#{row['number'] or row['commit']}"
 
 
-def _reference(row: Row) -> str:
-    """The same as a link, whose title is that of the issue or pull request."""
-    place = "/".join(filter(None, (row["path"], PLACES.get(row["subject"], "").format(**row))))
-    return _link(place, _describe_subject(row), row["title"])
+def _link_subject(row: Row) -> str:
+    """Render the subject of an entry as a link with its title."""
+    path = "/".join(filter(None, (row["path"], PATHS.get(row["subject"], "").format(**row))))
+    return _link(path, _describe_subject(row), row["title"])
 
 
-def _link(place: str, text: str, title: str | None = None) -> str:
-    """Whatever people wrote is text here, and no markup."""
-    said = f' title="{escape(title)}"' if title else ""
-    return f'<a href="/{escape(place)}"{said}>{escape(text)}</a>'
+def _link(path: str, text: str, title: str | None = None) -> str:
+    """Render a link. Users' words are escaped."""
+    attribute = f' title="{escape(title)}"' if title else ""
+    return f'<a href="/{escape(path)}"{attribute}>{escape(text)}</a>'
 
 
 def _paragraph(markup: str) -> str:
@@ -147,7 +147,7 @@ def _paragraph(markup: str) -> str:
 
 
 def _group_pushes(rows: list[Row]) -> list[dict[str, Any]]:
-    """Commits project by project, several of one project in one sentence."""
+    """Render commits by project, with one sentence for several commits of a project."""
     by_project: dict[int, list[Row]] = {}
     for row in rows:
         by_project.setdefault(row["project_id"], []).append(row)
@@ -155,8 +155,8 @@ def _group_pushes(rows: list[Row]) -> list[dict[str, Any]]:
 
 
 def _describe_push(commits: list[Row]) -> str:
-    one = commits[0]
+    first = commits[0]
     if len(commits) == 1:
-        return escape(_describe(one)) + _reference(one)
-    who = _link(f"user/{one['username']}", f"@{one['username']}")
-    return f"{who} pushed {len(commits)} commits to {_link(one['path'], render.fullname(one))}"
+        return escape(_describe(first)) + _link_subject(first)
+    user = _link(f"user/{first['username']}", f"@{first['username']}")
+    return f"{user} pushed {len(commits)} commits to {_link(first['path'], render.fullname(first))}"

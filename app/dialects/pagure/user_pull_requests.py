@@ -1,4 +1,4 @@
-"""Pagure's endpoints about somebody's pull requests in all projects."""
+"""Endpoints for the pull requests of a user in all projects."""
 
 from typing import Any
 
@@ -29,16 +29,16 @@ async def list_actionable(request: web.Request, actor: Actor) -> web.Response:
 
 
 async def _list(request: web.Request, actor: Actor, role: str) -> web.Response:
-    """The pull requests that somebody has to do with in this role."""
+    """List the pull requests in which the user has this role."""
     query, name = forms.Query(request), request.match_info["username"]
     page, status = query.page(), query.text("status") or "open"
-    wanted = UserPullRequestFilter(
+    pull_request_filter = UserPullRequestFilter(
         **{role: name, **filters.read_ranges(query)},
         status=None if status.lower() == "all" else status.capitalize(),
     )
     found = Listing([], 0, page)
     if requests.is_storable(name):
-        found = await user_pull_requests.search(request.config_dict[DATABASE], wanted, page, actor)
+        found = await user_pull_requests.search(request.config_dict[DATABASE], pull_request_filter, page, actor)
     return json_reply(
         {
             "args": {

@@ -1,4 +1,4 @@
-"""Pagure's endpoints about users."""
+"""Endpoints for users."""
 
 from typing import Any
 
@@ -19,8 +19,8 @@ from app.queries.user_issues import ORDERS, UserIssueFilter
 
 routes = PagureRoutes()
 
-AVATAR = 16  # pixels
-FALSE = ("false", "0", "f")
+AVATAR_SIZE = 16  # pixels
+FALSE_FLAGS = ("false", "0", "f")
 
 
 @routes.call("GET", "/users", "list-users")
@@ -28,21 +28,21 @@ FALSE = ("false", "0", "f")
 async def list_users(request: web.Request) -> web.Response:
     found = await users.search_emails(request.config_dict[DATABASE], forms.Query(request).text("pattern") or "")
     mention = [
-        {"image": render.avatar_url(row["email"], AVATAR), "name": row["fullname"], "username": row["username"]}
+        {"image": render.avatar_url(row["email"], AVATAR_SIZE), "name": row["fullname"], "username": row["username"]}
         for row in found
     ]
     return json_reply({"mention": mention, "total_users": len(found), "users": [row["username"] for row in found]})
 
 
 async def find_user(request: web.Request) -> Row:
-    """Somebody whom the path names by username or e-mail address."""
+    """Find the user whom the path names by username or e-mail address. Raises NotFound."""
     name = request.match_info["username"]
-    found = None
+    user = None
     if name.isprintable() and requests.is_storable(name):
-        found = await users.search(request.config_dict[DATABASE], name)
-    if found is None:
+        user = await users.search(request.config_dict[DATABASE], name)
+    if user is None:
         raise NotFound(Subject.USER)
-    return found
+    return user
 
 
 @routes.call("GET", "/user/{username}", "list-users")
@@ -60,7 +60,7 @@ async def view_user(request: web.Request) -> web.Response:
             "repos_pagination": render.pagination(request, repos, "repopage"),
             "user": {
                 **render.user(base, user["username"], user["fullname"]),
-                "avatar_url": render.avatar_url(user["email"], AVATAR),
+                "avatar_url": render.avatar_url(user["email"], AVATAR_SIZE),
             },
         }
     )
@@ -69,14 +69,14 @@ async def view_user(request: web.Request) -> web.Response:
 @routes.call("GET", "/user/{username}/issues", "list-user-items")
 async def list_issues(request: web.Request, actor: Actor) -> web.Response:
     query, name = forms.Query(request), request.match_info["username"]
-    page, wanted = query.page(), _read_filter(query)
+    page, issue_filter = query.page(), _read_filter(query)
     author, assignee = _read_flag(query, "author"), _read_flag(query, "assignee")
-    known = requests.is_storable(name) and not name.startswith("!")  # which would mean everybody else
-    roles = [role for role, asked in (("author", author), ("assignee", assignee)) if asked and known]
-    theirs = [user_issues.build_role_condition(name, role, wanted) for role in roles]
-    listed = await user_issues.search(request.config_dict[DATABASE], theirs, page, actor)
-    found = dict(zip(roles, listed, strict=True))
-    created, assigned = (found.get(role) or Listing([], 0, page) for role in ("author", "assignee"))
+    searchable = requests.is_storable(name) and not name.startswith("!")  # `!name` would mean everybody else
+    roles = [role for role, wanted in (("author", author), ("assignee", assignee)) if wanted and searchable]
+    conditions = [user_issues.build_role_condition(name, role, issue_filter) for role in roles]
+    listings = await user_issues.search(request.config_dict[DATABASE], conditions, page, actor)
+    by_role = dict(zip(roles, listings, strict=True))
+    created, assigned = (by_role.get(role) or Listing([], 0, page) for role in ("author", "assignee"))
     return json_reply(
         {
             "args": {**_render_args(query), "assignee": assignee, "author": author, "page": page.number},
@@ -93,13 +93,13 @@ async def list_issues(request: web.Request, actor: Actor) -> web.Response:
 
 
 def _read_flag(query: forms.Query, name: str) -> bool:
-    return (query.text(name) or "true").strip().lower() not in FALSE
+    return (query.text(name) or "true").strip().lower() not in FALSE_FLAGS
 
 
 def _read_filter(query: forms.Query) -> UserIssueFilter:
     order = query.text("order_key") or ""
     return UserIssueFilter(
-        issue=IssueFilter(**filters.tracker(query)),
+        issue=IssueFilter(**filters.read_issue_filters(query)),
         **filters.read_ranges(query),
         order=order if order in ORDERS else "date_created",
         ascending=query.text("order") == "asc",
@@ -107,7 +107,7 @@ def _read_filter(query: forms.Query) -> UserIssueFilter:
 
 
 def _render_args(query: forms.Query) -> dict[str, Any]:
-    """The arguments as they were given."""
+    """Repeat the query parameters as they were given."""
     texts = ("closed", "created", "order", "order_key", "since", "status", "updated")
     lists = ("milestones", "tags")
     return {
@@ -120,8 +120,8 @@ def _render_args(query: forms.Query) -> dict[str, Any]:
 def _render(request: web.Request, actor: Actor, rows: list[Row]) -> list[dict[str, Any]]:
     base = render.base_url(request)
 
-    def shown(row: Row) -> dict[str, Any]:
+    def render_issue(row: Row) -> dict[str, Any]:
         project = row["project"]
         return {**render.issue(base, project, row, row["thread"]), "project": render.project(base, project, actor)}
 
-    return [shown(row) for row in rows]
+    return [render_issue(row) for row in rows]

@@ -1,4 +1,4 @@
-"""Pagure's endpoints about who watches a project."""
+"""Endpoints for the watchers of a project."""
 
 from aiohttp import web
 
@@ -16,7 +16,7 @@ from app.queries import users, watches
 routes = PagureRoutes()
 
 
-# Pagure's numbers for what somebody wants to hear of: (issues, commits), and what is said about it.
+# Pagure's watch levels: whether the user watches issues and commits, and the message of the response.
 WATCHES: dict[str, tuple[bool | None, bool | None, str]] = {
     "-1": (None, None, "Watch status reset"),
     "0": (False, False, "You are no longer watching this project"),
@@ -27,20 +27,20 @@ WATCHES: dict[str, tuple[bool | None, bool | None, str]] = {
 
 
 @routes.project("GET", "/watchers", "read-project")
-async def watchers(request: web.Request, _: Actor, project: Row) -> web.Response:
-    """Whoever has access hears of issues, unless they have said what they want to hear of."""
+async def list_watchers(request: web.Request, _: Actor, project: Row) -> web.Response:
+    """List the watchers. Those who have access watch issues unless they have chosen otherwise."""
     access = project["access"]
-    found = {
+    levels = {
         name: ["issues"] for name in (project["owner"], *access["user"], *(f"@{name}" for name in access["group"]))
     }
     for row in await watches.list_watches(request.config_dict[DATABASE], project["project_id"]):
-        found[row["username"]] = [level for level in ("issues", "commits") if row[level]]
-    watching = {name: levels for name, levels in found.items() if levels}
-    return json_reply({"total_watchers": len(watching), "watchers": watching})
+        levels[row["username"]] = [level for level in ("issues", "commits") if row[level]]
+    watchers = {name: watched for name, watched in levels.items() if watched}
+    return json_reply({"total_watchers": len(watchers), "watchers": watchers})
 
 
 @routes.project("POST", "/watchers/update", "watch-project")
-async def update_watchers(request: web.Request, actor: Actor, project: Row) -> web.Response:
+async def update_watch(request: web.Request, actor: Actor, project: Row) -> web.Response:
     form = await forms.read_data(request)
     watcher, status = form.optional("watcher"), form.first("status")
     if watcher is None:

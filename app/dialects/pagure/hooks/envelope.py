@@ -1,6 +1,6 @@
-"""Deliveries in Pagure's words: an envelope with a topic and a message, and the headers that go with it.
+"""Web hook deliveries in Pagure's format: an envelope with a topic and a message, and its headers.
 
-What is told of is rendered when it is sent, as the API would show it at that moment.
+The subject of the event is rendered when the delivery is sent, as the API would show it then.
 """
 
 import itertools
@@ -22,60 +22,62 @@ from app.queries import projects
 __all__ = ["git_topics", "topics"]
 
 PING: Rendered = ("Test.notification", {"content": "Test message"})
-_send_messages = itertools.count(1)  # by this process
+_message_counter = itertools.count(1)  # of this process
 
 
 @formats.register_format("pagure", RENDERERS)
-async def render_messages(occasion: DeliveryContext) -> list[Message]:
-    """Raises NotFound when what it is about is gone, and GitError when git cannot tell."""
-    event, base = occasion.event, occasion.settings.url
-    project = await _project(occasion)
+async def render_messages(delivery: DeliveryContext) -> list[Message]:
+    """Render the messages of an event. Raises NotFound if its subject is deleted, or GitError."""
+    event, base = delivery.event, delivery.settings.url
+    project = await _find_project(delivery)
     if event["type"] == "ping":
-        said = [PING]
+        rendered = [PING]
     elif project is None or event["type"] not in RENDERERS:
         return []
     else:
-        root = occasion.settings.repositories
-        said = await RENDERERS[event["type"]](
-            HookContext(db=occasion.db, base=base, root=root, event=event, project=project)
+        root = delivery.settings.repositories
+        rendered = await RENDERERS[event["type"]](
+            HookContext(db=delivery.db, base=base, root=root, event=event, project=project)
         )
-    about = paths.fullname(project) if project else None
-    return [_message(occasion, n, topic, msg, about) for n, (topic, msg) in enumerate(said)]
+    fullname = paths.fullname(project) if project else None
+    return [_build_message(delivery, n, topic, msg, fullname) for n, (topic, msg) in enumerate(rendered)]
 
 
-async def _project(occasion: DeliveryContext) -> Mapping[str, Any] | None:
-    """What the event is about; of a ping, what the subscription is about."""
-    if occasion.gone is not None:
-        return {**occasion.gone, "line": await projects.list_ancestors(occasion.db, occasion.gone["ancestors"])}
-    if occasion.event["type"] != "ping":
-        told = occasion.event["project"]
-        return None if told is None else dict(await projects.by_id(occasion.db, told["id"]))
-    if occasion.project_id is not None:
+async def _find_project(delivery: DeliveryContext) -> Mapping[str, Any] | None:
+    """Find the project of the event, or the project of the subscription for a ping."""
+    if delivery.gone is not None:
+        return {**delivery.gone, "line": await projects.list_ancestors(delivery.db, delivery.gone["ancestors"])}
+    if delivery.event["type"] != "ping":
+        project = delivery.event["project"]
+        return None if project is None else dict(await projects.by_id(delivery.db, project["id"]))
+    if delivery.project_id is not None:
         with suppress(NotFound):
-            return dict(await projects.by_id(occasion.db, occasion.project_id))
+            return dict(await projects.by_id(delivery.db, delivery.project_id))
     return None
 
 
-def _message(occasion: DeliveryContext, n: int, topic: str, msg: Mapping[str, Any], about: str | None) -> Message:
-    event, base = occasion.event, occasion.settings.url
+def _build_message(
+    delivery: DeliveryContext, n: int, topic: str, msg: Mapping[str, Any], fullname: str | None
+) -> Message:
+    event, base = delivery.event, delivery.settings.url
     at = datetime.fromisoformat(event["at"])
-    injected = {"pagure_instance": base, "project_fullname": about}
-    # The same for every attempt: receivers tell repetitions by it.
-    name = uuid.UUID(bytes=uuid.uuid5(occasion.delivery_id, str(n)).bytes, version=4)
+    injected = {"pagure_instance": base, "project_fullname": fullname}
+    # The same for every attempt, so that receivers recognize repetitions.
+    message_id = uuid.UUID(bytes=uuid.uuid5(delivery.delivery_id, str(n)).bytes, version=4)
     envelope = {
         "topic": topic,
         "timestamp": int(at.timestamp()),
-        "msg_id": f"{at.year}-{name}",
-        "i": next(_send_messages),
+        "msg_id": f"{at.year}-{message_id}",
+        "i": next(_message_counter),
     }
     body = _encode({**envelope, "msg": {**msg, **injected}})
     if len(body) > MAX_BODY:
-        thin = {"agent": msg.get("agent"), "link": f"{base}/v1/events/{event['seq']}"}
-        body = _encode({**envelope, "msg": {**thin, **injected}})
-    headers = {"X-Pagure": base, "X-Pagure-Topic": topic, **signing.sign_pagure(occasion.secret, body)}
-    return Message(body, headers=headers if about is None else {**headers, "X-Pagure-Project": about})
+        summary = {"agent": msg.get("agent"), "link": f"{base}/v1/events/{event['seq']}"}
+        body = _encode({**envelope, "msg": {**summary, **injected}})
+    headers = {"X-Pagure": base, "X-Pagure-Topic": topic, **signing.sign_pagure(delivery.secret, body)}
+    return Message(body, headers=headers if fullname is None else {**headers, "X-Pagure-Project": fullname})
 
 
 def _encode(envelope: Mapping[str, Any]) -> bytes:
-    """As Pagure writes it: sorted keys, blanks after commas and colons, nothing but ASCII."""
+    """Encode as Pagure does: sorted keys, spaces after commas and colons, ASCII only."""
     return json.dumps(envelope, sort_keys=True).encode()

@@ -1,4 +1,4 @@
-"""An event with all that is needed to tell it in Pagure's words, and who tells which."""
+"""The registry of functions that render events as messages of Pagure's web hooks."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class HookContext:
-    """`event` is as the feed shows it, `project` the row of its project, `root` where repositories lie."""
+    """What a renderer needs. `event` has the form of the feed, and `root` is the directory of the repositories."""
 
     db: Database
     base: str
@@ -43,7 +43,7 @@ class HookContext:
 
     @property
     def about(self) -> dict[str, Any]:
-        """The project and who did it."""
+        """The project and the agent."""
         return {"project": render.project(self.base, self.project), **self.agent}
 
 
@@ -52,11 +52,11 @@ RENDERERS: dict[str, Renderer] = {}
 
 
 def renders(*types: str) -> Callable[[Renderer], Renderer]:
-    """Register what tells events of these types: the messages that each is, several or none."""
+    """Register the renderer of these event types. It returns any number of messages for an event."""
 
-    def register(teller: Renderer) -> Renderer:
-        for type in types:
-            RENDERERS[type] = teller
-        return teller
+    def register(renderer: Renderer) -> Renderer:
+        for event_type in types:
+            RENDERERS[event_type] = renderer
+        return renderer
 
     return register
