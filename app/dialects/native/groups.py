@@ -32,7 +32,6 @@ def render_group(row: Mapping[str, Any]) -> dict[str, Any]:
 
 @routes.call("POST", "/groups", "create-group")
 async def create_group(request: web.Request, actor: Actor) -> web.Response:
-
     fields = {"name": str, "display_name": str, "description": str, "type": str}
     given = await requests.read_body(request, fields, ("name",))
     name = given["name"]

@@ -16,6 +16,5 @@ routes = NativeRoutes()
 @routes.project("POST", "/mirror", "configure-project")
 async def pull_mirror(request: web.Request, actor: Actor, project: Row) -> web.Response:
     await requests.require_no_input(request)
-
     outcome = await execute(request, actor, PullMirror(project_id=project["project_id"]), seen=project)
     return await reply_with_task(request, outcome.command_id)

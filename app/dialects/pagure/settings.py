@@ -130,7 +130,6 @@ async def generate_acls(request: web.Request, actor: Actor, project: Row) -> web
 
 @routes.project("POST", "/delete", "delete-project", own_token=True)
 async def delete_project(request: web.Request, actor: Actor, project: Row) -> web.Response:
-
     await execute(request, actor, DeleteProject(project_id=project["project_id"]), seen=project)
     return json_reply(
         {"message": "Project deleted", "project": render.project(render.base_url(request), project, actor)}
