@@ -26,7 +26,7 @@ from app.metrics import WAITERS
 from app.ops import embedded, migrate
 from app.server import application
 from tests.databases import fresh_database, make_template
-from tests.receiver import Receiver, receiving
+from tests.receiver import Receiver, run_receiver
 from tests.shared_forge import SharedForge, cancel_other_tasks, find_memory_folder
 from workers import delivery, queue
 from workers.reactions import WorkerContext
@@ -301,7 +301,7 @@ async def nethack(alice: Client) -> Client:
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as receiver:
+    async with run_receiver() as receiver:
         yield receiver
 
 

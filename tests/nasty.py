@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hypothesis import HealthCheck, given
-from hypothesis import settings as told
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.raw import FETCH, PUSH
@@ -18,15 +18,17 @@ async def for_all(
     """Hypothesis chooses in a thread of its own; the check runs here, where the forge is."""
     loop = asyncio.get_running_loop()
 
-    @told(max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=HealthCheck)
+    @hypothesis_settings(
+        max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=HealthCheck
+    )
     @given(**strategies)
     def choose(**chosen: Any) -> None:
-        asyncio.run_coroutine_threadsafe(_awaited(check(**chosen)), loop).result(30)
+        asyncio.run_coroutine_threadsafe(_await(check(**chosen)), loop).result(30)
 
     await asyncio.to_thread(choose)
 
 
-async def _awaited(check: Awaitable[None]) -> None:
+async def _await(check: Awaitable[None]) -> None:
     await check
 
 
@@ -71,7 +73,7 @@ media = st.sampled_from([
 ])  # fmt: skip
 
 
-def varied(fields: dict[str, st.SearchStrategy[Any]], odd: st.SearchStrategy[Any] = nasty) -> st.SearchStrategy[Any]:
+def vary(fields: dict[str, st.SearchStrategy[Any]], odd: st.SearchStrategy[Any] = nasty) -> st.SearchStrategy[Any]:
     """These fields, one of them turned into something nasty."""
     one = st.sampled_from(sorted(fields)).flatmap(lambda name: st.fixed_dictionaries({**fields, name: odd}))
     return one | st.fixed_dictionaries(fields)

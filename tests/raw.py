@@ -25,7 +25,7 @@ COUNTS = "select " + ", ".join(
 )  # fmt: skip
 
 
-def octets(text: Text) -> bytes:
+def encode(text: Text) -> bytes:
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
 
 
@@ -48,16 +48,16 @@ async def send(
     port: int, method: Text, target: Text, headers: Sequence[tuple[Text, Text]] = (), body: Text = b"", wait: float = 15
 ) -> Answer:
     """One request on a connection of its own; every header that is not given is the least there can be."""
-    given = {octets(name).lower() for name, _ in headers}
-    least = [(b"Host", b"forge"), (b"Content-Length", str(len(octets(body))).encode()), (b"Connection", b"close")]
+    given = {encode(name).lower() for name, _ in headers}
+    least = [(b"Host", b"forge"), (b"Content-Length", str(len(encode(body))).encode()), (b"Connection", b"close")]
     if b"transfer-encoding" in given:
         given.add(b"content-length")
     sent = [*headers, *(each for each in least if each[0].lower() not in given)]
-    lines = [octets(method) + b" " + octets(target) + b" HTTP/1.1", *(octets(n) + b": " + octets(v) for n, v in sent)]
+    lines = [encode(method) + b" " + encode(target) + b" HTTP/1.1", *(encode(n) + b": " + encode(v) for n, v in sent)]
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
     try:
         async with asyncio.timeout(wait):
-            writer.write(b"\r\n".join(lines) + b"\r\n\r\n" + octets(body))
+            writer.write(b"\r\n".join(lines) + b"\r\n\r\n" + encode(body))
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 if b" 100 " not in head[:16]:
@@ -96,7 +96,7 @@ class Stranger:
         if answer.status >= 400:
             assert await self.counts() == before
             if method != "HEAD":
-                in_dialect(target, answer)
+                check_dialect(target, answer)
         return answer
 
     async def form(self, target: str, fields: dict[str, str]) -> Answer:
@@ -106,14 +106,16 @@ class Stranger:
         return await self(method, target, JSON, body=json.dumps(body))
 
 
-def in_dialect(target: str, answer: Answer) -> None:
+def check_dialect(target: str, answer: Answer) -> None:
     """The error that the contract of this path promises."""
     if target.startswith("/api/0/"):
         assert answer.media in ("application/json", "application/problem+json"), answer
         assert {"error", "error_code"} <= answer.json.keys()
-        code, said = answer.json["error_code"], answer.json["error"]
+        code, message = answer.json["error_code"], answer.json["error"]
         assert code in MESSAGES
-        assert code == "ENOCODE" or said.partition(" Please visit")[0] == MESSAGES[code].partition(" Please visit")[0]
+        assert (
+            code == "ENOCODE" or message.partition(" Please visit")[0] == MESSAGES[code].partition(" Please visit")[0]
+        )
     elif target.startswith("/v1/"):
         assert answer.media == "application/problem+json", answer
         assert answer.json["type"].startswith("/problems/")

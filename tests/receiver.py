@@ -11,17 +11,17 @@ from aiohttp import web
 
 from app.ops import embedded
 
-Answer = Callable[["Got"], Awaitable[web.StreamResponse]]
+Answer = Callable[["ReceivedRequest"], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True)
-class Got:
+class ReceivedRequest:
     headers: dict[str, str]
     body: bytes
     path: str
 
     @property
-    def said(self) -> Any:
+    def json(self) -> Any:
         return orjson.loads(self.body)
 
     @property
@@ -32,30 +32,30 @@ class Got:
 class Receiver:
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}/hook"
-        self.got: list[Got] = []
-        self.answers: list[int | Answer] = []  # for the next ones; then 200
+        self.received: list[ReceivedRequest] = []
+        self.responses: list[int | Answer] = []  # for the next ones; then 200
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        got = Got(headers, await request.read(), request.path)
-        self.got.append(got)
-        answer = self.answers.pop(0) if self.answers else 200
+        got = ReceivedRequest(headers, await request.read(), request.path)
+        self.received.append(got)
+        answer = self.responses.pop(0) if self.responses else 200
         return web.Response(status=answer) if isinstance(answer, int) else await answer(got)
 
-    async def until(self, count: int) -> list[Got]:
+    async def wait_for(self, count: int) -> list[ReceivedRequest]:
         """What came, once it is so much."""
         async with asyncio.timeout(20):
-            while len(self.got) < count:
+            while len(self.received) < count:
                 await asyncio.sleep(0.01)
-        return self.got
+        return self.received
 
     @property
     def types(self) -> list[str]:
-        return [got.said["type"] for got in self.got]
+        return [got.json["type"] for got in self.received]
 
 
 @asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
+async def run_receiver() -> AsyncIterator[Receiver]:
     port = embedded.free_port()
     receiver = Receiver(port)
     app = web.Application(client_max_size=8 << 20)

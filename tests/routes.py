@@ -35,7 +35,7 @@ class Call:
         return f"| `{self.route.method}` | `{self.prefix}{self.path}` | {self.route.action} |"
 
 
-def call(route: Route) -> Call:
+def build_call(route: Route) -> Call:
     module = route.handler.__module__
     prefix = PREFIXES.get(module, PREFIXES.get(module.rpartition(".")[0], ""))
     path = re.sub(r":[^{}]+}", "}", route.path)
@@ -45,21 +45,21 @@ def call(route: Route) -> Call:
     return Call(route, prefix, path)
 
 
-def calls() -> list[Call]:
-    return [call(route) for table in route_tables() for route in table]
+def list_calls() -> list[Call]:
+    return [build_call(route) for table in route_tables() for route in table]
 
 
 PAGE = Path(__file__).parent.parent / "docs" / "api.md"
 ROWS = re.compile(r"(?:^\| `[A-Z]+` \|.*\n)+", re.MULTILINE)
 
 
-def page_of_calls() -> str:
+def render_page() -> str:
     """docs/api.md with the tables that it should have: Pagure's calls, native ones, and those of neither."""
     prefixes = iter(["/api/0", "/v1", ""])
 
     def rows(_: re.Match[str]) -> str:
         prefix = next(prefixes)
-        return "".join(f"{line}\n" for line in sorted({call.line for call in calls() if call.prefix == prefix}))
+        return "".join(f"{line}\n" for line in sorted({call.line for call in list_calls() if call.prefix == prefix}))
 
     return ROWS.sub(rows, PAGE.read_text())
 
@@ -67,4 +67,4 @@ def page_of_calls() -> str:
 if __name__ == "__main__":
     import app.server  # noqa: F401 - brings all routes
 
-    PAGE.write_text(page_of_calls())
+    PAGE.write_text(render_page())

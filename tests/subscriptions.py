@@ -14,11 +14,11 @@ from workers.delivery import Deliverer
 from workers.reactions import WorkerContext
 
 
-async def subscribed(client: Client, receiver: Receiver, **command: Any) -> Any:
+async def subscribe(client: Client, receiver: Receiver, **command: Any) -> Any:
     body = {"url": receiver.url, "project": "nethack", **command}
-    status, made = await client.json("POST", "/v1/subscriptions", body)
-    assert status == 201, made
-    return made
+    status, subscription = await client.json("POST", "/v1/subscriptions", body)
+    assert status == 201, subscription
+    return subscription
 
 
 async def open_issue(client: Client, project: str = "nethack", **form: str) -> None:
@@ -26,44 +26,44 @@ async def open_issue(client: Client, project: str = "nethack", **form: str) -> N
     assert status == 200
 
 
-async def deliveries(client: Client, made: Any, query: str = "") -> Any:
-    status, page = await client.get(f"/v1/subscriptions/{made['id']}/deliveries{query}")
+async def list_deliveries(client: Client, subscription: Any, query: str = "") -> Any:
+    status, page = await client.get(f"/v1/subscriptions/{subscription['id']}/deliveries{query}")
     assert status == 200, page
     return page["deliveries"]
 
 
-async def until(client: Client, made: Any, **wanted: Any) -> Any:
+async def wait_for_delivery(client: Client, subscription: Any, **fields: Any) -> Any:
     """The newest delivery, once it says so."""
     async with asyncio.timeout(20):
         while True:
-            found = await deliveries(client, made)
-            if found and all(found[0][name] == value for name, value in wanted.items()):
-                return found[0]
+            rows = await list_deliveries(client, subscription)
+            if rows and all(rows[0][name] == value for name, value in fields.items()):
+                return rows[0]
             await asyncio.sleep(0.02)
 
 
-async def so(is_so: Callable[[], Any]) -> None:
+async def wait_for(is_so: Callable[[], Any]) -> None:
     async with asyncio.timeout(20):
         while True:
-            found = is_so()
-            if found if isinstance(found, bool) else await found:
+            rows = is_so()
+            if rows if isinstance(rows, bool) else await rows:
                 return
             await asyncio.sleep(0.02)
 
 
-async def tried_at_all(client: Client, made: Any) -> bool:
-    return any(row["attempts"] for row in await deliveries(client, made))
+async def has_attempts(client: Client, subscription: Any) -> bool:
+    return any(row["attempts"] for row in await list_deliveries(client, subscription))
 
 
-async def no_lanes(forge: Forge) -> bool:
+async def has_no_lanes(forge: Forge) -> bool:
     return bool(await forge.db.fetchval("select count(*) from lanes") == 0)
 
 
 @asynccontextmanager
-async def another_worker(forge: Forge) -> AsyncIterator[Deliverer]:
+async def run_another_worker(forge: Forge) -> AsyncIterator[Deliverer]:
     redis = await queue.connect(forge.settings.required_redis_url())
-    async with open_client(Guard(tuple(forge.settings.webhook_allow))) as made:
-        deliverer = Deliverer(WorkerContext(forge.db, forge.settings, queue.relay_bell(redis)), redis, made)
+    async with open_client(Guard(tuple(forge.settings.webhook_allow))) as subscription:
+        deliverer = Deliverer(WorkerContext(forge.db, forge.settings, queue.relay_bell(redis)), redis, subscription)
         running = asyncio.create_task(deliverer.run())
         try:
             yield deliverer

@@ -19,7 +19,7 @@ from events import tables
 from events.event import TYPES, Event
 from events.projections import PROJECTIONS, projection_sql
 from tests import routes
-from tests.routes import page_of_calls
+from tests.routes import render_page
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "events.md").read_text()
@@ -51,8 +51,8 @@ async def test_the_named_columns_are_the_tables_columns(db: Database) -> None:
 
 async def test_every_projection_is_sql_that_fits_the_schema(db: Database) -> None:
     async with db.acquire() as connection:
-        for type in PROJECTIONS:
-            statements, _ = projection_sql(type)
+        for event_type in PROJECTIONS:
+            statements, _ = projection_sql(event_type)
             await connection.prepare(f"with event as (select * from events where position = $1){statements} select 1")
 
 
@@ -108,4 +108,4 @@ def test_every_route_stands_under_an_action_and_every_action_is_used(settings: S
 
 def test_the_page_of_calls_lists_each_of_them() -> None:
     """`python -m tests.routes` writes it anew."""
-    assert routes.PAGE.read_text() == page_of_calls()
+    assert routes.PAGE.read_text() == render_page()

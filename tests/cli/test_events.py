@@ -64,7 +64,7 @@ async def test_a_page_is_narrowed_and_says_where_to_go_on(forge: Forge, nethack:
 async def test_a_refusal_is_a_sentence(forge: Forge, nethack: Client, follow: list[str]) -> None:
     asked = ("events", *follow, "--url", forge.url)
     assert await run(*asked, "--token", "pf_wrong") == (1, [], "No: A valid token is needed.\n")
-    number = "No: ?after: This has to be a whole number from 0 to 4611686018427387904.\n"
+    number = "No: ?after: `after` must be a number from 0 to 4,611,686,018,427,387,904.\n"
     assert await run(*asked, "--after", "then") == (1, [], number)
     missing = (1, [], "No: There is no such project, or you may not see it.\n")
     assert await run(*asked, "--project", "angband") == missing

@@ -128,7 +128,7 @@ def test_every_reason_why_work_is_given_up_is_worded(table: Mapping[FailureReaso
 @pytest.mark.parametrize("reason", FailureReason)
 def test_a_failure_is_told_with_all_that_belongs_to_it(reason: FailureReason) -> None:
     params = {
-        "branch": "topic", "project": "fork/bob/x", "username": "bob", "text": "As it was told.",
+        "branch": "topic", "project": "fork/bob/x", "username": "bob", "text": "As it was known.",
         "refusal": PushReason.UNSIGNED, "commit": "abc",
     }  # fmt: skip
     assert "{" not in wording.describe_failure(reason, params)
@@ -233,13 +233,13 @@ def sentences() -> Iterator[str]:
 
 
 def test_core_workers_and_events_say_no_sentence_of_a_dialect() -> None:
-    told = {each for template in sentences() for each in fragments(template)}
-    assert "you cannot close a ticket that has ticket depending that are still open" in told
+    known = {each for template in sentences() for each in fragments(template)}
+    assert "you cannot close a ticket that has ticket depending that are still open" in known
     for path, tree in sources(*SILENT):
         if path.name == "upcasts.py":
             continue  # it reads what old events say
         for text in map(normal, constants(tree)):
-            assert not [each for each in told if each in text], (path, text)
+            assert not [each for each in known if each in text], (path, text)
 
 
 def test_no_sentence_is_given_to_a_refusal() -> None:

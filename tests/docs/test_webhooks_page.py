@@ -89,11 +89,11 @@ async def test_the_example_is_what_arrives(nethack: Client, receiver: Receiver) 
     headers, body = example()
     await subscribe(nethack, receiver.url, types=["issue.*"])
     await open_issue(nethack)
-    [got] = await receiver.until(1)
+    [got] = await receiver.wait_for(1)
     assert list(got.headers) == list(headers)
     same = ("content-type", "user-agent", "accept", "connection")
     assert [got.headers[name] for name in same] == [headers[name] for name in same]
-    assert shape(got.said) == shape(orjson.loads(body))
+    assert shape(got.json) == shape(orjson.loads(body))
     assert headers["content-length"] == str(len(body))
 
 
@@ -117,8 +117,8 @@ async def test_the_library_verifies_what_arrives(
     status, _ = await nethack.json("POST", f"/v1/subscriptions/{made['id']}/secret", {})
     assert status == 200
     await open_issue(nethack)
-    [got] = await receiver.until(1)
-    assert known["event_of"](got.headers, got.body) == got.said["data"]
+    [got] = await receiver.wait_for(1)
+    assert known["event_of"](got.headers, got.body) == got.json["data"]
     assert known["event_of"](got.headers, got.body + b" ") is None
     assert known["event_of"]({**got.headers, "webhook-signature": "nonsense"}, got.body) is None
     assert known["event_of"](*example()) is None
@@ -165,7 +165,7 @@ async def test_the_receiver_believes_only_what_is_signed(
     exec(programs("python")[1], known)
     await subscribe(nethack, receiver.url, types=["issue.*"])
     await open_issue(nethack)
-    [got] = await receiver.until(1)
+    [got] = await receiver.wait_for(1)
     verified = known["verified"]
     assert verified(got.headers, got.body)
     assert not verified(got.headers, got.body + b" ")
@@ -185,8 +185,8 @@ async def test_the_digest_proves_that_a_receiver_has_everything(nethack: Client,
         await open_issue(nethack, str(n))
     await nethack.json("PATCH", f"/v1/subscriptions/{made['id']}", {"ordered": False})
     last = await nethack.forge.numbered()
-    got = await receiver.until(3)
-    events = {each.said["data"]["seq"]: each.said["data"] for each in got}
+    got = await receiver.wait_for(3)
+    events = {each.json["data"]["seq"]: each.json["data"] for each in got}
     _, page = await bound.get(f"/v1/events?types=subscription.*&after={first - 1}")
     assert len(page["events"]) == 2
     events |= {event["seq"]: event for event in page["events"]}

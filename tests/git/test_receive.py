@@ -12,7 +12,7 @@ from app.git import receive, refs, store
 from app.transports.pktline import encode_line
 from tests.conftest import Client, Forge, git
 from tests.git.pushes import FORWARD, NO_BRANCHES, SIGNED, head, heads, id_of, no, push
-from tests.pagure.test_plugins import installed, removed
+from tests.pagure.test_plugins import install_plugin, remove_plugin
 
 
 @pytest.mark.parametrize("plugin", [FORWARD, NO_BRANCHES])
@@ -20,7 +20,7 @@ async def test_an_atomic_push_moves_all_refs_or_none(forge: Forge, nethack: Clie
     old = (await heads(nethack))["main"]
     await push(work, "HEAD:topic")
     before = await heads(nethack)
-    await installed(nethack, plugin, branches="topic")
+    await install_plugin(nethack, plugin, branches="topic")
     refused = "HEAD~1:topic" if plugin == FORWARD else "HEAD:fresh"
     said = await push(work, "--atomic", "--force", refused, "HEAD:main", fails=True)
     assert no("main", "Another ref of this atomic push was refused.") in said
@@ -46,10 +46,10 @@ async def test_a_push_of_which_nothing_is_taken_leaves_nothing_behind(
     (work / "big").write_bytes(os.urandom(3 << 20))
     await git("add", "big", cwd=work)
     await git("commit", "-qm", "Add much", cwd=work)
-    await installed(nethack, SIGNED)
+    await install_plugin(nethack, SIGNED)
     assert "is not signed off.)" in await push(work, "HEAD:main", fails=True)
     assert "is not signed off.)" in await push(work, "--atomic", "HEAD:main", "HEAD~2:refs/heads/fine", fails=True)
-    await installed(nethack, NO_BRANCHES)
+    await install_plugin(nethack, NO_BRANCHES)
     assert "(This project takes no new branches.)" in await push(work, "HEAD:topic", fails=True)
     assert objects() == before
     for left in ("--no-thin", "--quiet"):
@@ -57,7 +57,7 @@ async def test_a_push_of_which_nothing_is_taken_leaves_nothing_behind(
 
 
 async def test_a_push_of_many_refs_is_told_of_each_of_them(nethack: Client, work: Path) -> None:
-    await installed(nethack, SIGNED)
+    await install_plugin(nethack, SIGNED)
     old = await head(work, "HEAD~1")
     names = [f"{'unsigned' if n % 2 else 'fine'}-{n}" + "x" * 150 for n in range(400)]
     wanted = [f"{'HEAD' if name.startswith('unsigned') else old}:refs/heads/{name}" for name in names]
@@ -106,10 +106,10 @@ async def test_hooks_that_cannot_run_let_nothing_through(
 ) -> None:
     before = await heads(nethack)
     monkeypatch.setattr(receive, "HOOKS", tmp_path)
-    await installed(nethack, SIGNED)
+    await install_plugin(nethack, SIGNED)
     assert "500" in await push(work, "HEAD:main", fails=True)
     assert await heads(nethack) == before
-    await removed(nethack, SIGNED)
+    await remove_plugin(nethack, SIGNED)
     await push(work, "HEAD:main")
 
 
@@ -122,13 +122,13 @@ async def test_a_project_that_demands_nothing_runs_no_hook(
     monkeypatch.setattr(receive, "run_hooks", never)
     monkeypatch.setattr(refs, "resolve_alias", never)
     await push(work, "HEAD:main", "HEAD:topic")
-    await installed(nethack, FORWARD)
-    await removed(nethack, FORWARD)
+    await install_plugin(nethack, FORWARD)
+    await remove_plugin(nethack, FORWARD)
     await push(work, "--force", "HEAD~1:main", ":topic")
 
 
 async def test_pushes_at_once_are_judged_each_by_itself(nethack: Client, work: Path) -> None:
-    await installed(nethack, SIGNED)
+    await install_plugin(nethack, SIGNED)
     old = await head(work, "HEAD~1")
     said = await asyncio.gather(
         *(push(work, f"{old}:refs/heads/fine-{n}") for n in range(4)),

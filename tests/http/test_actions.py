@@ -10,7 +10,7 @@ from app.core import access
 from app.core.access import ACTIONS, Action, Level, Token
 from app.http.routes import Routes, admit_nobody
 from tests.conftest import Client, Forge
-from tests.routes import Call, calls
+from tests.routes import Call, list_calls
 
 # What the parameters of a path stand for in these tests.
 NAMES = {
@@ -24,26 +24,26 @@ INPUTS: dict[str, dict[str, Any]] = {
 REFUSED = (401, 403)
 
 
-def address(call: Call) -> str:
+def build_url(call: Call) -> str:
     path = (call.prefix + call.path).replace("/{P}", "/nethack")
     filled = re.sub(r"\{(\w+)\}", lambda found: NAMES.get(found[1], "x"), path)
     # Refs are told to whoever may push by the service that the query names.
     return filled + ("?service=git-receive-pack" if filled.endswith("/info/refs") else "")
 
 
-async def ask(client: Client, call: Call) -> int:
+async def call_route(client: Client, call: Call) -> int:
     options = INPUTS.get(f"{call.route.method} {call.prefix}{call.path}", {})
     headers = {"Authorization": f"token {client.token}"} if client.token else {}
-    url = client.forge.url + address(call)
+    url = client.forge.url + build_url(call)
     async with client.forge.session.request(call.route.method, url, headers=headers, **options) as answer:
         await answer.read()
         return answer.status
 
 
-def chosen(**wanted: Any) -> list[Call]:
+def find_calls(**wanted: Any) -> list[Call]:
     """The routes whose actions are like that, one of each."""
     found = {}
-    for call in calls():
+    for call in list_calls():
         action = ACTIONS["push" if call.path.endswith("/info/refs") else call.route.action]
         if all(getattr(action, name) == value for name, value in wanted.items()):
             found[call.route.method, call.prefix + call.path] = call
@@ -64,27 +64,27 @@ async def bob(forge: Forge, nethack: Client) -> Client:
 async def test_a_token_without_the_scope_is_refused_by_every_route_that_takes_one(bob: Client) -> None:
     limited = await bob.limited(acls=["internal_access"])
     asked = 0
-    for call in calls():
+    for call in list_calls():
         if ACTIONS[call.route.action].token in (Token.NONE, Token.OPTIONAL, Token.ANY):
             continue
-        assert await ask(limited, call) in REFUSED, call.line
+        assert await call_route(limited, call) in REFUSED, call.line
         asked += 1
     assert asked > 60
-    for call in chosen(writes=True):
-        assert await ask(limited, call) in REFUSED, call.line
+    for call in find_calls(writes=True):
+        assert await call_route(limited, call) in REFUSED, call.line
 
 
 async def test_no_route_that_takes_a_user_is_open_to_nobody(forge: Forge, bob: Client) -> None:
-    for call in calls():
+    for call in list_calls():
         if ACTIONS[call.route.action].token not in (Token.NONE, Token.OPTIONAL):
-            assert await ask(forge.nobody, call) == 401, call.line
+            assert await call_route(forge.nobody, call) == 401, call.line
 
 
 async def test_a_token_of_another_project_is_refused_by_whatever_writes(bob: Client) -> None:
     bound = await bob.limited(project="other")
-    asked = [call for call in chosen(writes=True) if call.route.of_project]
+    asked = [call for call in find_calls(writes=True) if call.route.of_project]
     for call in asked:
-        assert await ask(bound, call) in REFUSED, call.line
+        assert await call_route(bound, call) in REFUSED, call.line
     assert len(asked) > 40
 
 
@@ -92,9 +92,9 @@ async def test_a_blocked_owner_is_refused_by_whatever_writes(forge: Forge, netha
     alice = await nethack.limited(project="nethack")
     assert (await alice.post("/nethack/blockuser", username="alice"))[0] == 200
     before = await forge.db.fetchval("select count(*) from events")
-    asked = [call for call in chosen(writes=True) if call.route.of_project]
+    asked = [call for call in find_calls(writes=True) if call.route.of_project]
     for call in asked:
-        assert await ask(alice, call) == 403, call.line
+        assert await call_route(alice, call) == 403, call.line
     assert len(asked) > 40
     assert await forge.db.fetchval("select count(*) from events") == before
 
@@ -104,11 +104,11 @@ async def handler(request: web.Request) -> web.Response:
 
 
 def test_a_route_without_an_action_cannot_be_added() -> None:
-    with pytest.raises(LookupError, match="no such action"):
+    with pytest.raises(LookupError, match="unknown action"):
         Routes(admit_nobody).add("GET", "/", "")(handler)
 
 
 def test_a_route_whose_action_names_no_scope_cannot_be_added(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(access.ACTIONS, "paint-project", Action(Level.WRITE))
-    with pytest.raises(LookupError, match="which scopes"):
+    with pytest.raises(LookupError, match="declares no token"):
         Routes(admit_nobody).add("POST", "/{repo}/paint", "paint-project")(handler)

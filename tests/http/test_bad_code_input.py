@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.conftest import Client, Forge, git
-from tests.nasty import for_all, nasty, percent, sane, segments, structures, varied
+from tests.nasty import for_all, nasty, percent, sane, segments, structures, vary
 from tests.raw import Stranger
 
 pytestmark = [
@@ -27,18 +27,18 @@ def stranger(forge: Forge, nethack: Client) -> Stranger:
 
 
 @pytest.fixture
-def place(forge: Forge, nethack: Client) -> Path:
+def repo_path(forge: Forge, nethack: Client) -> Path:
     """The only repository there is."""
     [found] = forge.settings.repositories.glob("*/*")
     return found
 
 
 @pytest.fixture
-async def head(place: Path) -> str:
-    return (await git("rev-parse", "main", cwd=place)).strip()
+async def head(repo_path: Path) -> str:
+    return (await git("rev-parse", "main", cwd=repo_path)).strip()
 
 
-def moved(head: str) -> dict[str, dict[str, st.SearchStrategy[Any]]]:
+def ref_forms(head: str) -> dict[str, dict[str, st.SearchStrategy[Any]]]:
     """What moves refs, by the end of its address."""
     name = sane | st.sampled_from(["main", "a/b", "stands-for-main"])
     return {
@@ -57,23 +57,23 @@ REFS_REFUSED = ("EINVALIDREQ", "EGITERROR", "EBRANCHNOTFOUND", "ENOCODE")
 
 
 async def test_whatever_is_asked_of_refs_the_api_shows_what_is_on_disk(
-    stranger: Stranger, place: Path, head: str
+    stranger: Stranger, repo_path: Path, head: str
 ) -> None:
     async def check(path: str, fields: dict[str, str], as_json: bool) -> None:
         answer = await (stranger.json if as_json else stranger.form)(f"/api/0/nethack/{path}", fields)
         assert answer.status == 200 or answer.json["error_code"] in REFS_REFUSED, answer
         branches = (await stranger("GET", "/api/0/nethack/git/branches")).json["branches"]
         tags = (await stranger("GET", "/api/0/nethack/git/tags")).json["tags"]
-        there = await git("for-each-ref", "--format=%(refname)", "refs/heads/", "refs/tags/", cwd=place)
+        there = await git("for-each-ref", "--format=%(refname)", "refs/heads/", "refs/tags/", cwd=repo_path)
         shown = [f"refs/heads/{name}" for name in branches] + [f"refs/tags/{name}" for name in tags]
         assert sorted(shown) == sorted(there.splitlines())
-        await git("fsck", "--strict", cwd=place)
+        await git("fsck", "--strict", cwd=repo_path)
         aliases = (await stranger("GET", "/api/0/nethack/git/alias")).json
         assert {*aliases, *aliases.values()} <= {f"refs/heads/{name}" for name in branches}
 
-    for path, fields in moved(head).items():
-        await for_all(check, 30, path=st.just(path), fields=varied(fields), as_json=st.booleans())
-        await for_all(check, 15, path=st.just(path), fields=varied(fields, structures), as_json=st.just(True))
+    for path, fields in ref_forms(head).items():
+        await for_all(check, 30, path=st.just(path), fields=vary(fields), as_json=st.booleans())
+        await for_all(check, 15, path=st.just(path), fields=vary(fields, structures), as_json=st.just(True))
 
 
 PLACES = [
@@ -89,8 +89,8 @@ PLACES = [
 async def test_whatever_is_sought_in_a_repository_it_is_there_or_not(stranger: Stranger) -> None:
     named = st.lists(segments | nasty.map(lambda name: quote(name, errors="replace")), min_size=1, max_size=3)
 
-    async def check(place: str, names: list[str]) -> None:
-        target = place.format(*("/".join(names) for _ in range(place.count("{}"))))
+    async def check(repo_path: str, names: list[str]) -> None:
+        target = repo_path.format(*("/".join(names) for _ in range(repo_path.count("{}"))))
         assert (await stranger("GET", target)).status in (200, 308, 400, 404), target
 
     await for_all(check, 500, place=st.sampled_from(PLACES), names=named)
@@ -123,7 +123,7 @@ async def test_whatever_is_said_of_a_pull_request_it_is_refused_or_shown_as_it_i
     assert (await nethack.json("POST", "/api/0/nethack/git/branch", {"branch": "topic"}))[0] == 200
     await nethack.post("/nethack/pull-request/new", title="t", branch_to="main", branch_from="topic")
     await forge.idle()
-    said = {**REQUESTS, f"c/{head}/flag": REQUESTS["pull-request/1/flag"]}
+    forms = {**REQUESTS, f"c/{head}/flag": REQUESTS["pull-request/1/flag"]}
 
     async def check(path: str, fields: dict[str, str], as_json: bool) -> None:
         answer = await (stranger.json if as_json else stranger.form)(f"/api/0/nethack/{path}", fields)
@@ -137,12 +137,12 @@ async def test_whatever_is_said_of_a_pull_request_it_is_refused_or_shown_as_it_i
         listed = (await stranger("GET", "/api/0/nethack/pull-requests?status=all&per_page=100")).json["requests"]
         assert [each for each in listed if each["id"] == 1] == [shown]
 
-    for path, fields in said.items():
+    for path, fields in forms.items():
         await for_all(
             check,
             40,
             path=st.just(path),
-            fields=varied(fields, nasty) if fields else st.just({}),
+            fields=vary(fields, nasty) if fields else st.just({}),
             as_json=st.booleans(),
         )
 
@@ -192,7 +192,7 @@ async def test_whatever_file_comes_with_an_issue_it_is_kept_inside_or_refused(fo
         named = b'; filename="' + filename + b'"\r\nContent-Type: ' + media + head
         body = part(b"title", b"t") + part(b"issue_content", b"<!!image>") + part(b"filestream", content, named)
         answer = await stranger("POST", "/api/0/nethack/new_issue", MULTIPART, body=body + b"--" + BOUNDARY + b"--\r\n")
-        inside = {place.relative_to(forge.settings.data).parts[0] for place in forge.settings.data.rglob("*")}
+        inside = {repo_path.relative_to(forge.settings.data).parts[0] for repo_path in forge.settings.data.rglob("*")}
         assert inside <= {*before, "attachments"}
         if answer.status == 200 and "<!!image>" not in answer.json["issue"]["content"]:
             address = answer.json["issue"]["content"].rpartition("(")[2].rstrip(")")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.git import store
 from tests.conftest import Client, Forge
-from tests.nasty import bodies, for_all, media, nasty, percent, sane, segments, structures, varied
+from tests.nasty import bodies, for_all, media, nasty, percent, sane, segments, structures, vary
 from tests.pagure import trackers
 from tests.raw import PUSH, Stranger, Text
 
@@ -32,8 +32,8 @@ def admin(forge: Forge) -> Stranger:
 # ---------------------------------------------------------------- whatever is sent
 
 
-def yes(said: str) -> bool:
-    return said not in ("", "0", "false", "False")
+def is_true(text: str) -> bool:
+    return text not in ("", "0", "false", "False")
 
 
 async def test_whatever_a_project_is_called_it_is_refused_or_kept_as_it_is(forge: Forge, stranger: Stranger) -> None:
@@ -46,14 +46,14 @@ async def test_whatever_a_project_is_called_it_is_refused_or_kept_as_it_is(forge
         assert [place.name for place in forge.settings.data.iterdir()] == [root.name]
         if answer.status != 200:
             return
-        spaces = "alice/" if yes(fields["private"]) else "rpms/" if fields["namespace"].strip() else ""
+        spaces = "alice/" if is_true(fields["private"]) else "rpms/" if fields["namespace"].strip() else ""
         path = spaces + quote(fields["name"])
         shown = await stranger("GET", f"/api/0/{path}")
         assert (shown.json["name"], shown.json["description"]) == (fields["name"], fields["description"])
         assert (await stranger("GET", f"/{path}.git/info/refs?service=git-upload-pack")).status == 200
         branches = (await stranger("GET", f"/api/0/{path}/git/branches")).json
         main = fields["default_branch"].strip() or "main"
-        assert branches["branches"] == ([main] if yes(fields["create_readme"]) else [])
+        assert branches["branches"] == ([main] if is_true(fields["create_readme"]) else [])
         assert (await stranger("GET", "/api/0/projects?per_page=100")).status == 200
 
     fields = {
@@ -61,7 +61,7 @@ async def test_whatever_a_project_is_called_it_is_refused_or_kept_as_it_is(forge
         "avatar_email": st.just(""), "url": st.just(""), "create_readme": st.just("1"),
         "private": st.sampled_from(["", "1"]),
     }  # fmt: skip
-    await for_all(check, 120, fields=varied(fields), as_json=st.booleans())
+    await for_all(check, 120, fields=vary(fields), as_json=st.booleans())
 
 
 FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
@@ -88,7 +88,7 @@ async def test_whatever_is_asked_of_a_project_or_group_is_refused_or_done(strang
             assert (await stranger("GET", f"/api/0/{shown}")).status == 200
 
     for path, fields in FIELDS.items():
-        await for_all(check, 30, path=st.just(path), fields=varied(fields), as_json=st.booleans())
+        await for_all(check, 30, path=st.just(path), fields=vary(fields), as_json=st.booleans())
 
 
 async def test_whatever_a_tracker_is_told_is_refused_or_kept(stranger: Stranger) -> None:
@@ -104,7 +104,7 @@ async def test_whatever_a_tracker_is_told_is_refused_or_kept(stranger: Stranger)
         "priorities": st.dictionaries(st.just("1"), nasty), "tags": st.dictionaries(nasty, st.just({}), max_size=2),
         "custom_keys": st.lists(st.tuples(nasty, st.just("text")), max_size=2),
     }  # fmt: skip
-    await for_all(check, 100, fields=varied(fields, structures))
+    await for_all(check, 100, fields=vary(fields, structures))
 
 
 async def test_whatever_a_board_is_told_is_refused_or_kept(stranger: Stranger) -> None:
@@ -116,12 +116,12 @@ async def test_whatever_a_board_is_told_is_refused_or_kept(stranger: Stranger) -
         "close_status": nasty,
     }  # fmt: skip
     bodies = {
-        "": st.dictionaries(nasty, varied({"tag": st.just("dev"), "active": nasty}, structures), max_size=2)
+        "": st.dictionaries(nasty, vary({"tag": st.just("dev"), "active": nasty}, structures), max_size=2)
         .map(lambda boards: {**boards, "dev": {"tag": "dev"}}),
         "/delete": st.fixed_dictionaries({"name": st.lists(nasty, max_size=2)}),
-        "/dev/status": st.dictionaries(nasty | st.just("Done"), varied(status, structures), max_size=2),
+        "/dev/status": st.dictionaries(nasty | st.just("Done"), vary(status, structures), max_size=2),
         "/dev/add_issue": st.dictionaries(
-            nasty | st.just("1"), varied({"status": nasty, "rank": st.integers()}, structures), max_size=2
+            nasty | st.just("1"), vary({"status": nasty, "rank": st.integers()}, structures), max_size=2
         ),
     }  # fmt: skip
 
@@ -151,21 +151,21 @@ async def test_whatever_an_issue_says_it_is_refused_or_kept_as_it_is(stranger: S
         if answer.status != 200:
             return
         issue = answer.json["issue"]
-        said = await post(f"/api/0/nethack/issue/{issue['id']}/comment", {"comment": remark})
+        commented = await post(f"/api/0/nethack/issue/{issue['id']}/comment", {"comment": remark})
         shown = (await stranger("GET", f"/api/0/nethack/issue/{issue['id']}")).json
         assert (shown["title"], shown["content"]) == (fields["title"], fields["issue_content"])
         assert shown["tags"] == sorted({tag.strip() for tag in fields["tag"].split(",")} - {""})
-        assert [each["comment"] for each in shown["comments"]] == ([remark] if said.status == 200 else [])
+        assert [each["comment"] for each in shown["comments"]] == ([remark] if commented.status == 200 else [])
         assert (await stranger("GET", "/api/0/nethack/issues")).json["issues"][0]["title"] == fields["title"]
 
     text = st.just("text")
     fields = {name: text for name in ("title", "issue_content", "tag")}
     fields |= {name: st.just("") for name in ("assignee", "milestone", "priority", "private")}
-    await for_all(check, 150, fields=varied(fields), remark=nasty, as_json=st.booleans())
+    await for_all(check, 150, fields=vary(fields), remark=nasty, as_json=st.booleans())
 
 
 async def test_whatever_is_made_of_an_issue_it_is_refused_or_shown_as_it_is(forge: Forge, nethack: Client) -> None:
-    tracker = await trackers.make(forge, nethack)
+    tracker = await trackers.make_tracker(forge, nethack)
     await tracker.issue()
     stranger = Stranger(forge, tracker.alice)
     base = "/api/0/nethack/issue/1"
@@ -185,9 +185,7 @@ async def test_whatever_is_made_of_an_issue_it_is_refused_or_shown_as_it_is(forg
         assert (await stranger("GET", "/api/0/nethack/issues?status=all")).json["issues"] == [shown]
 
     changes = st.sampled_from(sorted(trackers.FORMS)).flatmap(
-        lambda path: st.tuples(
-            st.just(path), varied({key: st.just(each) for key, each in trackers.FORMS[path].items()})
-        )
+        lambda path: st.tuples(st.just(path), vary({key: st.just(each) for key, each in trackers.FORMS[path].items()}))
     )
     await for_all(check, 60, change=changes, name=nasty, value=nasty, as_json=st.booleans())
 
@@ -283,7 +281,7 @@ async def test_whatever_the_native_fields_hold_they_are_pointed_at_or_kept(forge
         "project": st.none(), "expires_at": st.none() | st.datetimes().map(lambda at: at.isoformat() + "Z"),
     }  # fmt: skip
     odd = structures | st.datetimes(timezones=st.timezones()).map(lambda at: at.isoformat())
-    await for_all(check, 150, user=varied(user, structures), token=varied(token, odd))
+    await for_all(check, 150, user=vary(user, structures), token=vary(token, odd))
 
 
 async def test_whatever_the_credentials_are_they_are_good_or_refused(stranger: Stranger) -> None:

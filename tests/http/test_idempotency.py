@@ -99,7 +99,7 @@ async def test_what_was_carried_out_but_not_answered_is_not_done_again(
         raise asyncio.CancelledError
 
     with monkeypatch.context() as patched:
-        patched.setattr(idempotency, "_store_reply", dies)
+        patched.setattr(idempotency, "_store_response", dies)
         with pytest.raises(Exception, match="disconnected"):
             await open_issue(nethack, "k1")
     status, body = await open_issue(nethack, "k1")

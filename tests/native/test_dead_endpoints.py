@@ -12,13 +12,13 @@ from app.ops import embedded
 from app.stores import lanes
 from tests.conftest import Client
 from tests.receiver import Receiver
-from tests.subscriptions import deliveries, open_issue, so, subscribed, tried_at_all, until
+from tests.subscriptions import has_attempts, list_deliveries, open_issue, subscribe, wait_for, wait_for_delivery
 from workers import delivery
 
 pytestmark = pytest.mark.usefixtures("sent_at_once")
 
 
-class Dead:
+class DeadEndpoint:
     """An endpoint that takes connections and does what it does to them; `open` are those it has at the moment."""
 
     def __init__(self, kind: str) -> None:
@@ -58,8 +58,8 @@ class Dead:
 
 
 @asynccontextmanager
-async def dead(kind: str) -> AsyncIterator[Dead]:
-    endpoint = Dead(kind)
+async def serve_dead_endpoint(kind: str) -> AsyncIterator[DeadEndpoint]:
+    endpoint = DeadEndpoint(kind)
     if kind == "refuses":
         yield endpoint
         return
@@ -82,26 +82,28 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", ["never answers", "drips", "resets", "refuses", "never ends"])
 async def test_a_dead_endpoint_holds_up_none_of_the_others(nethack: Client, receiver: Receiver, kind: str) -> None:
     """They have everything while the dead one's first attempt is still open, or waits for its next."""
-    async with dead(kind) as endpoint:
-        made = await subscribed(nethack, receiver, url=endpoint.url, types=["issue.*"])
+    async with serve_dead_endpoint(kind) as endpoint:
+        subscription = await subscribe(nethack, receiver, url=endpoint.url, types=["issue.*"])
         for n in range(19):
-            await subscribed(nethack, receiver, url=f"{receiver.url}/{n}", types=["issue.*"])
+            await subscribe(nethack, receiver, url=f"{receiver.url}/{n}", types=["issue.*"])
         for _ in range(3):
             await open_issue(nethack)
-        got = await receiver.until(19 * 3)
+        got = await receiver.wait_for(19 * 3)
         assert {path: [each.path for each in got].count(path) for path in {each.path for each in got}} == {
             f"/hook/{n}": 3 for n in range(19)
         }
         if kind in ("never answers", "drips"):
             assert (endpoint.open, endpoint.seen) == (1, 1)
-            assert [row["attempts"] for row in await deliveries(nethack, made)] == [[], [], []]
+            assert [row["attempts"] for row in await list_deliveries(nethack, subscription)] == [[], [], []]
         elif kind == "never ends":
-            told = await until(nethack, made, status="delivered")
-            assert len(told["attempts"][0]["response_excerpt"]) == delivery.MAX_EXCERPT
-            await so(lambda: endpoint.open == 0)
+            row = await wait_for_delivery(nethack, subscription, status="delivered")
+            assert len(row["attempts"][0]["response_excerpt"]) == delivery.MAX_EXCERPT
+            await wait_for(lambda: endpoint.open == 0)
         else:
-            await so(lambda: tried_at_all(nethack, made))
-            errors = {tried["error"] for row in await deliveries(nethack, made) for tried in row["attempts"]}
+            await wait_for(lambda: has_attempts(nethack, subscription))
+            errors = {
+                attempt["error"] for row in await list_deliveries(nethack, subscription) for attempt in row["attempts"]
+            }
             assert errors == {"reset" if kind == "resets" else "unreachable"}
 
 
@@ -110,16 +112,16 @@ async def test_a_dead_endpoint_with_many_lanes_has_its_share_and_no_more(
 ) -> None:
     monkeypatch.setattr(delivery, "MAX_LANES", 3)
     monkeypatch.setattr(delivery, "MAX_LANES_PER_SUBSCRIPTION", 2)
-    async with dead("never answers") as endpoint:
-        await subscribed(nethack, receiver, url=endpoint.url, types=["issue.*"], ordered=False)
+    async with serve_dead_endpoint("never answers") as endpoint:
+        await subscribe(nethack, receiver, url=endpoint.url, types=["issue.*"], ordered=False)
         for _ in range(6):
             await open_issue(nethack)
-        await so(lambda: endpoint.open == 2)
+        await wait_for(lambda: endpoint.open == 2)
         for n in range(3):
-            await subscribed(nethack, receiver, url=f"{receiver.url}/{n}", types=["issue.*"])
+            await subscribe(nethack, receiver, url=f"{receiver.url}/{n}", types=["issue.*"])
         for _ in range(3):
             await open_issue(nethack)
-        await receiver.until(9)
+        await receiver.wait_for(9)
         assert (endpoint.open, endpoint.seen, endpoint.most) == (2, 2, 2)
 
 
@@ -132,8 +134,8 @@ async def test_what_is_on_its_way_is_cut_off_when_its_lease_ends(
         raise OSError
 
     monkeypatch.setattr(lanes, "renew", unreachable)
-    async with dead("never answers") as endpoint:
-        await subscribed(nethack, receiver, url=endpoint.url, types=["issue.*"])
+    async with serve_dead_endpoint("never answers") as endpoint:
+        await subscribe(nethack, receiver, url=endpoint.url, types=["issue.*"])
         await open_issue(nethack)
-        await so(lambda: endpoint.seen >= 2)
+        await wait_for(lambda: endpoint.seen >= 2)
         assert endpoint.most == 1

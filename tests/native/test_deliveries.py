@@ -8,10 +8,19 @@ import pytest
 from aiohttp import web
 
 from app.feed import formats
-from app.stores import deliveries as store
+from app.stores import list_deliveries as store
 from tests.conftest import Client, Forge
-from tests.receiver import Got, Receiver, receiving
-from tests.subscriptions import another_worker, deliveries, no_lanes, open_issue, so, subscribed, tried_at_all, until
+from tests.receiver import ReceivedRequest, Receiver, run_receiver
+from tests.subscriptions import (
+    has_attempts,
+    has_no_lanes,
+    list_deliveries,
+    open_issue,
+    run_another_worker,
+    subscribe,
+    wait_for,
+    wait_for_delivery,
+)
 from workers import delivery, queue
 from workers.relay import Relay
 
@@ -30,39 +39,39 @@ async def test_whoever_may_no_longer_see_it_is_sent_nothing(forge: Forge, nethac
     await nethack.post("/new", name="cave", description="d", private="1")
     grant = {"user_type": "user", "name": "bob", "acl": "commit"}
     assert (await nethack.post("/alice/cave/git/modifyacls", **grant))[0] == 200
-    made = await subscribed(bob, receiver, project="alice/cave", types=["issue.*"])
-    receiver.answers = [503] * 1000
+    subscription = await subscribe(bob, receiver, project="alice/cave", types=["issue.*"])
+    receiver.responses = [503] * 1000
     await open_issue(nethack, "alice/cave")
-    await receiver.until(1)
+    await receiver.wait_for(1)
     assert (await nethack.post("/alice/cave/git/modifyacls", **(grant | {"acl": ""})))[0] == 200
-    told = await until(bob, made, status="suppressed")
-    assert told["reason"] == "The subscription's owner may not see this event."
-    assert {tried["status"] for tried in told["attempts"]} == {503}
+    row = await wait_for_delivery(bob, subscription, status="suppressed")
+    assert row["reason"] == "The subscription's owner may not see this event."
+    assert {attempt["status"] for attempt in row["attempts"]} == {503}
 
 
 async def test_a_strangers_subscription_tells_no_private_issue(
     forge: Forge, nethack: Client, receiver: Receiver
 ) -> None:
     bob = await forge.user("bob")
-    made = await subscribed(bob, receiver, types=["issue.*"])
+    subscription = await subscribe(bob, receiver, types=["issue.*"])
     await open_issue(nethack, private="1")
-    await until(bob, made, status="suppressed")
-    assert receiver.got == []
+    await wait_for_delivery(bob, subscription, status="suppressed")
+    assert receiver.received == []
 
 
 @pytest.mark.own_forge
 async def test_a_worker_that_ends_finishes_what_is_on_its_way_and_lets_go(
     forge: Forge, nethack: Client, receiver: Receiver
 ) -> None:
-    made = await subscribed(nethack, receiver, types=["issue.*"])
+    subscription = await subscribe(nethack, receiver, types=["issue.*"])
     in_hand, done = asyncio.Event(), asyncio.Event()
 
-    async def held(got: Got) -> web.StreamResponse:
+    async def held(got: ReceivedRequest) -> web.StreamResponse:
         in_hand.set()
         await done.wait()
         return web.Response()
 
-    receiver.answers = [held]
+    receiver.responses = [held]
     for _ in range(5):
         await open_issue(nethack)
     await in_hand.wait()
@@ -71,41 +80,41 @@ async def test_a_worker_that_ends_finishes_what_is_on_its_way_and_lets_go(
     await asyncio.sleep(0.1)
     done.set()
     await asyncio.wait([forge.worker])
-    statuses = [row["status"] for row in await deliveries(nethack, made)]
-    assert statuses.count("delivered") == len(receiver.got) == 1
+    statuses = [row["status"] for row in await list_deliveries(nethack, subscription)]
+    assert statuses.count("delivered") == len(receiver.received) == 1
     assert await forge.db.fetchval("select lease_until from lanes") is None
-    async with another_worker(forge):
-        await receiver.until(5)
+    async with run_another_worker(forge):
+        await receiver.wait_for(5)
 
 
 async def test_a_subscription_that_is_deleted_while_it_is_sent_leaves_nothing(
     forge: Forge, nethack: Client, receiver: Receiver
 ) -> None:
-    made = await subscribed(nethack, receiver, types=["issue.*"])
+    subscription = await subscribe(nethack, receiver, types=["issue.*"])
 
-    async def delete(got: Got) -> web.StreamResponse:
+    async def delete(got: ReceivedRequest) -> web.StreamResponse:
         await nethack.forge.numbered()
-        assert (await nethack.json("DELETE", f"/v1/subscriptions/{made['id']}"))[0] == 204
+        assert (await nethack.json("DELETE", f"/v1/subscriptions/{subscription['id']}"))[0] == 204
         return web.Response(status=500)
 
     gate = asyncio.Event()
 
-    async def wait(got: Got) -> web.StreamResponse:
+    async def wait(got: ReceivedRequest) -> web.StreamResponse:
         await gate.wait()
         return await delete(got)
 
-    receiver.answers = [wait]
+    receiver.responses = [wait]
     for _ in range(3):
         await open_issue(nethack)
     gate.set()
-    await so(lambda: _ended(forge))
+    await wait_for(lambda: _ended(forge))
     relay = Relay(forge.db, await queue.connect(forge.settings.required_redis_url()))
     await relay.tidy()
     await relay.redis.aclose()
     assert tuple(await forge.db.fetchrow(LEFT) or ()) == (0, 0, 0, 0)
     reasons = await forge.db.fetch("select status, reason from deliveries")
     assert {tuple(row) for row in reasons} == {("suppressed", "The subscription is gone.")}
-    assert len(receiver.got) == 1
+    assert len(receiver.received) == 1
 
 
 async def _ended(forge: Forge) -> bool:
@@ -118,11 +127,11 @@ async def _ended(forge: Forge) -> bool:
 async def test_deleting_ends_what_waits_for_an_inactive_subscription(
     forge: Forge, nethack: Client, receiver: Receiver
 ) -> None:
-    made = await subscribed(nethack, receiver, active=False)
-    assert (await nethack.json("POST", f"/v1/subscriptions/{made['id']}/ping"))[0] == 202
-    await so(lambda: no_lanes(forge))
-    assert (await deliveries(nethack, made))[0]["status"] == "waiting"
-    assert (await nethack.json("DELETE", f"/v1/subscriptions/{made['id']}"))[0] == 204
+    subscription = await subscribe(nethack, receiver, active=False)
+    assert (await nethack.json("POST", f"/v1/subscriptions/{subscription['id']}/ping"))[0] == 202
+    await wait_for(lambda: has_no_lanes(forge))
+    assert (await list_deliveries(nethack, subscription))[0]["status"] == "waiting"
+    assert (await nethack.json("DELETE", f"/v1/subscriptions/{subscription['id']}"))[0] == 204
     async with asyncio.timeout(20):
         while await forge.db.fetchval("select status from deliveries") != "suppressed":
             await asyncio.sleep(0.02)
@@ -132,21 +141,21 @@ async def test_while_the_read_tables_are_made_anew_nothing_is_given_up(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "ORPHAN_PAUSE", 0.1)
-    made = await subscribed(nethack, receiver, types=["issue.*"])
-    receiver.answers = [503]
+    subscription = await subscribe(nethack, receiver, types=["issue.*"])
+    receiver.responses = [503]
     await open_issue(nethack)
-    await receiver.until(1)
-    await so(lambda: tried_at_all(nethack, made))
+    await receiver.wait_for(1)
+    await wait_for(lambda: has_attempts(nethack, subscription))
     await forge.db.execute("create table aside as select * from subscriptions; delete from subscriptions")
     await forge.db.execute(DUE)
     relay = Relay(forge.db, await queue.connect(forge.settings.required_redis_url()))
     await relay.tidy()
     await relay.redis.aclose()
-    await so(lambda: _put_off(forge))
+    await wait_for(lambda: _put_off(forge))
     assert await forge.db.fetchval("select status from deliveries") == "waiting"
     await forge.db.execute("insert into subscriptions select * from aside; drop table aside")
     await forge.db.execute(DUE)
-    await until(nethack, made, status="delivered")
+    await wait_for_delivery(nethack, subscription, status="delivered")
 
 
 async def _put_off(forge: Forge) -> bool:
@@ -155,35 +164,35 @@ async def _put_off(forge: Forge) -> bool:
 
 
 async def test_an_endpoint_that_never_came_about_is_forgotten(forge: Forge, nethack: Client) -> None:
-    async with receiving() as receiver:
-        await subscribed(nethack, receiver)
+    async with run_receiver() as receiver:
+        await subscribe(nethack, receiver)
     await forge.db.execute("""
         insert into subscription_endpoints (subscription_id, url, secret, kept_at)
         values (gen_random_uuid(), 'http://dead/', 's', now() - interval '2 hours'),
-               (gen_random_uuid(), 'http://being-made/', 's', now())
+               (gen_random_uuid(), 'http://being-subscription/', 's', now())
     """)
     await forge.db.execute(
         "update subscription_endpoints set kept_at = now() - interval '2 hours' where url like '%/hook'"
     )
     await store.delete_orphans(forge.db)
     left = {row["url"] for row in await forge.db.fetch("select url from subscription_endpoints")}
-    assert left == {"http://being-made/", receiver.url}
+    assert left == {"http://being-subscription/", receiver.url}
 
 
 async def test_what_ended_long_ago_is_forgotten(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "DELETE_BATCH", 1)
-    made = await subscribed(nethack, receiver, types=["issue.*"])
+    subscription = await subscribe(nethack, receiver, types=["issue.*"])
     for _ in range(3):
         await open_issue(nethack)
-    await until(nethack, made, status="delivered")
-    newest, *older = [row["id"] for row in await deliveries(nethack, made)]
+    await wait_for_delivery(nethack, subscription, status="delivered")
+    newest, *older = [row["id"] for row in await list_deliveries(nethack, subscription)]
     age = "update deliveries set ended_at = now() - $2::interval where delivery_id = any ($1)"
     await forge.db.execute(age, older, timedelta(days=30, hours=1))
     await forge.db.execute(age, [newest], timedelta(days=29))
     async with asyncio.timeout(20):
-        while len(found := await deliveries(nethack, made)) > 1:
+        while len(found := await list_deliveries(nethack, subscription)) > 1:
             await asyncio.sleep(0.05)
     assert [row["id"] for row in found] == [newest]
     assert await forge.db.fetchval("select count(*) from delivery_attempts") == 1
@@ -193,7 +202,7 @@ async def test_a_mistake_of_ours_is_a_failure_like_any_other(
     nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "SCHEDULE", (0.1,) * 10)
-    made = await subscribed(nethack, receiver, types=["issue.*"])
+    subscription = await subscribe(nethack, receiver, types=["issue.*"])
 
     def mistaken(*_: Any) -> formats.Message:
         raise ZeroDivisionError
@@ -201,7 +210,7 @@ async def test_a_mistake_of_ours_is_a_failure_like_any_other(
     with monkeypatch.context() as patch:
         patch.setattr(formats, "build_message", mistaken)
         await open_issue(nethack)
-        await so(lambda: tried_at_all(nethack, made))
-    told = await until(nethack, made, status="delivered")
-    tried = [(each["status"], each["error"]) for each in told["attempts"]]
-    assert (tried[0], tried[-1]) == ((None, "internal"), (200, None))
+        await wait_for(lambda: has_attempts(nethack, subscription))
+    row = await wait_for_delivery(nethack, subscription, status="delivered")
+    attempt = [(each["status"], each["error"]) for each in row["attempts"]]
+    assert (attempt[0], attempt[-1]) == ((None, "internal"), (200, None))

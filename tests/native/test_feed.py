@@ -35,16 +35,16 @@ class Listener:
 
     async def event(self) -> Any:
         """The next event."""
-        while (said := await self.message()) is not None:
-            if "data" in said and said["event"] != "bookmark":
-                event = orjson.loads(said["data"])
-                assert (said["id"], said["event"]) == (str(event["seq"]), event["type"])
+        while (message := await self.message()) is not None:
+            if "data" in message and message["event"] != "bookmark":
+                event = orjson.loads(message["data"])
+                assert (message["id"], message["event"]) == (str(event["seq"]), event["type"])
                 return event
         return None
 
 
 @asynccontextmanager
-async def listening(client: Client, query: str = "", **headers: str) -> AsyncIterator[Listener]:
+async def listen(client: Client, query: str = "", **headers: str) -> AsyncIterator[Listener]:
     headers["Accept"] = "text/event-stream"
     if client.token:
         headers["Authorization"] = f"Bearer {client.token}"
@@ -63,7 +63,7 @@ async def open_issue(client: Client, title: str = "t") -> None:
 async def test_a_stream_tells_what_was_and_what_comes(forge: Forge, nethack: Client) -> None:
     await forge.numbered()
     _, page = await forge.nobody.get("/v1/events?project=nethack")
-    async with listening(forge.nobody, "?project=nethack") as reader, asyncio.timeout(20):
+    async with listen(forge.nobody, "?project=nethack") as reader, asyncio.timeout(20):
         assert await reader.message() == {"retry": "2000"}
         assert [await reader.event() for _ in page["events"]] == page["events"]
         await open_issue(nethack)
@@ -74,17 +74,17 @@ async def test_a_reader_who_comes_back_goes_on_where_they_were(forge: Forge, net
     for n in range(4):
         await open_issue(nethack, f"Issue {n}")
     await forge.numbered()
-    async with listening(forge.nobody, "?types=issue.*") as reader, asyncio.timeout(20):
+    async with listen(forge.nobody, "?types=issue.*") as reader, asyncio.timeout(20):
         first = await reader.event()
     last_event_id = {"Last-Event-ID": str(first["seq"])}
-    async with listening(forge.nobody, "?types=issue.*&after=0", **last_event_id) as reader, asyncio.timeout(20):
+    async with listen(forge.nobody, "?types=issue.*&after=0", **last_event_id) as reader, asyncio.timeout(20):
         rest = [await reader.event() for _ in range(3)]
     assert [event["data"]["title"] for event in [first, *rest]] == [f"Issue {n}" for n in range(4)]
 
 
 async def test_a_stream_from_now_on_leaves_out_what_was(forge: Forge, nethack: Client) -> None:
     await forge.numbered()
-    async with listening(forge.nobody, "?after=now") as reader, asyncio.timeout(20):
+    async with listen(forge.nobody, "?after=now") as reader, asyncio.timeout(20):
         assert await reader.message() == {"retry": "2000"}
         await open_issue(nethack)
         assert (await reader.event())["type"] == "issue.opened"
@@ -95,19 +95,19 @@ async def test_silence_is_filled_and_what_was_hidden_is_passed_over(
 ) -> None:
     monkeypatch.setattr(streams, "HEARTBEAT_INTERVAL", 0.5)
     head = await forge.numbered()
-    async with listening(forge.nobody, "?after=now") as reader, asyncio.timeout(20):
+    async with listen(forge.nobody, "?after=now") as reader, asyncio.timeout(20):
         assert await reader.message() == {"retry": "2000"}
         assert await reader.message() == {"": ""}
         await nethack.post("/nethack/new_issue", title="t", issue_content="c", private="1")
-        while (said := await reader.message()) == {"": ""}:
+        while (message := await reader.message()) == {"": ""}:
             pass
-    assert said == {"id": str(head + 1), "event": "bookmark", "data": f'{{"next":{head + 1}}}'}
+    assert message == {"id": str(head + 1), "event": "bookmark", "data": f'{{"next":{head + 1}}}'}
 
 
 async def test_a_stream_ends_with_its_token(forge: Forge, alice: Client) -> None:
     _, issued = await alice.json("POST", "/v1/users/alice/tokens", {"description": "laptop"})
     laptop = Client(forge, issued["token"], "alice")
-    async with listening(laptop, "?after=now&types=issue.*") as reader, asyncio.timeout(10):
+    async with listen(laptop, "?after=now&types=issue.*") as reader, asyncio.timeout(10):
         assert await reader.message() == {"retry": "2000"}
         assert (await alice.json("DELETE", f"/v1/tokens/{issued['id']}"))[0] == 204
         assert await reader.message() is None
@@ -266,9 +266,9 @@ async def test_an_event_can_be_had_as_a_cloudevent(forge: Forge, nethack: Client
     _, page = await nethack.get("/v1/events?project=nethack&limit=1")
     [event] = page["events"]
     accept = {"Accept": "application/cloudevents+json"}
-    status, said = await nethack.get(f"/v1/events/{event['seq']}", headers=accept)
+    status, event_body = await nethack.get(f"/v1/events/{event['seq']}", headers=accept)
     assert (status, nethack.headers["Content-Type"]) == (200, "application/cloudevents+json; charset=utf-8")
-    assert said == {
+    assert event_body == {
         "specversion": "1.0",
         "id": event["id"],
         "source": forge.url,
@@ -286,14 +286,14 @@ async def test_numbers_that_are_no_longer_kept_are_gone(forge: Forge, nethack: C
     await forge.db.execute("delete from numbers where seq <= 2")
     status, problem = await forge.nobody.get("/v1/events?after=1")
     assert (status, problem["type"]) == (410, "/problems/gone")
-    assert problem["title"] == "The oldest event that is kept is 3."
+    assert problem["title"] == "Events before number 3 have been deleted."
     assert (await forge.nobody.get("/v1/events?after=2"))[1]["next"] == head
     assert (await forge.nobody.get("/v1/events"))[1]["next"] == head
     late = {"Accept": "text/event-stream", "Last-Event-ID": "1"}
     assert (await forge.nobody.get("/v1/events?after=2", headers=late))[0] == 410
 
 
-async def paged(reader: Client, after: int, last: int, query: str) -> dict[int, str]:
+async def read_pages(reader: Client, after: int, last: int, query: str) -> dict[int, str]:
     """The ids of all events up to `last`, by their numbers, page by page."""
     seen: dict[int, str] = {}
     while after < last:
@@ -303,11 +303,11 @@ async def paged(reader: Client, after: int, last: int, query: str) -> dict[int, 
     return seen
 
 
-async def streamed(reader: Client, after: int, last: int) -> dict[int, str]:
+async def read_streams(reader: Client, after: int, last: int) -> dict[int, str]:
     """The same from streams that break again and again, in the middle of messages as well."""
     seen: dict[int, str] = {}
     while after < last:
-        async with listening(reader, **{"Last-Event-ID": str(after)}) as stream:
+        async with listen(reader, **{"Last-Event-ID": str(after)}) as stream:
             for _ in range(min(random.randint(1, 30), last - after)):
                 event = await stream.event()
                 assert event["seq"] > after  # once and no second time, on whichever connection
@@ -328,12 +328,12 @@ async def test_pages_polls_and_streams_tell_the_same_while_many_write(forge: For
     async with asyncio.timeout(60):
         *_, one, other, third = await asyncio.gather(
             *(write() for _ in range(16)),
-            paged(forge.admin, head, last, "limit=7"),
-            paged(forge.admin, head, last, "limit=1000&wait=20"),
-            streamed(forge.admin, head, last),
+            read_pages(forge.admin, head, last, "limit=7"),
+            read_pages(forge.admin, head, last, "limit=1000&wait=20"),
+            read_streams(forge.admin, head, last),
         )
     assert one == other == third
     assert list(one) == list(other) == list(third) == list(range(head + 1, last + 1))
     _, digest = await forge.admin.get(f"/v1/events/digest?from={head + 1}&to={last}")
-    ids = "".join(f"{id}\n" for id in third.values())
+    ids = "".join(f"{event_id}\n" for event_id in third.values())
     assert (digest["count"], digest["sha256"]) == (len(third), hashlib.sha256(ids.encode()).hexdigest())

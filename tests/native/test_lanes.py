@@ -8,10 +8,18 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from app.stores import deliveries as store
+from app.stores import list_deliveries as store
 from tests.conftest import Client, Forge
-from tests.receiver import Got, Receiver
-from tests.subscriptions import another_worker, deliveries, no_lanes, open_issue, so, subscribed, until
+from tests.receiver import ReceivedRequest, Receiver
+from tests.subscriptions import (
+    has_no_lanes,
+    list_deliveries,
+    open_issue,
+    run_another_worker,
+    subscribe,
+    wait_for,
+    wait_for_delivery,
+)
 from workers import delivery, queue
 from workers.relay import Relay
 
@@ -36,13 +44,13 @@ async def test_a_lane_keeps_its_order_and_another_does_not_wait(
     assert status == 201
 
     def titles() -> list[str]:
-        return [got.said["data"]["data"]["title"] for got in receiver.got]
+        return [got.json["data"]["data"]["title"] for got in receiver.received]
 
-    async def refuse(got: Got) -> web.StreamResponse:
-        theirs = got.said["data"]["project"]["path"] == "nethack"
+    async def refuse(got: ReceivedRequest) -> web.StreamResponse:
+        theirs = got.json["data"]["project"]["path"] == "nethack"
         return web.Response(status=503 if theirs and "a2" not in titles() else 200)
 
-    receiver.answers = [refuse] * 1000
+    receiver.responses = [refuse] * 1000
     for n in range(3):
         await open_issue(nethack, title=f"n{n}")
         await open_issue(nethack, "angband", title=f"a{n}")
@@ -58,22 +66,22 @@ async def test_without_order_nothing_waits_for_what_failed(
     nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "SCHEDULE", (1000.0,) * 10)
-    made = await subscribed(nethack, receiver, types=["issue.*"], ordered=False)
-    receiver.answers = [503]
+    subscription = await subscribe(nethack, receiver, types=["issue.*"], ordered=False)
+    receiver.responses = [503]
     await open_issue(nethack, title="one")
-    await receiver.until(1)
+    await receiver.wait_for(1)
     await open_issue(nethack, title="two")
-    await until(nethack, made, status="delivered")
-    assert [got.said["data"]["data"]["title"] for got in receiver.got] == ["one", "two"]
-    assert [each["status"] for each in await deliveries(nethack, made)] == ["delivered", "waiting"]
+    await wait_for_delivery(nethack, subscription, status="delivered")
+    assert [got.json["data"]["data"]["title"] for got in receiver.received] == ["one", "two"]
+    assert [each["status"] for each in await list_deliveries(nethack, subscription)] == ["delivered", "waiting"]
 
 
 async def test_two_workers_never_send_one_lane_at_once(forge: Forge, nethack: Client, receiver: Receiver) -> None:
     """The endpoint takes longer than a lease lasts, and the first worker lives."""
-    await subscribed(nethack, receiver, types=["issue.*"])
+    await subscribe(nethack, receiver, types=["issue.*"])
     at_once = most = 0
 
-    async def slow(got: Got) -> web.StreamResponse:
+    async def slow(got: ReceivedRequest) -> web.StreamResponse:
         nonlocal at_once, most
         at_once += 1
         most = max(most, at_once)
@@ -81,13 +89,13 @@ async def test_two_workers_never_send_one_lane_at_once(forge: Forge, nethack: Cl
         at_once -= 1
         return web.Response()
 
-    receiver.answers = [slow, slow]
-    async with another_worker(forge):
+    receiver.responses = [slow, slow]
+    async with run_another_worker(forge):
         await open_issue(nethack)
         await open_issue(nethack)
-        await receiver.until(2)
+        await receiver.wait_for(2)
     assert most == 1
-    assert len({got.id for got in receiver.got}) == 2
+    assert len({got.id for got in receiver.received}) == 2
 
 
 @pytest.mark.own_forge
@@ -96,74 +104,74 @@ async def test_a_busy_lane_makes_room_for_another(
 ) -> None:
     monkeypatch.setattr(delivery, "MAX_LANES", 1)
     monkeypatch.setattr(delivery, "BATCH_SIZE", 2)
-    await subscribed(nethack, receiver, url=receiver.url + "/busy", types=["issue.*"])
-    await subscribed(nethack, receiver, url=receiver.url + "/other", types=["issue.*"])
+    await subscribe(nethack, receiver, url=receiver.url + "/busy", types=["issue.*"])
+    await subscribe(nethack, receiver, url=receiver.url + "/other", types=["issue.*"])
     forge.worker.cancel()
     await asyncio.wait([forge.worker])
     for _ in range(6):
         await open_issue(nethack)
     await forge.numbered()
-    async with another_worker(forge):
-        await receiver.until(12)
-    assert {got.path for got in receiver.got[:4]} == {"/hook/busy", "/hook/other"}
+    async with run_another_worker(forge):
+        await receiver.wait_for(12)
+    assert {got.path for got in receiver.received[:4]} == {"/hook/busy", "/hook/other"}
 
 
 async def test_what_is_changed_counts_for_a_busy_lane_too(
     nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "CACHE_SECONDS", 0.0)
-    made = await subscribed(nethack, receiver, types=["issue.*"])
+    subscription = await subscribe(nethack, receiver, types=["issue.*"])
 
-    async def stop(got: Got) -> web.StreamResponse:
-        status, _ = await nethack.json("PATCH", f"/v1/subscriptions/{made['id']}", {"active": False})
+    async def stop(got: ReceivedRequest) -> web.StreamResponse:
+        status, _ = await nethack.json("PATCH", f"/v1/subscriptions/{subscription['id']}", {"active": False})
         assert status == 200
         return web.Response()
 
     gate = asyncio.Event()
 
-    async def wait(got: Got) -> web.StreamResponse:
+    async def wait(got: ReceivedRequest) -> web.StreamResponse:
         await gate.wait()
         return await stop(got)
 
-    receiver.answers = [wait]
+    receiver.responses = [wait]
     for _ in range(3):
         await open_issue(nethack)
     await nethack.forge.numbered()
     gate.set()
-    await until(nethack, made, status="waiting", next_attempt_at=None)
-    assert len(receiver.got) == 1
-    assert (await nethack.json("PATCH", f"/v1/subscriptions/{made['id']}", {"active": True}))[0] == 200
-    await receiver.until(3)
+    await wait_for_delivery(nethack, subscription, status="waiting", next_attempt_at=None)
+    assert len(receiver.received) == 1
+    assert (await nethack.json("PATCH", f"/v1/subscriptions/{subscription['id']}", {"active": True}))[0] == 200
+    await receiver.wait_for(3)
 
 
 async def test_lanes_leave_nothing_behind(forge: Forge, nethack: Client, receiver: Receiver) -> None:
-    await subscribed(nethack, receiver, types=["issue.*"], ordered=False)
-    await subscribed(nethack, receiver, types=["issue.*"])
+    await subscribe(nethack, receiver, types=["issue.*"], ordered=False)
+    await subscribe(nethack, receiver, types=["issue.*"])
     for _ in range(5):
         await open_issue(nethack)
-    await receiver.until(10)
-    await so(lambda: no_lanes(forge))
+    await receiver.wait_for(10)
+    await wait_for(lambda: has_no_lanes(forge))
 
 
 async def test_a_lane_that_was_left_behind_is_found_again(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process that made the subscription active died before it woke what waits."""
-    made = await subscribed(nethack, receiver, active=False)
-    await nethack.json("POST", f"/v1/subscriptions/{made['id']}/ping")
-    await so(lambda: no_lanes(forge))
+    subscription = await subscribe(nethack, receiver, active=False)
+    await nethack.json("POST", f"/v1/subscriptions/{subscription['id']}/ping")
+    await wait_for(lambda: has_no_lanes(forge))
 
     async def died(*_: Any) -> None:
         pass
 
     with monkeypatch.context() as patch:
         patch.setattr(store, "wake", died)
-        assert (await nethack.json("PATCH", f"/v1/subscriptions/{made['id']}", {"active": True}))[0] == 200
+        assert (await nethack.json("PATCH", f"/v1/subscriptions/{subscription['id']}", {"active": True}))[0] == 200
     assert await forge.db.fetchval(FORGOTTEN) == 1
     relay = Relay(forge.db, await queue.connect(forge.settings.required_redis_url()))
     await relay.tidy()
     await relay.redis.aclose()
-    await until(nethack, made, status="delivered")
+    await wait_for_delivery(nethack, subscription, status="delivered")
     assert await forge.db.fetchval(FORGOTTEN) == 0
 
 
@@ -171,37 +179,37 @@ async def test_an_endpoint_that_recovers_is_sent_what_waits_in_every_lane(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One probe a day is for one lane; when it succeeds, the others do not wait for theirs."""
-    made = await subscribed(nethack, receiver, types=["issue.*"], ordered=False)
-    receiver.answers = [503] * 3
+    subscription = await subscribe(nethack, receiver, types=["issue.*"], ordered=False)
+    receiver.responses = [503] * 3
     for _ in range(3):
         await open_issue(nethack)
-    await receiver.until(3)
-    await so(lambda: _all_tried(forge, 3))
+    await receiver.wait_for(3)
+    await wait_for(lambda: _all_tried(forge, 3))
     monkeypatch.setattr(delivery, "FAILURES_TO_OPEN", 1)
     await forge.db.execute("update circuits set failing_since = now() - interval '121 hours', open_until = now()")
-    receiver.answers = [503]
+    receiver.responses = [503]
     await forge.db.execute("update lanes set due_at = now() + interval '1 day'")
     await forge.db.execute("update lanes set due_at = now() where lane = (select min(lane) from lanes)")
     async with asyncio.timeout(20):
-        while (await nethack.get(f"/v1/subscriptions/{made['id']}"))[1]["status"] != "paused":
+        while (await nethack.get(f"/v1/subscriptions/{subscription['id']}"))[1]["status"] != "paused":
             await asyncio.sleep(0.02)
     await forge.db.execute("update circuits set open_until = now()")
     await forge.db.execute("update lanes set due_at = now() where lane = (select min(lane) from lanes)")
-    await receiver.until(7)
-    await so(lambda: no_lanes(forge))
+    await receiver.wait_for(7)
+    await wait_for(lambda: has_no_lanes(forge))
 
 
 async def _all_tried(forge: Forge, count: int) -> bool:
     return bool(await forge.db.fetchval("select count(*) from deliveries where attempts > 0") == count)
 
 
-async def press_some_button(dice: random.Random, nethack: Client, made: Any) -> None:
-    here = f"/v1/subscriptions/{made['id']}"
+async def press_some_button(dice: random.Random, nethack: Client, subscription: Any) -> None:
+    here = f"/v1/subscriptions/{subscription['id']}"
     match dice.randrange(5):
         case 0:
             await nethack.json("POST", here + "/ping")
         case 1:
-            for row in (await deliveries(nethack, made))[:3]:
+            for row in (await list_deliveries(nethack, subscription))[:3]:
                 await nethack.json("POST", f"/v1/deliveries/{row['id']}/redeliver")
         case 2:
             await nethack.json("POST", here + "/replay", {"after": dice.randrange(20)})
@@ -224,23 +232,23 @@ async def test_in_any_storm_nothing_is_forgotten(
         monkeypatch.setattr(delivery, name, value)
     dice = random.Random(7)
     await nethack.post("/new", name="angband", description="d")
-    mades = [await subscribed(nethack, receiver, project=name, ordered=ordered, types=["issue.*"])
+    subscriptions = [await subscribe(nethack, receiver, project=name, ordered=ordered, types=["issue.*"])
              for name in ("nethack", "angband") for ordered in (True, False)]  # fmt: skip
 
-    async def moody(got: Got) -> web.StreamResponse:
+    async def moody(got: ReceivedRequest) -> web.StreamResponse:
         await asyncio.sleep(dice.random() * 0.05)
         return web.Response(status=dice.choice([200, 200, 500]))
 
-    async with another_worker(forge):
+    async with run_another_worker(forge):
         for _ in range(30):
-            receiver.answers += [moody] * 10
-            await asyncio.gather(*(press_some_button(dice, nethack, made) for made in mades))
+            receiver.responses += [moody] * 10
+            await asyncio.gather(*(press_some_button(dice, nethack, subscription) for subscription in subscriptions))
             assert await forge.db.fetchval(FORGOTTEN) == 0
-        receiver.answers.clear()
-        for made in mades:
-            status, _ = await nethack.json("PATCH", f"/v1/subscriptions/{made['id']}", {"active": True})
+        receiver.responses.clear()
+        for subscription in subscriptions:
+            status, _ = await nethack.json("PATCH", f"/v1/subscriptions/{subscription['id']}", {"active": True})
             assert status == 200
-            await store.wake(forge.db, UUID(made["id"]))
+            await store.wake(forge.db, UUID(subscription["id"]))
         await forge.numbered()
-        await so(lambda: no_lanes(forge))
+        await wait_for(lambda: has_no_lanes(forge))
     assert await forge.db.fetchval("select count(*) from deliveries where status not in ('delivered', 'failed')") == 0

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from app.stores import lanes
 from tests.conftest import Client, Forge
-from tests.receiver import Answer, Got, Receiver
-from tests.subscriptions import deliveries, open_issue, subscribed, until
+from tests.receiver import Answer, ReceivedRequest, Receiver
+from tests.subscriptions import list_deliveries, open_issue, subscribe, wait_for_delivery
 from workers import delivery
 
 pytestmark = pytest.mark.usefixtures("sent_at_once")
@@ -33,12 +33,12 @@ AFTER = """
 """
 
 
-async def later(forge: Forge, seconds: float) -> None:
+async def pass_time(forge: Forge, seconds: float) -> None:
     """So much later: whatever is waited for is that much nearer."""
     await forge.db.execute(LATER, seconds)
 
 
-async def tried(forge: Forge, count: int) -> datetime:
+async def wait_for_attempts(forge: Forge, count: int) -> datetime:
     """Wait until so many attempts are on record and nobody is at another; when the last one began."""
     async with asyncio.timeout(20):
         while True:
@@ -52,7 +52,7 @@ async def tried(forge: Forge, count: int) -> datetime:
             await asyncio.sleep(0.01)
 
 
-async def nobody_sends(forge: Forge) -> bool:
+async def has_nothing_to_send(forge: Forge) -> bool:
     """Whether a worker that looks for something to send finds nothing."""
     return (
         await lanes.claim(
@@ -62,17 +62,17 @@ async def nobody_sends(forge: Forge) -> bool:
     )
 
 
-async def is_now(client: Client, made: Any, **wanted: Any) -> Any:
+async def wait_for_subscription(client: Client, subscription: Any, **wanted: Any) -> Any:
     async with asyncio.timeout(20):
         while True:
-            _, found = await client.get(f"/v1/subscriptions/{made['id']}")
+            _, found = await client.get(f"/v1/subscriptions/{subscription['id']}")
             if all(found[name] == value for name, value in wanted.items()):
                 return found
             await asyncio.sleep(0.02)
 
 
-def asking(header: str) -> Answer:
-    async def answer(got: Got) -> web.StreamResponse:
+def ask_to_retry_after(header: str) -> Answer:
+    async def answer(got: ReceivedRequest) -> web.StreamResponse:
         return web.Response(status=429, headers={"Retry-After": header})
 
     return answer
@@ -80,31 +80,31 @@ def asking(header: str) -> Answer:
 
 async def test_the_whole_schedule(forge: Forge, nethack: Client, receiver: Receiver) -> None:
     """Each attempt is put off as long as it should be, a fifth more or less, and until the circuit closes."""
-    made = await subscribed(nethack, receiver, types=["issue.*"])
-    receiver.answers = [503] * 11
+    subscription = await subscribe(nethack, receiver, types=["issue.*"])
+    receiver.responses = [503] * 11
     await open_issue(nethack)
     minutes, schedule = 60, (5, 30, 120, 600, 1800, 7200, 18_000, 36_000, 86_400, 118_800)
     opened = (0, 0, 0, 0, 30, minutes, 2 * minutes, 4 * minutes, 8 * minutes, 10 * minutes, 10 * minutes)
     spread = []
-    for n, (pause, open) in enumerate(zip(schedule, opened, strict=False), 1):
-        at = await tried(forge, n)
+    for n, (pause, open_for) in enumerate(zip(schedule, opened, strict=False), 1):
+        at = await wait_for_attempts(forge, n)
         after = await forge.db.fetchrow(AFTER, at)
         assert after is not None
         assert pause * 0.8 <= after["due"] <= pause * 1.2 + after["now"]
         spread.append(after["due"] / pause)
-        assert open <= after["open"] <= open + after["now"]
-        [waiting] = await deliveries(nethack, made)
-        told = datetime.fromisoformat(waiting["next_attempt_at"]) - at
-        assert abs(told.total_seconds() - max(after["due"], after["open"])) < 0.01
-        await later(forge, max(after["due"], after["open"]) - after["now"] - 1)
-        assert await nobody_sends(forge)
-        await later(forge, 1)
+        assert open_for <= after["open"] <= open_for + after["now"]
+        [waiting] = await list_deliveries(nethack, subscription)
+        shown = datetime.fromisoformat(waiting["next_attempt_at"]) - at
+        assert abs(shown.total_seconds() - max(after["due"], after["open"])) < 0.01
+        await pass_time(forge, max(after["due"], after["open"]) - after["now"] - 1)
+        assert await has_nothing_to_send(forge)
+        await pass_time(forge, 1)
     assert max(abs(each - 1) for each in spread[-5:]) > 0.01  # not all at once, when many failed at once
-    told = await until(nethack, made, status="failed")
-    assert (len(told["attempts"]), len({got.id for got in receiver.got}), told["next_attempt_at"]) == (11, 1, None)
-    await later(forge, 10 * minutes)
+    row = await wait_for_delivery(nethack, subscription, status="failed")
+    assert (len(row["attempts"]), len({got.id for got in receiver.received}), row["next_attempt_at"]) == (11, 1, None)
+    await pass_time(forge, 10 * minutes)
     await open_issue(nethack)
-    await until(nethack, made, status="delivered")
+    await wait_for_delivery(nethack, subscription, status="delivered")
 
 
 @pytest.mark.parametrize(
@@ -117,10 +117,10 @@ async def test_an_endpoint_may_ask_to_be_left_alone(
     """In seconds or with a date, for a day at most, and for all of its lanes."""
     if header == "date":
         header = format_datetime(datetime.now(UTC) + timedelta(seconds=7000), usegmt=True)
-    made = await subscribed(nethack, receiver, types=["issue.*"], ordered=False)
-    receiver.answers = [asking(header)]
+    subscription = await subscribe(nethack, receiver, types=["issue.*"], ordered=False)
+    receiver.responses = [ask_to_retry_after(header)]
     await open_issue(nethack)
-    at = await tried(forge, 1)
+    at = await wait_for_attempts(forge, 1)
     after = await forge.db.fetchrow(AFTER, at)
     assert after is not None
     assert least <= after["open"] <= most + after["now"]
@@ -128,75 +128,75 @@ async def test_an_endpoint_may_ask_to_be_left_alone(
     if least:
         await open_issue(nethack)
         await forge.numbered()
-        assert await nobody_sends(forge)
-        newest, oldest = await deliveries(nethack, made)
+        assert await has_nothing_to_send(forge)
+        newest, oldest = await list_deliveries(nethack, subscription)
         assert newest["next_attempt_at"] == oldest["next_attempt_at"]
 
 
 async def test_a_failing_endpoint_is_left_alone_for_a_while(forge: Forge, nethack: Client, receiver: Receiver) -> None:
     """After so many failures in a row nothing is sent, and no attempt is used up, until the circuit closes again."""
-    made = await subscribed(nethack, receiver, types=["issue.*"])
-    receiver.answers = [503] * 5
+    subscription = await subscribe(nethack, receiver, types=["issue.*"])
+    receiver.responses = [503] * 5
     await open_issue(nethack)
     for n in range(1, 6):
-        await tried(forge, n)
+        await wait_for_attempts(forge, n)
         await forge.db.execute("update lanes set due_at = now()")
-    assert await nobody_sends(forge)
-    [waiting] = await deliveries(nethack, made)
+    assert await has_nothing_to_send(forge)
+    [waiting] = await list_deliveries(nethack, subscription)
     assert len(waiting["attempts"]) == 5
-    await later(forge, 30)
-    assert len((await until(nethack, made, status="delivered"))["attempts"]) == 6
+    await pass_time(forge, 30)
+    assert len((await wait_for_delivery(nethack, subscription, status="delivered"))["attempts"]) == 6
 
 
 async def test_a_failing_endpoint_is_paused_by_the_days_and_wakes_up_again(
     forge: Forge, nethack: Client, receiver: Receiver
 ) -> None:
-    made = await subscribed(nethack, receiver, types=["issue.*"])
-    receiver.answers = [503] * 1000
+    subscription = await subscribe(nethack, receiver, types=["issue.*"])
+    receiver.responses = [503] * 1000
     await open_issue(nethack)
-    await tried(forge, 1)
-    await later(forge, 5 * DAY - 60)
-    await tried(forge, 2)
-    assert (await nethack.get(f"/v1/subscriptions/{made['id']}"))[1]["status"] == "active"
-    await later(forge, 120)
-    found = await is_now(nethack, made, status="paused")
+    await wait_for_attempts(forge, 1)
+    await pass_time(forge, 5 * DAY - 60)
+    await wait_for_attempts(forge, 2)
+    assert (await nethack.get(f"/v1/subscriptions/{subscription['id']}"))[1]["status"] == "active"
+    await pass_time(forge, 120)
+    found = await wait_for_subscription(nethack, subscription, status="paused")
     assert (found["active"], found["reason"]) == (
         True,
-        "The endpoint has failed for five days; it is tried once a day.",
+        "The endpoint has failed for five days; it is attempt once a day.",
     )
     await forge.numbered()
     _, feed = await nethack.get("/v1/events?types=subscription.changed")
     assert feed["events"][-1]["data"]["changed"]["status"] == "paused"
     await open_issue(nethack, title="meanwhile")
-    receiver.answers = []
-    assert (await nethack.json("PATCH", f"/v1/subscriptions/{made['id']}", {"active": True}))[0] == 200
-    await until(nethack, made, status="delivered")
-    assert (await nethack.get(f"/v1/subscriptions/{made['id']}"))[1]["status"] == "active"
-    assert receiver.got[-1].said["data"]["data"]["title"] == "meanwhile"
+    receiver.responses = []
+    assert (await nethack.json("PATCH", f"/v1/subscriptions/{subscription['id']}", {"active": True}))[0] == 200
+    await wait_for_delivery(nethack, subscription, status="delivered")
+    assert (await nethack.get(f"/v1/subscriptions/{subscription['id']}"))[1]["status"] == "active"
+    assert receiver.received[-1].json["data"]["data"]["title"] == "meanwhile"
 
 
 async def test_a_paused_endpoint_is_tried_once_a_day_and_ends_after_thirty(
     forge: Forge, nethack: Client, receiver: Receiver
 ) -> None:
     """However many lanes it has."""
-    made = await subscribed(nethack, receiver, types=["issue.*"], ordered=False)
-    receiver.answers = [503] * 1000
+    subscription = await subscribe(nethack, receiver, types=["issue.*"], ordered=False)
+    receiver.responses = [503] * 1000
     for _ in range(3):
         await open_issue(nethack)
-    await tried(forge, 3)
-    await later(forge, 5 * DAY)
-    await tried(forge, 6)
-    await later(forge, DAY)
+    await wait_for_attempts(forge, 3)
+    await pass_time(forge, 5 * DAY)
+    await wait_for_attempts(forge, 6)
+    await pass_time(forge, DAY)
     for n in range(1, 30):
-        await tried(forge, 6 + n)
-        assert (await nethack.get(f"/v1/subscriptions/{made['id']}"))[1]["status"] == "paused"
-        await later(forge, DAY - 60)
-        assert await nobody_sends(forge)
-        await later(forge, 60)
-    found = await is_now(nethack, made, status="ended")
+        await wait_for_attempts(forge, 6 + n)
+        assert (await nethack.get(f"/v1/subscriptions/{subscription['id']}"))[1]["status"] == "paused"
+        await pass_time(forge, DAY - 60)
+        assert await has_nothing_to_send(forge)
+        await pass_time(forge, 60)
+    found = await wait_for_subscription(nethack, subscription, status="ended")
     assert (found["active"], found["reason"]) == (False, "The endpoint has failed for 35 days.")
     async with asyncio.timeout(20):
-        while {each["status"] for each in await deliveries(nethack, made)} != {"suppressed"}:
+        while {each["status"] for each in await list_deliveries(nethack, subscription)} != {"suppressed"}:
             await asyncio.sleep(0.02)
-    assert {each["reason"] for each in await deliveries(nethack, made)} == {found["reason"]}
-    assert len(receiver.got) == 6 + 30
+    assert {each["reason"] for each in await list_deliveries(nethack, subscription)} == {found["reason"]}
+    assert len(receiver.received) == 6 + 30

@@ -8,69 +8,72 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.conftest import Client
-from tests.receiver import Got, Receiver
-from tests.subscriptions import open_issue, subscribed
+from tests.receiver import ReceivedRequest, Receiver
+from tests.subscriptions import open_issue, subscribe
 
 TEXT, CODED = "sixteen-characters-or-more", "whsec_cG9seWZvcmdlIHNpZ25zIHdlYmhvb2tz"
 
 
-def library(secret: str) -> Webhook:
+def open_library(secret: str) -> Webhook:
     """As the standard has it: the key is what the base64 means, or the text."""
     return Webhook(secret) if secret.startswith("whsec_") else Webhook(secret.encode())
 
 
-def accepted(secret: str, got: Got) -> bool:
+def is_accepted(secret: str, got: ReceivedRequest) -> bool:
     try:
-        library(secret).verify(got.body, dict(got.headers))
+        open_library(secret).verify(got.body, dict(got.headers))
     except WebhookVerificationError:
         return False
     return True
 
 
-def accepted_by_pagure(secret: str, got: Got) -> list[bool]:
+def is_accepted_by_pagure(secret: str, got: ReceivedRequest) -> list[bool]:
     """The key is the secret as it is shown, whatever it looks like; what is signed is the body."""
-    said = {"": hashlib.sha1, "-256": hashlib.sha256}
+    digests = {"": hashlib.sha1, "-256": hashlib.sha256}
     return [
         got.headers[f"x-pagure-signature{name}"] == hmac.new(secret.encode(), got.body, digest).hexdigest()
-        for name, digest in said.items()
+        for name, digest in digests.items()
     ]
 
 
 @pytest.mark.parametrize("secret", [TEXT, CODED, None])
-@pytest.mark.parametrize("format", ["standard", "cloudevents", "pagure"])
+@pytest.mark.parametrize("payload_format", ["standard", "cloudevents", "pagure"])
 async def test_others_accept_our_signatures(
-    nethack: Client, receiver: Receiver, format: str, secret: str | None
+    nethack: Client, receiver: Receiver, payload_format: str, secret: str | None
 ) -> None:
-    made = await subscribed(nethack, receiver, types=["issue.*"], format=format, secret=secret)
-    assert secret in (None, made["secret"])
+    subscription = await subscribe(nethack, receiver, types=["issue.*"], format=payload_format, secret=secret)
+    assert secret in (None, subscription["secret"])
     await open_issue(nethack, title="Müde")
-    [got] = await receiver.until(1)
-    assert accepted(made["secret"], got)
-    for forged in (Got(got.headers, got.body + b" ", ""), Got({**got.headers, "webhook-id": "x"}, got.body, "")):
-        assert not accepted(made["secret"], forged)
-    assert not accepted(TEXT[::-1], got)
-    if format == "pagure":
-        assert accepted_by_pagure(made["secret"], got) == [True, True]
-        assert accepted_by_pagure(TEXT[::-1], got) == [False, False]
+    [got] = await receiver.wait_for(1)
+    assert is_accepted(subscription["secret"], got)
+    for forged in (
+        ReceivedRequest(got.headers, got.body + b" ", ""),
+        ReceivedRequest({**got.headers, "webhook-id": "x"}, got.body, ""),
+    ):
+        assert not is_accepted(subscription["secret"], forged)
+    assert not is_accepted(TEXT[::-1], got)
+    if payload_format == "pagure":
+        assert is_accepted_by_pagure(subscription["secret"], got) == [True, True]
+        assert is_accepted_by_pagure(TEXT[::-1], got) == [False, False]
 
 
 async def test_two_secrets_sign_while_one_is_replaced(nethack: Client, receiver: Receiver) -> None:
-    made = await subscribed(nethack, receiver, types=["issue.*"])
+    subscription = await subscribe(nethack, receiver, types=["issue.*"])
 
     async def replaced(**command: Any) -> str:
-        status, rotated = await nethack.json("POST", f"/v1/subscriptions/{made['id']}/secret", command)
+        status, rotated = await nethack.json("POST", f"/v1/subscriptions/{subscription['id']}/secret", command)
         assert status == 200
         secret: str = rotated["secret"]
         return secret
 
     async def signers(*secrets: str) -> list[bool]:
-        count = len(receiver.got)
+        count = len(receiver.received)
         await open_issue(nethack)
-        got = (await receiver.until(count + 1))[count]
-        assert len(got.headers["webhook-signature"].split(" ")) == sum(accepted(each, got) for each in secrets)
-        return [accepted(each, got) for each in secrets]
+        got = (await receiver.wait_for(count + 1))[count]
+        assert len(got.headers["webhook-signature"].split(" ")) == sum(is_accepted(each, got) for each in secrets)
+        return [is_accepted(each, got) for each in secrets]
 
-    old, new = made["secret"], await replaced()
+    old, new = subscription["secret"], await replaced()
     assert await signers(old, new) == [True, True]
     own = await replaced(secret=TEXT, overlap_s=1000)
     assert (own, await signers(old, new, own)) == (TEXT, [False, True, True])

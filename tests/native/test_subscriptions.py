@@ -8,16 +8,16 @@ import pytest
 from app.core import subscriptions as rules
 from tests.conftest import Client, Forge
 from tests.receiver import Receiver
-from tests.subscriptions import deliveries, open_issue, subscribed, until
+from tests.subscriptions import list_deliveries, open_issue, subscribe, wait_for_delivery
 
 pytestmark = pytest.mark.usefixtures("retried_at_once")
 
 
 async def test_a_subscription_is_shown_without_its_secret_and_address(nethack: Client, receiver: Receiver) -> None:
-    made = await subscribed(nethack, receiver, types=["issue.*", "ref.updated"])
-    assert made.pop("secret").startswith("whsec_")
-    assert made == {
-        "id": made["id"],
+    subscription = await subscribe(nethack, receiver, types=["issue.*", "ref.updated"])
+    assert subscription.pop("secret").startswith("whsec_")
+    assert subscription == {
+        "id": subscription["id"],
         "owner": "alice",
         "project": "nethack",
         "types": ["issue.*", "ref.updated"],
@@ -29,18 +29,18 @@ async def test_a_subscription_is_shown_without_its_secret_and_address(nethack: C
         "reason": None,
         "failures": 0,
         "failing_since": None,
-        "created_at": made["created_at"],
-        "changed_at": made["changed_at"],
+        "created_at": subscription["created_at"],
+        "changed_at": subscription["changed_at"],
     }
-    assert await nethack.get(f"/v1/subscriptions/{made['id']}") == (200, made)
-    assert await nethack.get("/v1/subscriptions") == (200, {"subscriptions": [made], "next": None})
+    assert await nethack.get(f"/v1/subscriptions/{subscription['id']}") == (200, subscription)
+    assert await nethack.get("/v1/subscriptions") == (200, {"subscriptions": [subscription], "next": None})
 
 
 async def test_neither_secret_nor_address_is_in_the_log(forge: Forge, nethack: Client, receiver: Receiver) -> None:
     secret = "a-secret-of-sixteen-or-more"
-    made = await subscribed(nethack, receiver, secret=secret, headers={"Authorization": "Bearer of-news"})
-    await nethack.json("POST", f"/v1/subscriptions/{made['id']}/secret", {"secret": secret + "!"})
-    await nethack.json("PATCH", f"/v1/subscriptions/{made['id']}", {"url": receiver.url + "/elsewhere"})
+    subscription = await subscribe(nethack, receiver, secret=secret, headers={"Authorization": "Bearer of-news"})
+    await nethack.json("POST", f"/v1/subscriptions/{subscription['id']}/secret", {"secret": secret + "!"})
+    await nethack.json("PATCH", f"/v1/subscriptions/{subscription['id']}", {"url": receiver.url + "/elsewhere"})
     everything = await forge.db.fetchval(
         "select (select string_agg(data::text, '') from events) || (select string_agg(body::text, '') from commands)"
     )
@@ -83,40 +83,40 @@ async def test_what_cannot_be_sent_is_refused(nethack: Client, command: dict[str
 
 async def test_revoking_its_token_ends_a_subscription(forge: Forge, nethack: Client, receiver: Receiver) -> None:
     _, issued = await nethack.json("POST", "/v1/users/alice/tokens", {"description": "hook"})
-    made = await subscribed(Client(forge, issued["token"], "alice"), receiver, types=["issue.*"])
+    subscription = await subscribe(Client(forge, issued["token"], "alice"), receiver, types=["issue.*"])
     assert (await nethack.json("DELETE", f"/v1/tokens/{issued['id']}"))[0] == 204
     await open_issue(nethack)
     await forge.numbered()
-    found = (await nethack.get(f"/v1/subscriptions/{made['id']}"))[1]
+    found = (await nethack.get(f"/v1/subscriptions/{subscription['id']}"))[1]
     assert (found["status"], found["reason"]) == ("ended", "Its token was revoked.")
-    assert receiver.got == []
+    assert receiver.received == []
 
 
 async def test_a_subscription_ends_with_its_token_that_expires(
     forge: Forge, nethack: Client, receiver: Receiver
 ) -> None:
     laptop = await nethack.limited(expires_at="2099-01-01T00:00:00Z")
-    made = await subscribed(laptop, receiver, types=["issue.*"])
+    subscription = await subscribe(laptop, receiver, types=["issue.*"])
     await open_issue(nethack)
-    await until(nethack, made, status="delivered")
+    await wait_for_delivery(nethack, subscription, status="delivered")
     await forge.db.execute("update tokens set expires_at = now() where expires_at is not null")
     await open_issue(nethack)
     await forge.numbered()
-    told = await until(nethack, made, status="suppressed")
-    found = (await nethack.get(f"/v1/subscriptions/{made['id']}"))[1]
-    assert (found["status"], found["reason"], told["reason"]) == ("ended", "Its token has expired.", found["reason"])
+    row = await wait_for_delivery(nethack, subscription, status="suppressed")
+    found = (await nethack.get(f"/v1/subscriptions/{subscription['id']}"))[1]
+    assert (found["status"], found["reason"], row["reason"]) == ("ended", "Its token has expired.", found["reason"])
     await open_issue(nethack)
     await forge.numbered()
-    assert (len(await deliveries(nethack, made)), len(receiver.got)) == (2, 1)
+    assert (len(await list_deliveries(nethack, subscription)), len(receiver.received)) == (2, 1)
 
 
 async def test_others_subscriptions_are_not_found(forge: Forge, nethack: Client, receiver: Receiver) -> None:
-    made = await subscribed(nethack, receiver, types=["issue.*"])
+    subscription = await subscribe(nethack, receiver, types=["issue.*"])
     await open_issue(nethack)
-    [got] = await receiver.until(1)
+    [got] = await receiver.wait_for(1)
     bob = await forge.user("bob")
     assert (await bob.get("/v1/subscriptions"))[1]["subscriptions"] == []
-    here = f"/v1/subscriptions/{made['id']}"
+    here = f"/v1/subscriptions/{subscription['id']}"
     for method, path in [
         ("GET", here), ("PATCH", here), ("DELETE", here), ("POST", here + "/secret"), ("POST", here + "/ping"),
         ("POST", here + "/replay"), ("GET", here + "/deliveries"), ("GET", f"/v1/deliveries/{got.id}"),
@@ -132,7 +132,7 @@ async def test_nobody_has_more_than_so_many(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rules, "MAX_SUBSCRIPTIONS", 2)
-    first, _ = [await subscribed(nethack, receiver) for _ in range(2)]
+    first, _ = [await subscribe(nethack, receiver) for _ in range(2)]
     command = {"url": receiver.url, "project": "nethack"}
     assert (await nethack.json("POST", "/v1/subscriptions", command))[0] == 409
     assert await forge.db.fetchval("select count(*) from subscription_endpoints") == 2
@@ -144,21 +144,21 @@ async def test_nobody_has_more_than_so_many(
 
 async def test_a_deleted_subscription_is_sent_nothing(nethack: Client, receiver: Receiver) -> None:
     """What another is sent tells that it has been its turn."""
-    made = await subscribed(nethack, receiver, url=receiver.url + "/deleted")
-    await subscribed(nethack, receiver, types=["issue.*"])
-    assert (await nethack.json("DELETE", f"/v1/subscriptions/{made['id']}"))[0] == 204
-    assert (await nethack.get(f"/v1/subscriptions/{made['id']}"))[0] == 404
+    subscription = await subscribe(nethack, receiver, url=receiver.url + "/deleted")
+    await subscribe(nethack, receiver, types=["issue.*"])
+    assert (await nethack.json("DELETE", f"/v1/subscriptions/{subscription['id']}"))[0] == 204
+    assert (await nethack.get(f"/v1/subscriptions/{subscription['id']}"))[0] == 404
     assert await nethack.forge.db.fetchval("select count(*) from subscription_endpoints") == 1
     await open_issue(nethack)
-    assert [got.path for got in await receiver.until(1)] == ["/hook"]
+    assert [got.path for got in await receiver.wait_for(1)] == ["/hook"]
     assert await nethack.forge.db.fetchval("select count(*) from deliveries") == 1
 
 
 async def test_a_subscription_outlives_its_project_until_it_is_deleted(nethack: Client, receiver: Receiver) -> None:
-    made = await subscribed(nethack, receiver)
+    subscription = await subscribe(nethack, receiver)
     bound = await nethack.limited(project="nethack")
     assert (await bound.post("/nethack/delete"))[0] == 200
-    address = f"/v1/subscriptions/{made['id']}"
+    address = f"/v1/subscriptions/{subscription['id']}"
     assert (await nethack.get(address))[1]["status"] == "ended"
     assert (await nethack.json("PATCH", address, {"types": ["issue.*"]}))[1]["types"] == ["issue.*"]
     assert (await nethack.request("DELETE", address))[0] == 204
@@ -166,11 +166,13 @@ async def test_a_subscription_outlives_its_project_until_it_is_deleted(nethack: 
 
 
 async def test_a_subscription_at_rest_keeps_nothing_and_is_sent_nothing(nethack: Client, receiver: Receiver) -> None:
-    made = await subscribed(nethack, receiver, active=False)
+    subscription = await subscribe(nethack, receiver, active=False)
     await open_issue(nethack)
     await nethack.forge.numbered()
-    assert await deliveries(nethack, made) == []
-    assert (await nethack.json("PATCH", f"/v1/subscriptions/{made['id']}", {"active": True}))[1]["active"] is True
+    assert await list_deliveries(nethack, subscription) == []
+    assert (await nethack.json("PATCH", f"/v1/subscriptions/{subscription['id']}", {"active": True}))[1][
+        "active"
+    ] is True
     await open_issue(nethack, title="two")
-    [got, *_] = await receiver.until(1)
+    [got, *_] = await receiver.wait_for(1)
     assert orjson.loads(got.body)["data"]["data"]["title"] == "two"

@@ -16,7 +16,7 @@ from workers.reactions import GIT, REACTIONS, WorkerContext
 from workers.settings import CONCURRENCY
 
 
-class Held:
+class HeldWork:
     """Work that begins and does not end before it is told to."""
 
     def __init__(self) -> None:
@@ -25,9 +25,9 @@ class Held:
 
 
 @pytest.fixture
-async def creating() -> AsyncIterator[Held]:
+async def held_creation() -> AsyncIterator[HeldWork]:
     """The making of repositories, held."""
-    reaction, held = REACTIONS["create-repository"], Held()
+    reaction, held = REACTIONS["create-repository"], HeldWork()
     original = reaction.work
 
     async def work(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
@@ -49,7 +49,7 @@ async def create(client: Client, name: str, **form: str) -> str:
     return task
 
 
-async def ended(client: Client, task: str) -> Any:
+async def wait_for_end(client: Client, task: str) -> Any:
     _, found = await client.get(f"/v1/tasks/{task}?wait=20")
     return found
 
@@ -57,7 +57,7 @@ async def ended(client: Client, task: str) -> Any:
 async def test_tasks_are_listed_newest_first_page_by_page(forge: Forge, alice: Client) -> None:
     made = [await create(alice, f"p{n}") for n in range(5)]
     for task in made:
-        await ended(alice, task)
+        await wait_for_end(alice, task)
     path, seen = "/v1/tasks?limit=2", []
     while path:
         status, page = await alice.get(path)
@@ -65,13 +65,13 @@ async def test_tasks_are_listed_newest_first_page_by_page(forge: Forge, alice: C
         seen += page["tasks"]
         path = page["next"] and f"/v1/tasks?limit=2&cursor={page['next']}"
     assert [each["id"] for each in seen] == made[::-1]
-    assert seen[0] == await ended(alice, made[-1])
+    assert seen[0] == await wait_for_end(alice, made[-1])
 
 
 async def test_tasks_are_narrowed(forge: Forge, alice: Client) -> None:
-    await ended(alice, await create(alice, "one"))
+    await wait_for_end(alice, await create(alice, "one"))
     bob = await forge.user("bob")
-    await ended(bob, (await bob.post("/fork", repo="one", wait="0"))[1]["taskid"])
+    await wait_for_end(bob, (await bob.post("/fork", repo="one", wait="0"))[1]["taskid"])
 
     async def kinds(query: str) -> list[str]:
         status, page = await alice.get(f"/v1/tasks?{query}")
@@ -90,7 +90,7 @@ async def test_tasks_are_narrowed(forge: Forge, alice: Client) -> None:
 
 async def test_tasks_of_private_projects_are_hidden(forge: Forge, alice: Client) -> None:
     task = await create(alice, "cave", private="1")
-    await ended(alice, task)
+    await wait_for_end(alice, task)
     bob = await forge.user("bob")
     for stranger in (bob, forge.nobody):
         assert (await stranger.get("/v1/tasks"))[1]["tasks"] == []
@@ -104,24 +104,24 @@ async def test_tasks_of_private_projects_are_hidden(forge: Forge, alice: Client)
 
 async def test_a_token_for_one_project_sees_its_tasks_alone(forge: Forge, alice: Client) -> None:
     for name in ("one", "two"):
-        await ended(alice, await create(alice, name))
+        await wait_for_end(alice, await create(alice, name))
     bound = await alice.limited(project="one")
     assert [each["project"] for each in (await bound.get("/v1/tasks"))[1]["tasks"]] == ["one"]
 
 
 async def test_what_ended_long_ago_is_forgotten(forge: Forge, alice: Client) -> None:
     task = await create(alice, "old")
-    await ended(alice, task)
+    await wait_for_end(alice, task)
     await forge.db.execute("update tasks set ended_at = ended_at - interval '31 days'")
     assert (await alice.get("/v1/tasks"))[1]["tasks"] == []
     assert (await alice.get(f"/v1/tasks/{task}"))[0] == 404
 
 
-async def test_nothing_comes_of_a_task_that_is_cancelled(forge: Forge, alice: Client, creating: Held) -> None:
+async def test_nothing_comes_of_a_task_that_is_cancelled(forge: Forge, alice: Client, held_creation: HeldWork) -> None:
     """Although its worker goes on and finishes what it is at."""
     task = await create(alice, "nethack")
-    await creating.begun.wait()
-    waiting = asyncio.create_task(ended(alice, task))
+    await held_creation.begun.wait()
+    waiting = asyncio.create_task(wait_for_end(alice, task))
     status, answer = await alice.json("POST", f"/v1/tasks/{task}/cancel")
     assert (status, alice.headers["Location"]) == (202, f"{forge.url}/v1/tasks/{task}")
     assert (alice.headers["Retry-After"], answer["status"]) == ("1", "running")
@@ -129,26 +129,26 @@ async def test_nothing_comes_of_a_task_that_is_cancelled(forge: Forge, alice: Cl
     found = await waiting
     assert (found["status"], found["result"], found["error"]) == ("cancelled", None, None)
     assert found["ended_at"] is not None
-    creating.go_on.set()
+    held_creation.go_on.set()
     assert (await alice.pagure("/nethack"))[0] == 404
     assert await forge.db.fetchval("select count(*) from events where type = 'repository.created'") == 0
     assert (await alice.post("/new", name="nethack", description="again"))[0] == 200
     assert (await alice.json("POST", f"/v1/tasks/{task}/cancel"))[0] == 409
 
 
-async def test_a_task_that_nobody_has_begun_can_be_cancelled(alice: Client, creating: Held) -> None:
+async def test_a_task_that_nobody_has_begun_can_be_cancelled(alice: Client, held_creation: HeldWork) -> None:
     """All places of the worker are taken."""
     *_, last = [await create(alice, f"p{n}") for n in range(CONCURRENCY[GIT] + 1)]
-    await creating.begun.wait()
+    await held_creation.begun.wait()
     assert (await alice.get(f"/v1/tasks/{last}"))[1]["status"] == "queued"
     assert (await alice.json("POST", f"/v1/tasks/{last}/cancel"))[0] == 202
-    assert (await ended(alice, last))["status"] == "cancelled"
+    assert (await wait_for_end(alice, last))["status"] == "cancelled"
     assert (await alice.pagure(f"/p{CONCURRENCY[GIT]}"))[0] == 404
 
 
-async def test_only_those_concerned_cancel(forge: Forge, alice: Client, creating: Held) -> None:
+async def test_only_those_concerned_cancel(forge: Forge, alice: Client, held_creation: HeldWork) -> None:
     task = await create(alice, "nethack")
-    await creating.begun.wait()
+    await held_creation.begun.wait()
     bob = await forge.user("bob")
     here = f"/v1/tasks/{task}/cancel"
     assert (await bob.json("POST", here))[0] == 403
@@ -157,7 +157,7 @@ async def test_only_those_concerned_cancel(forge: Forge, alice: Client, creating
     assert (await bob.json("POST", "/v1/tasks/no-id/cancel"))[0] == 404
     assert (await alice.json("POST", here, {"color": "red"}))[0] == 422
     assert (await forge.admin.json("POST", here))[0] == 202
-    assert (await ended(alice, task))["status"] == "cancelled"
+    assert (await wait_for_end(alice, task))["status"] == "cancelled"
 
 
 async def test_long_work_tells_how_far_it_is(forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,13 +184,13 @@ async def test_long_work_tells_how_far_it_is(forge: Forge, nethack: Client, monk
             after = task["seq"]
     assert (task["status"], task["stage"]) == ("running", "copy")
     halfway.set()
-    task = await ended(bob, queued["taskid"])
+    task = await wait_for_end(bob, queued["taskid"])
     assert (task["status"], task["stage"], task["percent"]) == ("succeeded", None, 100)
 
 
-async def test_waiting_for_a_task_ends_with_the_token(alice: Client, creating: Held) -> None:
+async def test_waiting_for_a_task_ends_with_the_token(alice: Client, held_creation: HeldWork) -> None:
     task = await create(alice, "nethack")
-    await creating.begun.wait()
+    await held_creation.begun.wait()
     await alice.forge.numbered()
     _, issued = await alice.json("POST", "/v1/users/alice/tokens", {"description": "laptop"})
     laptop = Client(alice.forge, issued["token"], "alice")
@@ -201,9 +201,11 @@ async def test_waiting_for_a_task_ends_with_the_token(alice: Client, creating: H
         assert (await waiting)[0] == 401
 
 
-async def test_whoever_waits_prefers_how_long_and_hears_when_to_ask_again(alice: Client, creating: Held) -> None:
+async def test_whoever_waits_prefers_how_long_and_hears_when_to_ask_again(
+    alice: Client, held_creation: HeldWork
+) -> None:
     task = await create(alice, "nethack")
-    await creating.begun.wait()
+    await held_creation.begun.wait()
     here = f"/v1/tasks/{task}"
     for query, prefer, applied in (
         ("", {}, None),
@@ -215,38 +217,38 @@ async def test_whoever_waits_prefers_how_long_and_hears_when_to_ask_again(alice:
         assert (alice.headers.get("Preference-Applied"), alice.headers["Retry-After"]) == (applied, "1")
     waiting = asyncio.create_task(alice.get(here, headers={"Prefer": "wait=3600"}))
     await waiters(1)
-    creating.go_on.set()
+    held_creation.go_on.set()
     assert (await waiting)[1]["status"] == "succeeded"
     assert (alice.headers["Preference-Applied"], "Retry-After" in alice.headers) == ("wait=55", False)
 
 
-async def test_whoever_knows_what_was_hears_what_is_next(alice: Client, creating: Held) -> None:
+async def test_whoever_knows_what_was_hears_what_is_next(alice: Client, held_creation: HeldWork) -> None:
     task = await create(alice, "nethack")
-    await creating.begun.wait()
+    await held_creation.begun.wait()
     await alice.forge.numbered()
     here = f"/v1/tasks/{task}"
     _, running = await alice.get(here)
     assert (await alice.get(f"{here}?wait=50&after={running['seq'] - 1}"))[1] == running
     waiting = asyncio.create_task(alice.get(f"{here}?wait=50&after={running['seq']}"))
     await waiters(1)
-    creating.go_on.set()
+    held_creation.go_on.set()
     _, ended = await waiting
     assert (ended["status"], ended["seq"] > running["seq"]) == ("succeeded", True)
 
 
 @pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "once"}])
 async def test_whoever_hangs_up_is_waited_for_no_longer_unless_they_come_back_for_the_answer(
-    alice: Client, creating: Held, key: dict[str, str]
+    alice: Client, held_creation: HeldWork, key: dict[str, str]
 ) -> None:
     headers, form = {"Authorization": f"token {alice.token}", **key}, {"name": "nethack", "description": "d"}
     async with aiohttp.ClientSession(alice.forge.url, headers=headers) as session:
         call = asyncio.create_task(session.post("/api/0/new", data=form))
-        await creating.begun.wait()
+        await held_creation.begun.wait()
         await waiters(1)
         call.cancel()
         await waiters(len(key))
         assert (await session.post("/api/0/new", data=form)).status == (409 if key else 400)
-        creating.go_on.set()
+        held_creation.go_on.set()
         await alice.forge.idle()
         async with asyncio.timeout(20):
             while (answer := await session.post("/api/0/new", data=form)).status == 409:

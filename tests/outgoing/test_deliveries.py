@@ -12,7 +12,7 @@ from app.outgoing.guard import Guard
 from tests.conftest import Client, Forge, settled
 from tests.outgoing.conftest import HERE, THERE, Listener, Names, talking
 from tests.outgoing.test_client import SPELLINGS, saying
-from tests.subscriptions import deliveries, open_issue, until
+from tests.subscriptions import list_deliveries, open_issue, wait_for_delivery
 from workers import delivery
 
 NUMBERS = "2130706433 127.1 0 0177.0.0.1 127.0.0.1. 017700000001 127.0.0.01"
@@ -50,7 +50,7 @@ async def aimed(client: Client, url: str) -> Any:
 
 async def errors(client: Client, made: Any) -> set[str]:
     """How the attempts ended, once there was one."""
-    while not (tried := (await until(client, made))["attempts"]):
+    while not (tried := (await wait_for_delivery(client, made))["attempts"]):
         pass
     assert {each["status"] for each in tried} == {None}
     return {each["error"] for each in tried}
@@ -91,11 +91,11 @@ async def test_a_name_that_changes_its_address_between_two_deliveries_is_refused
     async with talking(saying(TAKEN), port=listener.port):
         made = await aimed(nethack, f"http://rebind.example:{listener.port}/")
         await open_issue(nethack)
-        await until(nethack, made, status="delivered")
+        await wait_for_delivery(nethack, made, status="delivered")
         await open_issue(nethack)
         await forge.numbered()
         assert await errors(nethack, made) == {"refused"}
-    assert [each["status"] for each in await deliveries(nethack, made)] == ["waiting", "delivered"]
+    assert [each["status"] for each in await list_deliveries(nethack, made)] == ["waiting", "delivered"]
     assert names.asked == ["rebind.example"] * 2
     assert await listener.untouched()
 
@@ -107,7 +107,7 @@ async def test_a_redirect_to_this_machine_is_a_failure_and_not_followed(
     async with talking(saying(there.encode())) as port:
         made = await aimed(nethack, f"http://{THERE}:{port}/")
         await open_issue(nethack)
-        while not (tried := (await until(nethack, made))["attempts"]):
+        while not (tried := (await wait_for_delivery(nethack, made))["attempts"]):
             pass
     assert (tried[0]["status"], tried[0]["error"]) == (307, "status")
     assert await listener.untouched()

@@ -6,13 +6,13 @@ import pytest
 
 from tests.conftest import Client, Forge, git
 from tests.pagure import trackers
-from tests.pagure.pulls import pushed
+from tests.pagure.pulls import push_commit
 from tests.pagure.trackers import Tracker
 
 
 @pytest.fixture
 async def tracker(forge: Forge, nethack: Client) -> Tracker:
-    return await trackers.make(forge, nethack)
+    return await trackers.make_tracker(forge, nethack)
 
 
 @pytest.fixture
@@ -21,5 +21,5 @@ async def bob(forge: Forge, nethack: Client, tmp_path: Path) -> Client:
     bob = await forge.user("bob")
     assert (await bob.post("/fork", repo="nethack"))[0] == 200
     await git("clone", "-q", bob.git_url("fork/bob/nethack"), str(tmp_path / "bob"))
-    await pushed(tmp_path / "bob", "topic", "one")
+    await push_commit(tmp_path / "bob", "topic", "one")
     return bob

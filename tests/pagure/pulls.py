@@ -17,7 +17,7 @@ KEYS = {
 }  # fmt: skip
 
 
-async def pushed(work: Path, branch: str, name: str) -> str:
+async def push_commit(work: Path, branch: str, name: str) -> str:
     """A commit more on the branch."""
     await git("checkout", "-q", "-B", branch, cwd=work)
     made = await commit(work, name)
@@ -25,7 +25,7 @@ async def pushed(work: Path, branch: str, name: str) -> str:
     return made
 
 
-async def opened(client: Client, **form: Any) -> Any:
+async def open_pull_request(client: Client, **form: Any) -> Any:
     body = {
         "title": "Add one", "branch_to": "main", "branch_from": "topic", "repo_from": "nethack",
         "repo_from_username": "bob", **form,
@@ -35,7 +35,7 @@ async def opened(client: Client, **form: Any) -> Any:
     return found
 
 
-async def until(client: Client, number: int, name: str, value: Any) -> Any:
+async def wait_for_pull_request(client: Client, number: int, name: str, value: Any) -> Any:
     """The pull request, once it says so."""
     async with asyncio.timeout(15):
         while True:
@@ -45,7 +45,7 @@ async def until(client: Client, number: int, name: str, value: Any) -> Any:
             await asyncio.sleep(0.05)
 
 
-async def configure(forge: Forge, client: Client, **settings: Any) -> None:
+async def configure_project(forge: Forge, client: Client, **settings: Any) -> None:
     project = (await client.pagure("/nethack"))[1]["id"]
     command = ConfigureProject(project_id=project, settings=settings)
     await commands.execute(forge.db, Actor("alice"), command, command_id=uuid.uuid4())

@@ -13,19 +13,19 @@ INVALID = {"error": "Invalid or incomplete input submitted", "error_code": "EINV
 BAD_NAMES = ["--option", "-x", "a..b", "a b", "HEAD", "a\x01b", "x.lock", "a//b", "x" * 10_000, "a/" * 120 + "a"]
 
 
-def said(text: str) -> tuple[int, dict[str, str]]:
+def message_error(text: str) -> tuple[int, dict[str, str]]:
     return 400, {"error": text, "error_code": "ENOCODE"}
 
 
-async def branches(client: Client, path: str = "/nethack") -> dict[str, str]:
+async def list_branches(client: Client, path: str = "/nethack") -> dict[str, str]:
     found: dict[str, str] = (await client.pagure(f"{path}/git/branches?with_commits=1"))[1]["branches"]
     return found
 
 
-async def place(client: Client, settings: Settings, path: str = "/nethack") -> Path:
+async def find_repository(client: Client, settings: Settings, path: str = "/nethack") -> Path:
     return store.repository_path(settings.repositories, (await client.pagure(path))[1]["id"])
 
 
-async def told(forge: Forge, type: str = "ref.updated") -> list[tuple[str, dict[str, Any]]]:
-    rows = await forge.db.fetch("select actor, data from events where type = $1 order by position", type)
+async def list_events(forge: Forge, event_type: str = "ref.updated") -> list[tuple[str, dict[str, Any]]]:
+    rows = await forge.db.fetch("select actor, data from events where type = $1 order by position", event_type)
     return [(row["actor"], {key: row["data"][key] for key in row["data"] if key != "project_id"}) for row in rows]

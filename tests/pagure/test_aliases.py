@@ -7,13 +7,13 @@ import pytest
 from app.config import Settings
 from app.git import store
 from tests.conftest import Client, Forge, commit, git
-from tests.pagure.refs import BAD_NAMES, INVALID, branches, place, said, told
+from tests.pagure.refs import BAD_NAMES, INVALID, find_repository, list_branches, list_events, message_error
 from tests.pagure.test_sharing import (
     ADDRESSES,
     NOT_HIGH_ENOUGH,
-    collaborate,
-    everywhere,
-    grant,
+    add_collaborator,
+    four_projects,
+    grant_access,
 )
 
 
@@ -21,7 +21,7 @@ from tests.pagure.test_sharing import (
 async def test_an_alias_is_made_listed_and_dropped_at_each_address(
     forge: Forge, alice: Client, tmp_path: Path, path: str
 ) -> None:
-    await everywhere(alice)
+    await four_projects(alice)
     work = tmp_path / "work"
     await git("init", "-q", "-b", "main", str(work))
     head = await commit(work, "a")
@@ -30,10 +30,10 @@ async def test_an_alias_is_made_listed_and_dropped_at_each_address(
     known = {"refs/heads/trunk": "refs/heads/main"}
     assert await alice.post(f"{path}/git/alias/new", alias_from="trunk", alias_to="main") == (200, known)
     assert await forge.nobody.pagure(f"{path}/git/alias") == (200, known)
-    assert await branches(alice, path) == {"main": head, "trunk": head}
+    assert await list_branches(alice, path) == {"main": head, "trunk": head}
     assert await alice.post(f"{path}/git/alias/drop", alias_from="main", alias_to="trunk") == (200, {})
-    assert await branches(alice, path) == {"main": head}
-    assert [(who, move["ref"], move["new"]) for who, move in (await told(forge))[1:]] == [
+    assert await list_branches(alice, path) == {"main": head}
+    assert [(who, move["ref"], move["new"]) for who, move in (await list_events(forge))[1:]] == [
         ("alice", "refs/heads/trunk", head),
         ("alice", "refs/heads/trunk", "0" * 40),
     ]
@@ -61,11 +61,11 @@ async def test_an_alias_moves_with_its_branch_and_its_branch_with_it(
     for n, name in enumerate(("main", "trunk", "top")):
         new = await commit(work, f"f{n}")
         await git("push", "-q", "origin", f"HEAD:{name}", cwd=work)
-        assert await branches(nethack) == {"main": new, "top": new, "trunk": new}
+        assert await list_branches(nethack) == {"main": new, "top": new, "trunk": new}
     assert (await nethack.post("/nethack/git/branch", branch="devel"))[0] == 200
     assert (await nethack.post("/nethack/git/branches", branch_name="devel"))[0] == 200
     await git("push", "-q", "origin", ":main", cwd=work)
-    assert await branches(nethack) == {"devel": new}
+    assert await list_branches(nethack) == {"devel": new}
 
 
 async def test_an_alias_that_is_the_default_branch_gives_way_to_its_branch(nethack: Client, settings: Settings) -> None:
@@ -73,7 +73,7 @@ async def test_an_alias_that_is_the_default_branch_gives_way_to_its_branch(netha
     assert (await nethack.post("/nethack/git/branches", branch_name="trunk"))[1]["default"] == "trunk"
     assert await nethack.post("/nethack/git/alias/drop", alias_from="trunk", alias_to="main") == (200, {})
     assert (await nethack.pagure("/nethack/git/branches"))[1]["default"] == "main"
-    assert store.read_state(await place(nethack, settings)).head == "main"
+    assert store.read_state(await find_repository(nethack, settings)).head == "main"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ async def test_aliases_that_cannot_be(nethack: Client, form: dict[str, str], sta
 
 @pytest.mark.parametrize("name", ["main", "main/x", *BAD_NAMES])
 async def test_an_alias_is_refused_for_its_name(forge: Forge, nethack: Client, name: str) -> None:
-    refusal = said(f"Could not create alias from {name} to main. Reference already existing?")
+    refusal = message_error(f"Could not create alias from {name} to main. Reference already existing?")
     assert await nethack.post("/nethack/git/alias/new", alias_from=name, alias_to="main") == refusal
     assert await nethack.pagure("/nethack/git/alias") == (200, {})
     assert await forge.db.fetchval("select count(*) from open_pushes") == 0
@@ -121,16 +121,16 @@ async def test_aliases_of_aliases_end_where_git_would_lose_its_way(
     assert (await nethack.post("/nethack/git/branch", branch="other", from_branch="main"))[0] == 200
     assert (await nethack.post("/nethack/git/branches", branch_name="other"))[0] == 200
     await git("push", "-q", nethack.git_url("nethack"), ":main", cwd=tmp_path / "clone")
-    assert list(await branches(nethack)) == ["other"]
+    assert list(await list_branches(nethack)) == ["other"]
     status, _ = await nethack.post("/nethack/git/alias/new", alias_from="main", alias_to="other")
     assert status == 400
 
 
 async def test_aliases_are_for_those_who_may_push(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
-    await collaborate(forge, (await nethack.pagure("/nethack"))[1]["id"], "bob", "*")
+    await add_collaborator(forge, (await nethack.pagure("/nethack"))[1]["id"], "bob", "*")
     names = {"alias_from": "trunk", "alias_to": "main"}
     for what in ("new", "drop"):
         assert await bob.post(f"/nethack/git/alias/{what}", **names) == (401, NOT_HIGH_ENOUGH)
-    await grant(nethack, "bob", "commit")
+    await grant_access(nethack, "bob", "commit")
     assert (await bob.post("/nethack/git/alias/new", **names))[0] == 200

@@ -10,8 +10,8 @@ import pytest
 from app.core import commands
 from app.queries import boards
 from tests.conftest import Client, Forge
-from tests.pagure.test_sharing import ADDRESSES, BLOCKED, NO_PROJECT, NOT_HIGH_ENOUGH, everywhere, grant
-from tests.pagure.trackers import Tracker, invalid, refused
+from tests.pagure.test_sharing import ADDRESSES, BLOCKED, NO_PROJECT, NOT_HIGH_ENOUGH, four_projects, grant_access
+from tests.pagure.trackers import Tracker, invalid_input, refusal
 
 PLAIN = {"tag": "dev", "tag_color": "DeepSkyBlue", "tag_description": ""}
 STATUSES = {
@@ -29,29 +29,29 @@ MISSING = (404, {"error": WRONG, "error_code": "EINVALIDREQ", "errors": "Board n
 WRITES = ["", "/delete", "/dev/status", "/dev/update_issue", "/dev/add_issue"]
 
 
-async def send(who: Client, path: str, body: Any) -> tuple[int, Any]:
+async def send_json(who: Client, path: str, body: Any) -> tuple[int, Any]:
     return await who.json("POST", f"/api/0{path}", body)
 
 
-async def tagged(who: Client, *tags: str, path: str = "/nethack") -> None:
+async def add_tags(who: Client, *tags: str, path: str = "/nethack") -> None:
     """The project has these tags."""
     for tag in tags:
         assert (await who.post(f"{path}/tags/new", tag=tag, tag_color="DeepSkyBlue"))[0] == 200
 
 
-async def make(who: Client, *names: str) -> None:
+async def make_boards(who: Client, *names: str) -> None:
     """These boards, each with a tag of its own name and the three statuses."""
-    await tagged(who, *names)
-    assert (await send(who, "/nethack/boards", {name: {"active": True, "tag": name} for name in names}))[0] == 200
+    await add_tags(who, *names)
+    assert (await send_json(who, "/nethack/boards", {name: {"active": True, "tag": name} for name in names}))[0] == 200
     for name in names:
-        assert (await send(who, f"/nethack/boards/{name}/status", STATUSES))[0] == 200
+        assert (await send_json(who, f"/nethack/boards/{name}/status", STATUSES))[0] == 200
 
 
-async def names(who: Client) -> list[str]:
+async def list_boards(who: Client) -> list[str]:
     return [board["name"] for board in (await who.pagure("/nethack/boards"))[1]["boards"]]
 
 
-def interrupt(
+def run_before_call(
     monkeypatch: pytest.MonkeyPatch, module: Any, name: str, meanwhile: Callable[[], Awaitable[None]]
 ) -> None:
     """Something else happens, in another process as it were, when this question is asked for the first time."""
@@ -67,16 +67,16 @@ def interrupt(
     monkeypatch.setattr(module, name, interrupted)
 
 
-def wrong(errors: Any) -> tuple[int, dict[str, Any]]:
+def invalid_boards(errors: Any) -> tuple[int, dict[str, Any]]:
     return 400, {"error": WRONG, "error_code": "EINVALIDREQ", "errors": errors}
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
 async def test_boards_are_set_given_statuses_listed_and_deleted(alice: Client, path: str) -> None:
-    await everywhere(alice)
+    await four_projects(alice)
     if path.startswith("/fork"):
         assert (await alice.post(f"{path}/options/update", issue_tracker="1"))[0] == 200
-    await tagged(alice, "dev", path=path)
+    await add_tags(alice, "dev", path=path)
     board = {
         "active": False,
         "full_url": f"{alice.forge.url}{path}/boards/dev",
@@ -84,9 +84,9 @@ async def test_boards_are_set_given_statuses_listed_and_deleted(alice: Client, p
         "status": [],
         "tag": PLAIN,
     }
-    assert await send(alice, f"{path}/boards", {"dev": {"tag": "dev"}}) == (200, {"boards": [board]})
+    assert await send_json(alice, f"{path}/boards", {"dev": {"tag": "dev"}}) == (200, {"boards": [board]})
     board["status"] = [BACKLOG, PROGRESS, DONE]
-    assert await send(alice, f"{path}/boards/dev/status", STATUSES) == (200, {"board": board})
+    assert await send_json(alice, f"{path}/boards/dev/status", STATUSES) == (200, {"board": board})
     listed = {"boards": [board], "total_boards": 1, "total_requests": 1}
     assert await alice.forge.nobody.pagure(f"{path}/boards") == (200, listed)
     assert await alice.post(f"{path}/boards/delete", name="dev") == (200, {"boards": []})
@@ -95,20 +95,20 @@ async def test_boards_are_set_given_statuses_listed_and_deleted(alice: Client, p
 
 
 async def test_setting_boards_replaces_the_whole_set_and_keeps_the_statuses_of_those_that_stay(nethack: Client) -> None:
-    await make(nethack, "dev", "ops")
+    await make_boards(nethack, "dev", "ops")
     wanted = {"dev": {"active": False, "tag": "ops"}, "Ärger & more": {"active": "1", "tag": "dev"}}
-    status, body = await send(nethack, "/nethack/boards", wanted)
+    status, body = await send_json(nethack, "/nethack/boards", wanted)
     assert status == 200
     assert [(each["name"], each["active"], each["tag"]["tag"], len(each["status"])) for each in body["boards"]] == [
         ("dev", False, "ops", 3),
         ("Ärger & more", True, "dev", 0),
     ]
     assert body["boards"][1]["full_url"].endswith("/nethack/boards/%C3%84rger%20%26%20more")
-    assert (await send(nethack, "/nethack/boards/%C3%84rger%20%26%20more/status", STATUSES))[0] == 200
+    assert (await send_json(nethack, "/nethack/boards/%C3%84rger%20%26%20more/status", STATUSES))[0] == 200
 
 
 async def test_a_board_shows_what_its_tag_looks_like_now(nethack: Client) -> None:
-    await make(nethack, "dev")
+    await make_boards(nethack, "dev")
     tags = {"dev": {"color": "red", "description": "Work"}}
     await nethack.json("PATCH", "/v1/projects/nethack/tracker", {"tags": tags})
     [board] = (await nethack.pagure("/nethack/boards"))[1]["boards"]
@@ -116,12 +116,12 @@ async def test_a_board_shows_what_its_tag_looks_like_now(nethack: Client) -> Non
 
 
 async def test_several_boards_are_deleted_at_once_and_unknown_ones_are_ignored(nethack: Client) -> None:
-    await make(nethack, "dev", "ops", "web")
-    status, body = await send(nethack, "/nethack/boards/delete", {"name": ["dev", "ghost", "web"]})
+    await make_boards(nethack, "dev", "ops", "web")
+    status, body = await send_json(nethack, "/nethack/boards/delete", {"name": ["dev", "ghost", "web"]})
     assert (status, [each["name"] for each in body["boards"]]) == (200, ["ops"])
     for form in ({}, {"name": " "}):
-        assert await nethack.post("/nethack/boards/delete", **form) == invalid(name=["This field is required"])
-    assert await names(nethack) == ["ops"]
+        assert await nethack.post("/nethack/boards/delete", **form) == invalid_input(name=["This field is required"])
+    assert await list_boards(nethack) == ["ops"]
 
 
 NOTHING = [
@@ -131,48 +131,48 @@ NOTHING = [
 
 @pytest.mark.parametrize("path", ["", "/dev/status", "/dev/update_issue", "/dev/add_issue"])
 async def test_what_is_no_json_object_is_no_data(nethack: Client, path: str) -> None:
-    await make(nethack, "dev")
+    await make_boards(nethack, "dev")
     before = await nethack.pagure("/nethack/boards")
     headers = {"Content-Type": "application/json"}
     for body in NOTHING:
         answer = await nethack.request("POST", f"/api/0/nethack/boards{path}", data=body, headers=headers)
-        assert answer == wrong(NO_DATA), body
+        assert answer == invalid_boards(NO_DATA), body
     assert await nethack.pagure("/nethack/boards") == before
 
 
 NO_BOARDS: list[tuple[Any, Any]] = [
-    ({"ops": {}}, wrong(NO_TAG)),
-    ({"dev": {"tag": "dev"}, "ops": {"active": True}}, wrong(NO_TAG)),
-    ({"ops": {"tag": None}}, wrong(NO_TAG)),
-    ({"ops": {"tag": ["dev"]}}, wrong(NO_TAG)),
-    ({"ops": "dev"}, wrong(NO_TAG)),
-    ({"ops": None}, wrong(NO_TAG)),
-    ({"ops": {"tag": ""}}, refused("ENOCODE", "No tag found with the name ")),
-    ({"ops": {"tag": "DEV"}}, refused("ENOCODE", "No tag found with the name DEV")),
-    ({"ops": {"tag": "a\x00b"}}, refused("ENOCODE", "No tag found with the name a\x00b")),
-    ({"ops": {"tag": "x" * 300}}, refused("ENOCODE", "No tag found with the name " + "x" * 300)),
-    ({"ops": {"tag": "dev", "active": {}}}, invalid(active=["Invalid input."])),
-    ({"": {"tag": "dev"}}, invalid(name=["This field is required"])),
-    ({" ops": {"tag": "dev"}}, invalid(name=["Invalid input."])),
-    ({"a/b": {"tag": "dev"}}, invalid(name=["Invalid input."])),
-    ({"..": {"tag": "dev"}}, invalid(name=["Invalid input."])),
-    ({"a\x00b": {"tag": "dev"}}, invalid(name=["Invalid input."])),
-    ({"a\nb": {"tag": "dev"}}, invalid(name=["Invalid input."])),
-    ({"x" * 256: {"tag": "dev"}}, invalid(name=["Field cannot be longer than 255 characters."])),
-    ({f"b{n}": {"tag": "dev"} for n in range(31)}, wrong("A tracker has 30 boards at most.")),
+    ({"ops": {}}, invalid_boards(NO_TAG)),
+    ({"dev": {"tag": "dev"}, "ops": {"active": True}}, invalid_boards(NO_TAG)),
+    ({"ops": {"tag": None}}, invalid_boards(NO_TAG)),
+    ({"ops": {"tag": ["dev"]}}, invalid_boards(NO_TAG)),
+    ({"ops": "dev"}, invalid_boards(NO_TAG)),
+    ({"ops": None}, invalid_boards(NO_TAG)),
+    ({"ops": {"tag": ""}}, refusal("ENOCODE", "No tag found with the name ")),
+    ({"ops": {"tag": "DEV"}}, refusal("ENOCODE", "No tag found with the name DEV")),
+    ({"ops": {"tag": "a\x00b"}}, refusal("ENOCODE", "No tag found with the name a\x00b")),
+    ({"ops": {"tag": "x" * 300}}, refusal("ENOCODE", "No tag found with the name " + "x" * 300)),
+    ({"ops": {"tag": "dev", "active": {}}}, invalid_input(active=["Invalid input."])),
+    ({"": {"tag": "dev"}}, invalid_input(name=["This field is required"])),
+    ({" ops": {"tag": "dev"}}, invalid_input(name=["Invalid input."])),
+    ({"a/b": {"tag": "dev"}}, invalid_input(name=["Invalid input."])),
+    ({"..": {"tag": "dev"}}, invalid_input(name=["Invalid input."])),
+    ({"a\x00b": {"tag": "dev"}}, invalid_input(name=["Invalid input."])),
+    ({"a\nb": {"tag": "dev"}}, invalid_input(name=["Invalid input."])),
+    ({"x" * 256: {"tag": "dev"}}, invalid_input(name=["Field cannot be longer than 255 characters."])),
+    ({f"b{n}": {"tag": "dev"} for n in range(31)}, invalid_boards("A tracker has 30 boards at most.")),
 ]
 
 
 async def test_boards_that_are_not_set(nethack: Client) -> None:
-    await make(nethack, "dev")
+    await make_boards(nethack, "dev")
     for body, answer in NO_BOARDS:
-        assert await send(nethack, "/nethack/boards", body) == answer, body
-        assert await names(nethack) == ["dev"]
+        assert await send_json(nethack, "/nethack/boards", body) == answer, body
+        assert await list_boards(nethack) == ["dev"]
 
 
-MANDATORY = wrong("The 'rank' and 'default' fields are mandatory.")
-ONE_DEFAULT = wrong("There must be one and only one default.")
-PATTERN = invalid(name=["Invalid status name provided, it should match: ^[a-zA-Z0-9][a-zA-Z0-9-_ .:]+$."])
+MANDATORY = invalid_boards("The 'rank' and 'default' fields are mandatory.")
+ONE_DEFAULT = invalid_boards("There must be one and only one default.")
+PATTERN = invalid_input(name=["Invalid status name provided, it should match: ^[a-zA-Z0-9][a-zA-Z0-9-_ .:]+$."])
 
 
 def status(name: str = "New", **fields: Any) -> dict[str, Any]:
@@ -193,138 +193,138 @@ NO_STATUSES: list[tuple[Any, Any]] = [
     (status("New\n"), PATTERN),
     (status("a/b"), PATTERN),
     (status("a\x00b"), PATTERN),
-    (status(""), invalid(name=["This field is required"])),
-    (status("x" * 256), invalid(name=["Field cannot be longer than 255 characters."])),
-    (status(rank="1"), invalid(rank=["Invalid input."])),
-    (status(rank=True), invalid(rank=["Invalid input."])),
-    (status(rank=1.5), invalid(rank=["Invalid input."])),
-    (status(rank=None), invalid(rank=["Invalid input."])),
-    (status(rank=2**31), invalid(rank=["Invalid input."])),
-    (status(rank=-(10**30)), invalid(rank=["Invalid input."])),
-    (status(default=[True]), invalid(default=["Invalid input."])),
-    (status(close={}), invalid(close=["Invalid input."])),
-    (status(bg_color=5), invalid(bg_color=["Invalid input."])),
-    (status(bg_color="red;x:url(//y)"), invalid(bg_color=["Invalid input."])),
-    (status(bg_color="a" * 256), invalid(bg_color=["Field cannot be longer than 255 characters."])),
-    (status(close_status=[]), invalid(close_status=["Invalid input."])),
-    (status(close_status="a\x00b"), invalid(close_status=["Invalid input."])),
-    (status(close_status="a\nb"), invalid(close_status=["Invalid input."])),
-    (status(close_status="a" * 256), invalid(close_status=["Field cannot be longer than 255 characters."])),
+    (status(""), invalid_input(name=["This field is required"])),
+    (status("x" * 256), invalid_input(name=["Field cannot be longer than 255 characters."])),
+    (status(rank="1"), invalid_input(rank=["Invalid input."])),
+    (status(rank=True), invalid_input(rank=["Invalid input."])),
+    (status(rank=1.5), invalid_input(rank=["Invalid input."])),
+    (status(rank=None), invalid_input(rank=["Invalid input."])),
+    (status(rank=2**31), invalid_input(rank=["Invalid input."])),
+    (status(rank=-(10**30)), invalid_input(rank=["Invalid input."])),
+    (status(default=[True]), invalid_input(default=["Invalid input."])),
+    (status(close={}), invalid_input(close=["Invalid input."])),
+    (status(bg_color=5), invalid_input(bg_color=["Invalid input."])),
+    (status(bg_color="red;x:url(//y)"), invalid_input(bg_color=["Invalid input."])),
+    (status(bg_color="a" * 256), invalid_input(bg_color=["Field cannot be longer than 255 characters."])),
+    (status(close_status=[]), invalid_input(close_status=["Invalid input."])),
+    (status(close_status="a\x00b"), invalid_input(close_status=["Invalid input."])),
+    (status(close_status="a\nb"), invalid_input(close_status=["Invalid input."])),
+    (status(close_status="a" * 256), invalid_input(close_status=["Field cannot be longer than 255 characters."])),
     (
         {**status(), **{f"s{n:03}": {"rank": n, "default": 0} for n in range(30)}},
-        wrong("A board has 30 statuses at most."),
+        invalid_boards("A board has 30 statuses at most."),
     ),
 ]
 
 
 async def test_statuses_that_are_not_set(nethack: Client) -> None:
-    await make(nethack, "dev")
+    await make_boards(nethack, "dev")
     before = await nethack.pagure("/nethack/boards")
     for body, answer in NO_STATUSES:
-        assert await send(nethack, "/nethack/boards/dev/status", body) == answer, body
+        assert await send_json(nethack, "/nethack/boards/dev/status", body) == answer, body
         assert await nethack.pagure("/nethack/boards") == before
 
 
 @pytest.mark.parametrize("path", ["status", "update_issue", "add_issue"])
 async def test_a_board_is_named_exactly_and_sought_before_the_body_is_read(nethack: Client, path: str) -> None:
-    await make(nethack, "dev")
+    await make_boards(nethack, "dev")
     for name in ("ghost", "DEV", "de", "%00", "dev%0a", "a%2Fb", "%ff"):
-        assert await send(nethack, f"/nethack/boards/{name}/{path}", STATUSES) == MISSING
+        assert await send_json(nethack, f"/nethack/boards/{name}/{path}", STATUSES) == MISSING
         assert await nethack.post(f"/nethack/boards/{name}/{path}") == MISSING
 
 
 async def test_statuses_come_in_the_order_of_their_ranks_then_names(nethack: Client) -> None:
-    await make(nethack, "dev")
+    await make_boards(nethack, "dev")
     ranks = {"bb": (7, ""), "aa": (7, False), "cc": (-5, "False"), "dd": (2**31 - 1, 1)}
     body = {name: {"rank": rank, "default": default} for name, (rank, default) in ranks.items()}
-    _, answer = await send(nethack, "/nethack/boards/dev/status", body)
+    _, answer = await send_json(nethack, "/nethack/boards/dev/status", body)
     assert [each["name"] for each in answer["board"]["status"]] == ["cc", "aa", "bb", "dd"]
     assert [each["default"] for each in answer["board"]["status"]] == [False, False, False, True]
 
 
 async def test_boards_are_written_by_committers_with_a_token_for_it(forge: Forge, nethack: Client) -> None:
-    await make(nethack, "dev")
+    await make_boards(nethack, "dev")
     bob = await forge.user("bob")
     for level in (None, "ticket"):
         if level:
-            await grant(nethack, "bob", level)
+            await grant_access(nethack, "bob", level)
         for path in WRITES:
-            assert await send(bob, f"/nethack/boards{path}", {"dev": {"tag": "dev"}}) == (401, NOT_HIGH_ENOUGH)
-            assert await send(bob, f"/nethack/boards{path}", []) == (401, NOT_HIGH_ENOUGH)
-    await grant(nethack, "bob", "commit")
-    assert (await send(bob, "/nethack/boards", {"dev": {"tag": "dev"}}))[0] == 200
+            assert await send_json(bob, f"/nethack/boards{path}", {"dev": {"tag": "dev"}}) == (401, NOT_HIGH_ENOUGH)
+            assert await send_json(bob, f"/nethack/boards{path}", []) == (401, NOT_HIGH_ENOUGH)
+    await grant_access(nethack, "bob", "commit")
+    assert (await send_json(bob, "/nethack/boards", {"dev": {"tag": "dev"}}))[0] == 200
     limited = await nethack.limited(acls=["issue_update"])
     await nethack.post("/new", name="other", description="d")
     elsewhere = await nethack.limited(project="other")
     for path in WRITES:
-        code, body = await send(forge.nobody, f"/nethack/boards{path}", {})
+        code, body = await send_json(forge.nobody, f"/nethack/boards{path}", {})
         assert (code, body["error_code"], body["errors"]) == (401, "EINVALIDTOK", "Invalid token")
-        code, body = await send(limited, f"/nethack/boards{path}", {})
+        code, body = await send_json(limited, f"/nethack/boards{path}", {})
         assert (code, body["errors"]) == (401, "Missing ACLs: modify_project")
-        code, body = await send(elsewhere, f"/nethack/boards{path}", {})
+        code, body = await send_json(elsewhere, f"/nethack/boards{path}", {})
         assert (code, body["error_code"], "errors" in body) == (401, "EINVALIDTOK", False)
-    assert (await send(await nethack.limited(project="nethack"), "/nethack/boards/dev/status", STATUSES))[0] == 200
+    assert (await send_json(await nethack.limited(project="nethack"), "/nethack/boards/dev/status", STATUSES))[0] == 200
 
 
 async def test_blocked_users_write_no_boards_and_nobody_sees_those_of_a_private_project(
     forge: Forge, nethack: Client
 ) -> None:
     bob = await forge.user("bob")
-    await grant(nethack, "bob", "commit")
+    await grant_access(nethack, "bob", "commit")
     bound = await nethack.limited(project="nethack")
     assert (await bound.post("/nethack/blockuser", username="bob"))[0] == 200
     await nethack.post("/new", name="secret", description="d", private="1")
     for path in WRITES:
-        assert await send(bob, f"/nethack/boards{path}", {}) == (403, BLOCKED)
-        assert await send(bob, f"/alice/secret/boards{path}", {}) == (404, NO_PROJECT)
+        assert await send_json(bob, f"/nethack/boards{path}", {}) == (403, BLOCKED)
+        assert await send_json(bob, f"/alice/secret/boards{path}", {}) == (404, NO_PROJECT)
     assert await bob.pagure("/alice/secret/boards") == (404, NO_PROJECT)
     assert (await nethack.pagure("/alice/secret/boards"))[0] == 200
 
 
 async def test_boards_stand_and_fall_with_the_tracker(tracker: Tracker) -> None:
-    await make(tracker.alice, "dev")
+    await make_boards(tracker.alice, "dev")
     readonly = {"error": "The issue tracker of this project is read-only", "error_code": "ETRACKERREADONLY"}
-    await tracker.switch(issue_tracker_read_only=True)
+    await tracker.configure(issue_tracker_read_only=True)
     for path in WRITES:
-        assert await send(tracker.alice, f"/nethack/boards{path}", {"dev": {"tag": "dev"}}) == (401, readonly)
-    assert await names(tracker.alice) == ["dev"]
+        assert await send_json(tracker.alice, f"/nethack/boards{path}", {"dev": {"tag": "dev"}}) == (401, readonly)
+    assert await list_boards(tracker.alice) == ["dev"]
     off = {"error": "Issue tracker disabled", "error_code": "ETRACKERDISABLED"}
-    await tracker.switch(issue_tracker=False)
+    await tracker.configure(issue_tracker=False)
     for path in WRITES:
-        assert await send(tracker.alice, f"/nethack/boards{path}", {"dev": {"tag": "dev"}}) == (404, off)
+        assert await send_json(tracker.alice, f"/nethack/boards{path}", {"dev": {"tag": "dev"}}) == (404, off)
     assert await tracker.alice.pagure("/nethack/boards") == (404, off)
 
 
 async def test_of_two_who_set_boards_at_once_one_set_stays_whole(nethack: Client) -> None:
     sets = [{f"{who} {n}": {"tag": "dev"} for n in range(5)} for who in "abcd"]
-    await make(nethack, "dev")
-    done = await asyncio.gather(*(send(nethack, "/nethack/boards", each) for each in sets))
+    await make_boards(nethack, "dev")
+    done = await asyncio.gather(*(send_json(nethack, "/nethack/boards", each) for each in sets))
     assert [code for code, _ in done] == [200] * 4
-    assert await names(nethack) in [sorted(each) for each in sets]
+    assert await list_boards(nethack) in [sorted(each) for each in sets]
 
 
 async def test_a_tag_is_not_deleted_as_long_as_a_board_has_it(nethack: Client) -> None:
-    await make(nethack, "dev", "ops")
-    await send(nethack, "/nethack/boards", {name: {"tag": "dev"} for name in ("web", "app")})
+    await make_boards(nethack, "dev", "ops")
+    await send_json(nethack, "/nethack/boards", {name: {"tag": "dev"} for name in ("web", "app")})
     bound = await nethack.limited(project="nethack")
     answer = await bound.request("DELETE", "/api/0/nethack/tag/dev")
-    assert answer == refused("ENOCODE", "This is the tag of a board: app, web")
+    assert answer == refusal("ENOCODE", "This is the tag of a board: app, web")
     assert (await bound.request("DELETE", "/api/0/nethack/tag/ops"))[0] == 200
     await nethack.post("/nethack/boards/delete", name="web")
-    await send(nethack, "/nethack/boards/delete", {"name": ["app"]})
+    await send_json(nethack, "/nethack/boards/delete", {"name": ["app"]})
     assert (await bound.request("DELETE", "/api/0/nethack/tag/dev"))[0] == 200
 
 
 async def test_a_tag_that_goes_while_a_board_takes_it_leaves_no_board_without_one(
     nethack: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await tagged(nethack, "dev")
+    await add_tags(nethack, "dev")
     bound = await nethack.limited(project="nethack")
 
     async def meanwhile() -> None:
         assert (await bound.request("DELETE", "/api/0/nethack/tag/dev"))[0] == 200
 
-    interrupt(monkeypatch, boards, "list_of_project", meanwhile)
-    answer = await send(nethack, "/nethack/boards", {"dev": {"tag": "dev"}})
-    assert answer == refused("ENOCODE", "No tag found with the name dev")
-    assert await names(nethack) == []
+    run_before_call(monkeypatch, boards, "list_of_project", meanwhile)
+    answer = await send_json(nethack, "/nethack/boards", {"dev": {"tag": "dev"}})
+    assert answer == refusal("ENOCODE", "No tag found with the name dev")
+    assert await list_boards(nethack) == []

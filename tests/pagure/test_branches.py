@@ -10,16 +10,25 @@ from app.config import Settings
 from app.core import pushes
 from app.git import refs
 from tests.conftest import Client, Forge, commit, git
-from tests.pagure.pulls import configure, opened
-from tests.pagure.refs import BAD_NAMES, GIT_ERROR, INVALID, MADE, branches, place, said, told
-from tests.pagure.test_plugins import installed
+from tests.pagure.pulls import configure_project, open_pull_request
+from tests.pagure.refs import (
+    BAD_NAMES,
+    GIT_ERROR,
+    INVALID,
+    MADE,
+    find_repository,
+    list_branches,
+    list_events,
+    message_error,
+)
+from tests.pagure.test_plugins import install_plugin
 from tests.pagure.test_sharing import (
     ADDRESSES,
     BLOCKED,
     NO_PROJECT,
-    collaborate,
-    everywhere,
-    grant,
+    add_collaborator,
+    four_projects,
+    grant_access,
 )
 
 
@@ -27,7 +36,7 @@ from tests.pagure.test_sharing import (
 async def test_a_branch_is_made_from_a_branch_or_a_commit_at_each_address(
     forge: Forge, alice: Client, tmp_path: Path, path: str
 ) -> None:
-    await everywhere(alice)
+    await four_projects(alice)
     work = tmp_path / "work"
     await git("init", "-q", "-b", "main", str(work))
     first, second = await commit(work, "a"), await commit(work, "b")
@@ -35,11 +44,13 @@ async def test_a_branch_is_made_from_a_branch_or_a_commit_at_each_address(
     for name, source in (("one", {"from_branch": "main"}), ("two", {"from_commit": first[:9]}), ("deep/er", {})):
         assert await alice.post(f"{path}/git/branch", branch=name, **source) == (200, MADE)
     found = {"deep/er": second, "main": second, "one": second, "two": first}
-    assert await branches(forge.nobody, path) == found
+    assert await list_branches(forge.nobody, path) == found
     heads = (await git("ls-remote", "--heads", forge.nobody.git_url(path[1:]))).split()
-    assert dict(zip(heads[1::2], heads[::2], strict=True)) == {f"refs/heads/{name}": id for name, id in found.items()}
+    assert dict(zip(heads[1::2], heads[::2], strict=True)) == {
+        f"refs/heads/{name}": commit_id for name, commit_id in found.items()
+    }
     zeros = "0" * 40
-    assert (await told(forge))[1:] == [
+    assert (await list_events(forge))[1:] == [
         ("alice", {"ref": f"refs/heads/{name}", "old": zeros, "new": new, "commit": new, "pull_request": None})
         for name, new in (("one", second), ("two", first), ("deep/er", second))
     ]
@@ -48,9 +59,9 @@ async def test_a_branch_is_made_from_a_branch_or_a_commit_at_each_address(
 async def test_a_branch_starts_from_master_when_nothing_is_said_and_else_from_the_default_branch(
     nethack: Client,
 ) -> None:
-    main = (await branches(nethack))["main"]
+    main = (await list_branches(nethack))["main"]
     assert await nethack.json("POST", "/api/0/nethack/git/branch", {"branch": "master"}) == (200, MADE)
-    assert await branches(nethack) == {"main": main, "master": main}
+    assert await list_branches(nethack) == {"main": main, "master": main}
 
 
 @pytest.mark.parametrize(
@@ -59,13 +70,13 @@ async def test_a_branch_starts_from_master_when_nothing_is_said_and_else_from_th
         ({}, (400, INVALID)),
         ({"branch": ""}, (400, INVALID)),
         ({"branch": "x", "from_branch": "main", "from_commit": "abcdef"}, (400, INVALID)),
-        ({"branch": "x", "from_branch": "gone"}, said('The "gone" branch does not exist')),
-        ({"branch": "x", "from_branch": "-x"}, said('The "-x" branch does not exist')),
-        ({"branch": "x", "from_branch": "y" * 9000}, said(f'The "{"y" * 9000}" branch does not exist')),
-        ({"branch": "x", "from_commit": "f" * 40}, said(f'The commit "{"f" * 40}" does not exist')),
-        ({"branch": "x", "from_commit": "main"}, said('The commit "main" does not exist')),
-        ({"branch": "x", "from_commit": "--all"}, said('The commit "--all" does not exist')),
-        ({"branch": "main"}, said('The branch "main" already exists')),
+        ({"branch": "x", "from_branch": "gone"}, message_error('The "gone" branch does not exist')),
+        ({"branch": "x", "from_branch": "-x"}, message_error('The "-x" branch does not exist')),
+        ({"branch": "x", "from_branch": "y" * 9000}, message_error(f'The "{"y" * 9000}" branch does not exist')),
+        ({"branch": "x", "from_commit": "f" * 40}, message_error(f'The commit "{"f" * 40}" does not exist')),
+        ({"branch": "x", "from_commit": "main"}, message_error('The commit "main" does not exist')),
+        ({"branch": "x", "from_commit": "--all"}, message_error('The commit "--all" does not exist')),
+        ({"branch": "main"}, message_error('The branch "main" already exists')),
         ({"branch": "main/below"}, (400, GIT_ERROR)),
         *(({"branch": name}, (400, GIT_ERROR)) for name in BAD_NAMES),
     ],
@@ -73,9 +84,9 @@ async def test_a_branch_starts_from_master_when_nothing_is_said_and_else_from_th
 async def test_branches_that_cannot_be_made(
     forge: Forge, nethack: Client, form: dict[str, str], answer: tuple[int, Any]
 ) -> None:
-    before = await branches(nethack)
+    before = await list_branches(nethack)
     assert await nethack.post("/nethack/git/branch", **form) == answer
-    assert await branches(nethack) == before
+    assert await list_branches(nethack) == before
     assert await forge.db.fetchval("select count(*) from open_pushes") == 0
 
 
@@ -92,12 +103,12 @@ async def test_names_with_half_characters_are_refused(nethack: Client) -> None:
         body = b'{"branch": "\\ud800", "tagname": "\\ud800", "commit_hash": "x", "alias_from": "\\ud800"}'
         status, answer = await nethack.request("POST", f"/api/0/nethack/{path}", data=body, headers=headers)
         assert (status, answer["error_code"]) == (400, "EINVALIDREQ")
-    assert list(await branches(nethack)) == ["main"]
+    assert list(await list_branches(nethack)) == ["main"]
 
 
 async def test_an_empty_repository_has_nothing_to_start_from(alice: Client) -> None:
     assert (await alice.post("/new", name="empty", description="d"))[0] == 200
-    assert await alice.post("/empty/git/branch", branch="x") == said('The "master" branch does not exist')
+    assert await alice.post("/empty/git/branch", branch="x") == message_error('The "master" branch does not exist')
     assert await alice.post("/empty/git/branches", branch_name="main") == (400, GIT_ERROR)
     assert await alice.post("/empty/git/tags", tagname="x", commit_hash="abcdef") == (400, GIT_ERROR)
     assert await alice.pagure("/empty/git/branches?with_commits=1") == (
@@ -110,15 +121,15 @@ async def test_an_empty_repository_has_nothing_to_start_from(alice: Client) -> N
 
 async def test_whoever_may_push_to_a_branch_may_make_it(forge: Forge, nethack: Client) -> None:
     bob, carol, dave = [await forge.user(name) for name in ("bob", "carol", "dave")]
-    await grant(nethack, "bob", "commit")
-    await grant(nethack, "carol", "ticket")
-    await collaborate(forge, (await nethack.pagure("/nethack"))[1]["id"], "dave", "feature/*")
+    await grant_access(nethack, "bob", "commit")
+    await grant_access(nethack, "carol", "ticket")
+    await add_collaborator(forge, (await nethack.pagure("/nethack"))[1]["id"], "dave", "feature/*")
     assert await bob.post("/nethack/git/branch", branch="bobs") == (200, MADE)
     assert await dave.post("/nethack/git/branch", branch="feature/x") == (200, MADE)
     for client, name in ((carol, "feature/y"), (dave, "other"), (await forge.user("erin"), "erins")):
-        refusal = said("Remote hook declined the push: You may not push to this branch.")
+        refusal = message_error("Remote hook declined the push: You may not push to this branch.")
         assert await client.post("/nethack/git/branch", branch=name) == refusal
-    assert list(await branches(nethack)) == ["bobs", "feature/x", "main"]
+    assert list(await list_branches(nethack)) == ["bobs", "feature/x", "main"]
     assert await forge.db.fetchval("select count(*) from open_pushes") == 0
 
 
@@ -161,7 +172,7 @@ async def test_a_branch_whose_process_died_is_found_again(
     async def died(*arguments: Any, **options: Any) -> int:
         raise asyncio.CancelledError
 
-    main = (await branches(nethack))["main"]
+    main = (await list_branches(nethack))["main"]
     for path, form in (
         ("branch", {"branch": "kept"}),
         ("tags", {"tagname": "v1", "commit_hash": main}),
@@ -179,32 +190,32 @@ async def test_a_branch_whose_process_died_is_found_again(
     found = (await nethack.pagure("/nethack/git/branches?with_commits=1"))[1]
     assert found == {"branches": {"kept": main, "main": main}, "default": {"kept": main}, "total_branches": 2}
     assert (await nethack.pagure("/nethack/git/tags?with_commits=1"))[1]["tags"] == {"v1": main}
-    assert {actor for actor, _ in [*await told(forge), *await told(forge, "head.moved")]} == {"alice"}
+    assert {actor for actor, _ in [*await list_events(forge), *await list_events(forge, "head.moved")]} == {"alice"}
 
 
 async def test_what_a_push_may_not_make_the_api_does_not_make_either(
     forge: Forge, nethack: Client, bob: Client
 ) -> None:
-    pulled = (await opened(bob))["commit_stop"]
+    pulled = (await open_pull_request(bob))["commit_stop"]
     await forge.idle()
-    unsigned = said(f"Remote hook declined the push: Commit {pulled} is not signed off.")
+    unsigned = message_error(f"Remote hook declined the push: Commit {pulled} is not signed off.")
     alias = {"alias_from": "trunk", "alias_to": "main"}
 
-    await installed(nethack, "Block Un-Signed commits")
+    await install_plugin(nethack, "Block Un-Signed commits")
     assert await nethack.post("/nethack/git/branch", branch="x", from_commit=pulled) == unsigned
     assert await nethack.post("/nethack/git/tags", tagname="v1", commit_hash=pulled) == unsigned
     assert await nethack.post("/nethack/git/branch", branch="old") == (200, MADE)
 
-    await installed(nethack, "Prevent creating new branches by git push")
-    none = said("Remote hook declined the push: This project takes no new branches.")
+    await install_plugin(nethack, "Prevent creating new branches by git push")
+    none = message_error("Remote hook declined the push: This project takes no new branches.")
     assert await nethack.post("/nethack/git/branch", branch="x") == none
     assert await nethack.post("/nethack/git/alias/new", **alias) == none
 
-    await configure(forge, nethack, pull_request_access_only=True)
-    only = said("Remote hook declined the push: Branches of this project are changed by pull-requests only.")
+    await configure_project(forge, nethack, pull_request_access_only=True)
+    only = message_error("Remote hook declined the push: Branches of this project are changed by pull-requests only.")
     assert await nethack.post("/nethack/git/branch", branch="x") == only
     assert await nethack.post("/nethack/git/alias/new", **alias) == only
-    assert list(await branches(nethack)) == ["main", "old"]
+    assert list(await list_branches(nethack)) == ["main", "old"]
     assert await forge.db.fetchval("select count(*) from open_pushes") == 0
 
 
@@ -217,4 +228,4 @@ async def test_a_project_whose_repository_is_being_made_has_none_yet(
         assert await nethack.pagure(f"/nethack/{path}") == (404, NO_PROJECT)
     for path in ("git/branch", "git/tags", "git/branches", "git/alias/new", "git/alias/drop"):
         assert await nethack.post(f"/nethack/{path}", branch="x") == (404, NO_PROJECT)
-    assert list(refs.list_aliases(await place(nethack, settings))) == []
+    assert list(refs.list_aliases(await find_repository(nethack, settings))) == []

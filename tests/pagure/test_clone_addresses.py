@@ -4,11 +4,11 @@ import pytest
 
 from app.config import Settings
 from tests.conftest import Client, Forge
-from tests.pagure.test_sharing import ADDRESSES, everywhere
+from tests.pagure.test_sharing import ADDRESSES, four_projects
 
 
 async def test_a_forge_without_ssh_shows_none(forge: Forge, alice: Client) -> None:
-    await everywhere(alice)
+    await four_projects(alice)
     for address in ADDRESSES:
         name = (await alice.pagure(address))[1]["fullname"]
         urls = {"git": f"{forge.url}/{name}.git"}

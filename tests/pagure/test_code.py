@@ -9,15 +9,15 @@ from app.git import tree
 from app.git.errors import GitFailed
 from app.http import streaming
 from tests.conftest import Client, Forge, commit, git
-from tests.pagure.pulls import configure, opened, pushed, until
-from tests.pagure.test_sharing import ADDRESSES, NO_PROJECT, everywhere
+from tests.pagure.pulls import configure_project, open_pull_request, push_commit, wait_for_pull_request
+from tests.pagure.test_sharing import ADDRESSES, NO_PROJECT, four_projects
 from tests.raw import send
 
 NO_FILE = {"error": "File not found in this git repository", "error_code": "EFILENOTFOUND"}
 TEXT = "text/plain; charset=utf-8"
 
 
-async def read(client: Client, path: str, method: str = "GET") -> tuple[int, bytes]:
+async def read_page(client: Client, path: str, method: str = "GET") -> tuple[int, bytes]:
     """A page outside the API, as bytes."""
     headers = {"Accept": "text/plain", **({"Authorization": f"token {client.token}"} if client.token else {})}
     async with client.forge.session.request(method, client.forge.url + path, headers=headers) as answer:
@@ -26,7 +26,7 @@ async def read(client: Client, path: str, method: str = "GET") -> tuple[int, byt
         return answer.status, await answer.read()
 
 
-async def furnish(client: Client, path: str, work: Path) -> str:
+async def fill_repository(client: Client, path: str, work: Path) -> str:
     """A repository with a bit of everything on `main`; its commit."""
     await git("init", "-q", "-b", "main", str(work))
     (work / "src" / "deep").mkdir(parents=True)
@@ -48,13 +48,13 @@ async def furnish(client: Client, path: str, work: Path) -> str:
 async def full(nethack: Client, tmp_path: Path) -> str:
     """The repository of `full`, furnished; its commit."""
     assert (await nethack.post("/new", name="full", description="d"))[0] == 200
-    return await furnish(nethack, "/full", tmp_path / "full")
+    return await fill_repository(nethack, "/full", tmp_path / "full")
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
 async def test_a_tree_is_listed_at_each_address(forge: Forge, alice: Client, tmp_path: Path, path: str) -> None:
-    await everywhere(alice)
-    head = await furnish(alice, path, tmp_path / "work")
+    await four_projects(alice)
+    head = await fill_repository(alice, path, tmp_path / "work")
     nobody, base = forge.nobody, forge.url
 
     def entry(kind: str, name: str, identifier: str = "main") -> dict[str, str]:
@@ -82,7 +82,7 @@ async def test_a_tree_is_listed_at_each_address(forge: Forge, alice: Client, tmp
     assert await nobody.pagure(f"{path}/tree/main/f/src/deep/a%20b%3F.txt") == (
         200, {"type": "file", "name": "src/deep/a b?.txt", "content_url": url},
     )  # fmt: skip
-    assert await read(nobody, url.removeprefix(base)) == (200, b"spaces\n")
+    assert await read_page(nobody, url.removeprefix(base)) == (200, b"spaces\n")
 
 
 async def test_every_link_of_a_listing_leads_somewhere(forge: Forge, full: str) -> None:
@@ -92,7 +92,7 @@ async def test_every_link_of_a_listing_leads_somewhere(forge: Forge, full: str) 
         assert status == 200
         for entry in found["content"]:
             if entry["type"] == "file":
-                assert (await read(forge.nobody, entry["content_url"].removeprefix(forge.url)))[0] == 200
+                assert (await read_page(forge.nobody, entry["content_url"].removeprefix(forge.url)))[0] == 200
                 files += 1
             elif entry["type"] == "folder":
                 folders.append(entry["content_url"])
@@ -111,7 +111,7 @@ async def test_branches_and_tags_may_have_slashes_and_an_f_in_their_names(
         _, found = await forge.nobody.pagure(f"/full/tree/{name}")
         assert [entry["name"] for entry in found["content"]][:2] == ["src", "README.md"]
         assert found["content"][1]["content_url"] == f"{forge.url}/full/raw/{name}/f/README.md"
-        assert await read(forge.nobody, f"/full/raw/{name}/f/README.md") == (200, b"# Hello\n")
+        assert await read_page(forge.nobody, f"/full/raw/{name}/f/README.md") == (200, b"# Hello\n")
         assert (await forge.nobody.pagure(f"/full/tree/{name}/f/src"))[1]["name"] == "src"
 
 
@@ -122,8 +122,8 @@ async def test_objects_are_listed_by_their_ids(forge: Forge, full: str, tmp_path
     assert [entry["name"] for entry in found["content"]] == ["deep"]
     url = f"{forge.url}/full/raw/{file}"
     assert await forge.nobody.pagure(f"/full/tree/{file}") == (200, {"type": "file", "name": None, "content_url": url})
-    assert await read(forge.nobody, f"/full/raw/{file}") == (200, b"# Hello\n")
-    assert (await read(forge.nobody, f"/full/raw/{folder}"))[0] == 404
+    assert await read_page(forge.nobody, f"/full/raw/{file}") == (200, b"# Hello\n")
+    assert (await read_page(forge.nobody, f"/full/raw/{folder}"))[0] == 404
 
 
 async def test_names_that_are_no_text_are_listed_and_can_be_read(forge: Forge, nethack: Client, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ async def test_a_file_of_the_name_that_git_asks_for_can_be_read(forge: Forge, ne
     (work / "info").mkdir()
     await commit(work, "info/refs", "mine")
     await git("push", "-q", "origin", "main", cwd=work)
-    assert await read(forge.nobody, "/nethack/raw/main/f/info/refs") == (200, b"mine")
+    assert await read_page(forge.nobody, "/nethack/raw/main/f/info/refs") == (200, b"mine")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ async def test_an_empty_repository_says_so(forge: Forge, alice: Client) -> None:
     empty = {"error": "This git repository is empty", "error_code": "EEMPTYGIT"}
     for asked in ("tree", "tree/main", "tree/main/f/x"):
         assert await forge.nobody.pagure(f"/empty/{asked}") == (404, empty)
-    assert (await read(forge.nobody, "/empty/raw/main/f/x"))[0] == 404
+    assert (await read_page(forge.nobody, "/empty/raw/main/f/x"))[0] == 404
 
 
 async def test_a_folder_with_too_many_files_is_not_listed(
@@ -188,9 +188,9 @@ async def test_the_code_of_a_private_project_is_hidden(forge: Forge, alice: Clie
     for client in (forge.nobody, await forge.user("bob"), Client(forge, "stale")):
         assert await client.pagure("/alice/secret" + path) == (404, NO_PROJECT)
         for page in ("raw/main/f/README.md", "raw/main", "pull-request/1.patch", "pull-request/1.diff"):
-            assert await read(client, f"/alice/secret/{page}") == (404, b"Project not found\n")
+            assert await read_page(client, f"/alice/secret/{page}") == (404, b"Project not found\n")
     assert (await alice.pagure("/alice/secret" + path))[1] != NO_PROJECT
-    assert (await read(alice, "/alice/secret/raw/main/f/README.md"))[0] == 200
+    assert (await read_page(alice, "/alice/secret/raw/main/f/README.md"))[0] == 200
 
 
 # ---------------------------------------------------------------- commits
@@ -230,15 +230,15 @@ async def test_what_is_no_commit_is_not_found(forge: Forge, full: str, tmp_path:
 )
 async def test_a_file_is_bytes_and_never_a_page(forge: Forge, full: str, name: str, media: str, content: bytes) -> None:
     nobody, path = forge.nobody, f"/full/raw/main/f/{name}"
-    assert await read(nobody, path) == (200, content)
+    assert await read_page(nobody, path) == (200, content)
     assert nobody.headers["Content-Type"] == media
     assert nobody.headers["Content-Length"] == str(len(content))
     assert nobody.headers["X-Content-Type-Options"] == "nosniff"
     assert nobody.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
     assert nobody.headers["X-Request-Id"]
-    assert await read(nobody, path, "HEAD") == (200, b"")
+    assert await read_page(nobody, path, "HEAD") == (200, b"")
     assert nobody.headers["Content-Length"] == str(len(content))
-    assert await read(nobody, f"/full/raw/{full}/f/{name}") == (200, content)
+    assert await read_page(nobody, f"/full/raw/{full}/f/{name}") == (200, content)
 
 
 async def test_a_large_file_is_sent_in_pieces_and_an_empty_one_too(
@@ -249,9 +249,9 @@ async def test_a_large_file_is_sent_in_pieces_and_an_empty_one_too(
     await commit(work, "empty", "")
     await commit(work, "large", large)
     await git("push", "-q", nethack.git_url("nethack"), "+main", cwd=work)
-    assert await read(forge.nobody, "/nethack/raw/main/f/large") == (200, large.encode())
+    assert await read_page(forge.nobody, "/nethack/raw/main/f/large") == (200, large.encode())
     assert forge.nobody.headers["Content-Type"] == TEXT
-    assert await read(forge.nobody, "/nethack/raw/main/f/empty") == (200, b"")
+    assert await read_page(forge.nobody, "/nethack/raw/main/f/empty") == (200, b"")
     assert forge.nobody.headers["Content-Type"] == TEXT
 
 
@@ -269,10 +269,10 @@ async def test_what_breaks_in_its_midst_is_cut_off_and_its_git_is_ended(
 
     monkeypatch.setattr(tree, "read_file", breaking)
     with pytest.raises(Exception, match="payload"):
-        await read(forge.nobody, "/full/raw/main/f/README.md")
+        await read_page(forge.nobody, "/full/raw/main/f/README.md")
     assert ended == [True]
     monkeypatch.setattr(tree, "read_file", lambda *arguments: breaking_at_once())
-    assert await read(forge.nobody, "/full/raw/main/f/README.md") == (
+    assert await read_page(forge.nobody, "/full/raw/main/f/README.md") == (
         400,
         b"An error occurred during a git operation\n",
     )
@@ -311,7 +311,7 @@ async def test_a_project_called_raw_is_cloned_like_any_other(nethack: Client, tm
 
 async def test_a_commit_without_a_path_is_a_patch(forge: Forge, full: str) -> None:
     for name in ("main", full, full[:9]):
-        status, body = await read(forge.nobody, f"/full/raw/{name}")
+        status, body = await read_page(forge.nobody, f"/full/raw/{name}")
         lines = body.decode().splitlines()
         assert (status, lines[:2]) == (
             200,
@@ -324,12 +324,12 @@ async def test_a_commit_without_a_path_is_a_patch(forge: Forge, full: str) -> No
 async def test_a_pull_request_is_read_as_patches_and_as_diffs(
     forge: Forge, nethack: Client, bob: Client, tmp_path: Path
 ) -> None:
-    second = await pushed(tmp_path / "bob", "topic", "two")
-    await opened(bob)
+    second = await push_commit(tmp_path / "bob", "topic", "two")
+    await open_pull_request(bob)
     first = (await git("rev-parse", "HEAD~1", cwd=tmp_path / "bob")).strip()
 
     async def check() -> None:
-        status, body = await read(forge.nobody, "/nethack/pull-request/1.patch")
+        status, body = await read_page(forge.nobody, "/nethack/pull-request/1.patch")
         assert status == 200
         assert forge.nobody.headers["Content-Type"] == TEXT
         heads = [line for line in body.decode().splitlines() if line.startswith(("From ", "Subject: ", "diff --git"))]
@@ -337,34 +337,34 @@ async def test_a_pull_request_is_read_as_patches_and_as_diffs(
             f"From {first} Mon Sep 17 00:00:00 2001", "Subject: [PATCH 1/2] Add one", "diff --git a/one b/one",
             f"From {second} Mon Sep 17 00:00:00 2001", "Subject: [PATCH 2/2] Add two", "diff --git a/two b/two",
         ]  # fmt: skip
-        status, body = await read(forge.nobody, "/nethack/pull-request/1.diff")
+        status, body = await read_page(forge.nobody, "/nethack/pull-request/1.diff")
         heads = [line for line in body.decode().splitlines() if line.startswith(("From ", "diff --git"))]
         assert (status, heads) == (200, ["diff --git a/one b/one", "diff --git a/two b/two"])
 
     await check()
     await forge.idle()
     assert (await nethack.post("/nethack/pull-request/1/merge"))[0] == 200
-    await until(nethack, 1, "status", "Merged")
+    await wait_for_pull_request(nethack, 1, "status", "Merged")
     await check()
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
 async def test_a_pull_request_is_read_at_each_address(forge: Forge, alice: Client, tmp_path: Path, path: str) -> None:
-    await everywhere(alice)
-    await furnish(alice, path, tmp_path / "work")
+    await four_projects(alice)
+    await fill_repository(alice, path, tmp_path / "work")
     first = (await git("rev-parse", "HEAD~1", cwd=tmp_path / "work")).strip()
     assert (await alice.post(f"{path}/git/branch", branch="old", from_commit=first))[0] == 200
     await alice.post(f"{path}/options/update", pull_requests="1")
     form = {"title": "t", "branch_to": "old", "branch_from": "main"}
     assert (await alice.post(f"{path}/pull-request/new", **form))[0] == 200
     for kind, beginning in (("patch", b"From "), ("diff", b"diff --git a/module b/module")):
-        status, body = await read(forge.nobody, f"{path}/pull-request/1.{kind}")
+        status, body = await read_page(forge.nobody, f"{path}/pull-request/1.{kind}")
         assert (status, body[: len(beginning)]) == (200, beginning)
 
 
 async def test_a_patch_applies(forge: Forge, nethack: Client, bob: Client, tmp_path: Path) -> None:
-    await opened(bob)
-    _, body = await read(forge.nobody, "/nethack/pull-request/1.patch")
+    await open_pull_request(bob)
+    _, body = await read_page(forge.nobody, "/nethack/pull-request/1.patch")
     (tmp_path / "one.patch").write_bytes(body)
     await git("clone", "-q", nethack.git_url("nethack"), str(tmp_path / "alice"))
     await git("apply", "--check", str(tmp_path / "one.patch"), cwd=tmp_path / "alice")
@@ -372,9 +372,12 @@ async def test_a_patch_applies(forge: Forge, nethack: Client, bob: Client, tmp_p
 
 async def test_pull_requests_that_are_not_there_are_no_patches(forge: Forge, nethack: Client, bob: Client) -> None:
     for number in ("1", "0", "9" * 30):
-        assert await read(forge.nobody, f"/nethack/pull-request/{number}.patch") == (404, b"Pull-Request not found\n")
-    assert await read(forge.nobody, "/missing/pull-request/1.diff") == (404, b"Project not found\n")
-    await opened(bob)
-    await configure(forge, nethack, pull_requests=False)
+        assert await read_page(forge.nobody, f"/nethack/pull-request/{number}.patch") == (
+            404,
+            b"Pull-Request not found\n",
+        )
+    assert await read_page(forge.nobody, "/missing/pull-request/1.diff") == (404, b"Project not found\n")
+    await open_pull_request(bob)
+    await configure_project(forge, nethack, pull_requests=False)
     gone = (404, b"Pull-Request have been deactivated for this project\n")
-    assert await read(forge.nobody, "/nethack/pull-request/1.patch") == gone
+    assert await read_page(forge.nobody, "/nethack/pull-request/1.patch") == gone

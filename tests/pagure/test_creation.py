@@ -39,8 +39,8 @@ async def test_every_field_is_taken_in_every_encoding(alice: Client, path: str, 
     work = tmp_path / "work"
     await git("clone", "-q", alice.git_url("rpms/x+y.z"), str(work))
     assert (work / "README.md").read_text().rstrip("\n") == "# x+y.z\n\nA game"
-    said = await git("log", "--format=%an <%ae> %s", cwd=work)
-    assert said == "alice <alice@example.org> Added the README\n"
+    line = await git("log", "--format=%an <%ae> %s", cwd=work)
+    assert line == "alice <alice@example.org> Added the README\n"
     assert (await git("branch", "--show-current", cwd=work)) == "trunk\n"
 
 
@@ -68,7 +68,7 @@ async def test_every_spelling_of_no_does_not_wait(alice: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value", "message"),
     [
         ("name", " ", "This field is required."), ("name", "a b", "Invalid input."),
         ("description", " ", "This field is required."),
@@ -80,14 +80,14 @@ async def test_every_spelling_of_no_does_not_wait(alice: Client) -> None:
         ("default_branch", "a..b", "Invalid input."),
     ],
 )  # fmt: skip
-async def test_fields_that_are_refused_by_name(alice: Client, field: str, value: str, said: str) -> None:
+async def test_fields_that_are_refused_by_name(alice: Client, field: str, value: str, message: str) -> None:
     fields = {"name": "x", "description": "d", field: value}
     assert await alice.post("/new", **fields) == (
         400,
         {
             "error": "Invalid or incomplete input submitted",
             "error_code": "EINVALIDREQ",
-            "errors": {field: [said]},
+            "errors": {field: [message]},
         },
     )
     assert (await alice.pagure("/projects"))[1]["total_projects"] == 0
@@ -122,17 +122,17 @@ RESERVED = """
 
 
 async def test_paths_with_another_meaning_are_kept_free(forge: Forge, alice: Client) -> None:
-    said = 'No project "{}" are allowed to be created due to potential conflicts in URLs with pagure itself'
+    message = 'No project "{}" are allowed to be created due to potential conflicts in URLs with pagure itself'
     for name in RESERVED.split():
         assert await alice.post("/new", name=name, description="d") == (
             400,
-            {"error": said.format(name), "error_code": "ENOCODE"},
+            {"error": message.format(name), "error_code": "ENOCODE"},
         )
     assert await alice.post("/new", name="static", description="d", namespace="rpms") == (200, QUEUED)
     for namespace in ("docs", "tickets", "requests"):
         someone = await forge.user(namespace)
         status, body = await someone.post("/new", name="x", description="d", private="1")
-        assert (status, body["error"]) == (400, said.format(f"{namespace}/x"))
+        assert (status, body["error"]) == (400, message.format(f"{namespace}/x"))
 
 
 async def test_a_private_project_lies_below_its_owners_name(forge: Forge, alice: Client) -> None:

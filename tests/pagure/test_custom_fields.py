@@ -1,6 +1,6 @@
 """Pagure's endpoints for an issue's custom fields."""
 
-from tests.pagure.trackers import UNCHANGED, Tracker, invalid, refused
+from tests.pagure.trackers import UNCHANGED, Tracker, invalid_input, refusal
 
 ADJUSTED = {"message": "Custom field adjusted"}
 RESET = "Custom field reviewer reset (from carol)"
@@ -22,16 +22,16 @@ async def test_a_custom_field_is_set_changed_and_reset(tracker: Tracker) -> None
     ]
     for form, message, value, _ in story:
         assert await tracker.alice.post("/nethack/issue/1/custom/reviewer", **form) == (200, message)
-        fields = (await tracker.shown())["custom_fields"]
+        fields = (await tracker.view())["custom_fields"]
         assert [field["value"] for field in fields] == ([value] if value else [])
-    assert await tracker.remarks() == [remark for *_, remark in story if remark]
+    assert await tracker.list_notes() == [remark for *_, remark in story if remark]
 
 
 async def test_custom_fields_are_shown_in_the_trackers_order_with_their_choices(tracker: Tracker) -> None:
     await tracker.issue()
     for name, value in {"due": "2027-01-01", "size": "huge", "done": "False", "reviewer": "bob"}.items():
         assert await tracker.alice.post(f"/nethack/issue/1/custom/{name}", value=value) == (200, ADJUSTED)
-    shown = await tracker.shown()
+    shown = await tracker.view()
     assert shown["custom_fields"] == [
         {"key_data": None, "key_type": "text", "name": "reviewer", "value": "bob"},
         {"key_data": None, "key_type": "boolean", "name": "done", "value": "False"},
@@ -43,12 +43,12 @@ async def test_custom_fields_are_shown_in_the_trackers_order_with_their_choices(
 
 async def test_a_link_field_takes_addresses_alone(tracker: Tracker) -> None:
     await tracker.issue()
-    no = refused("EINVALIDISSUEFIELD_LINK", "Invalid custom field submitted, the value is not a link")
+    no = refusal("EINVALIDISSUEFIELD_LINK", "Invalid custom field submitted, the value is not a link")
     for value in ("nonsense", "https://a.example,", "https://a.example, javascript:x", " "):
         assert await tracker.alice.post("/nethack/issue/1/custom/docs", value=value) == no
     for value in ("https://a.example/b?c#d", "http://localhost:8080 , git://a.example/x"):
         assert await tracker.alice.post("/nethack/issue/1/custom/docs", value=value) == (200, ADJUSTED)
-    unknown = refused("EINVALIDISSUEFIELD", "Invalid custom field submitted")
+    unknown = refusal("EINVALIDISSUEFIELD", "Invalid custom field submitted")
     for name in ("nonsense", "%00", "docs%2Fdocs", "Docs"):
         assert await tracker.alice.post(f"/nethack/issue/1/custom/{name}", value="x") == unknown
 
@@ -65,8 +65,8 @@ async def test_several_custom_fields_are_told_of_in_the_order_of_the_form(tracke
         "docs": "No changes",
     }
     assert (status, body) == (200, {"messages": [{name: detail} for name, detail in details.items()]})
-    assert (await tracker.remarks())[2:] == [f"- {detail}" for detail in details.values() if detail != "No changes"]
-    assert {each["name"]: each["value"] for each in (await tracker.shown())["custom_fields"]} == {
+    assert (await tracker.list_notes())[2:] == [f"- {detail}" for detail in details.values() if detail != "No changes"]
+    assert {each["name"]: each["value"] for each in (await tracker.view())["custom_fields"]} == {
         "done": "True",
         "size": "large",
     }
@@ -74,10 +74,10 @@ async def test_several_custom_fields_are_told_of_in_the_order_of_the_form(tracke
 
 async def test_either_all_custom_fields_are_set_or_none(tracker: Tracker) -> None:
     await tracker.issue()
-    unknown = refused("EINVALIDISSUEFIELD", "Invalid custom field submitted")
+    unknown = refusal("EINVALIDISSUEFIELD", "Invalid custom field submitted")
     assert await tracker.alice.post("/nethack/issue/1/custom", reviewer="bob", nonsense="x") == unknown
-    no = refused("EINVALIDISSUEFIELD_LINK", "Invalid custom field submitted, the value is not a link")
+    no = refusal("EINVALIDISSUEFIELD_LINK", "Invalid custom field submitted, the value is not a link")
     assert await tracker.alice.post("/nethack/issue/1/custom", reviewer="bob", docs="x") == no
-    assert await tracker.alice.post("/nethack/issue/1/custom") == invalid()
-    shown = await tracker.shown()
+    assert await tracker.alice.post("/nethack/issue/1/custom") == invalid_input()
+    shown = await tracker.view()
     assert (shown["custom_fields"], shown["comments"]) == ([], [])

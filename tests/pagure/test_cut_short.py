@@ -8,8 +8,8 @@ import pytest
 
 from app.git import store
 from tests.conftest import Client, Forge, git
-from tests.pagure.pulls import opened, pushed
-from tests.subscriptions import so
+from tests.pagure.pulls import open_pull_request, push_commit
+from tests.subscriptions import wait_for
 from workers import perform
 from workers import pull_requests as working
 from workers.reactions import LeaseLost, Reaction, WorkerContext
@@ -31,7 +31,7 @@ class Halfway:
         await self.go_on.wait()
 
 
-async def queued(client: Client, path: str = MERGE, **form: Any) -> str:
+async def queue(client: Client, path: str = MERGE, **form: Any) -> str:
     status, answer = await client.post(path, wait="0", **form)
     assert status == 200, answer
     task: str = answer["taskid"]
@@ -42,7 +42,7 @@ async def cancel(client: Client, task: str) -> None:
     assert (await client.json("POST", f"/v1/tasks/{task}/cancel"))[0] == 202
 
 
-async def ended(client: Client, task: str) -> str:
+async def wait_for_end(client: Client, task: str) -> str:
     _, found = await client.get(f"/v1/tasks/{task}?wait=20")
     status: str = found["status"]
     return status
@@ -63,9 +63,9 @@ async def pull_request(client: Client) -> str:
 async def test_what_is_cancelled_before_the_branch_moves_moves_nothing(
     what: str, forge: Forge, nethack: Client, bob: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await opened(bob)
+    await open_pull_request(bob)
     await git("clone", "-q", nethack.git_url("nethack"), str(tmp_path / "work"))
-    await pushed(tmp_path / "work", "main", "other")
+    await push_commit(tmp_path / "work", "main", "other")
     await forge.idle()
     path = "nethack" if what == "merge" else "fork/bob/nethack"
     repo_path = store.repository_path(forge.settings.repositories, (await nethack.pagure(f"/{path}"))[1]["id"])
@@ -86,10 +86,10 @@ async def test_what_is_cancelled_before_the_branch_moves_moves_nothing(
     monkeypatch.setattr(working, "_find_signer", held)
     monkeypatch.setattr(perform, "_attempt", attempted)
     who = nethack if what == "merge" else bob
-    task = await queued(who, f"/nethack/pull-request/1/{what}")
+    task = await queue(who, f"/nethack/pull-request/1/{what}")
     await halfway.reached.wait()
     await cancel(who, task)
-    assert await ended(who, task) == "cancelled"
+    assert await wait_for_end(who, task) == "cancelled"
     halfway.go_on.set()
     await over.wait()
     monkeypatch.undo()
@@ -101,7 +101,7 @@ async def test_what_is_cancelled_before_the_branch_moves_moves_nothing(
 async def test_a_merge_that_has_moved_the_branch_is_not_cancelled_any_more(
     forge: Forge, nethack: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await opened(bob)
+    await open_pull_request(bob)
     await forge.idle()
     halfway, record = Halfway(), working.PullRequestWork.record
 
@@ -111,21 +111,21 @@ async def test_a_merge_that_has_moved_the_branch_is_not_cancelled_any_more(
         await record(work, project_id, actor, *names, **more)
 
     monkeypatch.setattr(working.PullRequestWork, "record", held)
-    task = await queued(nethack)
+    task = await queue(nethack)
     await halfway.reached.wait()
     await cancel(nethack, task)
     async with asyncio.timeout(20):
         while not await forge.db.fetchval("select done_at from work where reaction = 'cancel-task'"):
             await asyncio.sleep(0.02)
     halfway.go_on.set()
-    assert await ended(nethack, task) == "succeeded"
+    assert await wait_for_end(nethack, task) == "succeeded"
     assert await pull_request(nethack) == "Merged"
 
 
 async def test_a_branch_that_a_dying_worker_has_moved_is_told_of_by_the_next(
     forge: Forge, nethack: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opening = await opened(bob)
+    opening = await open_pull_request(bob)
     await forge.idle()
     before, record, deaths = await branch(nethack), working.PullRequestWork.record, []
 
@@ -136,8 +136,8 @@ async def test_a_branch_that_a_dying_worker_has_moved_is_told_of_by_the_next(
         await record(work, project_id, actor, *names, **more)
 
     monkeypatch.setattr(working.PullRequestWork, "record", dying)
-    task = await queued(nethack)
-    assert await ended(nethack, task) == "succeeded"
+    task = await queue(nethack)
+    assert await wait_for_end(nethack, task) == "succeeded"
     assert deaths
     assert await pull_request(nethack) == "Merged"
     assert await branch(nethack) == opening["commit_stop"] != before
@@ -166,15 +166,15 @@ async def test_long_work_that_is_cancelled_ends_early(
     monkeypatch.setattr(perform, "PROGRESS_INTERVAL", 0.01)
     monkeypatch.setattr(store, "_link_objects", slowly)
     bob = await forge.user("bob")
-    task = await queued(bob, "/fork", repo="nethack")
+    task = await queue(bob, "/fork", repo="nethack")
     await begun.wait()
     await cancel(bob, task)
     async with asyncio.timeout(20):
         await left.wait()
-    assert await ended(bob, task) == "cancelled"
+    assert await wait_for_end(bob, task) == "cancelled"
 
 
-async def told(client: Client, task: str, *wanted: Any) -> bool:
+async def wait_for_progress(client: Client, task: str, *wanted: Any) -> bool:
     _, found = await client.get(f"/v1/tasks/{task}")
     return (found["status"], found["stage"], found["percent"]) == wanted
 
@@ -183,9 +183,9 @@ async def told(client: Client, task: str, *wanted: Any) -> bool:
 async def test_git_work_tells_how_far_it_is(
     what: str, percent: int, nethack: Client, bob: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await opened(bob)
+    await open_pull_request(bob)
     await git("clone", "-q", nethack.git_url("nethack"), str(tmp_path / "work"))
-    await pushed(tmp_path / "work", "main", "other")
+    await push_commit(tmp_path / "work", "main", "other")
     halfway, no_return = Halfway(), perform._mark_irrevocable
 
     async def held(*arguments: Any) -> None:
@@ -195,10 +195,10 @@ async def test_git_work_tells_how_far_it_is(
     monkeypatch.setattr(perform, "PROGRESS_INTERVAL", 0.01)
     monkeypatch.setattr(perform, "_mark_irrevocable", held)
     who = nethack if what == "merge" else bob
-    task = await queued(who, f"/nethack/pull-request/1/{what}")
+    task = await queue(who, f"/nethack/pull-request/1/{what}")
     await halfway.reached.wait()
     try:
-        await so(lambda: told(who, task, "running", what, percent))
+        await wait_for(lambda: wait_for_progress(who, task, "running", what, percent))
     finally:
         halfway.go_on.set()
-    assert await ended(who, task) == "succeeded"
+    assert await wait_for_end(who, task) == "succeeded"

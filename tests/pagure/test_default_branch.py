@@ -9,12 +9,12 @@ from app.config import Settings
 from app.git import store
 from events.projections.rebuild import rebuild
 from tests.conftest import Client, Forge, commit, git
-from tests.pagure.refs import BAD_NAMES, GIT_ERROR, place, told
+from tests.pagure.refs import BAD_NAMES, GIT_ERROR, find_repository, list_events
 from tests.pagure.test_sharing import (
     ADDRESSES,
     NOT_ALLOWED,
-    everywhere,
-    grant,
+    four_projects,
+    grant_access,
 )
 
 
@@ -22,7 +22,7 @@ from tests.pagure.test_sharing import (
 async def test_the_default_branch_is_chosen_at_each_address(
     forge: Forge, alice: Client, settings: Settings, tmp_path: Path, path: str
 ) -> None:
-    await everywhere(alice)
+    await four_projects(alice)
     work = tmp_path / "work"
     await git("init", "-q", "-b", "main", str(work))
     head = await commit(work, "a")
@@ -34,11 +34,11 @@ async def test_the_default_branch_is_chosen_at_each_address(
     assert await alice.request("POST", asked, data={"branch_name": "devel"}) == (
         200, {"branches": {"devel": head, "main": head}, "default": {"main": head}, "total_branches": 2},
     )  # fmt: skip
-    assert await told(forge, "head.moved") == [
+    assert await list_events(forge, "head.moved") == [
         ("alice", {"old": "main", "new": "devel"}),
         ("alice", {"old": "devel", "new": "main"}),
     ]
-    assert store.read_state(await place(alice, settings, path)).head == "main"
+    assert store.read_state(await find_repository(alice, settings, path)).head == "main"
 
 
 async def test_a_new_default_branch_is_what_clones_check_out_and_forks_begin_with(
@@ -47,7 +47,7 @@ async def test_a_new_default_branch_is_what_clones_check_out_and_forks_begin_wit
     await nethack.post("/nethack/git/branch", branch="devel")
     assert (await nethack.post("/nethack/git/branches", branch_name="devel"))[0] == 200
     assert (await nethack.post("/nethack/git/branches", branch_name="devel"))[0] == 200
-    assert len(await told(forge, "head.moved")) == 1
+    assert len(await list_events(forge, "head.moved")) == 1
     await git("clone", "-q", forge.nobody.git_url("nethack"), str(tmp_path / "clone"))
     assert (await git("branch", "--show-current", cwd=tmp_path / "clone")).strip() == "devel"
     bob = await forge.user("bob")
@@ -65,14 +65,14 @@ async def test_only_a_branch_can_be_the_default_one(
     form = {} if name is None else {"branch_name": name}
     assert await nethack.post("/nethack/git/branches", **form) == (400, GIT_ERROR)
     assert await nethack.json("POST", "/api/0/nethack/git/branches", {"branch_name": "main"}) == (400, GIT_ERROR)
-    assert store.read_state(await place(nethack, settings)).head == "main"
+    assert store.read_state(await find_repository(nethack, settings)).head == "main"
     assert await forge.db.fetchval("select count(*) from open_pushes") == 0
 
 
 async def test_the_default_branch_is_for_administrators_to_choose(forge: Forge, nethack: Client) -> None:
     bob, carol = await forge.user("bob"), await forge.user("carol")
-    await grant(nethack, "bob", "commit")
-    await grant(nethack, "carol", "admin")
+    await grant_access(nethack, "bob", "commit")
+    await grant_access(nethack, "carol", "admin")
     await nethack.post("/nethack/git/branch", branch="devel")
     assert await bob.post("/nethack/git/branches", branch_name="devel") == (401, NOT_ALLOWED)
     assert (await nethack.pagure("/nethack/git/branches"))[1]["default"] == "main"
@@ -84,8 +84,8 @@ async def test_many_who_choose_at_once_end_in_agreement(forge: Forge, nethack: C
         await nethack.post("/nethack/git/branch", branch=name)
     choices = [nethack.post("/nethack/git/branches", branch_name=name) for name in ("one", "two", "main") * 4]
     assert {status for status, _ in await asyncio.gather(*choices)} == {200}
-    on_disk = store.read_state(await place(nethack, settings)).head
+    on_disk = store.read_state(await find_repository(nethack, settings)).head
     assert (await nethack.pagure("/nethack/git/branches"))[1]["default"] == on_disk
-    moves = [move for _, move in await told(forge, "head.moved")]
+    moves = [move for _, move in await list_events(forge, "head.moved")]
     assert [move["new"] for move in moves][:-1] == [move["old"] for move in moves][1:]
     assert all(move["old"] != move["new"] for move in moves)

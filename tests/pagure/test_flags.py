@@ -11,13 +11,13 @@ from app.core import commands
 from app.core.flags import FlagCommit
 from app.errors import Invalid
 from tests.conftest import Client, Forge, commit, git
-from tests.pagure.test_sharing import ADDRESSES, everywhere
+from tests.pagure.test_sharing import ADDRESSES, four_projects
 
 NO_COMMIT = {"error": "No such commit found in this repository", "error_code": "ENOCOMMIT"}
 PASSED = {"username": "CI", "comment": " passed ", "url": " https://ci.example.org/1 ", "status": "success"}
 
 
-async def pushed(alice: Client, path: str, work: Path) -> str:
+async def push_commit(alice: Client, path: str, work: Path) -> str:
     """A commit in the project."""
     await git("clone", "-q", alice.git_url(path.strip("/")), str(work))
     made = await commit(work, text=path)
@@ -27,13 +27,18 @@ async def pushed(alice: Client, path: str, work: Path) -> str:
 
 @pytest.mark.parametrize("path", ADDRESSES)
 async def test_a_flag_is_raised_changed_and_listed(forge: Forge, alice: Client, path: str, tmp_path: Path) -> None:
-    await everywhere(alice)
-    flag = f"{path}/c/{await pushed(alice, path, tmp_path / 'work')}/flag"
+    await four_projects(alice)
+    flag = f"{path}/c/{await push_commit(alice, path, tmp_path / 'work')}/flag"
     assert await forge.nobody.pagure(flag) == (200, {"flags": [], "total_flags": 0})
     bob = await forge.user("bob", acls=["commit_flag"])
-    status, said = await bob.post(flag, **PASSED, percent=" 100 ", uid="u")
-    shown = said["flag"]
-    assert (status, said.keys(), said["message"], said["uid"]) == (200, {"flag", "message", "uid"}, "Flag added", "u")
+    status, answer = await bob.post(flag, **PASSED, percent=" 100 ", uid="u")
+    shown = answer["flag"]
+    assert (status, answer.keys(), answer["message"], answer["uid"]) == (
+        200,
+        {"flag", "message", "uid"},
+        "Flag added",
+        "u",
+    )
     assert shown == {
         "comment": "passed",
         "commit_hash": flag.split("/")[-2],
@@ -54,13 +59,13 @@ async def test_a_flag_is_raised_changed_and_listed(forge: Forge, alice: Client, 
     }
     assert shown["date_created"].isdigit()
     change: dict[str, Any] = {"username": "other", "comment": "failed", "url": "http://localhost", "status": "failure"}
-    status, said = await alice.json("POST", f"/api/0{flag}", {**change, "uid": "u", "percent": 7})
-    changed = {**shown, **change, "percent": 7, "username": "CI", "date_updated": said["flag"]["date_updated"]}
+    status, answer = await alice.json("POST", f"/api/0{flag}", {**change, "uid": "u", "percent": 7})
+    changed = {**shown, **change, "percent": 7, "username": "CI", "date_updated": answer["flag"]["date_updated"]}
     public = {key: shown["user"][key] for key in ("full_url", "fullname", "name", "url_path")}
     changed["user"] = public  # whose address is nobody else's to see
-    assert (status, said["message"], said["flag"]) == (200, "Flag updated", changed)
-    status, said = await alice.post(flag, **PASSED, percent=" ")
-    assert (said["message"], len(said["uid"]), said["flag"]["percent"]) == ("Flag added", 32, None)
+    assert (status, answer["message"], answer["flag"]) == (200, "Flag updated", changed)
+    status, answer = await alice.post(flag, **PASSED, percent=" ")
+    assert (answer["message"], len(answer["uid"]), answer["flag"]["percent"]) == ("Flag added", 32, None)
     _, listed = await forge.nobody.pagure(flag)
     assert listed["total_flags"] == 2
     assert listed["flags"][0] == changed
@@ -68,7 +73,7 @@ async def test_a_flag_is_raised_changed_and_listed(forge: Forge, alice: Client, 
 
 
 async def test_flags_are_listed_by_when_they_changed(nethack: Client, tmp_path: Path) -> None:
-    made = await pushed(nethack, "nethack", tmp_path / "work")
+    made = await push_commit(nethack, "nethack", tmp_path / "work")
     for uid in ("one", "two", "three", "one"):
         assert (await nethack.post(f"/nethack/c/{made}/flag", **{**PASSED, "username": uid}, uid=uid))[0] == 200
     for named in (made, made[:7], made.upper()):
@@ -78,9 +83,9 @@ async def test_flags_are_listed_by_when_they_changed(nethack: Client, tmp_path: 
 
 async def test_a_uid_is_of_one_commit_of_one_project(alice: Client, tmp_path: Path) -> None:
     assert (await alice.post("/new", name="nethack", description="d", create_readme="1"))[0] == 200
-    first = await pushed(alice, "nethack", tmp_path / "one")
+    first = await push_commit(alice, "nethack", tmp_path / "one")
     assert (await alice.post("/fork", repo="nethack"))[0] == 200
-    second = await pushed(alice, "fork/alice/nethack", tmp_path / "two")
+    second = await push_commit(alice, "fork/alice/nethack", tmp_path / "two")
     for path in (f"/nethack/c/{first}", f"/fork/alice/nethack/c/{first}", f"/fork/alice/nethack/c/{second}"):
         assert (await alice.post(f"{path}/flag", **PASSED, uid="u"))[1]["message"] == "Flag added"
     for path in (f"/nethack/c/{first}", f"/fork/alice/nethack/c/{first}", f"/fork/alice/nethack/c/{second}"):
@@ -88,7 +93,7 @@ async def test_a_uid_is_of_one_commit_of_one_project(alice: Client, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value", "message"),
     [
         ("username", "", "This field is required."), ("comment", " ", "This field is required."),
         ("url", "", "This field is required."), ("url", "example.org", "Invalid input."),
@@ -97,10 +102,10 @@ async def test_a_uid_is_of_one_commit_of_one_project(alice: Client, tmp_path: Pa
         ("uid", "u" * 33, "Field cannot be longer than 32 characters."),
     ],
 )  # fmt: skip
-async def test_flags_that_are_not_raised(nethack: Client, tmp_path: Path, field: str, value: str, said: str) -> None:
-    flag = f"/nethack/c/{await pushed(nethack, 'nethack', tmp_path / 'work')}/flag"
+async def test_flags_that_are_not_raised(nethack: Client, tmp_path: Path, field: str, value: str, message: str) -> None:
+    flag = f"/nethack/c/{await push_commit(nethack, 'nethack', tmp_path / 'work')}/flag"
     status, body = await nethack.post(flag, **{**PASSED, field: value})
-    assert (status, body["error_code"], body["errors"]) == (400, "EINVALIDREQ", {field: [said]})
+    assert (status, body["error_code"], body["errors"]) == (400, "EINVALIDREQ", {field: [message]})
     status, body = await nethack.post(flag)
     required = {key: ["This field is required."] for key in ("comment", "status", "url", "username")}
     assert (status, body["errors"]) == (400, required)
@@ -109,7 +114,7 @@ async def test_flags_that_are_not_raised(nethack: Client, tmp_path: Path, field:
 
 async def test_a_commit_is_told_by_the_beginning_of_its_name(nethack: Client, tmp_path: Path) -> None:
     work = tmp_path / "work"
-    made = await pushed(nethack, "nethack", work)
+    made = await push_commit(nethack, "nethack", work)
     parent, tree = (await git("log", "-1", "--format=%P %T", cwd=work)).split()
     seconds = int(await git("log", "-1", "--format=%ct", cwd=work))
     info = {

@@ -14,8 +14,8 @@ REQUIRED = ["This field is required."]
 
 
 def refused(forge: Forge, errors: str | None = None) -> dict[str, str]:
-    said = f"Invalid or expired token. Please visit {forge.url}/settings#nav-api-tab to get or renew your API token."
-    return {"error": said, "error_code": "EINVALIDTOK", **({"errors": errors} if errors else {})}
+    message = f"Invalid or expired token. Please visit {forge.url}/settings#nav-api-tab to get or renew your API token."
+    return {"error": message, "error_code": "EINVALIDTOK", **({"errors": errors} if errors else {})}
 
 
 async def test_a_token_is_what_follows_its_scheme(forge: Forge, alice: Client) -> None:

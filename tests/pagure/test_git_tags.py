@@ -7,33 +7,33 @@ import pytest
 
 from app.config import Settings
 from tests.conftest import Client, Forge, commit, git
-from tests.pagure.refs import BAD_NAMES, GIT_ERROR, INVALID, branches, place, told
+from tests.pagure.refs import BAD_NAMES, GIT_ERROR, INVALID, find_repository, list_branches, list_events
 from tests.pagure.test_sharing import (
     NOT_HIGH_ENOUGH,
-    collaborate,
-    grant,
+    add_collaborator,
+    grant_access,
 )
 
 
 async def test_a_tag_is_annotated_and_signed_by_its_maker(forge: Forge, nethack: Client, settings: Settings) -> None:
-    main = (await branches(nethack))["main"]
+    main = (await list_branches(nethack))["main"]
     answer = {"tags": ["v1"], "total_tags": 1, "tag_created": True}
     assert await nethack.post("/nethack/git/tags", tagname="v1", commit_hash=main[:10], message="One\n") == (
         200,
         answer,
     )
-    shown = await git("cat-file", "tag", "v1", cwd=await place(nethack, settings))
+    shown = await git("cat-file", "tag", "v1", cwd=await find_repository(nethack, settings))
     lines = shown.splitlines()
     assert lines[:3] == [f"object {main}", "type commit", "tag v1"]
     assert lines[3].startswith("tagger alice <alice@example.org> ")
     assert lines[4:] == ["", "One"]
-    [(actor, moved)] = await told(forge)
+    [(actor, moved)] = await list_events(forge)
     assert (actor, moved["ref"], moved["commit"]) == ("alice", "refs/tags/v1", main)
     assert moved["new"] != main
 
 
 async def test_a_tag_is_replaced_by_force_alone(forge: Forge, nethack: Client, tmp_path: Path) -> None:
-    first = (await branches(nethack))["main"]
+    first = (await list_branches(nethack))["main"]
     await git("clone", "-q", nethack.git_url("nethack"), str(tmp_path / "work"))
     second = await commit(tmp_path / "work")
     await git("push", "-q", "origin", "HEAD:main", cwd=tmp_path / "work")
@@ -57,7 +57,7 @@ async def test_a_tag_is_replaced_by_force_alone(forge: Forge, nethack: Client, t
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 async def test_a_tag_is_refused_for_its_name(forge: Forge, nethack: Client, name: str) -> None:
-    main = (await branches(nethack))["main"]
+    main = (await list_branches(nethack))["main"]
     assert await nethack.post("/nethack/git/tags", tagname=name, commit_hash=main) == (400, GIT_ERROR)
     assert (await nethack.pagure("/nethack/git/tags"))[1]["tags"] == []
     assert await forge.db.fetchval("select count(*) from open_pushes") == 0
@@ -76,8 +76,8 @@ async def test_a_tag_takes_a_name_a_target_and_the_right_to_push(forge: Forge, n
     status, body = await nethack.post("/nethack/git/tags")
     assert (status, body) == (400, {**INVALID, "errors": {"tagname": required, "commit_hash": required}})
     bob = await forge.user("bob")
-    await collaborate(forge, (await nethack.pagure("/nethack"))[1]["id"], "bob", "*")
-    main = (await branches(nethack))["main"]
+    await add_collaborator(forge, (await nethack.pagure("/nethack"))[1]["id"], "bob", "*")
+    main = (await list_branches(nethack))["main"]
     assert await bob.post("/nethack/git/tags", tagname="v1", commit_hash=main) == (401, NOT_HIGH_ENOUGH)
-    await grant(nethack, "bob", "commit")
+    await grant_access(nethack, "bob", "commit")
     assert (await bob.post("/nethack/git/tags", tagname="v1", commit_hash=main))[0] == 200

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.conftest import Client, Forge
-from tests.pagure.test_sharing import grant, group
+from tests.pagure.test_sharing import create_group, grant_access
 
 
 async def test_a_group_shows_who_made_it_and_who_is_in_it(forge: Forge, alice: Client) -> None:
@@ -54,7 +54,7 @@ async def test_groups_are_listed_page_by_page(forge: Forge, alice: Client) -> No
 
 @pytest.mark.parametrize(("query", "code"), [("page=x", "EINVALIDREQ"), ("per_page=0", "EINVALIDPERPAGEVALUE")])
 async def test_bad_pages_are_refused(forge: Forge, alice: Client, query: str, code: str) -> None:
-    await group(alice, "hackers")
+    await create_group(alice, "hackers")
     for path in ("/groups?", "/group/hackers?projects=1&"):
         status, body = await forge.nobody.pagure(path + query)
         assert (status, body["error_code"]) == (400, code)
@@ -69,11 +69,11 @@ async def test_bad_pages_are_refused(forge: Forge, alice: Client, query: str, co
     ],
 )  # fmt: skip
 async def test_what_a_group_has_access_to(forge: Forge, alice: Client, acl: str, names: list[str]) -> None:
-    await group(alice, "hackers")
+    await create_group(alice, "hackers")
     for level in ("admin", "commit", "ticket"):
         name = f"{'abc'[('admin', 'commit', 'ticket').index(level)]}-{level}"
         await alice.post("/new", name=name, description="d", wait="0")
-        await grant(alice, "hackers", level, "group", path=f"/{name}")
+        await grant_access(alice, "hackers", level, "group", path=f"/{name}")
     status, found = await forge.nobody.pagure(f"/group/hackers?projects=1{acl}&per_page=2")
     assert (status, found["total_projects"], found["pagination"]["per_page"]) == (200, len(names), 2)
     assert [project["name"] for project in found["projects"]] == names[:2]
@@ -84,10 +84,10 @@ async def test_what_a_group_has_access_to(forge: Forge, alice: Client, acl: str,
 
 async def test_a_groups_private_projects_are_shown_to_those_who_may_read_them(forge: Forge, alice: Client) -> None:
     bob, carol, dave = [await forge.user(name) for name in ("bob", "carol", "dave")]
-    await group(alice, "hackers", "bob")
+    await create_group(alice, "hackers", "bob")
     await alice.post("/new", name="secret", description="d", private="1")
-    await grant(alice, "hackers", "commit", "group", path="/alice/secret")
-    await grant(alice, "carol", "ticket", path="/alice/secret")
+    await grant_access(alice, "hackers", "commit", "group", path="/alice/secret")
+    await grant_access(alice, "carol", "ticket", path="/alice/secret")
     for reader, total in ((alice, 1), (bob, 1), (carol, 1), (forge.admin, 1), (dave, 0), (forge.nobody, 0)):
         found = (await reader.pagure("/group/hackers?projects=1"))[1]
         assert (len(found["projects"]), found["total_projects"]) == (total, total), reader.name
@@ -96,7 +96,7 @@ async def test_a_groups_private_projects_are_shown_to_those_who_may_read_them(fo
 
 async def test_members_come_and_go(forge: Forge, alice: Client) -> None:
     bob = await forge.user("bob")
-    await group(alice, "hackers")
+    await create_group(alice, "hackers")
     for _ in range(2):
         status, shown = await alice.post("/group/hackers/add", user="bob")
         assert (status, shown["members"], shown["creator"]["default_email"]) == (
@@ -112,7 +112,7 @@ async def test_members_come_and_go(forge: Forge, alice: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("who", "what", "user", "said"),
+    ("who", "action", "user", "message"),
     [
         ("alice", "add", "ghost", "No user `ghost` found"),
         ("alice", "remove", "ghost", "No user `ghost` found"),
@@ -123,24 +123,24 @@ async def test_members_come_and_go(forge: Forge, alice: Client) -> None:
     ],
 )
 async def test_members_that_cannot_be_changed(
-    forge: Forge, alice: Client, who: str, what: str, user: str, said: str
+    forge: Forge, alice: Client, who: str, action: str, user: str, message: str
 ) -> None:
     people = {name: await forge.user(name) for name in ("bob", "carol", "dave")} | {"alice": alice}
-    await group(alice, "hackers", "bob")
-    status, body = await people[who].post(f"/group/hackers/{what}", user=user)
+    await create_group(alice, "hackers", "bob")
+    status, body = await people[who].post(f"/group/hackers/{action}", user=user)
     assert (status, body) == (
         400,
         {
             "error": "An error occurred at the database level and prevent the action from reaching completion",
             "error_code": "EDBERROR",
-            "errors": [said],
+            "errors": [message],
         },
     )
     assert (await alice.pagure("/group/hackers"))[1]["members"] == ["alice", "bob"]
 
 
 async def test_changing_members_takes_a_token_a_group_and_a_name(forge: Forge, alice: Client) -> None:
-    await group(alice, "hackers")
+    await create_group(alice, "hackers")
     one = await alice.limited(acls=["modify_project"])
     for path in ("/group/hackers/add", "/group/hackers/remove"):
         assert (await one.post(path, user="bob"))[1]["errors"] == "Missing ACLs: group_modify"
@@ -151,7 +151,7 @@ async def test_changing_members_takes_a_token_a_group_and_a_name(forge: Forge, a
 
 async def test_a_group_is_a_namespace_of_its_members(forge: Forge, alice: Client) -> None:
     bob, carol = await forge.user("bob"), await forge.user("carol")
-    await group(alice, "hackers", "bob")
+    await create_group(alice, "hackers", "bob")
     assert (await bob.post("/new", name="x", description="d", namespace="hackers"))[0] == 200
     assert (await bob.pagure("/hackers/x"))[1]["fullname"] == "hackers/x"
     status, body = await carol.post("/new", name="y", description="d", namespace="hackers")
@@ -160,10 +160,10 @@ async def test_a_group_is_a_namespace_of_its_members(forge: Forge, alice: Client
 
 async def test_a_project_names_the_members_of_its_groups_when_asked(forge: Forge, nethack: Client) -> None:
     await forge.user("bob")
-    await group(nethack, "hackers", "bob")
-    await group(nethack, "testers")
-    await grant(nethack, "hackers", "ticket", "group")
-    await grant(nethack, "testers", "admin", "group")
+    await create_group(nethack, "hackers", "bob")
+    await create_group(nethack, "testers")
+    await grant_access(nethack, "hackers", "ticket", "group")
+    await grant_access(nethack, "testers", "admin", "group")
     shown = (await nethack.pagure("/nethack"))[1]
     assert "group_details" not in shown
     members = {"hackers": ["alice", "bob"], "testers": ["alice"]}

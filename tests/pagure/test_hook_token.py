@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from tests.conftest import Client, Forge
-from tests.pagure.test_sharing import ADDRESSES, NO_PROJECT, NOT_HIGH_ENOUGH, everywhere, grant, group
+from tests.pagure.test_sharing import ADDRESSES, NO_PROJECT, NOT_HIGH_ENOUGH, create_group, four_projects, grant_access
 
 KEY = re.compile(r"[A-Z0-9]{40}\Z")
 
 
-async def token(client: Client, path: str = "/nethack") -> str:
+async def read_hook_token(client: Client, path: str = "/nethack") -> str:
     status, body = await client.pagure(f"{path}/webhook/token")
     assert (status, body.keys(), body["webhook"].keys(), body["status"]) == (
         200, {"status", "webhook"}, {"token"}, "ok",
@@ -23,10 +23,10 @@ async def token(client: Client, path: str = "/nethack") -> str:
 
 
 async def test_each_project_has_a_key_of_its_own_that_stays(alice: Client) -> None:
-    await everywhere(alice)
-    keys = [await token(alice, path) for path in ADDRESSES]
+    await four_projects(alice)
+    keys = [await read_hook_token(alice, path) for path in ADDRESSES]
     assert len(set(keys)) == 4
-    assert [await token(alice, path) for path in ADDRESSES] == keys
+    assert [await read_hook_token(alice, path) for path in ADDRESSES] == keys
 
 
 async def test_the_connector_shows_the_same_key_and_tokens_by_their_ids(nethack: Client) -> None:
@@ -36,21 +36,21 @@ async def test_the_connector_shows_the_same_key_and_tokens_by_their_ids(nethack:
         200, {"connector", "status"}, {"api_tokens", "hook_token"},
     )  # fmt: skip
     assert nethack.headers["Cache-Control"] == "no-store"
-    assert body["connector"]["hook_token"] == await token(nethack)
+    assert body["connector"]["hook_token"] == await read_hook_token(nethack)
     assert [each["description"] for each in body["connector"]["api_tokens"]] == ["CI"]
     assert made not in str(body)
 
 
 async def test_many_who_ask_first_get_one_key(nethack: Client) -> None:
-    assert len(set(await asyncio.gather(*(token(nethack) for _ in range(8))))) == 1
+    assert len(set(await asyncio.gather(*(read_hook_token(nethack) for _ in range(8))))) == 1
 
 
 async def test_the_key_is_for_those_who_hold_something_themselves(forge: Forge, nethack: Client) -> None:
     bob, carol, dave = [await forge.user(name) for name in ("bob", "carol", "dave")]
-    await grant(nethack, "bob", "ticket")
-    await group(nethack, "hackers", "carol")
-    await grant(nethack, "hackers", "admin", "group")
-    assert await token(bob) == await token(nethack)
+    await grant_access(nethack, "bob", "ticket")
+    await create_group(nethack, "hackers", "carol")
+    await grant_access(nethack, "hackers", "admin", "group")
+    assert await read_hook_token(bob) == await read_hook_token(nethack)
     for other in (carol, dave, forge.admin):
         assert await other.pagure("/nethack/webhook/token") == (401, NOT_HIGH_ENOUGH)
     status, body = await forge.nobody.pagure("/nethack/webhook/token")
@@ -59,17 +59,19 @@ async def test_the_key_is_for_those_who_hold_something_themselves(forge: Forge, 
     elsewhere = await nethack.limited(project="other")
     status, body = await elsewhere.pagure("/nethack/webhook/token")
     assert (status, body["error_code"], "errors" in body) == (401, "EINVALIDTOK", False)
-    assert await token(await nethack.limited(acls=["commit"], project="nethack")) == await token(nethack)
+    assert await read_hook_token(await nethack.limited(acls=["commit"], project="nethack")) == await read_hook_token(
+        nethack
+    )
 
 
 async def test_a_private_project_is_not_found_by_those_who_ask_for_its_key(forge: Forge, alice: Client) -> None:
     await alice.post("/new", name="secret", description="d", private="1")
     bob = await forge.user("bob")
     assert await bob.pagure("/alice/secret/webhook/token") == (404, NO_PROJECT)
-    assert await token(alice, "/alice/secret")
+    assert await read_hook_token(alice, "/alice/secret")
 
 
-async def gone(forge: Forge, left: int = 0) -> None:
+async def wait_until_deleted(forge: Forge, left: int = 0) -> None:
     async with asyncio.timeout(10):
         while await forge.db.fetchval("select count(*) from project_secrets") != left:
             await asyncio.sleep(0.02)
@@ -77,13 +79,13 @@ async def gone(forge: Forge, left: int = 0) -> None:
 
 async def test_a_deleted_project_takes_its_secrets_with_it(forge: Forge, nethack: Client) -> None:
     await nethack.post("/new", name="other", description="d")
-    await token(nethack, "/other")
-    await token(nethack)
+    await read_hook_token(nethack, "/other")
+    await read_hook_token(nethack)
     await nethack.post("/nethack/settings/IRC/install", nick_pass="opensesame")
     assert await forge.db.fetchval("select count(*) from project_secrets") == 3
     assert (await (await nethack.limited(project="nethack")).post("/nethack/delete"))[0] == 200
-    await gone(forge, 1)
-    assert KEY.match(await token(nethack, "/other"))
+    await wait_until_deleted(forge, 1)
+    assert KEY.match(await read_hook_token(nethack, "/other"))
 
 
 @pytest.mark.parametrize("ask", ["/nethack/webhook/token", "/nethack/connector"])

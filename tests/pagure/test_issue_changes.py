@@ -7,11 +7,11 @@ from app.core.issue_metadata import AddDependency
 from app.core.projects import BlockUsers
 from app.core.tags import DefineTag, DeleteTag
 from events.projections import rebuild
-from tests.pagure.trackers import FORMS, Tracker, invalid
+from tests.pagure.trackers import FORMS, Tracker, invalid_input
 
 
 async def test_anybody_who_sees_an_issue_may_subscribe_to_it(tracker: Tracker) -> None:
-    bob = await tracker.person("bob")
+    bob = await tracker.add_person("bob")
     await tracker.issue()
     for form, message in (
         ({"status": "1"}, "User subscribed"),
@@ -26,18 +26,18 @@ async def test_anybody_who_sees_an_issue_may_subscribe_to_it(tracker: Tracker) -
         assert (status, body) == (200, {"message": message, "user": "bob"})
     stored = await tracker.forge.db.fetch("select number, username, subscribed from issue_subscriptions")
     assert [tuple(row) for row in stored] == [(1, "bob", False)]
-    assert await tracker.remarks() == []
+    assert await tracker.list_notes() == []
 
 
 async def test_an_issue_is_said_in_other_words_by_number_or_uid(tracker: Tracker) -> None:
-    ann = await tracker.person("ann")
+    ann = await tracker.add_person("ann")
     await tracker.issue(ann)
     await ann.post("/nethack/issue/1/comment", comment="Really")
     uid = await tracker.forge.db.fetchval("select uid from issues")
     for key, editor in (("1", ann), (uid, tracker.alice)):
         title = f" Fed by {editor.name} "
         status, body = await editor.post(f"/nethack/issue/{key}", title=title, issue_content=" Done.")
-        assert (status, body) == (200, {"issue": await tracker.shown(), "message": "Issue edited"})
+        assert (status, body) == (200, {"issue": await tracker.view(), "message": "Issue edited"})
         assert (body["issue"]["title"], body["issue"]["content"]) == (title.strip(), " Done.")
     assert [comment["comment"] for comment in body["issue"]["comments"]] == ["Really"]
     again = await ann.post("/nethack/issue/1", title="Fed by alice", issue_content=" Done.", private="1")
@@ -47,18 +47,18 @@ async def test_an_issue_is_said_in_other_words_by_number_or_uid(tracker: Tracker
 async def test_other_words_need_a_title_and_a_content_and_change_nothing_else(tracker: Tracker) -> None:
     await tracker.issue()
     required = ["This field is required."]
-    assert await tracker.alice.post("/nethack/issue/1") == invalid(title=required, issue_content=required)
+    assert await tracker.alice.post("/nethack/issue/1") == invalid_input(title=required, issue_content=required)
     choice = ["Not a valid choice"]
     form = {"title": "t", "issue_content": "c", "milestone": "v1", "priority": "1"}
-    assert await tracker.alice.post("/nethack/issue/1", **form) == invalid(milestone=choice, priority=choice)
+    assert await tracker.alice.post("/nethack/issue/1", **form) == invalid_input(milestone=choice, priority=choice)
     assert (await tracker.alice.post("/nethack/issue/1", **{**form, "milestone": "", "priority": ""}))[0] == 200
 
 
 async def test_the_forge_tells_of_a_change_in_the_name_of_who_made_it(tracker: Tracker) -> None:
-    bob = await tracker.person("bob", "ticket", fullname="Bob Builder")
+    bob = await tracker.add_person("bob", "ticket", fullname="Bob Builder")
     await tracker.issue()
     await bob.post("/nethack/issue/1/status", status="Closed", close_status="Fixed")
-    [comment] = (await tracker.shown())["comments"]
+    [comment] = (await tracker.view())["comments"]
     assert set(comment) == {
         "comment", "date_created", "edited_on", "editor", "id", "notification", "parent", "reactions", "user",
     }  # fmt: skip
@@ -84,7 +84,7 @@ async def test_changes_at_once_are_all_answered_and_none_is_lost(tracker: Tracke
     ]
     answers = await asyncio.gather(*(tracker.alice.post(f"/nethack/issue/1{path}", **form) for path, form in changes))
     assert [status for status, _ in answers] == [200] * len(changes)
-    shown = await tracker.shown()
+    shown = await tracker.view()
     assert (shown["status"], shown["milestone"], shown["assignee"]["name"]) == ("Closed", "v1", "alice")
     assert len(shown["custom_fields"]) == 2
     assert len(shown["comments"]) == 7
@@ -98,7 +98,7 @@ async def test_changes_at_once_are_all_answered_and_none_is_lost(tracker: Tracke
 
 
 async def test_a_rebuild_tells_every_change_of_an_issue_again(tracker: Tracker) -> None:
-    bob = await tracker.person("bob", "ticket", fullname="Bob Builder")
+    bob = await tracker.add_person("bob", "ticket", fullname="Bob Builder")
     await tracker.issue(tag="pet,food", priority="1", milestone="v2")
     await tracker.issue(bob, private="1")
     for path, form in FORMS.items():
@@ -116,11 +116,11 @@ async def test_a_rebuild_tells_every_change_of_an_issue_again(tracker: Tracker) 
     await tracker.execute(DeleteTag, tag="food")
     await tracker.execute(BlockUsers, usernames=["bob"])
     await tracker.forge.numbered()
-    shown, told = [await tracker.shown(1), await tracker.shown(2)], await tracker.forge.rows()
+    shown, rows = [await tracker.view(1), await tracker.view(2)], await tracker.forge.rows()
     assert (shown[0]["tags"], shown[0]["depends"], shown[0]["priority"]) == (["pet"], ["2"], 1)
     await rebuild.rebuild(tracker.forge.db)
-    assert await tracker.forge.rows() == told
-    assert [await tracker.shown(1), await tracker.shown(2)] == shown
+    assert await tracker.forge.rows() == rows
+    assert [await tracker.view(1), await tracker.view(2)] == shown
 
 
 async def test_no_change_needs_a_body_and_what_is_absent_is_reset(tracker: Tracker) -> None:
@@ -131,20 +131,20 @@ async def test_no_change_needs_a_body_and_what_is_absent_is_reset(tracker: Track
         return await tracker.alice.request("POST", f"/api/0/nethack{path}", skip_auto_headers=["Content-Type"])
 
     required = ["This field is required."]
-    assert await bare("/new_issue") == invalid(title=required, issue_content=required)
-    assert await bare("/issue/1") == invalid(title=required, issue_content=required)
-    assert await bare("/issue/1/comment") == invalid(comment=required)
-    assert await bare("/issue/1/status") == invalid(status=["Not a valid choice"])
-    assert await bare("/issue/1/custom") == invalid()
+    assert await bare("/new_issue") == invalid_input(title=required, issue_content=required)
+    assert await bare("/issue/1") == invalid_input(title=required, issue_content=required)
+    assert await bare("/issue/1/comment") == invalid_input(comment=required)
+    assert await bare("/issue/1/status") == invalid_input(status=["Not a valid choice"])
+    assert await bare("/issue/1/custom") == invalid_input()
     assert await bare("/issue/1/milestone") == (200, {"message": "Successfully edited issue #1"})
     assert await bare("/issue/1/assign") == (200, {"message": "Assignee reset"})
     assert await bare("/issue/1/custom/reviewer") == (200, {"message": "Custom field reviewer reset (from bob)"})
-    shown = await tracker.shown()
+    shown = await tracker.view()
     assert (shown["milestone"], shown["assignee"], shown["custom_fields"]) == (None, None, [])
 
 
 async def test_blocked_users_change_nothing_and_read_on(tracker: Tracker) -> None:
-    bob = await tracker.person("bob", "commit")
+    bob = await tracker.add_person("bob", "commit")
     await tracker.issue()
     await tracker.execute(BlockUsers, usernames=["bob"])
     no = (403, {"error": "You have been blocked from this project", "error_code": "EUBLOCKED"})

@@ -11,7 +11,9 @@ from tests.pagure.trackers import Tracker
 STATS, DETAILED = "/nethack/issues/history/stats", "/nethack/issues/history/detailed_stats"
 
 
-async def aged(tracker: Tracker, opened: float, closed: float | None = None, *, reopened: bool = False) -> None:
+async def open_aged_issue(
+    tracker: Tracker, opened: float, closed: float | None = None, *, reopened: bool = False
+) -> None:
     """An issue that was opened so many days ago, and closed so many days ago."""
     number = await tracker.issue(private="1")
     if closed is not None:
@@ -26,7 +28,7 @@ async def aged(tracker: Tracker, opened: float, closed: float | None = None, *, 
     )
 
 
-async def stats(tracker: Tracker, path: str) -> list[Any]:
+async def read_stats(tracker: Tracker, path: str) -> list[Any]:
     """The values, newest first."""
     status, body = await tracker.forge.nobody.pagure(path)
     assert (status, list(body)) == (200, ["stats"])
@@ -34,15 +36,15 @@ async def stats(tracker: Tracker, path: str) -> list[Any]:
 
 
 async def test_the_statistics_tell_what_was_open_when_each_of_53_weeks_began(tracker: Tracker) -> None:
-    assert await stats(tracker, STATS) == [0] * 53
-    await aged(tracker, 0)
-    await aged(tracker, 10)
-    await aged(tracker, 30, 15)
-    await aged(tracker, 30, 15, reopened=True)
-    await aged(tracker, 1000)
-    await aged(tracker, 1000, 900)
-    assert await stats(tracker, STATS) == [3, 2, 3, 3, *[1] * 49]
-    assert await stats(tracker, DETAILED + "?weeks_range=5") == [
+    assert await read_stats(tracker, STATS) == [0] * 53
+    await open_aged_issue(tracker, 0)
+    await open_aged_issue(tracker, 10)
+    await open_aged_issue(tracker, 30, 15)
+    await open_aged_issue(tracker, 30, 15, reopened=True)
+    await open_aged_issue(tracker, 1000)
+    await open_aged_issue(tracker, 1000, 900)
+    assert await read_stats(tracker, STATS) == [3, 2, 3, 3, *[1] * 49]
+    assert await read_stats(tracker, DETAILED + "?weeks_range=5") == [
         {"closed_ticket": 0, "count": 3, "open_ticket": 1},
         {"closed_ticket": 0, "count": 2, "open_ticket": 1},
         {"closed_ticket": 2, "count": 3, "open_ticket": 0},
@@ -61,11 +63,11 @@ async def test_weeks_are_counted_back_from_tomorrow(tracker: Tracker) -> None:
 
 @pytest.mark.parametrize(("given", "weeks"), [("", 53), ("2", 2), ("x", 53), ("0", 53), ("-3", 53), ("9" * 8, 1040)])
 async def test_a_range_of_weeks_is_a_number_or_a_year(tracker: Tracker, given: str, weeks: int) -> None:
-    assert len(await stats(tracker, f"{DETAILED}?weeks_range={given}")) == weeks
+    assert len(await read_stats(tracker, f"{DETAILED}?weeks_range={given}")) == weeks
 
 
 async def test_a_tracker_that_is_switched_off_has_no_statistics(tracker: Tracker) -> None:
-    await tracker.switch(issue_tracker=False)
+    await tracker.configure(issue_tracker=False)
     for path in (STATS, DETAILED):
         status, body = await tracker.alice.pagure(path)
         assert (status, body["error_code"]) == (404, "ETRACKERDISABLED")

@@ -6,7 +6,7 @@ import pytest
 
 from app.core.issue_metadata import AddDependency
 from app.errors import Forbidden, Invalid, NotFound
-from tests.pagure.trackers import DENIED, EDITED, UNCHANGED, Tracker, invalid, refused
+from tests.pagure.trackers import DENIED, EDITED, UNCHANGED, Tracker, invalid_input, refusal
 
 CLOSED = "- Issue status updated to: Closed (was: Open)"
 
@@ -81,11 +81,11 @@ async def test_an_issue_is_closed_for_a_reason_or_none_and_opened_again(
     await tracker.issue()
     if before:
         assert (await tracker.alice.post("/nethack/issue/1/status", **before))[0] == 200
-    said = await tracker.remarks()
+    notes = await tracker.list_notes()
     assert await tracker.alice.post("/nethack/issue/1/status", **form) == (200, message)
-    shown = await tracker.shown()
+    shown = await tracker.view()
     assert (shown["status"], shown["close_status"]) == after
-    assert await tracker.remarks() == said + ([remark] if remark else [])
+    assert await tracker.list_notes() == notes + ([remark] if remark else [])
 
 
 @pytest.mark.parametrize(
@@ -104,16 +104,16 @@ async def test_an_issue_is_closed_for_a_reason_or_none_and_opened_again(
 )
 async def test_a_status_that_is_none_is_refused(tracker: Tracker, form: dict[str, str], errors: dict[str, Any]) -> None:
     await tracker.issue()
-    assert await tracker.alice.post("/nethack/issue/1/status", **form) == invalid(**errors)
-    assert (await tracker.shown())["comments"] == []
+    assert await tracker.alice.post("/nethack/issue/1/status", **form) == invalid_input(**errors)
+    assert (await tracker.view())["comments"] == []
 
 
 async def test_who_closed_it_is_remembered_when_it_is_open_again(tracker: Tracker) -> None:
-    carol = await tracker.person("carol", "ticket", fullname="Carol Closer")
+    carol = await tracker.add_person("carol", "ticket", fullname="Carol Closer")
     await tracker.issue()
-    assert [(await tracker.shown())[key] for key in ("closed_at", "closed_by")] == [None, None]
+    assert [(await tracker.view())[key] for key in ("closed_at", "closed_by")] == [None, None]
     await carol.json("POST", "/api/0/nethack/issue/1/status", {"status": "Closed", "close_status": "Fixed"})
-    closed = await tracker.shown()
+    closed = await tracker.view()
     assert closed["closed_by"] == {
         "full_url": f"{tracker.forge.url}/user/carol",
         "fullname": "Carol Closer",
@@ -122,7 +122,7 @@ async def test_who_closed_it_is_remembered_when_it_is_open_again(tracker: Tracke
     }
     assert closed["closed_at"] == closed["last_updated"]
     await tracker.alice.post("/nethack/issue/1/status", status="Open")
-    reopened = await tracker.shown()
+    reopened = await tracker.view()
     assert [reopened[key] for key in ("closed_at", "closed_by")] == [closed["closed_at"], closed["closed_by"]]
     assert (await tracker.alice.pagure("/nethack/issues"))[1]["issues"] == [reopened]
 
@@ -133,16 +133,16 @@ async def test_an_issue_is_not_closed_before_those_it_waits_for(tracker: Tracker
     await tracker.execute(AddDependency, number=1, depends_on=3)
     await tracker.execute(AddDependency, number=1, depends_on=2)
     await tracker.execute(AddDependency, number=2, depends_on=3)
-    assert (await tracker.shown(1))["depends"] == ["2", "3"]
-    assert [(await tracker.shown(3))[key] for key in ("depends", "blocks")] == [[], ["1", "2"]]
+    assert (await tracker.view(1))["depends"] == ["2", "3"]
+    assert [(await tracker.view(3))[key] for key in ("depends", "blocks")] == [[], ["1", "2"]]
     _, listing = await tracker.alice.pagure("/nethack/issues")
     assert [(each["depends"], each["blocks"]) for each in listing["issues"]] == [
         ([], ["1", "2"]), (["3"], ["1"]), (["2", "3"], [])
     ]  # fmt: skip
     _, everywhere = await tracker.alice.pagure("/user/alice/issues?assignee=false&order=asc")
     assert [each["blocks"] for each in everywhere["issues_created"]] == [[], ["1"], ["1", "2"]]
-    assert await tracker.remarks() == ["- Issue marked as depending on: #3", "- Issue marked as depending on: #2"]
-    no = refused("ENOCODE", "You cannot close a ticket that has ticket depending that are still open.")
+    assert await tracker.list_notes() == ["- Issue marked as depending on: #3", "- Issue marked as depending on: #2"]
+    no = refusal("ENOCODE", "You cannot close a ticket that has ticket depending that are still open.")
     assert await tracker.alice.post("/nethack/issue/1/status", status="Closed") == no
     for number in (3, 2, 1):
         assert (await tracker.alice.post(f"/nethack/issue/{number}/status", status="Closed"))[0] == 200
@@ -159,7 +159,7 @@ async def test_an_issue_waits_for_no_stranger_and_not_in_circles(tracker: Tracke
             await tracker.execute(AddDependency, number=number, depends_on=depends_on)
     with pytest.raises(NotFound):
         await tracker.execute(AddDependency, number=1, depends_on=99)
-    await tracker.person("bob", "ticket")
+    await tracker.add_person("bob", "ticket")
     await tracker.issue(private="1")
     with pytest.raises(Forbidden):
         await tracker.execute(AddDependency, username="bob", number=1, depends_on=4)
@@ -176,16 +176,16 @@ async def test_an_issue_is_put_on_a_milestone_and_taken_off(tracker: Tracker) ->
     ]
     for form, message, milestone, _ in story:
         assert await tracker.alice.post("/nethack/issue/1/milestone", **form) == (200, message)
-        assert (await tracker.shown())["milestone"] == milestone
-    assert await tracker.remarks() == [remark for *_, remark in story if remark]
-    assert await tracker.alice.post("/nethack/issue/1/milestone", milestone="v3") == invalid(
+        assert (await tracker.view())["milestone"] == milestone
+    assert await tracker.list_notes() == [remark for *_, remark in story if remark]
+    assert await tracker.alice.post("/nethack/issue/1/milestone", milestone="v3") == invalid_input(
         milestone=["Not a valid choice"]
     )
 
 
 async def test_an_issue_is_assigned_handed_over_and_dropped(tracker: Tracker) -> None:
-    await tracker.person("bob", fullname="Bob Builder")
-    await tracker.person("carol")
+    await tracker.add_person("bob", fullname="Bob Builder")
+    await tracker.add_person("carol")
     await tracker.issue()
     story = [
         ({"assignee": " bob "}, "Issue assigned", "bob", "- Issue assigned to bob"),
@@ -197,16 +197,16 @@ async def test_an_issue_is_assigned_handed_over_and_dropped(tracker: Tracker) ->
     ]
     for form, message, assignee, _ in story:
         assert await tracker.alice.post("/nethack/issue/1/assign", **form) == (200, {"message": message})
-        shown = (await tracker.shown())["assignee"]
+        shown = (await tracker.view())["assignee"]
         assert (shown and shown["name"]) == assignee
     assert shown["fullname"] == "Bob Builder"
-    assert await tracker.remarks() == [remark for *_, remark in story if remark]
-    no = refused("ENOCODE", 'No user "ghost" found')
+    assert await tracker.list_notes() == [remark for *_, remark in story if remark]
+    no = refusal("ENOCODE", 'No user "ghost" found')
     assert await tracker.alice.post("/nethack/issue/1/assign", assignee="ghost") == no
 
 
 async def test_an_assignee_reads_and_discusses_a_private_issue_until_it_is_handed_over(tracker: Tracker) -> None:
-    bob = await tracker.person("bob")
+    bob = await tracker.add_person("bob")
     await tracker.issue(private="1")
     assert await bob.pagure("/nethack/issue/1") == DENIED
     await tracker.alice.post("/nethack/issue/1/assign", assignee="bob")

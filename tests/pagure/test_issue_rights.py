@@ -22,8 +22,8 @@ METADATA = {"/status", "/milestone", "/assign", "/custom/reviewer", "/custom"}
 async def test_everybody_changes_what_is_theirs_to_change(
     tracker: Tracker, who: str, level: str | None, allowed: set[str]
 ) -> None:
-    author, actor = await tracker.person("author"), await tracker.person(who, level)
-    await tracker.person("assignee")
+    author, actor = await tracker.add_person("author"), await tracker.add_person(who, level)
+    await tracker.add_person("assignee")
     await tracker.issue(author, assignee="assignee")
     for path, form in sorted(FORMS.items()):
         status, body = await actor.post(f"/nethack/issue/1{path}", **form)
@@ -39,10 +39,10 @@ async def test_everybody_changes_what_is_theirs_to_change(
 async def test_metadata_is_open_to_all_where_the_project_says_so_but_a_private_issue_stays_hidden(
     tracker: Tracker,
 ) -> None:
-    bob = await tracker.person("bob")
+    bob = await tracker.add_person("bob")
     await tracker.issue()
     await tracker.issue(private="1")
-    await tracker.switch(open_metadata_access_to_all=True)
+    await tracker.configure(open_metadata_access_to_all=True)
     for path in sorted(METADATA):
         assert (await bob.post(f"/nethack/issue/1{path}", **FORMS[path]))[0] == 200
     for path in ("", "/subscribe", "/comment", *sorted(METADATA)):
@@ -63,10 +63,10 @@ async def test_every_change_asks_for_token_tracker_and_issue_in_this_order(track
     assert (await tracker.alice.post(f"/nethack/issue/{'9' * 20}{path}", **form))[1]["error_code"] == "ENOISSUE"
     assert (await tracker.alice.post(f"/nethack/issue/one{path}", **form))[0] == 404
     assert (await tracker.alice.post(f"/other/issue/1{path}", **form))[1]["error_code"] == "ENOPROJECT"
-    await tracker.switch(issue_tracker_read_only=True)
+    await tracker.configure(issue_tracker_read_only=True)
     status, body = await tracker.alice.post(missing, **form)
     assert (status, body["error_code"]) == (401, "ETRACKERREADONLY")
-    await tracker.switch(issue_tracker=False)
+    await tracker.configure(issue_tracker=False)
     status, body = await tracker.alice.post(missing, **form)
     assert (status, body["error_code"]) == (404, "ETRACKERDISABLED")
 

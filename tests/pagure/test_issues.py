@@ -8,7 +8,7 @@ import pytest
 from app.core.issue_metadata import AddDependency
 from app.core.tracker import ConfigureTracker
 from tests.conftest import Client, Forge
-from tests.pagure.trackers import Tracker, invalid
+from tests.pagure.trackers import Tracker, invalid_input
 
 
 async def test_a_new_issue_heads_the_projects_list(nethack: Client) -> None:
@@ -185,7 +185,7 @@ async def test_a_listing_of_twenty_takes_at_most_two_statements(
 async def test_the_trackers_words_narrow_the_listing(
     nethack: Client, tracker: Tracker, query: str, ids: list[int]
 ) -> None:
-    await tracker.person("bob")
+    await tracker.add_person("bob")
     for fields in ({"milestone": "v1", "priority": "1"}, {"milestone": "v2"}, {}, {"assignee": "bob", "priority": "2"}):
         await tracker.issue(**fields)
     for number, status in ((2, "Fixed"), (3, "Closed")):
@@ -227,9 +227,9 @@ async def test_a_listing_tells_what_was_asked_for_and_where_the_other_pages_are(
 async def test_private_issues_are_listed_for_their_author_assignee_and_committers(
     forge: Forge, nethack: Client, tracker: Tracker
 ) -> None:
-    author, assignee = await tracker.person("author"), await tracker.person("assignee")
-    committer = await tracker.person("committer", "commit")
-    others = [await tracker.person(level, level) for level in ("ticket", "collaborator")]
+    author, assignee = await tracker.add_person("author"), await tracker.add_person("assignee")
+    committer = await tracker.add_person("committer", "commit")
+    others = [await tracker.add_person(level, level) for level in ("ticket", "collaborator")]
     await tracker.issue(author, private="1", assignee="assignee")
     for reader in (author, assignee, committer, *others, forge.nobody):
         seen = reader in (author, assignee, committer)
@@ -247,8 +247,8 @@ async def test_a_single_comment_says_when_and_whose_in_words(nethack: Client) ->
         avatar, date = one.pop("avatar_url"), one.pop("comment_date")
         assert (status, one) == (200, comment)
         assert avatar.endswith("?s=16&d=retro")
-        said = datetime.strptime(date, "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
-        assert 0 <= int(comment["date_created"]) - said.timestamp() < 60
+        shown_at = datetime.strptime(date, "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
+        assert 0 <= int(comment["date_created"]) - shown_at.timestamp() < 60
 
 
 async def test_a_comment_is_read_at_its_own_issue_alone(forge: Forge, nethack: Client) -> None:
@@ -297,14 +297,14 @@ async def test_everything_wrong_with_a_new_issue_is_told_at_once(nethack: Client
         ),
         ({"title": "t", "issue_content": "c", "priority": "3"}, {"priority": choice}),
     ):
-        assert await nethack.post("/nethack/new_issue", **form) == invalid(**errors)
+        assert await nethack.post("/nethack/new_issue", **form) == invalid_input(**errors)
     assert (await nethack.pagure("/nethack/issues"))[1]["issues"] == []
 
 
 async def test_an_issue_has_what_it_was_given_and_nothing_that_is_preset(nethack: Client, tracker: Tracker) -> None:
     await tracker.execute(ConfigureTracker, changed={"default_priority": "High", "milestones_keys": ["v2", "v1"]})
-    await tracker.switch(issues_default_to_private=True)
-    bob = await tracker.person("bob")
+    await tracker.configure(issues_default_to_private=True)
+    bob = await tracker.add_person("bob")
     form = {"priority": 2, "milestone": "v2", "tag": " b ,a,, b", "assignee": " BOB@example.org ", "private": "no"}
     status, body = await bob.json("POST", "/api/0/nethack/new_issue", {"title": " t ", "issue_content": " c", **form})
     issue = body["issue"]

@@ -6,8 +6,8 @@ import pytest
 
 from app.git import store
 from tests.conftest import Client, Forge, git
-from tests.pagure.pulls import opened
-from tests.pagure.test_code import read
+from tests.pagure.pulls import open_pull_request
+from tests.pagure.test_code import read_page
 from tests.pagure.test_sharing import NO_PROJECT
 
 NO_COMMIT = {"error": "No such commit found in this repository", "error_code": "ENOCOMMIT"}
@@ -29,7 +29,7 @@ async def test_what_is_asked_of_a_lost_repository_is_not_found(forge: Forge, los
     for method, path in (("GET", "info"), ("POST", "flag")):
         assert await lost.request(method, f"/api/0/nethack/c/{head}/{path}") == (404, NO_COMMIT)
     for page in ("raw/main/f/README.md", "raw/main"):
-        assert (await read(lost, f"/nethack/{page}"))[0] == 404, page
+        assert (await read_page(lost, f"/nethack/{page}"))[0] == 404, page
     pair = {"alias_from": "x", "alias_to": "main"}
     for path, form in (
         ("branch", {"branch": "x"}), ("branches", {"branch_name": "main"}), ("alias/new", pair), ("alias/drop", pair),
@@ -53,7 +53,7 @@ async def test_a_pull_request_to_a_lost_repository_is_neither_merged_nor_rebased
     forge: Forge, nethack: Client, bob: Client
 ) -> None:
     project = (await nethack.pagure("/nethack"))[1]["id"]
-    await opened(bob)
+    await open_pull_request(bob)
     await forge.idle()
     shutil.rmtree(store.repository_path(forge.settings.repositories, project))
     assert await bob.post("/nethack/pull-request/1/rebase") == (

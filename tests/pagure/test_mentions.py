@@ -71,7 +71,7 @@ async def work(nethack: Client, tmp_path: Path) -> Path:
     return clone
 
 
-async def opened(client: Client, **form: Any) -> int:
+async def open_pull_request(client: Client, **form: Any) -> int:
     body = {"title": "Add one", "branch_to": "main", "branch_from": "topic", **form}
     status, found = await client.post("/nethack/pull-request/new", **body)
     assert status == 200, found
@@ -79,57 +79,59 @@ async def opened(client: Client, **form: Any) -> int:
     return number
 
 
-async def related(client: Client, *numbers: int) -> list[Any]:
+async def related_pull_requests(client: Client, *numbers: int) -> list[Any]:
     return [(await client.pagure(f"/nethack/issue/{number}"))[1]["related_prs"] for number in numbers]
 
 
 async def test_an_issue_shows_the_pull_requests_that_are_about_it(nethack: Client, work: Path) -> None:
     home = f"{nethack.forge.url}/nethack"
-    first = await opened(nethack, initial_comment=f"Fixes #1\nrelates to {home}/issue/2\nfixes #77")
-    second = await opened(nethack, title="More", initial_comment=f"fixes #1\nmerges {home}/pull-request/{first}")
+    first = await open_pull_request(nethack, initial_comment=f"Fixes #1\nrelates to {home}/issue/2\nfixes #77")
+    second = await open_pull_request(
+        nethack, title="More", initial_comment=f"fixes #1\nmerges {home}/pull-request/{first}"
+    )
     one, more = {"id": first, "title": "Add one"}, {"id": second, "title": "More"}
-    assert await related(nethack, 1, 2, 3) == [[more, one], [one], []]
+    assert await related_pull_requests(nethack, 1, 2, 3) == [[more, one], [one], []]
     _, listed = await nethack.pagure("/nethack/issues")
     assert {each["id"]: each["related_prs"] for each in listed["issues"]} == {1: [more, one], 2: [one], 3: []}
     assert (await nethack.pagure("/nethack/issue/1"))[1]["status"] == "Open"
 
 
 async def test_links_follow_the_description_and_the_title(nethack: Client, work: Path) -> None:
-    first = await opened(nethack, initial_comment="Fixes #1")
-    second = await opened(nethack, initial_comment="Fixes #1")
+    first = await open_pull_request(nethack, initial_comment="Fixes #1")
+    second = await open_pull_request(nethack, initial_comment="Fixes #1")
     await nethack.post(f"/nethack/pull-request/{first}", title="Renamed", initial_comment="Fixes #1\nFixes #2")
     renamed, other = {"id": first, "title": "Renamed"}, {"id": second, "title": "Add one"}
-    assert await related(nethack, 1, 2) == [[other, renamed], [renamed]]
+    assert await related_pull_requests(nethack, 1, 2) == [[other, renamed], [renamed]]
     await nethack.post(f"/nethack/pull-request/{first}", title="Renamed", initial_comment="Fixes #3")
-    assert await related(nethack, 1, 2, 3) == [[other], [], [renamed]]
+    assert await related_pull_requests(nethack, 1, 2, 3) == [[other], [], [renamed]]
 
 
 async def test_the_commits_of_a_pull_request_link_it_for_good(nethack: Client, work: Path) -> None:
-    number = await opened(nethack, initial_comment="relates to #3")
+    number = await open_pull_request(nethack, initial_comment="relates to #3")
     await git("commit", "-q", "--allow-empty", "-m", "More\n\nFixes: #2", cwd=work)
     await git("push", "-q", "origin", "topic", cwd=work)
     shown = [{"id": number, "title": "Add one"}]
-    await until(nethack, [[], shown, shown])
+    await wait_for_related(nethack, [[], shown, shown])
     await git("reset", "-q", "--hard", "HEAD~1", cwd=work)
     await git("commit", "-q", "--allow-empty", "-m", "Other\n\nrelates to #1", cwd=work)
     await git("push", "-qf", "origin", "topic", cwd=work)
-    await until(nethack, [shown, shown, shown])
+    await wait_for_related(nethack, [shown, shown, shown])
 
 
-async def until(client: Client, wanted: list[Any]) -> None:
+async def wait_for_related(client: Client, wanted: list[Any]) -> None:
     async with asyncio.timeout(15):
-        while await related(client, 1, 2, 3) != wanted:
+        while await related_pull_requests(client, 1, 2, 3) != wanted:
             await asyncio.sleep(0.05)
 
 
 async def test_the_commits_with_which_it_is_opened_link_it_too(nethack: Client, work: Path) -> None:
     await git("commit", "-q", "--allow-empty", "-m", "Fixes #1", cwd=work)
     await git("push", "-q", "origin", "topic", cwd=work)
-    shown = [{"id": await opened(nethack), "title": "Add one"}]
-    await until(nethack, [shown, [], []])
+    shown = [{"id": await open_pull_request(nethack), "title": "Add one"}]
+    await wait_for_related(nethack, [shown, [], []])
 
 
-async def landed(forge: Forge) -> list[Any]:
+async def list_landed(forge: Forge) -> list[Any]:
     """What has landed, once there is something."""
     async with asyncio.timeout(15):
         while True:
@@ -146,27 +148,27 @@ async def test_what_lands_on_the_default_branch_is_told_with_whose_it_is(
               "--author", "Stranger <stranger@example.org>", cwd=work)  # fmt: skip
     await git("push", "-q", "origin", "topic:elsewhere", "topic:main", cwd=work)
     new, old = (await git("rev-parse", "HEAD", "HEAD~1", cwd=work)).split()
-    [told] = await landed(forge)
-    assert told["ref"] == "refs/heads/main"
-    assert told["commits"] == [[new, None], [old, "alice"]]
+    [landed] = await list_landed(forge)
+    assert landed["ref"] == "refs/heads/main"
+    assert landed["commits"] == [[new, None], [old, "alice"]]
 
 
 @pytest.fixture
-async def heeding(nethack: Client, work: Path) -> Path:
+async def referencing(nethack: Client, work: Path) -> Path:
     """The same, and nethack heeds what commits say."""
     status, body = await nethack.post("/nethack/settings/Pagure/install")
     assert status == 200, body
     return work
 
 
-async def said(work: Path, message: str) -> str:
+async def commit_message(work: Path, message: str) -> str:
     """A commit that says this, on the default branch; its id."""
     await git("commit", "-q", "--allow-empty", "-m", message, cwd=work)
     await git("push", "-q", "origin", "HEAD:main", cwd=work)
     return (await git("rev-parse", "HEAD", cwd=work)).strip()
 
 
-async def issue(client: Client, number: int, *, comments: int) -> Any:
+async def wait_for_comments(client: Client, number: int, *, comments: int) -> Any:
     """The issue, once it has so many comments."""
     async with asyncio.timeout(15):
         while True:
@@ -177,44 +179,44 @@ async def issue(client: Client, number: int, *, comments: int) -> Any:
 
 
 async def test_a_commit_on_the_default_branch_closes_what_it_fixes(
-    forge: Forge, nethack: Client, heeding: Path
+    forge: Forge, nethack: Client, referencing: Path
 ) -> None:
-    made = await said(heeding, "Better\n\nFixes #1\nrelates to #2")
+    made = await commit_message(referencing, "Better\n\nFixes #1\nrelates to #2")
     home = f"[{made[:8]}]({forge.url}/nethack/c/{made[:8]})"
-    fixed = await issue(nethack, 1, comments=1)
+    fixed = await wait_for_comments(nethack, 1, comments=1)
     assert (fixed["status"], fixed["close_status"], fixed["closed_by"]["name"]) == ("Closed", "Fixed", "alice")
     assert [each["comment"] for each in fixed["comments"]] == [f" Commit {home} fixes this issue"]
     assert fixed["comments"][0]["user"]["name"] == "alice"
-    remarked = await issue(nethack, 2, comments=1)
+    remarked = await wait_for_comments(nethack, 2, comments=1)
     assert remarked["status"] == "Open"
     assert [each["comment"] for each in remarked["comments"]] == [f" Commit {home} relates to this ticket"]
 
 
 async def test_commits_elsewhere_and_in_projects_that_do_not_want_it_close_nothing(
-    forge: Forge, nethack: Client, heeding: Path
+    forge: Forge, nethack: Client, referencing: Path
 ) -> None:
-    await git("commit", "-q", "--allow-empty", "-m", "Fixes #1", cwd=heeding)
-    await git("push", "-q", "origin", "HEAD:elsewhere", cwd=heeding)
+    await git("commit", "-q", "--allow-empty", "-m", "Fixes #1", cwd=referencing)
+    await git("push", "-q", "origin", "HEAD:elsewhere", cwd=referencing)
     assert (await nethack.post("/nethack/settings/Pagure/remove"))[0] == 200
-    await said(heeding, "Fixes #2")
+    await commit_message(referencing, "Fixes #2")
     async with asyncio.timeout(15):
         while not await forge.db.fetchval(HEEDED):
             await asyncio.sleep(0.02)
     assert (await nethack.post("/nethack/settings/Pagure/install"))[0] == 200
-    await said(heeding, "Fixes #3")
-    assert (await issue(nethack, 3, comments=1))["status"] == "Closed"
-    assert [(await issue(nethack, n, comments=0))["status"] for n in (1, 2)] == ["Open", "Open"]
+    await commit_message(referencing, "Fixes #3")
+    assert (await wait_for_comments(nethack, 3, comments=1))["status"] == "Closed"
+    assert [(await wait_for_comments(nethack, n, comments=0))["status"] for n in (1, 2)] == ["Open", "Open"]
 
 
 async def test_what_takes_nothing_takes_nothing_from_commits_either(
-    forge: Forge, nethack: Client, heeding: Path
+    forge: Forge, nethack: Client, referencing: Path
 ) -> None:
-    number = await opened(nethack)
-    await git("checkout", "-q", "-B", "main", "origin/main", cwd=heeding)
+    number = await open_pull_request(nethack)
+    await git("checkout", "-q", "-B", "main", "origin/main", cwd=referencing)
 
     async def statuses(**options: str) -> list[str]:
         await nethack.post("/nethack/options/update", **options)
-        await said(heeding, f"Fixes #1\n\nMerges #{number}")
+        await commit_message(referencing, f"Fixes #1\n\nMerges #{number}")
         await forge.idle()
         await nethack.post("/nethack/options/update", issue_tracker="true", pull_requests="true")
         pages = ("issue/1", f"pull-request/{number}")
@@ -226,18 +228,18 @@ async def test_what_takes_nothing_takes_nothing_from_commits_either(
     assert await statuses(issue_tracker_read_only="false") == ["Closed", "Merged"]
 
 
-async def test_an_issue_that_waits_for_another_is_only_remarked_upon(nethack: Client, heeding: Path) -> None:
+async def test_an_issue_that_waits_for_another_is_only_remarked_upon(nethack: Client, referencing: Path) -> None:
     project = (await nethack.pagure("/nethack"))[1]["id"]
     command = AddDependency(project_id=project, number=1, depends_on=2)
     await commands.execute(nethack.forge.db, Actor("alice"), command, command_id=uuid.uuid4())
-    await said(heeding, "Fixes #1")
-    assert (await issue(nethack, 1, comments=2))["status"] == "Open"
+    await commit_message(referencing, "Fixes #1")
+    assert (await wait_for_comments(nethack, 1, comments=2))["status"] == "Open"
 
 
-async def test_a_commit_can_say_that_a_pull_request_is_done(nethack: Client, heeding: Path) -> None:
-    number = await opened(nethack)
-    await git("checkout", "-q", "-B", "main", "origin/main", cwd=heeding)
-    made = await said(heeding, f"The same in other words\n\nMerges #{number}")
+async def test_a_commit_can_say_that_a_pull_request_is_done(nethack: Client, referencing: Path) -> None:
+    number = await open_pull_request(nethack)
+    await git("checkout", "-q", "-B", "main", "origin/main", cwd=referencing)
+    made = await commit_message(referencing, f"The same in other words\n\nMerges #{number}")
     async with asyncio.timeout(15):
         while (found := (await nethack.pagure(f"/nethack/pull-request/{number}"))[1])["status"] != "Merged":
             await asyncio.sleep(0.05)
@@ -246,7 +248,7 @@ async def test_a_commit_can_say_that_a_pull_request_is_done(nethack: Client, hee
 
 
 async def test_the_merge_of_a_pull_request_does_not_say_so_twice(
-    forge: Forge, nethack: Client, heeding: Path, monkeypatch: pytest.MonkeyPatch
+    forge: Forge, nethack: Client, referencing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its message begins with `Merge #4`, and is read before the worker has told that it is done."""
     merging = REACTIONS["merge-pull-request"]
@@ -260,8 +262,8 @@ async def test_the_merge_of_a_pull_request_does_not_say_so_twice(
 
     monkeypatch.setitem(REACTIONS, merging.name, dataclasses.replace(merging, work=lingers))
     assert (await nethack.post("/nethack/options/update", always_merge="true"))[0] == 200
-    number = await opened(nethack, initial_comment="Fixes #1")
+    number = await open_pull_request(nethack, initial_comment="Fixes #1")
     assert (await nethack.post(f"/nethack/pull-request/{number}/merge"))[0] == 200
     found = (await nethack.pagure(f"/nethack/pull-request/{number}"))[1]
     assert [each["comment"] for each in found["comments"]] == ["Pull-Request has been merged by alice"]
-    assert (await issue(nethack, 1, comments=0))["status"] == "Open"
+    assert (await wait_for_comments(nethack, 1, comments=0))["status"] == "Open"

@@ -8,7 +8,7 @@ import pytest
 
 from app.git import merge
 from tests.conftest import Client, Forge, commit, git
-from tests.pagure.pulls import configure, opened, pushed, until
+from tests.pagure.pulls import configure_project, open_pull_request, push_commit, wait_for_pull_request
 from workers import perform
 from workers import pull_requests as working
 
@@ -22,12 +22,12 @@ def conflicts(reason: str) -> tuple[int, dict[str, str]]:
     return 409, {"error": message, "error_code": "EPRCONFLICTS", "errors": reason}
 
 
-async def head(client: Client, branch: str = "main", path: str = "nethack") -> str | None:
+async def find_head(client: Client, branch: str = "main", path: str = "nethack") -> str | None:
     found: str | None = (await client.pagure(f"/{path}/git/branches?with_commits=1"))[1]["branches"].get(branch)
     return found
 
 
-async def status(client: Client) -> str:
+async def merge_status(client: Client) -> str:
     return str((await client.pagure("/nethack/pull-request/1"))[1]["status"])
 
 
@@ -38,16 +38,16 @@ async def work(nethack: Client, tmp_path: Path) -> Path:
     return tmp_path / "work"
 
 
-async def written(work: Path, *format: str, ref: str = "origin/main") -> list[str]:
+async def read_log(work: Path, *placeholders: str, ref: str = "origin/main") -> list[str]:
     await git("fetch", "-q", "origin", cwd=work)
-    return [(await git("log", "-1", f"--format={each}", ref, cwd=work)).rstrip("\n") for each in format]
+    return [(await git("log", "-1", f"--format={each}", ref, cwd=work)).rstrip("\n") for each in placeholders]
 
 
 async def test_unsigned_commits_are_refused_when_they_are_opened_and_when_they_are_merged(
     forge: Forge, nethack: Client, bob: Client, tmp_path: Path, work: Path
 ) -> None:
-    await opened(bob)
-    await configure(forge, nethack, enforce_signed_off_commits=True)
+    await open_pull_request(bob)
+    await configure_project(forge, nethack, enforce_signed_off_commits=True)
     form = {
         "title": "t", "branch_to": "main", "branch_from": "topic", "repo_from": "nethack", "repo_from_username": "bob",
     }  # fmt: skip
@@ -55,7 +55,7 @@ async def test_unsigned_commits_are_refused_when_they_are_opened_and_when_they_a
         400, {"error": UNSIGNED, "error_code": "ENOSIGNEDOFF"}
     )  # fmt: skip
     assert await nethack.post(MERGE) == conflicts(UNSIGNED + " ")
-    assert await status(nethack) == "Open"
+    assert await merge_status(nethack) == "Open"
     await git("commit", "-q", "--amend", "-m", "One\n\nSIGNED-OFF-BY: whoever", cwd=tmp_path / "bob")
     await git("push", "-qf", "origin", "HEAD:topic", cwd=tmp_path / "bob")
     assert (await bob.post("/nethack/pull-request/new", **form))[0] == 200
@@ -63,7 +63,7 @@ async def test_unsigned_commits_are_refused_when_they_are_opened_and_when_they_a
     await git("commit", "-q", "--amend", "-m", "x", cwd=work)
     await git("push", "-q", "origin", "HEAD:main", cwd=work)
     assert await nethack.post(MERGE) == DONE
-    [message] = await written(work, "%B")
+    [message] = await read_log(work, "%B")
     assert message.rstrip("\n") == "Merge #1 `Add one`\n\nSigned-off-by: alice <alice@example.org>"
 
 
@@ -71,13 +71,13 @@ async def test_a_branch_that_is_gone_is_named_with_its_project(
     nethack: Client, bob: Client, tmp_path: Path, work: Path
 ) -> None:
     await git("push", "-q", "origin", "HEAD:release", cwd=work)
-    await opened(bob, branch_to="release")
+    await open_pull_request(bob, branch_to="release")
     await git("push", "-q", "origin", ":release", cwd=work)
     assert await nethack.post(MERGE) == conflicts("Branch release could not be found in the repo nethack")
     await git("push", "-q", "origin", "HEAD:release", cwd=work)
     await git("push", "-q", "origin", ":topic", cwd=tmp_path / "bob")
     assert await nethack.post(MERGE) == conflicts("Branch topic could not be found in the repo forks/bob/nethack")
-    assert await status(nethack) == "Open"
+    assert await merge_status(nethack) == "Open"
 
 
 @pytest.mark.parametrize("always", [False, True])
@@ -90,22 +90,22 @@ async def test_an_empty_project_gets_its_first_branch_by_a_merge(
     source = tmp_path / "bob"
     await git("init", "-q", "-b", "topic", str(source))
     await git("remote", "add", "origin", bob.git_url("fork/bob/nethack"), cwd=source)
-    made = await pushed(source, "topic", "one")
+    made = await push_commit(source, "topic", "one")
     refused = await bob.post(
         "/nethack/pull-request/new",
         title="t", branch_to="a..b", branch_from="topic", repo_from="nethack", repo_from_username="bob",
     )  # fmt: skip
     assert (refused[0], refused[1]["errors"]) == (400, "Branch a..b could not be found in the target repo")
-    found = await opened(bob)
+    found = await open_pull_request(bob)
     assert (found["commit_start"], found["commit_stop"]) == (made, made)
-    await configure(forge, alice, always_merge=always)
-    await until(alice, 1, "cached_merge_status", "FFORWARD")
+    await configure_project(forge, alice, always_merge=always)
+    await wait_for_pull_request(alice, 1, "cached_merge_status", "FFORWARD")
     assert await alice.post(MERGE) == DONE
-    assert await head(alice) == made
+    assert await find_head(alice) == made
 
 
 async def test_one_that_was_closed_or_merged_is_not_merged(nethack: Client, bob: Client) -> None:
-    await opened(bob)
+    await open_pull_request(bob)
     await bob.post("/nethack/pull-request/1/close")
     assert await nethack.post(MERGE) == conflicts("This pull-request was merged or closed by bob")
     await bob.post("/nethack/pull-request/1/reopen")
@@ -116,7 +116,7 @@ async def test_one_that_was_closed_or_merged_is_not_merged(nethack: Client, bob:
 async def test_what_was_merged_already_is_refused_and_marked_as_merged(
     nethack: Client, bob: Client, tmp_path: Path
 ) -> None:
-    found = await opened(bob)
+    found = await open_pull_request(bob)
     await git("push", "-q", nethack.git_url("nethack"), "HEAD:main", cwd=tmp_path / "bob")
     await nethack.forge.idle()
     await nethack.forge.db.execute("update work set done_at = null where reaction = 'follow-branch'")  # as if late
@@ -132,24 +132,24 @@ async def test_what_was_merged_already_is_refused_and_marked_as_merged(
 async def test_a_branch_that_can_just_move_on_does(
     forge: Forge, nethack: Client, bob: Client, work: Path, strict: bool
 ) -> None:
-    found = await opened(bob)
-    await configure(forge, nethack, non_fast_forward_merges=not strict)
-    await until(nethack, 1, "cached_merge_status", "FFORWARD")
+    found = await open_pull_request(bob)
+    await configure_project(forge, nethack, non_fast_forward_merges=not strict)
+    await wait_for_pull_request(nethack, 1, "cached_merge_status", "FFORWARD")
     assert await nethack.post(MERGE, wait="1") == DONE
-    assert await head(nethack) == found["commit_stop"]
-    assert await head(nethack, "topic", "fork/bob/nethack") == found["commit_stop"]
+    assert await find_head(nethack) == found["commit_stop"]
+    assert await find_head(nethack, "topic", "fork/bob/nethack") == found["commit_stop"]
 
 
 @pytest.mark.parametrize("strict", [False, True])
 async def test_a_merge_commit_is_made_where_the_project_always_wants_one(
     forge: Forge, nethack: Client, bob: Client, work: Path, strict: bool
 ) -> None:
-    before = await head(nethack)
-    found = await opened(bob)
-    await configure(forge, nethack, always_merge=True, non_fast_forward_merges=not strict)
-    await until(nethack, 1, "cached_merge_status", "FFORWARD")
+    before = await find_head(nethack)
+    found = await open_pull_request(bob)
+    await configure_project(forge, nethack, always_merge=True, non_fast_forward_merges=not strict)
+    await wait_for_pull_request(nethack, 1, "cached_merge_status", "FFORWARD")
     assert await nethack.post(MERGE) == DONE
-    assert await written(work, "%P") == [f"{before} {found['commit_stop']}"]
+    assert await read_log(work, "%P") == [f"{before} {found['commit_stop']}"]
 
 
 async def test_a_merge_commit_is_the_merging_users_and_says_no_more_than_the_title(
@@ -160,10 +160,10 @@ async def test_a_merge_commit_is_the_merging_users_and_says_no_more_than_the_tit
     )
     await nethack.post("/nethack/git/modifyacls", user_type="user", name="carol", acl="commit")
     carol = await forge.user("carol")
-    found = await opened(bob, title=" Add `one` \n twice ")
-    ours = await pushed(work, "main", "other")
+    found = await open_pull_request(bob, title=" Add `one` \n twice ")
+    ours = await push_commit(work, "main", "other")
     assert await carol.post(MERGE) == DONE
-    people, parents, message = await written(work, "%an <%ae> %cn <%ce>", "%P", "%B")
+    people, parents, message = await read_log(work, "%an <%ae> %cn <%ce>", "%P", "%B")
     assert people == "Carol Committer <carol@example.org> Carol Committer <carol@example.org>"
     assert parents == f"{ours} {found['commit_stop']}"
     assert message.rstrip("\n") == f"Merge #1 `{merge.single_line(found['title'])}`"
@@ -177,37 +177,37 @@ async def test_a_conflict_is_foreseen_and_refused(nethack: Client, bob: Client, 
     await git("add", "one", cwd=work)
     await git("commit", "-qm", "Clash", cwd=work)
     await git("push", "-q", "origin", "HEAD:main", cwd=work)
-    before = await head(nethack)
-    await opened(bob)
-    await until(nethack, 1, "cached_merge_status", "CONFLICTS")
+    before = await find_head(nethack)
+    await open_pull_request(bob)
+    await wait_for_pull_request(nethack, 1, "cached_merge_status", "CONFLICTS")
     assert await nethack.post(MERGE) == conflicts("Merge conflicts!")
-    assert (await head(nethack), await status(nethack)) == (before, "Open")
+    assert (await find_head(nethack), await merge_status(nethack)) == (before, "Open")
 
 
 async def test_a_project_that_wants_no_merge_commits_gets_none(
     forge: Forge, nethack: Client, bob: Client, work: Path
 ) -> None:
-    await configure(forge, nethack, non_fast_forward_merges=False)
-    ours = await pushed(work, "main", "other")
-    await opened(bob)
-    await until(nethack, 1, "cached_merge_status", "MERGE")
+    await configure_project(forge, nethack, non_fast_forward_merges=False)
+    ours = await push_commit(work, "main", "other")
+    await open_pull_request(bob)
+    await wait_for_pull_request(nethack, 1, "cached_merge_status", "MERGE")
     assert await nethack.post(MERGE) == conflicts("The pull-request must be rebased before merging")
-    assert (await head(nethack), await status(nethack)) == (ours, "Open")
+    assert (await find_head(nethack), await merge_status(nethack)) == (ours, "Open")
     assert await bob.post("/nethack/pull-request/1/rebase") == (200, {"message": "Pull-request rebased"})
-    await until(nethack, 1, "cached_merge_status", "FFORWARD")
+    await wait_for_pull_request(nethack, 1, "cached_merge_status", "FFORWARD")
     assert await nethack.post(MERGE) == DONE
 
 
 @pytest.mark.parametrize("declined", [False, 0, "", "f", "no", "False"])
 async def test_who_does_not_wait_is_told_the_task(nethack: Client, bob: Client, declined: Any) -> None:
-    await opened(bob)
+    await open_pull_request(bob)
     code, queued = await nethack.json("POST", f"/api/0{MERGE}", {"wait": declined})
     assert (code, set(queued), queued["message"]) == (200, {"message", "taskid"}, "Merging queued")
     assert (await nethack.get(f"/v1/tasks/{queued['taskid']}?wait=20"))[1]["status"] == "succeeded"
     assert (await nethack.pagure(f"/task/{queued['taskid']}/status"))[0] == 200
 
 
-async def merged_once(client: Client) -> None:
+async def merge_twice(client: Client) -> None:
     """Merge twice at once: one is told that it was done, and the other that it had been."""
     done, late = sorted(await asyncio.gather(client.post(MERGE), client.post(MERGE)), key=lambda each: each[0])
     assert (done, late) == (DONE, conflicts("This pull-request was merged or closed by alice"))
@@ -217,7 +217,7 @@ async def merged_once(client: Client) -> None:
 
 async def test_two_who_merge_at_once_merge_once(nethack: Client, bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second comes to see the branch when the first has moved it, and before the first has told of it."""
-    await opened(bob)
+    await open_pull_request(bob)
     await nethack.forge.idle()
     both, moved, ended, looked = asyncio.Barrier(2), asyncio.Event(), asyncio.Event(), []
     begin, outlook, record, attempt = (
@@ -256,14 +256,14 @@ async def test_two_who_merge_at_once_merge_once(nethack: Client, bob: Client, mo
     monkeypatch.setattr(working.PullRequestWork, "outlook", look_one_after_the_other)
     monkeypatch.setattr(working.PullRequestWork, "record", record_and_tell)
     monkeypatch.setattr(perform, "_attempt", attempted)
-    await merged_once(nethack)
+    await merge_twice(nethack)
 
 
 async def test_two_who_come_back_to_a_merged_branch_tell_of_it_once(
     nethack: Client, bob: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both were about to move the branch when somebody pushed the very commits."""
-    await opened(bob)
+    await open_pull_request(bob)
     await nethack.forge.idle()
     both, merge_, pushed_ = asyncio.Barrier(2), working._merge, asyncio.Event()
 
@@ -277,20 +277,20 @@ async def test_two_who_come_back_to_a_merged_branch_tell_of_it_once(
         return await merge_(work, *arguments)
 
     monkeypatch.setattr(working, "_merge", overtaken)
-    await merged_once(nethack)
+    await merge_twice(nethack)
 
 
 async def test_what_was_pushed_right_before_is_merged_and_shown(
     nethack: Client, bob: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = await opened(bob)
+    found = await open_pull_request(bob)
     await nethack.forge.idle()
 
     async def nobody_follows(*arguments: Any) -> list[Any]:
         return []
 
     monkeypatch.setattr(working.pull_requests, "list_opened_from", nobody_follows)
-    made = await pushed(tmp_path / "bob", "topic", "two")
+    made = await push_commit(tmp_path / "bob", "topic", "two")
     assert await nethack.post(MERGE) == DONE
     _, merged = await nethack.pagure("/nethack/pull-request/1")
     assert (merged["status"], merged["commit_start"], merged["commit_stop"]) == ("Merged", found["commit_start"], made)
@@ -298,8 +298,8 @@ async def test_what_was_pushed_right_before_is_merged_and_shown(
 
 
 async def test_a_pull_request_outlives_its_fork(nethack: Client, bob: Client, tmp_path: Path) -> None:
-    found = await opened(bob, allow_rebase="1")
-    await until(bob, 1, "cached_merge_status", "FFORWARD")
+    found = await open_pull_request(bob, allow_rebase="1")
+    await wait_for_pull_request(bob, 1, "cached_merge_status", "FFORWARD")
     status, issued = await bob.json(
         "POST", "/v1/users/bob/tokens", {"description": "t", "project": "fork/bob/nethack"}
     )  # fmt: skip
@@ -312,13 +312,13 @@ async def test_a_pull_request_outlives_its_fork(nethack: Client, bob: Client, tm
     code, body = await nethack.post("/nethack/pull-request/1/rebase")
     assert (code, body["error_code"], body["error"]) == (400, "ENOCODE", "Did not manage to rebase this pull-request")
     assert await nethack.post(MERGE) == DONE
-    assert await head(nethack) == found["commit_stop"]
+    assert await find_head(nethack) == found["commit_stop"]
 
 
 async def test_a_rebase_tells_why_it_cannot_be_done(nethack: Client, bob: Client, tmp_path: Path, work: Path) -> None:
     rebase = "/nethack/pull-request/1/rebase"
     await git("push", "-q", "origin", "HEAD:release", cwd=work)
-    await opened(bob, branch_to="release")
+    await open_pull_request(bob, branch_to="release")
     (work / "one").write_text("quite another text")
     await git("add", "one", cwd=work)
     await git("commit", "-qm", "Clash", cwd=work)
@@ -340,38 +340,38 @@ async def test_a_rebase_tells_why_it_cannot_be_done(nethack: Client, bob: Client
 async def test_committers_rebase_where_the_author_lets_them(nethack: Client, bob: Client, work: Path) -> None:
     rebase = "/nethack/pull-request/1/rebase"
     dave = await nethack.forge.user("dave")
-    await opened(bob)
+    await open_pull_request(bob)
     code, body = await nethack.post(rebase)
     assert (code, body["error_code"]) == (403, "EREBASENOTALLOWED")
     assert body["error"] == "You are not authorized to rebase this pull-request"
-    await opened(bob, allow_rebase="true")
+    await open_pull_request(bob, allow_rebase="true")
     code, body = await dave.post("/nethack/pull-request/2/rebase")
     assert (code, body["error_code"]) == (403, "ENOPRCLOSE")
-    await pushed(work, "main", "other")
+    await push_commit(work, "main", "other")
     code, queued = await nethack.post("/nethack/pull-request/2/rebase", wait="false")
     assert (code, set(queued), queued["message"]) == (200, {"message", "taskid"}, "Rebasing queued")
     assert (await nethack.get(f"/v1/tasks/{queued['taskid']}?wait=20"))[1]["status"] == "succeeded"
     # Nothing is left to be done, so nothing is told of.
     await nethack.forge.idle()
-    said = (await nethack.pagure("/nethack/pull-request/2"))[1]["comments"]
+    comments = (await nethack.pagure("/nethack/pull-request/2"))[1]["comments"]
     assert await nethack.post("/nethack/pull-request/2/rebase") == (200, {"message": "Pull-request rebased"})
     await nethack.forge.idle()
-    assert (await nethack.pagure("/nethack/pull-request/2"))[1]["comments"] == said
+    assert (await nethack.pagure("/nethack/pull-request/2"))[1]["comments"] == comments
 
 
 async def test_pushes_to_its_branch_are_told_with_what_they_bring(
     nethack: Client, bob: Client, tmp_path: Path, work: Path
 ) -> None:
-    await opened(bob)
+    await open_pull_request(bob)
     source = tmp_path / "bob"
     await commit(source, "two")
-    await pushed(source, "topic", "three")
-    found = await until(nethack, 1, "cached_merge_status", "FFORWARD")
+    await push_commit(source, "topic", "three")
+    found = await wait_for_pull_request(nethack, 1, "cached_merge_status", "FFORWARD")
     await nethack.forge.idle()
     _, found = await nethack.pagure("/nethack/pull-request/1")
     assert found["comments"][-1]["comment"] == "**2 new commits added**\n\n * ``Add three``\n * ``Add two``"
     assert found["cached_merge_status"] == "FFORWARD"
-    main = await head(nethack)
+    main = await find_head(nethack)
     await git("reset", "-q", "--hard", "HEAD~3", cwd=source)
     await git("commit", "-q", "--allow-empty", "-m", "Anew", cwd=source)
     await git("push", "-qf", "origin", "HEAD:topic", cwd=source)

@@ -7,8 +7,8 @@ import pytest
 from app.config import Settings
 from events.projections.rebuild import rebuild
 from tests.conftest import Client, Forge
-from tests.pagure.test_hook_token import gone
-from tests.pagure.test_sharing import ADDRESSES, BLOCKED, NO_PROJECT, NOT_ALLOWED, everywhere, grant
+from tests.pagure.test_hook_token import wait_until_deleted
+from tests.pagure.test_sharing import ADDRESSES, BLOCKED, NO_PROJECT, NOT_ALLOWED, four_projects, grant_access
 
 # Source: project contract 12.19.
 PLUGINS: list[dict[str, list[str]]] = [
@@ -32,21 +32,21 @@ NOT_INSTALLED = {"error": "Project doesn't have this plugin installed", "error_c
 UNCHANGEABLE = {"error": "This plugin cannot be changed", "error_code": "EPLUGINCHANGENOTALLOWED"}
 
 
-async def has(client: Client, path: str = "/nethack") -> list[dict[str, Any]]:
+async def list_installed(client: Client, path: str = "/nethack") -> list[dict[str, Any]]:
     status, body = await client.pagure(f"{path}/settings/plugins")
     assert (status, body.keys(), body["total_plugins"]) == (200, {"plugins", "total_plugins"}, len(body["plugins"]))
     listed: list[dict[str, Any]] = body["plugins"]
     return listed
 
 
-async def installed(client: Client, name: str, path: str = "/nethack", **form: str) -> dict[str, Any]:
+async def install_plugin(client: Client, name: str, path: str = "/nethack", **form: str) -> dict[str, Any]:
     status, body = await client.post(f"{path}/settings/{name}/install", **form)
     assert (status, body.keys(), body.get("message")) == (200, {"message", "plugin"}, f"Hook '{name}' activated")
     fields: dict[str, Any] = body["plugin"]
     return fields
 
 
-async def removed(client: Client, name: str, path: str = "/nethack") -> dict[str, Any]:
+async def remove_plugin(client: Client, name: str, path: str = "/nethack") -> dict[str, Any]:
     status, body = await client.post(f"{path}/settings/{name}/remove")
     assert (status, body.keys(), body.get("message")) == (200, {"message", "plugin"}, f"Hook '{name}' deactivated")
     fields: dict[str, Any] = body["plugin"]
@@ -59,13 +59,13 @@ async def test_everybody_sees_which_plugins_there_are(forge: Forge) -> None:
 
 @pytest.mark.parametrize("path", ADDRESSES)
 async def test_a_plugin_is_installed_shown_and_removed(alice: Client, path: str) -> None:
-    await everywhere(alice)
+    await four_projects(alice)
     nobody = alice.forge.nobody
     assert await nobody.pagure(f"{path}/settings/plugins") == (200, NOBODY_HAS)
     mail = {"mail_to": "hackers@example.org"}
-    assert await installed(alice, "Mail", path, **mail) == mail
-    assert await has(nobody, path) == [{"Mail": mail}]
-    assert await removed(alice, "Mail", path) == mail
+    assert await install_plugin(alice, "Mail", path, **mail) == mail
+    assert await list_installed(nobody, path) == [{"Mail": mail}]
+    assert await remove_plugin(alice, "Mail", path) == mail
     assert await nobody.pagure(f"{path}/settings/plugins") == (200, NOBODY_HAS)
     assert await alice.post(f"{path}/settings/Mail/remove") == (400, NOT_INSTALLED)
 
@@ -74,14 +74,16 @@ async def test_a_plugin_is_installed_shown_and_removed(alice: Client, path: str)
 async def test_every_plugin_can_be_had_and_shows_its_fields(nethack: Client, plugin: dict[str, list[str]]) -> None:
     [(name, fields)] = plugin.items()
     form = {"mail_to": "a@example.org"} if name == "Mail" else {}
-    shown = await installed(nethack, name, **form)
+    shown = await install_plugin(nethack, name, **form)
     assert shown.keys() == set(fields)
-    assert await has(nethack) == [{name: shown}]
-    assert await removed(nethack, name) == shown
+    assert await list_installed(nethack) == [{name: shown}]
+    assert await remove_plugin(nethack, name) == shown
 
 
 async def test_texts_are_texts_flags_are_flags_and_what_is_not_sent_is_empty(nethack: Client) -> None:
-    shown = await installed(nethack, "IRC", server=" irc.example.org ", port="6697", room="#nethack", ssl="1", join="0")
+    shown = await install_plugin(
+        nethack, "IRC", server=" irc.example.org ", port="6697", room="#nethack", ssl="1", join="0"
+    )
     assert shown == {
         "join": False, "nick": None, "nick_pass": None, "port": "6697", "room": "#nethack",
         "server": "irc.example.org", "ssl": True,
@@ -90,20 +92,20 @@ async def test_texts_are_texts_flags_are_flags_and_what_is_not_sent_is_empty(net
     status, body = await nethack.json("POST", path, {"port": 6667, "join": True})
     assert (status, body["plugin"]["port"], body["plugin"]["join"]) == (200, "6667", True)
     assert (body["plugin"]["server"], body["plugin"]["ssl"]) == (None, False)
-    assert await has(nethack) == [{"IRC": body["plugin"]}]
+    assert await list_installed(nethack) == [{"IRC": body["plugin"]}]
 
 
 async def test_what_the_forge_would_write_is_not_taken_from_clients(nethack: Client) -> None:
-    shown = await installed(nethack, "Mirroring", target="git@example.org:x", public_key="mine", last_log="fine")
+    shown = await install_plugin(nethack, "Mirroring", target="git@example.org:x", public_key="mine", last_log="fine")
     assert shown == {"last_log": None, "public_key": None, "target": "git@example.org:x"}
 
 
 async def test_a_plugin_that_is_installed_again_as_it_is_changes_nothing(forge: Forge, nethack: Client) -> None:
     for _ in range(2):
-        await installed(nethack, "Block non fast-forward pushes", branches="main")
+        await install_plugin(nethack, "Block non fast-forward pushes", branches="main")
     count = "select count(*) from events where type like 'plugin.%'"
     assert await forge.db.fetchval(count) == 1
-    await installed(nethack, "Block non fast-forward pushes", branches="main, next")
+    await install_plugin(nethack, "Block non fast-forward pushes", branches="main, next")
     assert await forge.db.fetchval(count) == 2
 
 
@@ -112,33 +114,33 @@ async def test_a_plugin_that_is_installed_again_as_it_is_changes_nothing(forge: 
 
 @pytest.mark.parametrize(("name", "field"), [("IRC", "nick_pass"), ("Read the Doc", "api_token")])
 async def test_a_secret_is_kept_apart_and_shown_to_nobody(forge: Forge, nethack: Client, name: str, field: str) -> None:
-    shown = await installed(nethack, name, **{field: "opensesame"})
+    shown = await install_plugin(nethack, name, **{field: "opensesame"})
     assert shown[field] == "********"
-    assert (await has(nethack)) == (await has(forge.nobody)) == [{name: shown}]
+    assert (await list_installed(nethack)) == (await list_installed(forge.nobody)) == [{name: shown}]
     assert [row["secret"] for row in await forge.db.fetch("select secret from project_secrets")] == ["opensesame"]
     for table in ("events", "commands", "projects", "idempotency_keys"):
         assert not await forge.db.fetchval(f"select count(*) from {table} where {table}::text like '%opensesame%'")
-    assert await removed(nethack, name) == shown
-    await gone(forge)
+    assert await remove_plugin(nethack, name) == shown
+    await wait_until_deleted(forge)
 
 
 async def test_the_mask_sent_back_keeps_the_secret_and_nothing_sent_drops_it(forge: Forge, nethack: Client) -> None:
     secret = "select secret from project_secrets"
-    assert (await installed(nethack, "IRC", nick_pass="********"))["nick_pass"] is None
+    assert (await install_plugin(nethack, "IRC", nick_pass="********"))["nick_pass"] is None
     assert await forge.db.fetchval(secret) is None
-    await installed(nethack, "IRC", nick_pass="opensesame")
-    shown = await installed(nethack, "IRC", nick_pass="********", server="irc.example.org")
+    await install_plugin(nethack, "IRC", nick_pass="opensesame")
+    shown = await install_plugin(nethack, "IRC", nick_pass="********", server="irc.example.org")
     assert (shown["nick_pass"], shown["server"]) == ("********", "irc.example.org")
     assert await forge.db.fetchval(secret) == "opensesame"
-    await installed(nethack, "IRC", nick_pass="changed")
+    await install_plugin(nethack, "IRC", nick_pass="changed")
     assert await forge.db.fetchval(secret) == "changed"
-    assert (await installed(nethack, "IRC", server="irc.example.org"))["nick_pass"] is None
+    assert (await install_plugin(nethack, "IRC", server="irc.example.org"))["nick_pass"] is None
     assert await forge.db.fetchval(secret) is None
 
 
 async def test_a_refused_install_leaves_the_secret_as_it_was(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
-    await installed(nethack, "IRC", nick_pass="opensesame")
+    await install_plugin(nethack, "IRC", nick_pass="opensesame")
     path = "/nethack/settings/IRC/install"
     assert await bob.post(path, nick_pass="mine") == (401, NOT_ALLOWED)
     assert (await nethack.post(path, nick_pass="other", server="x" * 5000))[0] == 400
@@ -170,17 +172,17 @@ async def test_fields_that_are_wrong_are_named(
 ) -> None:
     status, body = await nethack.post(f"/nethack/settings/{name}/install", **form)
     assert (status, body["error_code"], body["errors"]) == (400, "EINVALIDREQ", errors)
-    assert await has(nethack) == []
+    assert await list_installed(nethack) == []
     assert await forge.db.fetchval("select count(*) from project_secrets") == 0
 
 
 @pytest.mark.parametrize("verb", ["install", "remove"])
 async def test_plugins_are_for_those_who_run_the_project(forge: Forge, nethack: Client, verb: str) -> None:
     bob, carol = [await forge.user(name) for name in ("bob", "carol")]
-    await grant(nethack, "bob", "commit")
-    await grant(nethack, "carol", "admin")
+    await grant_access(nethack, "bob", "commit")
+    await grant_access(nethack, "carol", "admin")
     path = f"/nethack/settings/Fedmsg/{verb}"
-    await installed(nethack, "Fedmsg")
+    await install_plugin(nethack, "Fedmsg")
     assert await bob.post(path) == (401, NOT_ALLOWED)
     status, body = await forge.nobody.post(path)
     assert (status, body["error_code"], body["errors"]) == (401, "EINVALIDTOK", "Invalid token")
@@ -189,7 +191,7 @@ async def test_plugins_are_for_those_who_run_the_project(forge: Forge, nethack: 
     await nethack.post("/new", name="other", description="d")
     status, body = await (await nethack.limited(project="other")).post(path)
     assert (status, body["error_code"], "errors" in body) == (401, "EINVALIDTOK", False)
-    assert await has(nethack) == [{"Fedmsg": {}}]
+    assert await list_installed(nethack) == [{"Fedmsg": {}}]
     assert (await carol.post(path))[0] == 200
     assert (await (await nethack.limited(project="nethack")).post("/nethack/blockuser", username="carol"))[0] == 200
     assert await carol.post(path) == (403, BLOCKED)
@@ -197,12 +199,12 @@ async def test_plugins_are_for_those_who_run_the_project(forge: Forge, nethack: 
 
 async def test_a_private_projects_plugins_are_not_found_by_strangers(forge: Forge, alice: Client) -> None:
     await alice.post("/new", name="secret", description="d", private="1")
-    await installed(alice, "Mail", "/alice/secret", mail_to="a@example.org")
+    await install_plugin(alice, "Mail", "/alice/secret", mail_to="a@example.org")
     bob = await forge.user("bob")
     for stranger in (bob, forge.nobody):
         assert await stranger.pagure("/alice/secret/settings/plugins") == (404, NO_PROJECT)
     assert await bob.post("/alice/secret/settings/Mail/remove") == (404, NO_PROJECT)
-    assert await has(alice, "/alice/secret") == [{"Mail": {"mail_to": "a@example.org"}}]
+    assert await list_installed(alice, "/alice/secret") == [{"Mail": {"mail_to": "a@example.org"}}]
     status, body = await Client(forge, "x" * 40).pagure("/nethack/settings/plugins")
     assert (status, body["errors"]) == (401, "Invalid token")
     for verb in ("install", "remove"):
@@ -222,10 +224,10 @@ class TestWherePluginsAreDisabled:
 
 
 async def test_a_rebuild_tells_of_the_same_plugins(forge: Forge, nethack: Client) -> None:
-    await installed(nethack, "IRC", server="irc.example.org", nick_pass="opensesame")
-    await installed(nethack, "Mail", mail_to="a@example.org")
-    await removed(nethack, "Mail")
-    before = await has(nethack)
+    await install_plugin(nethack, "IRC", server="irc.example.org", nick_pass="opensesame")
+    await install_plugin(nethack, "Mail", mail_to="a@example.org")
+    await remove_plugin(nethack, "Mail")
+    before = await list_installed(nethack)
     await forge.numbered()
     await rebuild(forge.db)
-    assert await has(nethack) == before
+    assert await list_installed(nethack) == before

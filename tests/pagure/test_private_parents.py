@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Client, Forge
-from tests.pagure.test_sharing import grant, group
+from tests.pagure.test_sharing import create_group, grant_access
 
 SECRET, FORK = "/alice/secret", "/fork/bob/alice/secret"
 PAGES = [
@@ -21,12 +21,12 @@ async def bob(forge: Forge, alice: Client) -> Client:
     """Bob, with a fork of Alice's private project, in which he and Carol have an issue and a pull request each."""
     bob, carol = await forge.user("bob"), await forge.user("carol")
     assert (await alice.post("/new", name="secret", description="d", private="1", create_readme="1"))[0] == 200
-    await grant(alice, "bob", "ticket", path=SECRET)
+    await grant_access(alice, "bob", "ticket", path=SECRET)
     assert (await bob.post("/fork", repo="secret", namespace="alice"))[0] == 200
     await bob.post(f"{FORK}/options/update", issue_tracker="1", pull_requests="1")
-    await grant(bob, "carol", "commit", path=FORK)
-    await group(carol, "hackers")
-    await grant(bob, "hackers", "commit", "group", path=FORK)
+    await grant_access(bob, "carol", "commit", path=FORK)
+    await create_group(carol, "hackers")
+    await grant_access(bob, "hackers", "commit", "group", path=FORK)
     for client in (bob, carol):
         assert (await client.post(f"{FORK}/new_issue", title="t", issue_content="c"))[0] == 200
         form = {"title": "t", "branch_to": "main", "branch_from": "main"}
@@ -34,21 +34,21 @@ async def bob(forge: Forge, alice: Client) -> Client:
     return bob
 
 
-def forks(shown: Any) -> Iterator[Any]:
+def find_forks(shown: Any) -> Iterator[Any]:
     """The fork, wherever it stands in an answer."""
     for value in shown.values() if isinstance(shown, dict) else shown if isinstance(shown, list) else ():
-        yield from forks(value)
+        yield from find_forks(value)
     if isinstance(shown, dict) and shown.get("url_path") == FORK[1:]:
         yield shown
 
 
-async def parents(client: Client) -> set[str | None]:
+async def list_parents(client: Client) -> set[str | None]:
     """How the fork's parent is called, page by page; all of them say the same."""
     uid = await client.forge.db.fetchval("select uid from pull_requests where author = 'carol'")
     found = set()
     for page in (*PAGES, f"/pull-requests/{uid}"):
         status, shown = await client.pagure(page)
-        there = list(forks(shown))
+        there = list(find_forks(shown))
         assert (status, there != []) == (200, True), page
         found |= {fork["parent"] and fork["parent"]["fullname"] for fork in there}
     return found
@@ -57,17 +57,17 @@ async def parents(client: Client) -> set[str | None]:
 async def test_a_private_parent_is_shown_to_those_who_may_read_it(forge: Forge, alice: Client, bob: Client) -> None:
     carol = Client(forge, (await forge.user("carol")).token, "carol")
     for _ in range(2):  # what one has read is not remembered for another
-        assert await parents(bob) == await parents(forge.admin) == {"alice/secret"}
-        assert await parents(carol) == {None}
+        assert await list_parents(bob) == await list_parents(forge.admin) == {"alice/secret"}
+        assert await list_parents(carol) == {None}
     bound = await bob.limited(project=FORK[1:])
-    assert await parents(bound) == {None}
+    assert await list_parents(bound) == {None}
     assert (await bound.post(f"{FORK}/git/modifyacls", user_type="user", name="carol", acl="ticket"))[1][
         "parent"
     ] is None
     assert (await bound.post(f"{FORK}/pull-request/2", title="t"))[1]["project"]["parent"] is None
 
-    await grant(alice, "carol", "ticket", path=SECRET)
-    await grant(alice, "bob", "", path=SECRET)
-    assert await parents(bob) == {None}
-    assert {fork["parent"]["name"] for fork in forks((await carol.pagure(FORK))[1])} == {"secret"}
+    await grant_access(alice, "carol", "ticket", path=SECRET)
+    await grant_access(alice, "bob", "", path=SECRET)
+    assert await list_parents(bob) == {None}
+    assert {fork["parent"]["name"] for fork in find_forks((await carol.pagure(FORK))[1])} == {"secret"}
     assert (await bound.post(f"{FORK}/delete"))[1]["project"]["parent"] is None

@@ -10,7 +10,7 @@ from app.core import commands
 from app.core.projects import BlockUsers
 from app.core.sharing import GrantAccess
 from tests.conftest import Client, Forge
-from tests.pagure.pulls import configure, opened
+from tests.pagure.pulls import configure_project, open_pull_request
 
 ONE = "/nethack/pull-request/1"
 FLAG = {"username": "CI", "comment": "passed", "url": "https://ci.example.org/1"}
@@ -40,21 +40,21 @@ NOT_TENDER = refusal(403, "EPRNOTALLOWED", "You are not allowed to view this pul
 NO_REBASE = refusal(403, "EREBASENOTALLOWED", "You are not authorized to rebase this pull-request")
 
 
-def invalid(errors: Any) -> tuple[int, dict[str, Any]]:
+def invalid_input(errors: Any) -> tuple[int, dict[str, Any]]:
     return refusal(400, "EINVALIDREQ", "Invalid or incomplete input submitted", errors)
 
 
-async def wish(forge: Forge, client: Client, kind: Any, **fields: Any) -> None:
+async def execute(forge: Forge, client: Client, kind: Any, **fields: Any) -> None:
     project = (await client.pagure("/nethack"))[1]["id"]
     await commands.execute(forge.db, Actor("alice"), kind(project_id=project, **fields), command_id=uuid.uuid4())
 
 
-async def person(forge: Forge, nethack: Client, name: str, level: str | None = None) -> Client:
+async def add_person(forge: Forge, nethack: Client, name: str, level: str | None = None) -> Client:
     """Somebody with a token that was made for nethack."""
     client = await forge.user(name)
     if level:
         branches = "*" if level == "collaborator" else None
-        await wish(forge, nethack, GrantAccess, party="user", name=name, level=level, branches=branches)
+        await execute(forge, nethack, GrantAccess, party="user", name=name, level=level, branches=branches)
     return await client.limited(project="nethack")
 
 
@@ -72,9 +72,9 @@ async def person(forge: Forge, nethack: Client, name: str, level: str | None = N
 async def test_everybody_does_what_is_theirs_to_do(
     forge: Forge, nethack: Client, bob: Client, who: str, level: str | None, allowed: set[str]
 ) -> None:
-    await opened(bob)
-    actor, alice = await person(forge, nethack, who, level), await nethack.limited(project="nethack")
-    await person(forge, nethack, "assignee")
+    await open_pull_request(bob)
+    actor, alice = await add_person(forge, nethack, who, level), await nethack.limited(project="nethack")
+    await add_person(forge, nethack, "assignee")
     denied = {"": NOT_TENDER, "/assign": NOT_TENDER, "/rebase": NO_REBASE}
     for path, form in FORMS.items():
         await alice.post(ONE + "/assign", assignee="assignee")
@@ -94,7 +94,7 @@ async def test_token_project_switch_scope_and_request_are_asked_for_in_this_orde
     forge: Forge, nethack: Client, bob: Client, path: str
 ) -> None:
     form, here, missing = FORMS[path], ONE + path, f"/nethack/pull-request/99{path}"
-    await opened(bob)
+    await open_pull_request(bob)
     await nethack.post("/new", name="other", description="d")
     alice, elsewhere = await nethack.limited(project="nethack"), await nethack.limited(project="other")
     weak = await nethack.limited(project="nethack", acls=["issue_create"])
@@ -112,10 +112,10 @@ async def test_token_project_switch_scope_and_request_are_asked_for_in_this_orde
             404, "ENOREQ", "Pull-Request not found"
         )
     assert (await alice.post(f"/nethack/pull-request/one{path}", **form))[0] == 404
-    await wish(forge, nethack, BlockUsers, usernames=["bob"])
+    await execute(forge, nethack, BlockUsers, usernames=["bob"])
     assert await bob.post(missing) == refusal(403, "EUBLOCKED", "You have been blocked from this project")
     assert (await bob.pagure(ONE))[0] == 200
-    await configure(forge, nethack, pull_requests=False)
+    await configure_project(forge, nethack, pull_requests=False)
     off = refusal(404, "EPULLREQUESTSDISABLED", "Pull-Request have been deactivated for this project")
     assert await elsewhere.post(here) == off
     assert await alice.post(missing) == off
@@ -124,17 +124,17 @@ async def test_token_project_switch_scope_and_request_are_asked_for_in_this_orde
 async def test_opening_asks_for_branches_before_rights_and_rights_before_commits(
     forge: Forge, nethack: Client, bob: Client
 ) -> None:
-    await configure(forge, nethack, enforce_signed_off_commits=True)
+    await configure_project(forge, nethack, enforce_signed_off_commits=True)
     carol = await forge.user("carol")
     new = "/nethack/pull-request/new"
     form = {
         "title": "t", "branch_to": "main", "branch_from": "topic", "repo_from": "nethack", "repo_from_username": "bob",
     }  # fmt: skip
     assert await carol.post(new, **form) == TOO_LOW
-    assert await carol.post(new, **{**form, "branch_from": "x"}) == invalid("Branch x does not exist")
-    gone = invalid("Branch y could not be found in the target repo")
+    assert await carol.post(new, **{**form, "branch_from": "x"}) == invalid_input("Branch x does not exist")
+    gone = invalid_input("Branch y could not be found in the target repo")
     assert await carol.post(new, **{**form, "branch_from": "x", "branch_to": "y"}) == gone
-    assert await carol.post(new) == invalid({"title": ["This field is required."]})
+    assert await carol.post(new) == invalid_input({"title": ["This field is required."]})
     # A private source is not there, before anything else is said of the form.
     await nethack.post("/new", name="secret", description="d", private="1")
     for name in ("secret", "missing"):
@@ -144,10 +144,10 @@ async def test_opening_asks_for_branches_before_rights_and_rights_before_commits
     for path, status in (("nethack", 401), ("fork/bob/nethack", 400)):
         code, body = await (await bob.limited(project=path)).post(new, **form)
         assert (code, "errors" in body) == (status, False)
-    await wish(forge, nethack, BlockUsers, usernames=["bob"])
+    await execute(forge, nethack, BlockUsers, usernames=["bob"])
     assert (await bob.post(new, **{**form, "repo_from": "gone"}))[1]["error_code"] == "EUBLOCKED"
-    await wish(forge, nethack, BlockUsers, usernames=[])
-    await configure(forge, nethack, pull_requests=False)
+    await execute(forge, nethack, BlockUsers, usernames=[])
+    await configure_project(forge, nethack, pull_requests=False)
     assert (await bob.post(new, **{**form, "repo_from": "gone"}))[1]["error_code"] == "ENOPROJECT"
     assert (await bob.post(new, **form))[1]["error_code"] == "EPULLREQUESTSDISABLED"
 
@@ -162,7 +162,7 @@ async def test_who_may_push_to_some_branches_of_the_fork_only_opens_and_rebases_
         "title": "t", "branch_to": "main", "branch_from": "topic", "repo_from": "nethack", "repo_from_username": "bob",
     }  # fmt: skip
     assert await carol.post("/nethack/pull-request/new", **form) == TOO_LOW
-    await opened(bob)
+    await open_pull_request(bob)
     assert await carol.post(f"{ONE}/rebase") == NO_REBASE
 
 
@@ -171,20 +171,20 @@ async def test_an_empty_fork_and_a_stranger_to_the_family_bring_nothing(
 ) -> None:
     await bob.post("/new", name="moria", description="d", create_readme="1")
     form = {"title": "t", "branch_to": "main", "branch_from": "main", "repo_from": "moria"}
-    assert await bob.post("/nethack/pull-request/new", **form) == invalid(
+    assert await bob.post("/nethack/pull-request/new", **form) == invalid_input(
         {"repo_from": ["The two projects have no history in common."]}
     )
     await nethack.post("/new", name="bare", description="d")
     await bob.post("/fork", repo="bare")
     form = {"title": "t", "branch_to": "main", "branch_from": "main", "repo_from": "bare", "repo_from_username": "bob"}
-    assert await bob.post("/bare/pull-request/new", **form) == invalid(
+    assert await bob.post("/bare/pull-request/new", **form) == invalid_input(
         "Fork is empty, there are no commits to create a pull request with"
     )
 
 
 async def test_only_the_assignee_merges_where_the_project_says_so(forge: Forge, nethack: Client, bob: Client) -> None:
-    await opened(bob)
-    await configure(forge, nethack, only_assignee_can_merge=True, minimum_score_to_merge=1)
+    await open_pull_request(bob)
+    await configure_project(forge, nethack, only_assignee_can_merge=True, minimum_score_to_merge=1)
     assert await nethack.post(ONE + "/merge") == refusal(
         403, "ENOTASSIGNED", "This request must be assigned to be merged"
     )
@@ -205,16 +205,16 @@ async def test_only_the_assignee_merges_where_the_project_says_so(forge: Forge, 
 async def test_no_change_needs_a_body_and_each_answers_with_its_words(
     forge: Forge, nethack: Client, bob: Client
 ) -> None:
-    await opened(bob)
+    await open_pull_request(bob)
     alice = await nethack.limited(project="nethack")
 
     async def bare(path: str) -> tuple[int, Any]:
         return await alice.request("POST", f"/api/0{ONE}{path}", skip_auto_headers=["Content-Type"])
 
     required = ["This field is required."]
-    assert await bare("") == invalid({"title": required})
-    assert await bare("/comment") == invalid({"comment": required})
-    assert await bare("/flag") == invalid({"username": required, "comment": required, "url": required})
+    assert await bare("") == invalid_input({"title": required})
+    assert await bare("/comment") == invalid_input({"comment": required})
+    assert await bare("/flag") == invalid_input({"username": required, "comment": required, "url": required})
     assert await bare("/assign") == (200, {"message": "Nothing to change"})
     status, body = await bare("/subscribe")
     assert (status, body["message"]) == (200, "You are no longer watching this pull-request")
@@ -226,7 +226,7 @@ async def test_no_change_needs_a_body_and_each_answers_with_its_words(
 
 
 async def test_it_is_assigned_handed_over_and_dropped(forge: Forge, nethack: Client, bob: Client) -> None:
-    await opened(bob)
+    await open_pull_request(bob)
     alice = await nethack.limited(project="nethack")
     bobs = await bob.limited(project="nethack")
     assert await bobs.post(ONE + "/assign", assignee="bob") == NOT_TENDER  # its author has no special right
@@ -242,8 +242,8 @@ async def test_it_is_assigned_handed_over_and_dropped(forge: Forge, nethack: Cli
         assert await client.post(ONE + "/assign", **form) == (200, {"message": message})
         shown = (await alice.pagure(ONE))[1]["assignee"]
         assert (shown and shown["name"]) == assignee
-    said = [each["comment"] for each in (await alice.pagure(ONE))[1]["comments"]]
-    assert said == [
+    comments = [each["comment"] for each in (await alice.pagure(ONE))[1]["comments"]]
+    assert comments == [
         "**Metadata Update from @alice**:\n- Request assigned",
         "**Metadata Update from @bob**:\n- Request assigned",
         "**Metadata Update from @alice**:\n- Request assignee reset",
@@ -251,7 +251,7 @@ async def test_it_is_assigned_handed_over_and_dropped(forge: Forge, nethack: Cli
 
 
 async def test_closing_and_opening_again_leaves_who_closed_it(forge: Forge, nethack: Client, bob: Client) -> None:
-    await opened(bob, initial_comment="  ")
+    await open_pull_request(bob, initial_comment="  ")
     assert (await bob.pagure(ONE))[1]["initial_comment"] is None
     assert (await nethack.post(ONE + "/close"))[0] == 200
     _, closed = await bob.pagure(ONE)

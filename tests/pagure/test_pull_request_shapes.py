@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Client, Forge, commit, git
-from tests.pagure.pulls import KEYS, opened, pushed, until
+from tests.pagure.pulls import KEYS, open_pull_request, push_commit, wait_for_pull_request
 
 ONE = "/nethack/pull-request/1"
 USER = {"full_url", "fullname", "name", "url_path"}
@@ -28,19 +28,19 @@ def user(forge: Forge, name: str) -> dict[str, str]:
 
 async def test_a_pull_request_is_shown_alike_wherever_it_is_shown(forge: Forge, nethack: Client, bob: Client) -> None:
     alice = await nethack.limited(project="nethack")
-    await opened(bob, title=" Add one", initial_comment=" Please ")
-    await until(bob, 1, "cached_merge_status", "FFORWARD")
+    await open_pull_request(bob, title=" Add one", initial_comment=" Please ")
+    await wait_for_pull_request(bob, 1, "cached_merge_status", "FFORWARD")
     await alice.post(ONE + "/comment", comment="Nice", filename="one", row="+3")
     await alice.post(ONE + "/assign", assignee="bob")
     await nethack.post(ONE + "/close")
     _, shown = await forge.nobody.pagure(ONE)
     assert set(shown) == KEYS
     assert [set(comment) for comment in shown["comments"]] == [COMMENT] * 3
-    told = {key: shown[key] for key in (
+    rest = {key: shown[key] for key in (
         "assignee", "branch", "branch_from", "closed_by", "full_url", "id", "initial_comment", "remote_git", "status",
         "tags", "threshold_reached", "title", "user",
     )}  # fmt: skip
-    assert told == {
+    assert rest == {
         "assignee": user(forge, "bob"), "branch": "main", "branch_from": "topic", "closed_by": user(forge, "alice"),
         "full_url": f"{forge.url}{ONE}", "id": 1, "initial_comment": "Please", "remote_git": None, "status": "Closed",
         "tags": [], "threshold_reached": None, "title": " Add one", "user": user(forge, "bob"),
@@ -67,8 +67,8 @@ async def test_a_pull_request_is_shown_alike_wherever_it_is_shown(forge: Forge, 
 
 
 async def test_what_is_not_there_is_said_so(nethack: Client, bob: Client) -> None:
-    await opened(bob)
-    await opened(bob)
+    await open_pull_request(bob)
+    await open_pull_request(bob)
     await bob.post("/nethack/pull-request/2/comment", comment="c")
     _, second = await bob.pagure("/nethack/pull-request/2")
     for path in (f"{ONE}/comment/{second['comments'][0]['id']}", f"{ONE}/comment/{'9' * 25}", f"{ONE}/comment/0"):
@@ -94,7 +94,7 @@ async def test_a_listing_tells_what_was_asked_for_and_where_the_other_pages_are(
         "total_requests": 0,
     }  # fmt: skip
     for n in range(3):
-        await opened(bob, title=f"t{n}")
+        await open_pull_request(bob, title=f"t{n}")
     _, body = await forge.nobody.pagure("/nethack/pull-requests?status=OPEN&tags=!a&tags=!b&author=bob&per_page=2")
     assert body["args"] == {
         "assignee": None, "author": "bob", "page": 1, "per_page": 2, "status": "OPEN", "tags": ["!a", "!b"],
@@ -126,7 +126,7 @@ async def test_a_listing_tells_what_was_asked_for_and_where_the_other_pages_are(
 )  # fmt: skip
 async def test_every_filter_narrows_the_listing(nethack: Client, bob: Client, query: str, ids: list[int]) -> None:
     for _ in range(3):
-        await opened(bob)
+        await open_pull_request(bob)
     status, body = await nethack.post("/nethack/pull-request/new", title="t", branch_to="main", branch_from="main")
     assert status == 200, body
     alice = await nethack.limited(project="nethack")
@@ -149,7 +149,7 @@ async def test_changes_are_counted_by_their_new_path(
     await git("add", "-A", cwd=work)
     await git("commit", "-qm", "Paint", cwd=work)
     await git("push", "-q", "origin", "HEAD:topic", cwd=work)
-    await opened(bob)
+    await open_pull_request(bob)
     status, found = await forge.nobody.pagure(ONE + "/diffstats")
     assert (status, set(found)) == (200, {"README.md", "picture", "three", "two"})
     for change in found.values():
@@ -169,7 +169,7 @@ async def test_where_nothing_changes_there_are_no_statistics_and_without_commits
     await git("push", "-q", "origin", "HEAD:still", cwd=tmp_path / "bob")
     none = {"error": "No statistics could be computed for this PR", "error_code": "ENOPRSTATS"}
     for number, branch in ((1, "still"), (2, "main")):
-        assert ((await opened(bob, branch_from=branch))["commit_stop"] is None) == (branch == "main")
+        assert ((await open_pull_request(bob, branch_from=branch))["commit_stop"] is None) == (branch == "main")
         assert await forge.nobody.pagure(f"/nethack/pull-request/{number}/diffstats") == (400, none)
     assert (await bob.post(ONE + "/flag", **FORM))[0] == 200
     assert await bob.post("/nethack/pull-request/2/flag", **FORM) == (
@@ -179,9 +179,9 @@ async def test_where_nothing_changes_there_are_no_statistics_and_without_commits
 
 
 async def test_a_comment_is_about_all_or_a_line(nethack: Client, bob: Client) -> None:
-    await opened(bob)
-    said = (200, {"message": "Comment added"})
-    assert await nethack.json("POST", f"/api/0{ONE}/comment", {"comment": "c", "row": 7, "commit": None}) == said
+    await open_pull_request(bob)
+    added = (200, {"message": "Comment added"})
+    assert await nethack.json("POST", f"/api/0{ONE}/comment", {"comment": "c", "row": 7, "commit": None}) == added
 
     def no(**errors: list[str]) -> tuple[int, Any]:
         message = "Invalid or incomplete input submitted"
@@ -197,7 +197,7 @@ async def test_a_comment_is_about_all_or_a_line(nethack: Client, bob: Client) ->
     ):  # fmt: skip
         assert await nethack.post(ONE + "/comment", **form) == answer
     await bob.post(ONE + "/close")
-    assert await nethack.post(ONE + "/comment", comment="Late", row="") == said
+    assert await nethack.post(ONE + "/comment", comment="Late", row="") == added
     found = (await bob.pagure(ONE))[1]["comments"]
     assert [(each["comment"], each["line"], each["commit"]) for each in found if not each["notification"]] == [
         ("c", 7, None), ("Late", None, None)
@@ -207,24 +207,26 @@ async def test_a_comment_is_about_all_or_a_line(nethack: Client, bob: Client) ->
 async def test_a_flag_is_answered_with_its_author_and_leaves_with_the_commit(
     forge: Forge, nethack: Client, bob: Client, tmp_path: Path
 ) -> None:
-    await opened(bob)
-    status, said = await bob.post(ONE + "/flag", **FORM)
-    assert (status, set(said)) == (200, {"avatar_url", "flag", "message", "uid", "user"})
-    assert (said["message"], said["user"], len(said["uid"])) == ("Flag added", "bob", 32)
-    assert said["avatar_url"].endswith("?s=30&d=retro")
-    flag = said["flag"]
+    await open_pull_request(bob)
+    status, answer = await bob.post(ONE + "/flag", **FORM)
+    assert (status, set(answer)) == (200, {"avatar_url", "flag", "message", "uid", "user"})
+    assert (answer["message"], answer["user"], len(answer["uid"])) == ("Flag added", "bob", 32)
+    assert answer["avatar_url"].endswith("?s=30&d=retro")
+    flag = answer["flag"]
     assert set(flag) == FLAG
     assert set(flag["user"]) == USER | {"default_email", "emails"}
     assert (flag["comment"], flag["status"], flag["percent"], flag["username"]) == ("passed", "pending", None, "CI")
     public = {**flag, "user": user(forge, "bob")}
     assert await forge.nobody.pagure(ONE + "/flag") == (200, {"flags": [public]})
     # Somebody else changes what it says, and not whose it is.
-    _, changed = await nethack.post(ONE + "/flag", **{**FORM, "uid": said["uid"], "username": "Other", "percent": "7"})
-    assert (changed["message"], changed["uid"]) == ("Flag updated", said["uid"])
+    _, changed = await nethack.post(
+        ONE + "/flag", **{**FORM, "uid": answer["uid"], "username": "Other", "percent": "7"}
+    )
+    assert (changed["message"], changed["uid"]) == ("Flag updated", answer["uid"])
     assert (changed["flag"]["username"], changed["flag"]["user"]) == ("CI", user(forge, "bob"))
     assert (changed["flag"]["status"], changed["flag"]["percent"]) == ("success", 7)
-    made = await pushed(tmp_path / "bob", "topic", "two")
-    await until(bob, 1, "commit_stop", made)
+    made = await push_commit(tmp_path / "bob", "topic", "two")
+    await wait_for_pull_request(bob, 1, "commit_stop", made)
     assert await forge.nobody.pagure(ONE + "/flag") == (200, {"flags": []})
 
 
@@ -239,13 +241,13 @@ async def test_a_flag_is_answered_with_its_author_and_leaves_with_the_commit(
 async def test_a_flag_without_a_status_has_that_of_its_percentage(
     bob: Client, form: dict[str, Any], status: str, percent: int | None
 ) -> None:
-    await opened(bob)
-    code, said = await bob.json("POST", f"/api/0{ONE}/flag", {**FORM, **form})
-    assert (code, said["flag"]["status"], said["flag"]["percent"]) == (200, status, percent)
+    await open_pull_request(bob)
+    code, answer = await bob.json("POST", f"/api/0{ONE}/flag", {**FORM, **form})
+    assert (code, answer["flag"]["status"], answer["flag"]["percent"]) == (200, status, percent)
 
 
 async def test_everything_wrong_with_a_flag_is_told_at_once(bob: Client) -> None:
-    await opened(bob)
+    await open_pull_request(bob)
     form = {"username": "", "comment": " ", "url": "x", "status": "", "percent": "x", "uid": "u" * 33}
     status, body = await bob.post(ONE + "/flag", **form)
     assert (status, body["error_code"]) == (400, "EINVALIDREQ")
@@ -263,7 +265,7 @@ async def test_everything_wrong_with_a_flag_is_told_at_once(bob: Client) -> None
 
 
 async def test_subscribing_says_who_hears_of_it(nethack: Client, bob: Client) -> None:
-    await opened(bob)
+    await open_pull_request(bob)
     bobs = await bob.limited(project="nethack")
     for form, message in (
         ({"status": "1"}, "You are now watching this pull-request"),

@@ -4,13 +4,13 @@ import asyncio
 from pathlib import Path
 
 from tests.conftest import Client, Forge, git
-from tests.pagure.pulls import KEYS, configure, opened, pushed, until
+from tests.pagure.pulls import KEYS, configure_project, open_pull_request, push_commit, wait_for_pull_request
 
 
 async def test_a_pull_request_from_a_fork_is_shown_with_all_it_brings(
     forge: Forge, nethack: Client, bob: Client, tmp_path: Path
 ) -> None:
-    found = await opened(bob, initial_comment="Please")
+    found = await open_pull_request(bob, initial_comment="Please")
     head = (await git("rev-parse", "HEAD", cwd=tmp_path / "bob")).strip()
     assert set(found) == KEYS
     assert (found["id"], found["status"], found["user"]["name"]) == (1, "Open", "bob")
@@ -19,7 +19,7 @@ async def test_a_pull_request_from_a_fork_is_shown_with_all_it_brings(
     assert found["repo_from"]["fullname"] == "forks/bob/nethack"
     assert found["repo_from"]["parent"]["name"] == "nethack"
     assert found["cached_merge_status"] == "unknown"
-    again = await until(bob, 1, "cached_merge_status", "FFORWARD")
+    again = await wait_for_pull_request(bob, 1, "cached_merge_status", "FFORWARD")
     assert (await forge.nobody.pagure(f"/pull-requests/{found['uid']}"))[1] == again
     # What it brings can be fetched from the target.
     work = tmp_path / "fetched"
@@ -57,7 +57,7 @@ async def test_what_is_missing_is_named_one_by_one(nethack: Client, bob: Client)
 async def test_it_is_merged_by_who_may_and_in_the_log_and_on_disk(
     forge: Forge, nethack: Client, bob: Client, tmp_path: Path
 ) -> None:
-    found = await opened(bob)
+    found = await open_pull_request(bob)
     status, body = await bob.post("/nethack/pull-request/1/merge")
     assert (status, body["error_code"]) == (403, "ENOPRCLOSE")
     assert await nethack.post("/nethack/pull-request/1/merge") == (200, {"message": "Changes merged!"})
@@ -74,11 +74,11 @@ async def test_it_is_merged_by_who_may_and_in_the_log_and_on_disk(
 async def test_a_real_merge_makes_a_commit_with_both_parents(
     forge: Forge, nethack: Client, bob: Client, tmp_path: Path
 ) -> None:
-    found = await opened(bob)
+    found = await open_pull_request(bob)
     work = tmp_path / "alice"
     await git("clone", "-q", nethack.git_url("nethack"), str(work))
-    ours = await pushed(work, "main", "other")
-    await until(bob, 1, "cached_merge_status", "unknown")
+    ours = await push_commit(work, "main", "other")
+    await wait_for_pull_request(bob, 1, "cached_merge_status", "unknown")
     _, queued = await nethack.post("/nethack/pull-request/1/merge", wait="false")
     assert queued["message"] == "Merging queued"
     _, task = await nethack.get(f"/v1/tasks/{queued['taskid']}?wait=20")
@@ -91,7 +91,7 @@ async def test_a_real_merge_makes_a_commit_with_both_parents(
 async def test_a_conflict_is_told_and_changes_nothing(
     forge: Forge, nethack: Client, bob: Client, tmp_path: Path
 ) -> None:
-    await opened(bob)
+    await open_pull_request(bob)
     work = tmp_path / "alice"
     await git("clone", "-q", nethack.git_url("nethack"), str(work))
     (work / "one").write_text("quite another text")
@@ -104,9 +104,9 @@ async def test_a_conflict_is_told_and_changes_nothing(
 
 
 async def test_it_follows_its_branch(forge: Forge, nethack: Client, bob: Client, tmp_path: Path) -> None:
-    found = await opened(bob)
-    head = await pushed(tmp_path / "bob", "topic", "two")
-    again = await until(bob, 1, "commit_stop", head)
+    found = await open_pull_request(bob)
+    head = await push_commit(tmp_path / "bob", "topic", "two")
+    again = await wait_for_pull_request(bob, 1, "commit_stop", head)
     assert again["commit_start"] == found["commit_start"]
     assert again["comments"][-1]["comment"] == "**1 new commit added**\n\n * ``Add two``"
     assert (again["comments"][-1]["user"]["name"], again["comments"][-1]["notification"]) == ("bob", True)
@@ -115,20 +115,20 @@ async def test_it_follows_its_branch(forge: Forge, nethack: Client, bob: Client,
 async def test_one_that_is_opened_again_has_what_was_pushed_meanwhile(
     forge: Forge, nethack: Client, bob: Client, tmp_path: Path
 ) -> None:
-    await opened(bob)
+    await open_pull_request(bob)
     assert (await bob.post("/nethack/pull-request/1/close"))[0] == 200
-    two = await pushed(tmp_path / "bob", "topic", "two")
+    two = await push_commit(tmp_path / "bob", "topic", "two")
     await forge.numbered()
     assert (await bob.post("/nethack/pull-request/1/reopen"))[0] == 200
-    found = await until(bob, 1, "commit_stop", two)
+    found = await wait_for_pull_request(bob, 1, "commit_stop", two)
     assert found["status"] == "Open"
 
 
 async def test_it_is_rebased_onto_its_branch(forge: Forge, nethack: Client, bob: Client, tmp_path: Path) -> None:
-    found = await opened(bob)
+    found = await open_pull_request(bob)
     work = tmp_path / "alice"
     await git("clone", "-q", nethack.git_url("nethack"), str(work))
-    onto = await pushed(work, "main", "other")
+    onto = await push_commit(work, "main", "other")
     status, body = await nethack.post("/nethack/pull-request/1/rebase")
     assert (status, body["error_code"]) == (403, "EREBASENOTALLOWED")
     assert await bob.post("/nethack/pull-request/1/rebase") == (200, {"message": "Pull-request rebased"})
@@ -141,12 +141,12 @@ async def test_it_is_rebased_onto_its_branch(forge: Forge, nethack: Client, bob:
 
 
 async def test_people_talk_vote_assign_close_and_open_it_again(forge: Forge, nethack: Client, bob: Client) -> None:
-    await opened(bob)
-    await configure(forge, nethack, minimum_score_to_merge=2)
-    said = {"message": "Comment added"}
-    assert await nethack.post("/nethack/pull-request/1/comment", comment="+1") == (200, said)
+    await open_pull_request(bob)
+    await configure_project(forge, nethack, minimum_score_to_merge=2)
+    added = {"message": "Comment added"}
+    assert await nethack.post("/nethack/pull-request/1/comment", comment="+1") == (200, added)
     form = {"comment": "-1 here", "commit": "a" * 40, "filename": "one", "row": "3", "tree_id": "b" * 40}
-    assert await bob.post("/nethack/pull-request/1/comment", **form) == (200, said)
+    assert await bob.post("/nethack/pull-request/1/comment", **form) == (200, added)
     _, found = await bob.pagure("/nethack/pull-request/1")
     assert found["threshold_reached"] is False
     inline = found["comments"][1]
@@ -166,8 +166,8 @@ async def test_people_talk_vote_assign_close_and_open_it_again(forge: Forge, net
 
 
 async def test_it_is_listed_by_status_author_and_assignee(nethack: Client, bob: Client) -> None:
-    await opened(bob)
-    await opened(bob, title="Second")
+    await open_pull_request(bob)
+    await open_pull_request(bob, title="Second")
     await bob.post("/nethack/pull-request/2/close")
     for query, ids in (
         ("", [1]), ("status=all", [2, 1]), ("status=closed", [2]), ("status=0", [2]), ("status=true", [1]),
@@ -182,21 +182,25 @@ async def test_it_is_listed_by_status_author_and_assignee(nethack: Client, bob: 
 
 
 async def test_its_changes_are_counted(nethack: Client, bob: Client) -> None:
-    await opened(bob)
+    await open_pull_request(bob)
     _, stats = await nethack.forge.nobody.pagure("/nethack/pull-request/1/diffstats")
     assert set(stats) == {"one"}
     assert stats["one"].items() >= {"status": "A", "old_path": "one", "lines_added": 1, "lines_removed": 0}.items()
 
 
 async def test_programs_flag_commits_and_pull_requests(forge: Forge, nethack: Client, bob: Client) -> None:
-    found = await opened(bob)
-    await until(bob, 1, "cached_merge_status", "FFORWARD")
+    found = await open_pull_request(bob)
+    await wait_for_pull_request(bob, 1, "cached_merge_status", "FFORWARD")
     form = {"username": "CI", "comment": "passed", "url": "https://ci.example.org/1", "uid": "u1", "status": "success"}
-    status, said = await bob.post("/nethack/pull-request/1/flag", **form)
-    assert (status, said["message"], said["uid"]) == (200, "Flag added", "u1")
-    assert said["flag"]["user"]["default_email"] == "bob@example.org"
-    status, said = await nethack.post(f"/nethack/c/{found['commit_stop']}/flag", **{**form, "status": "failure"})
-    assert (said["message"], said["flag"]["status"], said["flag"]["username"]) == ("Flag updated", "failure", "CI")
+    status, answer = await bob.post("/nethack/pull-request/1/flag", **form)
+    assert (status, answer["message"], answer["uid"]) == (200, "Flag added", "u1")
+    assert answer["flag"]["user"]["default_email"] == "bob@example.org"
+    status, answer = await nethack.post(f"/nethack/c/{found['commit_stop']}/flag", **{**form, "status": "failure"})
+    assert (answer["message"], answer["flag"]["status"], answer["flag"]["username"]) == (
+        "Flag updated",
+        "failure",
+        "CI",
+    )
     for path, key in (
         (f"/c/{found['commit_stop'][:8]}/flag", "commit_hash"),
         ("/pull-request/1/flag", "pull_request_uid"),

@@ -9,8 +9,8 @@ import pytest
 from app.core.access import ACLS, ACTIONS, Level
 from app.dialects.pagure.urls import PROJECT_FORMS
 from tests.conftest import Client, Forge
-from tests.pagure.test_sharing import ADDRESSES, BLOCKED, NO_PROJECT, everywhere
-from tests.routes import PREFIXES, Call, calls
+from tests.pagure.test_sharing import ADDRESSES, BLOCKED, NO_PROJECT, four_projects
+from tests.routes import PREFIXES, Call, list_calls
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "dialects" / "pagure.md"
 ASKED = {
@@ -57,33 +57,33 @@ DOCUMENTED = """
 """
 
 
-def ours() -> list[Call]:
+def list_pagure_calls() -> list[Call]:
     """Pagure's routes, one of each, ordered by path."""
     prefix = PREFIXES["app.dialects.pagure"]
-    found = {(call.path, call.route.method): call for call in calls() if call.prefix == prefix}
+    found = {(call.path, call.route.method): call for call in list_calls() if call.prefix == prefix}
     return [found[key] for key in sorted(found)]
 
 
-def addressed(path: str, project: str = ADDRESSES[0]) -> str:
+def fill_path(path: str, project: str = ADDRESSES[0]) -> str:
     """A call's path with something for each of its parameters."""
     filled = path.replace("/{P}", project)
     return "/api/0" + re.sub(r"\{(\w+)\}", lambda found: NAMES.get(found[1], "x"), filled)
 
 
-def of_projects() -> list[Call]:
-    return [call for call in ours() if call.path.startswith("/{P}")]
+def list_project_calls() -> list[Call]:
+    return [call for call in list_pagure_calls() if call.path.startswith("/{P}")]
 
 
 def test_every_documented_endpoint_is_served() -> None:
     documented = set(re.findall(r"[A-Z]+ /\S+", DOCUMENTED))
-    served = {f"{call.route.method} {call.path}" for call in ours()}
+    served = {f"{call.route.method} {call.path}" for call in list_pagure_calls()}
     assert len(documented) > 50
     assert documented <= served
 
 
 def test_every_endpoint_of_a_project_has_its_four_addresses() -> None:
-    registered = {(route.method, route.path) for route in (call.route for call in calls())}
-    for call in of_projects():
+    registered = {(route.method, route.path) for route in (call.route for call in list_calls())}
+    for call in list_project_calls():
         rest = next(
             call.route.path.removeprefix(form) for form in reversed(PROJECT_FORMS) if call.route.path.startswith(form)
         )
@@ -92,31 +92,33 @@ def test_every_endpoint_of_a_project_has_its_four_addresses() -> None:
 
 
 async def test_the_four_addresses_of_a_project_answer_alike(forge: Forge, alice: Client) -> None:
-    await everywhere(alice)
+    await four_projects(alice)
     for address in ADDRESSES:
         assert (await alice.post(f"{address}/options/update", issue_tracker="1", pull_requests="1"))[0] == 200
     bob = await forge.user("bob")
-    for call in of_projects():
+    for call in list_project_calls():
         answers = []
         for address in ADDRESSES[:2] if call.route.method == "PATCH" else ADDRESSES:
             for written in (address, address.replace("nethack", "NetHack").replace("rpms", "RPMS")):
-                status, body = await bob.request(call.route.method, addressed(call.path, written))
+                status, body = await bob.request(call.route.method, fill_path(call.path, written))
                 answers.append((status, body.get("error_code"), body.keys()))
         assert answers == answers[:1] * len(answers), call.path
         assert answers[0][:2] not in ((404, "ENOPROJECT"), (405, "ENOCODE")), call.path
 
 
-async def observed(call: Call, nobody: Client, stale: Client, other: Client, bound: Client, bob: Client) -> list[str]:
+async def observe_token_rule(
+    call: Call, nobody: Client, stale: Client, other: Client, bound: Client, bob: Client
+) -> list[str]:
     """Which token a call takes and for which projects, found out by asking it."""
-    method, path = call.route.method, addressed(call.path)
+    method, path = call.route.method, fill_path(call.path)
 
-    async def refused(client: Client) -> str | None:
-        """What is said of a token that will not do; None when it is taken, whatever follows."""
+    async def find_refusal(client: Client) -> str | None:
+        """Return why the client's token is refused; None if it is accepted."""
         status, body = await client.request(method, path)
         taken = (status, body.get("error_code")) != (401, "EINVALIDTOK")
         return None if taken else body.get("errors", "")
 
-    without, unknown, lacking = await refused(nobody), await refused(stale), await refused(other)
+    without, unknown, lacking = await find_refusal(nobody), await find_refusal(stale), await find_refusal(other)
     assert without in (None, "Invalid token") or path.endswith("whoami")
     assert unknown in (None, "Invalid token")
     assert lacking is None or lacking.startswith("Missing ACLs: ")
@@ -130,7 +132,7 @@ async def observed(call: Call, nobody: Client, stale: Client, other: Client, bou
         token = "" if unknown is None else "optional" if without is None else "any"
     if not call.path.startswith("/{P}"):
         return [token, ""]
-    foreign, mine = await refused(bound), await refused(bob)
+    foreign, mine = await find_refusal(bound), await find_refusal(bob)
     assert {foreign, mine} <= {"", None}
     if mine == "":
         assert foreign == ""
@@ -139,13 +141,13 @@ async def observed(call: Call, nobody: Client, stale: Client, other: Client, bou
 
 
 async def test_the_page_tells_which_token_every_endpoint_takes(forge: Forge, alice: Client) -> None:
-    await everywhere(alice)
+    await four_projects(alice)
     await alice.post("/nethack/new_issue", title="t", issue_content="c", tag="pet")
     bob, stale = await forge.user("bob"), Client(forge, "a-token-that-nobody-has")
     other, bound = await bob.limited(acls=["internal_access"]), await bob.limited(project="rpms/nethack")
     table = ["| method | path | token | of which project | level | served by |", "|---|---|---|---|---|---|"]
-    for call in ours():
-        found = await observed(call, forge.nobody, stale, other, bound, bob)
+    for call in list_pagure_calls():
+        found = await observe_token_rule(call, forge.nobody, stale, other, bound, bob)
         handler = f"{call.route.handler.__module__.rpartition('.')[2]}.{call.route.handler.__name__}"
         cells = [
             f"`{call.route.method}`",
@@ -163,23 +165,23 @@ async def test_whoever_is_blocked_posts_to_no_endpoint_of_the_project(forge: For
     bob = await forge.user("bob")
     bound = await nethack.limited(project="nethack")
     assert (await bound.post("/nethack/blockuser", username="bob"))[0] == 200
-    for call in of_projects():
-        answer = await bob.request(call.route.method, addressed(call.path))
+    for call in list_project_calls():
+        answer = await bob.request(call.route.method, fill_path(call.path))
         assert (answer == (403, BLOCKED)) == (call.route.method == "POST"), (call.path, answer)
 
 
 async def test_a_private_project_is_found_at_none_of_its_endpoints(forge: Forge, alice: Client) -> None:
     assert (await alice.post("/new", name="secret", description="d", private="1"))[0] == 200
     bob = await forge.user("bob")
-    for call in of_projects():
-        answer = await bob.request(call.route.method, addressed(call.path, "/alice/secret"))
+    for call in list_project_calls():
+        answer = await bob.request(call.route.method, fill_path(call.path, "/alice/secret"))
         assert answer == (404, NO_PROJECT), (call.path, answer)
 
 
-def paths() -> Iterator[tuple[str, set[str]]]:
+def methods_by_path() -> Iterator[tuple[str, set[str]]]:
     """Every path and its methods."""
     served: dict[str, set[str]] = {}
-    for call in ours():
+    for call in list_pagure_calls():
         served.setdefault(call.path, set()).add(call.route.method)
     yield from served.items()
 
@@ -187,8 +189,8 @@ def paths() -> Iterator[tuple[str, set[str]]]:
 async def test_what_can_be_read_answers_head_and_options_and_nothing_answers_other_methods(
     forge: Forge, nethack: Client
 ) -> None:
-    for path, methods in paths():
-        address = addressed(path)
+    for path, methods in methods_by_path():
+        address = fill_path(path)
         if "GET" in methods:
             status, _ = await nethack.request("GET", address)
             length = nethack.headers.get("Content-Length")
@@ -204,15 +206,15 @@ async def test_what_can_be_read_answers_head_and_options_and_nothing_answers_oth
 async def test_a_slash_at_the_end_is_taken_where_pagure_takes_it_and_nowhere_else(
     forge: Forge, nethack: Client
 ) -> None:
-    slashed = {path for path, _ in paths() if path.endswith("/")}
+    slashed = {path for path, _ in methods_by_path() if path.endswith("/")}
     assert slashed == {
         "/error_codes/", "/fork/", "/groups/", "/new/", "/task/{task}/status/", "/users/", "/version/", "/{P}/tags/",
     }  # fmt: skip
-    for path, methods in paths():
+    for path, methods in methods_by_path():
         if path + "/" in slashed or path in slashed or "/tree" in path:
             continue
         for method in methods:
-            status, body = await nethack.request(method, addressed(path) + "/")
+            status, body = await nethack.request(method, fill_path(path) + "/")
             # With the slash it is an address of another call, about a project `git`.
             wrong = (405, "ENOCODE") if (method, path) == ("POST", "/{P}/git/tags") else (404, "ENOCODE")
             assert (status, body["error_code"]) in (wrong, (404, "ENOPROJECT")), (method, path)

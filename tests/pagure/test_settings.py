@@ -8,7 +8,7 @@ import pytest
 from app.config import Settings
 from app.git import store
 from tests.conftest import Client, Forge
-from tests.pagure.test_sharing import ADDRESSES, NO_PROJECT, NOT_ALLOWED, NOT_HIGH_ENOUGH, everywhere, grant
+from tests.pagure.test_sharing import ADDRESSES, NO_PROJECT, NOT_ALLOWED, NOT_HIGH_ENOUGH, four_projects, grant_access
 
 DEFAULTS = {
     "Enforce_signed-off_commits_in_pull-request": False,
@@ -35,7 +35,7 @@ HOOKS = "https://example.org/a\nhttps://example.org/b"
 
 @pytest.mark.parametrize("path", ADDRESSES)
 async def test_options_start_at_their_defaults_and_keep_what_they_are_given(alice: Client, path: str) -> None:
-    await everywhere(alice)
+    await four_projects(alice)
     fork = {"issue_tracker": False, "pull_requests": False} if path.startswith("/fork") else {}
     assert await alice.pagure(f"{path}/options") == (200, {"settings": {**DEFAULTS, **fork}, "status": "ok"})
     update = f"{path}/options/update"
@@ -96,10 +96,10 @@ async def test_options_are_for_everybody_to_read_and_for_administrators_to_chang
 ) -> None:
     bob = await forge.user("bob")
     await nethack.post("/nethack/options/update", **{"Web-hooks": HOOKS})
-    await grant(nethack, "bob", "commit")
+    await grant_access(nethack, "bob", "commit")
     assert (await bob.pagure("/nethack/options"))[1]["settings"] == DEFAULTS
     assert await bob.post("/nethack/options/update", always_merge="1") == (401, NOT_ALLOWED)
-    await grant(nethack, "bob", "admin")
+    await grant_access(nethack, "bob", "admin")
     assert (await bob.pagure("/nethack/options"))[1]["settings"]["Web-hooks"] == HOOKS
     assert (await bob.post("/nethack/options/update", always_merge="1"))[0] == 200
 
@@ -107,9 +107,9 @@ async def test_options_are_for_everybody_to_read_and_for_administrators_to_chang
 async def test_where_the_hooks_go_is_not_told_to_followers_of_the_log(forge: Forge, nethack: Client) -> None:
     await nethack.post("/nethack/options/update", **{"Web-hooks": HOOKS, "always_merge": "1"})
     await forge.numbered()
-    for reader, told in ((forge.nobody, None), (nethack, None), (forge.admin, HOOKS)):
+    for reader, shown in ((forge.nobody, None), (nethack, None), (forge.admin, HOOKS)):
         [event] = (await reader.get("/v1/events?types=project.configured"))[1]["events"]
-        assert event["data"]["settings"] == {"always_merge": True, "web_hooks": told}
+        assert event["data"]["settings"] == {"always_merge": True, "web_hooks": shown}
 
 
 async def test_a_tracker_is_switched_off_and_on_again(nethack: Client) -> None:
@@ -125,9 +125,9 @@ async def test_a_tracker_is_switched_off_and_on_again(nethack: Client) -> None:
 
 @pytest.mark.parametrize("path", ["/nethack", "/rpms/nethack"])
 async def test_a_project_is_handed_over(forge: Forge, alice: Client, path: str) -> None:
-    await everywhere(alice)
+    await four_projects(alice)
     await forge.user("bob")
-    await grant(alice, "bob", "commit", path=path)
+    await grant_access(alice, "bob", "commit", path=path)
     before = (await alice.pagure(path))[1]
     status, shown = await alice.json("PATCH", f"/api/0{path}", {"main_admin": "bob"})
     assert (status, shown.keys()) == (200, before.keys())
@@ -167,10 +167,10 @@ async def test_handing_over_to_oneself_or_to_nobody_changes_nothing(nethack: Cli
 
 async def test_what_patch_refuses(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
-    await grant(nethack, "bob", "admin")
+    await grant_access(nethack, "bob", "admin")
     for body in ({}, {"main_admin": "bob", "name": "x"}, {"main_admin": None}, [1], {"main_admin": {"a": 1}}):
-        status, said = await nethack.json("PATCH", "/api/0/nethack", body)
-        assert (status, said["error_code"], "errors" in said) == (400, "EINVALIDREQ", False), body
+        status, answer = await nethack.json("PATCH", "/api/0/nethack", body)
+        assert (status, answer["error_code"], "errors" in answer) == (400, "EINVALIDREQ", False), body
     assert (await nethack.request("PATCH", "/api/0/nethack", data=b"{"))[1]["error_code"] == "EINVALIDREQ"
     assert await bob.json("PATCH", "/api/0/nethack", {"main_admin": "ghost"}) == (
         401,
@@ -190,7 +190,7 @@ async def test_what_patch_refuses(forge: Forge, nethack: Client) -> None:
 async def test_a_project_is_not_given_to_somebody_who_has_its_like_below_their_name(
     forge: Forge, alice: Client, path: str, status: int
 ) -> None:
-    await everywhere(alice)
+    await four_projects(alice)
     bob = await forge.user("Bob")
     assert (await bob.post("/new", name="NetHack", description="d", private="1"))[0] == 200
     answer, body = await alice.json("PATCH", f"/api/0{path}", {"main_admin": "Bob"})
@@ -218,7 +218,7 @@ async def test_every_change_of_a_project_is_the_day_it_was_modified(forge: Forge
 
 @pytest.mark.parametrize("path", ADDRESSES)
 async def test_access_files_are_fresh_at_once(forge: Forge, alice: Client, path: str) -> None:
-    await everywhere(alice)
+    await four_projects(alice)
     status, queued = await alice.post(f"{path}/git/generateacls", wait="False")
     assert (status, queued.keys(), queued["message"]) == (
         200,
@@ -244,7 +244,7 @@ async def test_access_files_are_fresh_at_once(forge: Forge, alice: Client, path:
 
 @pytest.mark.parametrize("path", ADDRESSES)
 async def test_a_deleted_project_is_gone_with_its_repository(forge: Forge, alice: Client, path: str) -> None:
-    await everywhere(alice)
+    await four_projects(alice)
     before = (await alice.pagure(path))[1]
     repo_path = store.repository_path(forge.settings.repositories, before["id"])
     assert repo_path.exists()
@@ -280,10 +280,10 @@ async def test_deleting_takes_a_token_of_the_project_and_an_administrator(forge:
     status, body = await nethack.post("/nethack/delete")
     assert (status, body["error_code"], "errors" in body) == (401, "EINVALIDTOK", False)
     bob = await forge.user("bob")
-    await grant(nethack, "bob", "commit")
+    await grant_access(nethack, "bob", "commit")
     bound = await bob.limited(project="nethack")
     assert await bound.post("/nethack/delete") == (401, NOT_HIGH_ENOUGH)
-    await grant(nethack, "bob", "admin")
+    await grant_access(nethack, "bob", "admin")
     assert (await bound.post("/nethack/delete"))[0] == 200
     assert (await nethack.post("/new", name="nethack", description="d"))[0] == 200
 
@@ -322,7 +322,7 @@ class TestWhereNothingIsDeleted:
 
 @pytest.mark.parametrize("path", ADDRESSES)
 async def test_a_project_token_is_good_for_its_project_and_its_purposes(alice: Client, path: str) -> None:
-    await everywhere(alice)
+    await four_projects(alice)
     one = await alice.limited(acls=["modify_project"])
     status, body = await one.request(
         "POST",
@@ -379,6 +379,6 @@ async def test_a_token_lasts_half_a_year_or_two_years_at_most(forge: Forge, neth
 
 async def test_tokens_of_a_project_are_for_its_administrators(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
-    await grant(nethack, "bob", "commit")
+    await grant_access(nethack, "bob", "commit")
     assert await bob.post("/nethack/token/new") == (401, NOT_HIGH_ENOUGH)
     assert await bob.pagure("/nethack/connector") == (401, NOT_HIGH_ENOUGH)

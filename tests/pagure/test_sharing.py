@@ -20,64 +20,64 @@ NO_PROJECT = {"error": "Project not found", "error_code": "ENOPROJECT"}
 BLOCKED = {"error": "You have been blocked from this project", "error_code": "EUBLOCKED"}
 
 
-async def everywhere(alice: Client) -> None:
+async def four_projects(alice: Client) -> None:
     """A project at each of the four addresses."""
     for namespace in ("", "rpms"):
         assert (await alice.post("/new", name="nethack", description="d", namespace=namespace))[0] == 200
         assert (await alice.post("/fork", repo="nethack", namespace=namespace))[0] == 200
 
 
-async def grant(alice: Client, name: str, acl: str, party: str = "user", path: str = "/nethack") -> Any:
+async def grant_access(alice: Client, name: str, acl: str, party: str = "user", path: str = "/nethack") -> Any:
     status, body = await alice.post(f"{path}/git/modifyacls", user_type=party, name=name, acl=acl)
     assert status == 200, body
     return body
 
 
-async def group(maker: Client, name: str, *members: str) -> None:
+async def create_group(maker: Client, name: str, *members: str) -> None:
     """A group of its maker and these members."""
     assert (await maker.json("POST", "/v1/groups", {"name": name}))[0] == 201
     for member in members:
         assert (await maker.json("PUT", f"/v1/groups/{name}/members/{member}"))[0] == 204
 
 
-async def collaborate(forge: Forge, project_id: int, name: str, branches: str, party: str = "user") -> None:
+async def add_collaborator(forge: Forge, project_id: int, name: str, branches: str, party: str = "user") -> None:
     """No address of the forge grants this yet."""
     command = GrantAccess(project_id=project_id, party=party, name=name, level="collaborator", branches=branches)
     await commands.execute(forge.db, Actor("alice"), command, command_id=uuid.uuid4())
 
 
 async def test_access_is_granted_changed_and_taken_away_at_each_address(forge: Forge, alice: Client) -> None:
-    await everywhere(alice)
+    await four_projects(alice)
     await forge.user("bob")
-    await group(forge.admin, "hackers")
+    await create_group(forge.admin, "hackers")
     empty = {"admin": [], "collaborator": [], "commit": [], "ticket": []}
     for path in ADDRESSES:
         before = (await alice.pagure(path))[1]
-        shown = await grant(alice, "bob", "ticket", path=path)
+        shown = await grant_access(alice, "bob", "ticket", path=path)
         assert shown.keys() == before.keys()
         assert shown["fullname"] == before["fullname"]
         assert shown["parent"] == before["parent"]
         assert shown["access_users"] == {**empty, "owner": ["alice"], "ticket": ["bob"]}
-        shown = await grant(alice, "bob", "admin", path=path)
+        shown = await grant_access(alice, "bob", "admin", path=path)
         assert shown["access_users"] == {**empty, "owner": ["alice"], "admin": ["bob"]}
-        shown = await grant(alice, "hackers", "commit", "group", path=path)
+        shown = await grant_access(alice, "hackers", "commit", "group", path=path)
         assert shown["access_groups"] == {**empty, "commit": ["hackers"]}
         assert (await alice.pagure(path))[1] == shown
         for party, name in (("user", "bob"), ("group", "hackers")):
-            shown = await grant(alice, name, "", party, path=path)
+            shown = await grant_access(alice, name, "", party, path=path)
         assert (shown["access_users"], shown["access_groups"]) == ({**empty, "owner": ["alice"]}, empty)
 
 
 async def test_names_are_sorted_and_the_owner_is_not_repeated(forge: Forge, nethack: Client) -> None:
     for name in ("dave", "bob", "carol"):
         await forge.user(name)
-        await grant(nethack, name, "commit")
-    shown = await grant(nethack, "alice", "commit")
+        await grant_access(nethack, name, "commit")
+    shown = await grant_access(nethack, "alice", "commit")
     assert shown["access_users"] == {
         "admin": [], "collaborator": [], "commit": ["bob", "carol", "dave"], "owner": ["alice"], "ticket": [],
     }  # fmt: skip
     assert (await nethack.pagure("/projects"))[1]["projects"] == [shown]
-    assert await grant(nethack, "bob", "commit") == shown
+    assert await grant_access(nethack, "bob", "commit") == shown
     modified = await forge.db.fetchval("select count(*) from events where type = 'access.granted'")
     assert modified == 3
 
@@ -115,18 +115,18 @@ async def test_access_that_cannot_be_changed_like_this(
 
 
 async def test_a_group_without_access_is_taken_away_without_a_word(forge: Forge, nethack: Client) -> None:
-    await group(forge.admin, "hackers")
+    await create_group(forge.admin, "hackers")
     events = await forge.db.fetchval("select count(*) from events where type like 'access.%'")
-    await grant(nethack, "hackers", "", "group")
+    await grant_access(nethack, "hackers", "", "group")
     assert await forge.db.fetchval("select count(*) from events where type like 'access.%'") == events
 
 
 async def test_only_administrators_of_a_project_share_it_and_anybody_may_leave(forge: Forge, nethack: Client) -> None:
     bob, carol, dave = [await forge.user(name) for name in ("bob", "carol", "dave")]
-    await group(forge.admin, "hackers")
+    await create_group(forge.admin, "hackers")
     for name, acl in (("bob", "commit"), ("carol", "admin")):
-        await grant(nethack, name, acl)
-    await grant(nethack, "hackers", "commit", "group")
+        await grant_access(nethack, name, acl)
+    await grant_access(nethack, "hackers", "commit", "group")
     change = "/nethack/git/modifyacls"
     for other in (bob, dave):
         assert await other.post(change, user_type="user", name="ghost", acl="admin") == (401, NOT_ALLOWED)
@@ -143,8 +143,8 @@ async def test_members_of_a_group_that_administers_a_project_are_its_administrat
     forge: Forge, nethack: Client
 ) -> None:
     bob = await forge.user("bob")
-    await group(forge.admin, "hackers", "bob")
-    await grant(nethack, "hackers", "admin", "group")
+    await create_group(forge.admin, "hackers", "bob")
+    await grant_access(nethack, "hackers", "admin", "group")
     assert (await bob.post("/nethack/git/modifyacls", user_type="user", name="bob", acl="commit"))[0] == 200
 
 
@@ -200,12 +200,12 @@ async def test_a_private_project_is_hidden_everywhere(forge: Forge, alice: Clien
 async def test_any_access_lets_somebody_read_a_private_project(forge: Forge, alice: Client) -> None:
     assert (await alice.post("/new", name="secret", description="d", private="1"))[0] == 200
     bob, carol = await forge.user("bob"), await forge.user("carol")
-    await group(forge.admin, "hackers", "carol")
-    await grant(alice, "bob", "ticket", path="/alice/secret")
-    await grant(alice, "hackers", "ticket", "group", path="/alice/secret")
+    await create_group(forge.admin, "hackers", "carol")
+    await grant_access(alice, "bob", "ticket", path="/alice/secret")
+    await grant_access(alice, "hackers", "ticket", "group", path="/alice/secret")
     for reader in (bob, carol, forge.admin):
         assert (await reader.pagure("/alice/secret"))[0] == 200
-    await grant(alice, "bob", "", path="/alice/secret")
+    await grant_access(alice, "bob", "", path="/alice/secret")
     assert await bob.pagure("/alice/secret") == (404, NO_PROJECT)
 
 
@@ -215,7 +215,7 @@ async def test_any_access_lets_somebody_read_a_private_project(forge: Forge, ali
 async def test_whoever_is_blocked_posts_nothing_and_reads_everything(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     bound = await nethack.limited(project="nethack", acls=["modify_project"])
-    await grant(nethack, "bob", "admin")
+    await grant_access(nethack, "bob", "admin")
     data = [("username", " bob "), ("username", ""), ("username", "bob")]
     status, body = await bound.request("POST", "/api/0/nethack/blockuser", data=data)
     assert (status, body) == (200, {"message": "User(s) blocked"})
@@ -240,11 +240,11 @@ async def test_blocking_takes_a_token_of_the_project_and_an_appointed_administra
     status, body = await nethack.post("/nethack/blockuser", username="bob")
     assert (status, body["error_code"], "errors" in body) == (401, "EINVALIDTOK", False)
     bob = await forge.user("bob")
-    await grant(nethack, "bob", "commit")
+    await grant_access(nethack, "bob", "commit")
     for other in (bob, forge.admin):
         bound = await other.limited(project="nethack")
         assert await bound.post("/nethack/blockuser", username="ghost") == (401, NOT_HIGH_ENOUGH)
-    await grant(nethack, "bob", "admin")
+    await grant_access(nethack, "bob", "admin")
     bound = await bob.limited(project="nethack")
     assert await bound.post("/nethack/blockuser", username="ghost") == (
         400,
@@ -259,9 +259,9 @@ async def test_blocking_takes_a_token_of_the_project_and_an_appointed_administra
 
 async def test_watchers_are_those_with_access_unless_they_say_otherwise(forge: Forge, nethack: Client) -> None:
     bob, carol = await forge.user("bob"), await forge.user("carol")
-    await group(forge.admin, "hackers")
-    await grant(nethack, "bob", "ticket")
-    await grant(nethack, "hackers", "commit", "group")
+    await create_group(forge.admin, "hackers")
+    await grant_access(nethack, "bob", "ticket")
+    await grant_access(nethack, "hackers", "commit", "group")
     assert await forge.nobody.pagure("/nethack/watchers") == (
         200,
         {"total_watchers": 3, "watchers": {"alice": ["issues"], "bob": ["issues"], "@hackers": ["issues"]}},
@@ -276,7 +276,7 @@ async def test_watchers_are_those_with_access_unless_they_say_otherwise(forge: F
 
 @pytest.mark.parametrize("path", ADDRESSES)
 async def test_every_watch_status_has_its_sentence(forge: Forge, alice: Client, path: str) -> None:
-    await everywhere(alice)
+    await four_projects(alice)
     for status, message in (
         ("-1", "Watch status is already reset"),
         ("1", "You are now watching issues and PRs on this project"),
@@ -301,9 +301,9 @@ async def test_nobody_watches_in_the_name_of_another_but_the_administrator(forge
     for form in ({"watcher": "ghost", "status": "x"}, {"status": "1"}, {}):
         status, body = await forge.admin.post(update, **form)
         assert (status, body["error_code"], "errors" in body) == (400, "EINVALIDREQ", False)
-    for form, said in (({"status": "7"}, "7"), ({}, "None")):
+    for form, shown in (({"status": "7"}, "7"), ({}, "None")):
         status, body = await bob.post(update, watcher="bob", **form)
-        assert (status, body) == (400, {"error": f'The watch value of "{said}" is invalid', "error_code": "ENOCODE"})
+        assert (status, body) == (400, {"error": f'The watch value of "{shown}" is invalid', "error_code": "ENOCODE"})
     one = await bob.limited(acls=["update_watch_status"])
     assert (await one.post(update, watcher="bob", status="1"))[0] == 200
 
@@ -315,14 +315,14 @@ async def test_contributors_stand_under_what_they_hold(forge: Forge, nethack: Cl
     for name in ("bob", "carol", "dave", "erin"):
         await forge.user(name)
     for name in ("hackers", "testers"):
-        await group(forge.admin, name)
+        await create_group(forge.admin, name)
     project = (await nethack.pagure("/nethack"))[1]["id"]
-    await grant(nethack, "bob", "admin")
-    await grant(nethack, "carol", "commit")
-    await grant(nethack, "dave", "ticket")
-    await collaborate(forge, project, "erin", "epel*,f*")
-    await grant(nethack, "hackers", "commit", "group")
-    await collaborate(forge, project, "testers", "test/*", "group")
+    await grant_access(nethack, "bob", "admin")
+    await grant_access(nethack, "carol", "commit")
+    await grant_access(nethack, "dave", "ticket")
+    await add_collaborator(forge, project, "erin", "epel*,f*")
+    await grant_access(nethack, "hackers", "commit", "group")
+    await add_collaborator(forge, project, "testers", "test/*", "group")
     assert await forge.nobody.pagure("/nethack/contributors") == (
         200,
         {
@@ -346,12 +346,12 @@ async def test_contributors_stand_under_what_they_hold(forge: Forge, nethack: Cl
 async def test_who_may_write_to_a_branch(forge: Forge, nethack: Client) -> None:
     for name in ("bob", "carol", "dave", "erin"):
         await forge.user(name)
-    await group(nethack, "hackers", "erin")
+    await create_group(nethack, "hackers", "erin")
     project = (await nethack.pagure("/nethack"))[1]
-    await grant(nethack, "bob", "commit")
-    await collaborate(forge, project["id"], "carol", "epel*, f*")
-    await grant(nethack, "dave", "ticket")
-    await grant(nethack, "hackers", "commit", "group")
+    await grant_access(nethack, "bob", "commit")
+    await add_collaborator(forge, project["id"], "carol", "epel*, f*")
+    await grant_access(nethack, "dave", "ticket")
+    await grant_access(nethack, "hackers", "commit", "group")
     project = (await nethack.pagure("/nethack"))[1]
     for user, branch, has in (
         ("alice", "main", True), ("bob", "main", True), ("carol", "main", False), ("carol", "f40", True),

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.conftest import Client, Forge
-from tests.pagure.test_sharing import ADDRESSES, NOT_HIGH_ENOUGH, everywhere, grant
+from tests.pagure.test_sharing import ADDRESSES, NOT_HIGH_ENOUGH, four_projects, grant_access
 
 NO_TAG = {"error": "Tag not found", "error_code": "ENOTAG"}
 PET = {"tag": "pet", "tag_color": "red", "tag_description": "Needs food"}
@@ -11,7 +11,7 @@ PET = {"tag": "pet", "tag_color": "red", "tag_description": "Needs food"}
 
 @pytest.mark.parametrize("path", ADDRESSES)
 async def test_a_tag_is_made_shown_listed_and_deleted(alice: Client, path: str) -> None:
-    await everywhere(alice)
+    await four_projects(alice)
     assert await alice.post(f"{path}/tags/new", tag="pet", tag_color="red", tag_description="Needs food") == (
         200,
         {"message": "Tag created", "tag": PET},
@@ -75,9 +75,9 @@ async def test_tags_that_are_not_made(nethack: Client, form: dict[str, str], err
 
 async def test_tags_are_for_committers_and_each_is_made_once(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
-    await grant(nethack, "bob", "ticket")
+    await grant_access(nethack, "bob", "ticket")
     assert await bob.post("/nethack/tags/new", tag="pet", tag_color="red") == (401, NOT_HIGH_ENOUGH)
-    await grant(nethack, "bob", "commit")
+    await grant_access(nethack, "bob", "commit")
     assert (await bob.post("/nethack/tags/new", tag="pet", tag_color="red"))[0] == 200
     status, body = await bob.post("/nethack/tags/new", tag="pet", tag_color="blue")
     assert (status, body["error_code"], "errors" in body) == (400, "EDBERROR", False)

@@ -15,14 +15,14 @@ from events.projections import rebuild
 from events.projects import ProjectDiscarded
 from events.record import NewEvent, record
 from tests.conftest import Client, Forge, git
-from tests.pagure.test_user_pull_requests import opened, settled
+from tests.pagure.test_user_pull_requests import open_pull_request, wait_until_idle
 from tests.pagure.trackers import Tracker
 
 KEYS = {"date", "date_created", "description", "description_mk", "id", "ref_id", "type", "user"}
 NO_USER = (404, {"error": "No such user found", "error_code": "ENOUSER"})
 
 
-async def day(forge: Forge, name: str, query: str = "", on: str | None = None) -> list[Any]:
+async def view_day(forge: Forge, name: str, query: str = "", on: str | None = None) -> list[Any]:
     """What somebody did on a day, today unless it is named."""
     status, found = await forge.nobody.pagure(f"/user/{name}/activity/{on or datetime.now(UTC).date()}{query}")
     assert status == 200, found
@@ -31,15 +31,15 @@ async def day(forge: Forge, name: str, query: str = "", on: str | None = None) -
     return activities
 
 
-async def done(forge: Forge, name: str) -> list[tuple[str, str, str]]:
-    return [(each["type"], each["ref_id"], each["description"]) for each in await day(forge, name)]
+async def list_done(forge: Forge, name: str) -> list[tuple[str, str, str]]:
+    return [(each["type"], each["ref_id"], each["description"]) for each in await view_day(forge, name)]
 
 
-def text(markup: str) -> str:
+def strip_markup(markup: str) -> str:
     return html.unescape(re.sub("<.*?>", "", markup))
 
 
-async def moved(forge: Forge, *moments: str) -> None:
+async def set_times(forge: Forge, *moments: str) -> None:
     """Let what was done have been done at these moments instead, in the order of its doing."""
     rows = await forge.db.fetch("select activity_id from activity order by activity_id")
     for row, moment in zip(rows, moments, strict=True):
@@ -54,41 +54,41 @@ async def test_whatever_is_done_to_an_issue_is_told(forge: Forge, tracker: Track
     for status in ("Closed", "Closed", "Open"):
         assert (await alice.post("/nethack/issue/1/status", status=status))[0] == 200
     await alice.post("/nethack/issue/1/milestone", milestone="v1")
-    bob = await tracker.person("bob", "ticket")
+    bob = await tracker.add_person("bob", "ticket")
     await bob.post("/nethack/issue/1/status", status="Closed")
-    assert await done(forge, "alice") == [
+    assert await list_done(forge, "alice") == [
         ("created", str(tracker.project_id), "alice created Project nethack"),
         ("created", "1", "alice created issue nethack#1"),
         ("commented", "1", "alice commented on issue nethack#1"),
         ("closed", "1", "alice closed issue nethack#1"),
         ("open", "1", "alice opened issue nethack#1"),
     ]
-    assert await done(forge, "bob") == [("closed", "1", "bob closed issue nethack#1")]
+    assert await list_done(forge, "bob") == [("closed", "1", "bob closed issue nethack#1")]
 
 
 async def test_whatever_is_done_to_a_pull_request_is_told(forge: Forge, tracker: Tracker, tmp_path: Path) -> None:
     alice = tracker.alice
-    await pushed(await work_tree(forge, alice, "nethack", tmp_path / "work"), "topic", "stranger")
-    await opened(alice, branch_from="topic")
+    await push_commits(await clone(forge, alice, "nethack", tmp_path / "work"), "topic", "stranger")
+    await open_pull_request(alice, branch_from="topic")
     await alice.post("/nethack/pull-request/1/comment", comment="Please.")
     await alice.post("/nethack/pull-request/1/close")
     await alice.post("/nethack/pull-request/1/reopen")
     await alice.post("/nethack/pull-request/1/assign", assignee="alice")
-    bob = await tracker.person("bob", "commit")
+    bob = await tracker.add_person("bob", "commit")
     assert (await bob.post("/nethack/pull-request/1/merge"))[0] == 200
-    assert (await done(forge, "alice"))[1:] == [
+    assert (await list_done(forge, "alice"))[1:] == [
         ("created", "1", "alice created PR nethack#1"),
         ("commented", "1", "alice commented on PR nethack#1"),
         ("closed", "1", "alice closed PR nethack#1"),
         ("open", "1", "alice opened PR nethack#1"),
     ]
-    assert await done(forge, "bob") == [("merged", "1", "bob merged PR nethack#1")]
+    assert await list_done(forge, "bob") == [("merged", "1", "bob merged PR nethack#1")]
 
 
 async def test_an_activity_is_shown_key_by_key(forge: Forge, nethack: Client) -> None:
     await nethack.post("/nethack/new_issue", title="Hungry dog", issue_content="c")
-    await opened(nethack, title="Feed it")
-    project, issue, request = await day(forge, "alice")
+    await open_pull_request(nethack, title="Feed it")
+    project, issue, request = await view_day(forge, "alice")
     at = (await nethack.pagure("/nethack/issue/1"))[1]["date_created"]
     assert project.keys() == issue.keys() == request.keys() == KEYS
     today = datetime.fromtimestamp(int(at), UTC).date().isoformat()
@@ -116,20 +116,20 @@ async def test_an_activity_is_shown_key_by_key(forge: Forge, nethack: Client) ->
 async def test_what_people_wrote_is_no_markup(forge: Forge, nethack: Client) -> None:
     title = """"><script>alert('&amp;')</script>"""
     await nethack.post("/nethack/new_issue", title=title, issue_content="c")
-    [_, issue] = await day(forge, "alice")
+    [_, issue] = await view_day(forge, "alice")
     assert "<script" not in issue["description_mk"]
     assert f' title="{html.escape(title)}">' in issue["description_mk"]
-    assert text(issue["description_mk"]) == issue["description"]
+    assert strip_markup(issue["description_mk"]) == issue["description"]
 
 
 async def test_a_project_of_a_fork_is_called_by_its_full_name(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     await bob.post("/fork", repo="nethack")
-    assert await day(forge, "bob") == []
+    assert await view_day(forge, "bob") == []
     key = await bob.limited(project="fork/bob/nethack")
     assert (await key.post("/fork/bob/nethack/options/update", pull_requests="1"))[0] == 200
-    await opened(bob, "/fork/bob/nethack")
-    [found] = await day(forge, "bob")
+    await open_pull_request(bob, "/fork/bob/nethack")
+    [found] = await view_day(forge, "bob")
     assert found["description"] == "bob created PR forks/bob/nethack#1"
     assert 'href="/fork/bob/nethack/pull-request/1"' in found["description_mk"]
 
@@ -145,13 +145,13 @@ async def test_what_is_private_is_never_recorded(forge: Forge, tracker: Tracker,
     await key.post("/alice/secret/new_issue", title="t", issue_content="c")
     await key.post("/alice/secret/issue/1/comment", comment="c")
     await key.post("/alice/secret/issue/1/status", status="Closed")
-    await pushed(await work_tree(forge, key, "alice/secret", tmp_path / "work"), "topic", "alice")
-    await opened(key, "/alice/secret", branch_from="topic")
+    await push_commits(await clone(forge, key, "alice/secret", tmp_path / "work"), "topic", "alice")
+    await open_pull_request(key, "/alice/secret", branch_from="topic")
     await key.post("/alice/secret/pull-request/2/comment", comment="c")
     await key.post("/alice/secret/pull-request/2/close")
     await key.post("/alice/secret/pull-request/2/reopen")
     assert (await key.post("/alice/secret/pull-request/2/merge"))[0] == 200
-    await settled(forge)
+    await wait_until_idle(forge)
     rows = await forge.db.fetch("select subject, type from activity")
     assert [tuple(row) for row in rows] == [("project", "created")]
     assert sum((await alice.pagure("/user/alice/activity/stats"))[1].values()) == 1
@@ -160,7 +160,7 @@ async def test_what_is_private_is_never_recorded(forge: Forge, tracker: Tracker,
 # ---------------------------------------------------------------- commits
 
 
-async def pushed(work: Path, branch: str, *authors: str) -> list[str]:
+async def push_commits(work: Path, branch: str, *authors: str) -> list[str]:
     """A commit by each of these authors, pushed together; their ids."""
     made = []
     for author in authors:
@@ -171,7 +171,7 @@ async def pushed(work: Path, branch: str, *authors: str) -> list[str]:
     return made
 
 
-async def work_tree(forge: Forge, client: Client, path: str, folder: Path) -> Path:
+async def clone(forge: Forge, client: Client, path: str, folder: Path) -> Path:
     await git("clone", "-q", client.git_url(path), str(folder))
     return folder
 
@@ -180,47 +180,47 @@ async def test_commits_count_for_their_authors_once_they_are_on_the_default_bran
     forge: Forge, nethack: Client, tmp_path: Path
 ) -> None:
     await forge.user("bob")
-    work = await work_tree(forge, nethack, "nethack", tmp_path / "work")
-    made = await pushed(work, "main", "alice", "bob", "stranger", "alice")
-    await pushed(work, "topic", "bob")
-    await settled(forge)
-    first, last = (await day(forge, "alice"))[1:]
+    work = await clone(forge, nethack, "nethack", tmp_path / "work")
+    made = await push_commits(work, "main", "alice", "bob", "stranger", "alice")
+    await push_commits(work, "topic", "bob")
+    await wait_until_idle(forge)
+    first, last = (await view_day(forge, "alice"))[1:]
     assert [first["ref_id"], last["ref_id"]] == [made[0], made[3]]
     assert first["id"] < last["id"]
     assert (first["type"], first["description"]) == ("committed", f"alice committed on nethack#{made[0]}")
     assert first["description_mk"] == (
         f'<div class="markdown"><p>alice committed on <a href="/nethack/c/{made[0]}">nethack#{made[0]}</a></p></div>'
     )
-    assert await done(forge, "bob") == [("committed", made[1], f"bob committed on nethack#{made[1]}")]
-    assert await day(forge, "admin") == []
+    assert await list_done(forge, "bob") == [("committed", made[1], f"bob committed on nethack#{made[1]}")]
+    assert await view_day(forge, "admin") == []
 
 
 async def test_commits_are_grouped_by_project_and_come_first(forge: Forge, nethack: Client, tmp_path: Path) -> None:
     await nethack.post("/new", name="angband", description="d", create_readme="1")
-    await pushed(await work_tree(forge, nethack, "nethack", tmp_path / "one"), "main", "alice", "alice", "alice")
-    await settled(forge)
-    [made] = await pushed(await work_tree(forge, nethack, "angband", tmp_path / "two"), "main", "alice")
-    await settled(forge)
-    plain = await day(forge, "alice")
+    await push_commits(await clone(forge, nethack, "nethack", tmp_path / "one"), "main", "alice", "alice", "alice")
+    await wait_until_idle(forge)
+    [made] = await push_commits(await clone(forge, nethack, "angband", tmp_path / "two"), "main", "alice")
+    await wait_until_idle(forge)
+    plain = await view_day(forge, "alice")
     for flag in ("1", "true"):
-        grouped = await day(forge, "alice", f"?grouped={flag}")
+        grouped = await view_day(forge, "alice", f"?grouped={flag}")
         assert [each.keys() for each in grouped[:2]] == [{"description_mk"}, {"description_mk"}]
         assert grouped[0]["description_mk"] == (
             '<div class="markdown"><p><a href="/user/alice">@alice</a> pushed 3 commits to '
             '<a href="/nethack">nethack</a></p></div>'
         )
-        assert text(grouped[1]["description_mk"]) == f"alice committed on angband#{made}"
+        assert strip_markup(grouped[1]["description_mk"]) == f"alice committed on angband#{made}"
         assert grouped[2:] == [each for each in plain if each["type"] != "committed"]
     assert len(plain) == 6
-    assert await day(forge, "alice", "?grouped=no") == plain
+    assert await view_day(forge, "alice", "?grouped=no") == plain
 
 
 async def test_commits_of_a_private_project_are_not_recorded(forge: Forge, alice: Client, tmp_path: Path) -> None:
     await alice.post("/new", name="secret", description="d", private="1", create_readme="1")
-    await pushed(await work_tree(forge, alice, "alice/secret", tmp_path / "work"), "main", "alice")
-    await settled(forge)
+    await push_commits(await clone(forge, alice, "alice/secret", tmp_path / "work"), "main", "alice")
+    await wait_until_idle(forge)
     assert await forge.db.fetchval("select count(*) from events where type = 'commits.landed'") == 1
-    assert await day(forge, "alice") == []
+    assert await view_day(forge, "alice") == []
 
 
 # ---------------------------------------------------------------- days and zones
@@ -233,7 +233,7 @@ async def test_the_last_year_is_counted_day_by_day(forge: Forge, nethack: Client
     before = today - timedelta(days=40)
     first, early = today - timedelta(days=364), today - timedelta(days=365)
     moments = (f"{early}T23:59:59+00:00", f"{first}T00:00:00+00:00", f"{before}T00:00:00+00:00")
-    await moved(forge, *moments, f"{before}T23:59:59.9+00:00", f"{today}T00:00:00+00:00")
+    await set_times(forge, *moments, f"{before}T23:59:59.9+00:00", f"{today}T00:00:00+00:00")
     counts = {first.isoformat(): 1, before.isoformat(): 2, today.isoformat(): 1}
     for query in ("", "?format=isoformat", "?format=x", "?username=alice", "?tz=UTC", "?tz=Nowhere/Nothing"):
         assert await forge.nobody.pagure(f"/user/alice/activity/stats{query}") == (200, counts), query
@@ -250,7 +250,7 @@ async def test_a_day_begins_when_it_does_in_the_zone(forge: Forge, nethack: Clie
     today = datetime.now(ZoneInfo(zone)).date()
     for back in (30, 200):  # one of them in the other half of the year
         midnight = datetime.combine(today - timedelta(days=back), datetime.min.time(), ZoneInfo(zone))
-        await moved(forge, (midnight - timedelta(seconds=1)).isoformat(), midnight.isoformat())
+        await set_times(forge, (midnight - timedelta(seconds=1)).isoformat(), midnight.isoformat())
         eve, here = (midnight - timedelta(seconds=1)).date(), midnight.date()
         stats = f"/user/alice/activity/stats?tz={zone}"
         assert await nethack.pagure(stats) == (200, {eve.isoformat(): 1, here.isoformat(): 1})
@@ -259,8 +259,8 @@ async def test_a_day_begins_when_it_does_in_the_zone(forge: Forge, nethack: Clie
             200,
             {str(int(noon.timestamp())): 1 for noon in noons},
         )
-        [project] = await day(forge, "alice", f"?tz={zone}", eve.isoformat())
-        [issue] = await day(forge, "alice", f"?tz={zone}", here.isoformat())
+        [project] = await view_day(forge, "alice", f"?tz={zone}", eve.isoformat())
+        [issue] = await view_day(forge, "alice", f"?tz={zone}", here.isoformat())
         assert (project["description"], issue["description"]) == (
             "alice created Project nethack",
             "alice created issue nethack#1",
@@ -272,15 +272,15 @@ async def test_a_day_begins_when_it_does_in_the_zone(forge: Forge, nethack: Clie
     "zone", ["Nowhere", "Europe", "../../etc/passwd", "/etc/localtime", "%C3%A9", "a" * 5000, "zone.tab", "Europe/"]
 )
 async def test_a_zone_that_is_none_is_utc(forge: Forge, nethack: Client, zone: str) -> None:
-    plain = await day(forge, "alice")
-    assert await day(forge, "alice", f"?tz={zone}") == plain
+    plain = await view_day(forge, "alice")
+    assert await view_day(forge, "alice", f"?tz={zone}") == plain
     stats = await nethack.pagure("/user/alice/activity/stats")
     assert await nethack.pagure(f"/user/alice/activity/stats?tz={zone}") == stats
 
 
 @pytest.mark.parametrize("written", ["2020-02-29", "20200229", "2020-2-29"])
 async def test_a_day_may_be_written_in_some_ways(forge: Forge, nethack: Client, written: str) -> None:
-    await moved(forge, "2020-02-29T12:00:00+00:00")
+    await set_times(forge, "2020-02-29T12:00:00+00:00")
     status, found = await forge.nobody.pagure(f"/user/alice/activity/{written}")
     assert (status, found["date"], len(found["activities"])) == (200, "2020-02-29", 1)
 
@@ -303,7 +303,7 @@ async def test_what_is_no_day_is_refused_before_anything_else(forge: Forge, writ
 
 
 async def test_the_first_day_of_all_is_out_of_range_where_it_began_earlier(forge: Forge, alice: Client) -> None:
-    assert await day(forge, "alice", on="0001-01-01") == []
+    assert await view_day(forge, "alice", on="0001-01-01") == []
     status, body = await forge.nobody.pagure("/user/alice/activity/0001-01-01?tz=Asia/Tokyo")
     assert (status, body["error"]) == (400, "year 1 is out of range")
 
@@ -320,9 +320,9 @@ async def test_nobody_does_nothing(forge: Forge) -> None:
 async def test_what_was_done_in_a_project_goes_with_it(forge: Forge, nethack: Client) -> None:
     await nethack.post("/new", name="angband", description="d", wait="0")
     await nethack.post("/nethack/new_issue", title="t", issue_content="c")
-    await settled(forge)
+    await wait_until_idle(forge)
     assert (await (await nethack.limited(project="nethack")).post("/nethack/delete"))[0] == 200
-    assert [what for _, _, what in await done(forge, "alice")] == ["alice created Project angband"]
+    assert [what for _, _, what in await list_done(forge, "alice")] == ["alice created Project angband"]
     assert await forge.db.fetchval("select count(*) from activity") == 1
 
 
@@ -340,11 +340,11 @@ async def test_a_rebuild_tells_the_same(forge: Forge, tracker: Tracker, tmp_path
     await tracker.issue()
     await alice.post("/nethack/issue/1/comment", comment="c")
     await alice.post("/nethack/issue/1/status", status="Closed")
-    work = await work_tree(forge, alice, "nethack", tmp_path / "work")
-    await pushed(work, "topic", "alice", "bob")
-    await opened(alice, branch_from="topic")
+    work = await clone(forge, alice, "nethack", tmp_path / "work")
+    await push_commits(work, "topic", "alice", "bob")
+    await open_pull_request(alice, branch_from="topic")
     assert (await alice.post("/nethack/pull-request/2/merge"))[0] == 200
-    await settled(forge)
+    await wait_until_idle(forge)
     rows = "select t::text from activity t order by activity_id"
     before = await forge.db.fetch(rows)
     assert len(before) == 7
@@ -359,7 +359,7 @@ async def test_either_page_takes_two_statements(forge: Forge, nethack: Client, s
         assert sum((await forge.nobody.pagure("/user/alice/activity/stats"))[1].values()) == n + 2
         assert len(statements) == 2
         statements.clear()
-        assert len(await day(forge, "alice")) == n + 2
+        assert len(await view_day(forge, "alice")) == n + 2
         assert len(statements) == 2
 
 
@@ -372,6 +372,6 @@ async def test_a_day_is_told_up_to_a_limit_and_counted_without(forge: Forge, net
         """,
         activity.MAX_ENTRIES,
     )
-    told = await day(forge, "alice")
-    assert [told[0]["ref_id"], told[-1]["ref_id"]] == ["1", str(activity.MAX_ENTRIES)]
+    entries = await view_day(forge, "alice")
+    assert [entries[0]["ref_id"], entries[-1]["ref_id"]] == ["1", str(activity.MAX_ENTRIES)]
     assert list((await nethack.pagure("/user/alice/activity/stats"))[1].values()) == [activity.MAX_ENTRIES + 1]

@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 
 from tests.conftest import Client, Forge
-from tests.pagure.test_sharing import collaborate, grant, group
+from tests.pagure.test_sharing import add_collaborator, create_group, grant_access
 
 
-async def opened(author: Client, path: str = "/nethack", **form: Any) -> Any:
+async def open_pull_request(author: Client, path: str = "/nethack", **form: Any) -> Any:
     """A pull request from a branch onto itself, which brings nothing: of the project, or of the author's fork of it."""
     form = {"title": "Feed the dog", "branch_to": "main", "branch_from": "main", **form}
     status, body = await author.post(f"{path}/pull-request/new", **form)
     assert status == 200, body
-    await settled(author.forge)
+    await wait_until_idle(author.forge)
     return body
 
 
-async def settled(forge: Forge) -> None:
+async def wait_until_idle(forge: Forge) -> None:
     """Wait until nothing is left to do that would change what has been opened."""
     await forge.numbered()
     async with asyncio.timeout(20):
@@ -38,7 +38,7 @@ async def bob(forge: Forge, nethack: Client) -> Client:
 FORK = {"repo_from": "nethack", "repo_from_username": "bob"}
 
 
-async def titles(reader: Client, path: str) -> list[str]:
+async def list_titles(reader: Client, path: str) -> list[str]:
     status, found = await reader.pagure(path)
     assert status == 200, found
     return [each["title"] for each in found["requests"]]
@@ -47,9 +47,9 @@ async def titles(reader: Client, path: str) -> list[str]:
 async def test_what_somebody_filed_is_listed_whole_and_the_newest_first(
     forge: Forge, nethack: Client, bob: Client
 ) -> None:
-    await opened(bob, title="one", **FORK)
-    await opened(bob, title="two", initial_comment="Please", **FORK)
-    await opened(nethack, title="hers")
+    await open_pull_request(bob, title="one", **FORK)
+    await open_pull_request(bob, title="two", initial_comment="Please", **FORK)
+    await open_pull_request(nethack, title="hers")
     await (await bob.limited(project="nethack")).post("/nethack/pull-request/1/comment", comment="Ping")
     status, found = await forge.nobody.pagure("/user/bob/requests/filed?per_page=1&x=1")
     base = f"{forge.url}/api/0/user/bob/requests/filed?per_page=1&x=1&page="
@@ -75,16 +75,16 @@ async def test_what_somebody_filed_is_listed_whole_and_the_newest_first(
 
 
 async def test_a_request_outlives_the_fork_it_came_from(forge: Forge, nethack: Client, bob: Client) -> None:
-    await opened(bob, **FORK)
+    await open_pull_request(bob, **FORK)
     assert (await (await bob.limited(project="fork/bob/nethack")).post("/fork/bob/nethack/delete"))[0] == 200
     [found] = (await forge.nobody.pagure("/user/bob/requests/filed"))[1]["requests"]
     assert (found["repo_from"], found["project"]["name"]) == (None, "nethack")
 
 
-async def three(forge: Forge, author: Client) -> None:
+async def three_pull_requests(forge: Forge, author: Client) -> None:
     """#1, open, of 2020; #2, closed, of 2024; #3, merged, of 2025."""
     for number, status, year in ((1, "Open", 2020), (2, "Closed", 2024), (3, "Merged", 2025)):
-        await opened(author)
+        await open_pull_request(author)
         at = datetime(year, 6, 1, tzinfo=UTC)
         await forge.db.execute(
             """
@@ -101,8 +101,8 @@ async def three(forge: Forge, author: Client) -> None:
 
 async def test_status_and_dates_narrow_both_listings(forge: Forge, nethack: Client) -> None:
     await forge.user("bob")
-    await grant(nethack, "bob", "commit")
-    await three(forge, nethack)
+    await grant_access(nethack, "bob", "commit")
+    await three_pull_requests(forge, nethack)
     for query, numbers in (
         ("", [1]), ("status=", [1]), ("status=open", [1]), ("status=OPEN", [1]), ("status=closed", [2]),
         ("status=Merged", [3]), ("status=all", [3, 2, 1]), ("status=ALL", [3, 2, 1]), ("status=true", []),
@@ -144,10 +144,10 @@ async def test_bad_filters_are_refused(forge: Forge, query: str, code: str) -> N
 
 
 async def test_somebody_unknown_has_no_requests(forge: Forge, nethack: Client) -> None:
-    await opened(nethack)
+    await open_pull_request(nethack)
     for name in ("ghost", "!alice", "%00", "alice@example.org"):
         for path in ("filed", "actionable"):
-            assert await titles(forge.nobody, f"/user/{name}/requests/{path}") == []
+            assert await list_titles(forge.nobody, f"/user/{name}/requests/{path}") == []
 
 
 async def test_somebody_may_act_on_what_others_filed_where_they_may_write(forge: Forge, nethack: Client) -> None:
@@ -166,43 +166,43 @@ async def test_somebody_may_act_on_what_others_filed_where_they_may_write(forge:
     for name in places:
         await nethack.post("/new", name=name, description="d", create_readme="1")
     await bob.post("/new", name="owned", description="d", create_readme="1")
-    await group(nethack, "hackers", "bob")
-    await group(bob, "makers")
+    await create_group(nethack, "hackers", "bob")
+    await create_group(bob, "makers")
     assert (await forge.admin.json("POST", "/v1/groups", {"name": "chiefs", "type": "admin"}))[0] == 201
     assert (await forge.admin.json("PUT", "/v1/groups/chiefs/members/bob"))[0] == 204
     for level in ("admin", "commit", "ticket"):
-        await grant(nethack, "bob", level, path=f"/u-{level}")
-        await grant(nethack, "hackers", level, "group", path=f"/g-{level}")
-    await collaborate(forge, (await bob.pagure("/u-collaborator"))[1]["id"], "bob", "f*")
-    await grant(nethack, "makers", "commit", "group", path="/made")
-    await grant(nethack, "chiefs", "commit", "group", path="/by-admins")
-    await grant(bob, "alice", "commit", path="/owned")
+        await grant_access(nethack, "bob", level, path=f"/u-{level}")
+        await grant_access(nethack, "hackers", level, "group", path=f"/g-{level}")
+    await add_collaborator(forge, (await bob.pagure("/u-collaborator"))[1]["id"], "bob", "f*")
+    await grant_access(nethack, "makers", "commit", "group", path="/made")
+    await grant_access(nethack, "chiefs", "commit", "group", path="/by-admins")
+    await grant_access(bob, "alice", "commit", path="/owned")
     for name in ("nethack", *places, "owned"):
-        await opened(nethack, f"/{name}", title=name)
+        await open_pull_request(nethack, f"/{name}", title=name)
         if name in ("u-admin", "owned"):
-            await opened(bob, f"/{name}", title="his own")
+            await open_pull_request(bob, f"/{name}", title="his own")
     expected = ["owned", "made", "g-commit", "g-admin", "u-commit", "u-admin"]
-    assert await titles(forge.nobody, "/user/bob/requests/actionable") == expected
-    assert await titles(forge.nobody, "/user/alice/requests/actionable") == ["his own", "his own"]
-    assert await titles(forge.nobody, "/user/bob/requests/filed") == ["his own", "his own"]
+    assert await list_titles(forge.nobody, "/user/bob/requests/actionable") == expected
+    assert await list_titles(forge.nobody, "/user/alice/requests/actionable") == ["his own", "his own"]
+    assert await list_titles(forge.nobody, "/user/bob/requests/filed") == ["his own", "his own"]
 
 
 async def test_requests_of_private_projects_are_listed_to_those_who_may_read_them(
     forge: Forge, nethack: Client
 ) -> None:
     people: dict[str, Client] = {name: await forge.user(name) for name in ("bob", "carol", "dave", "erin")}
-    await group(nethack, "hackers", "dave")
+    await create_group(nethack, "hackers", "dave")
     await nethack.post("/new", name="secret", description="d", private="1", create_readme="1")
-    await grant(nethack, "bob", "admin", path="/alice/secret")
-    await grant(nethack, "carol", "ticket", path="/alice/secret")
-    await grant(nethack, "hackers", "commit", "group", path="/alice/secret")
-    await opened(nethack, "/alice/secret", title="hidden")
+    await grant_access(nethack, "bob", "admin", path="/alice/secret")
+    await grant_access(nethack, "carol", "ticket", path="/alice/secret")
+    await grant_access(nethack, "hackers", "commit", "group", path="/alice/secret")
+    await open_pull_request(nethack, "/alice/secret", title="hidden")
     for reader, seen in (
         (nethack, ["hidden"]), (people["bob"], ["hidden"]), (people["carol"], ["hidden"]), (people["dave"], ["hidden"]),
         (forge.admin, ["hidden"]), (people["erin"], []), (forge.nobody, []), (Client(forge, "bad" * 9), []),
     ):  # fmt: skip
-        assert await titles(reader, "/user/alice/requests/filed") == seen, reader.name
-        assert await titles(reader, "/user/bob/requests/actionable") == seen, reader.name
+        assert await list_titles(reader, "/user/alice/requests/filed") == seen, reader.name
+        assert await list_titles(reader, "/user/bob/requests/actionable") == seen, reader.name
 
 
 async def test_a_page_takes_two_statements_at_most_however_long_it_is(
@@ -211,9 +211,9 @@ async def test_a_page_takes_two_statements_at_most_however_long_it_is(
     for n in range(2):
         await nethack.post("/new", name=f"p{n}", description="d", create_readme="1")
         for path in ("/nethack", f"/p{n}"):
-            await opened(nethack, path)
-            await opened(nethack, path)
-        await opened(bob, **FORK)
+            await open_pull_request(nethack, path)
+            await open_pull_request(nethack, path)
+        await open_pull_request(bob, **FORK)
         for path, total in (("alice/requests/filed", 4 * (n + 1)), ("alice/requests/actionable", n + 1)):
             statements.clear()
             assert (await forge.nobody.pagure(f"/user/{path}"))[1]["total_requests"] == total

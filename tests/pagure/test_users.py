@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import Client, Forge
-from tests.pagure.test_sharing import collaborate, grant, group
+from tests.pagure.test_sharing import add_collaborator, create_group, grant_access
 
 
-def avatar(name: str) -> str:
+def avatar_url(name: str) -> str:
     digest = hashlib.sha256(f"{name}@example.org".encode()).hexdigest()
     return f"https://seccdn.libravatar.org/avatar/{digest}?s=16&d=retro"
 
@@ -22,7 +22,7 @@ async def test_users_are_found_by_how_they_begin(forge: Forge, alice: Client) ->
     assert await forge.nobody.pagure("/users?pattern=bob") == (
         200,
         {
-            "mention": [{"image": avatar(name), "name": name, "username": name} for name in ("bob", "bobby")],
+            "mention": [{"image": avatar_url(name), "name": name, "username": name} for name in ("bob", "bobby")],
             "total_users": 2,
             "users": ["bob", "bobby"],
         },
@@ -44,7 +44,7 @@ async def test_a_user_is_shown_with_their_projects_and_forks(forge: Forge, netha
     status, shown = await forge.nobody.pagure("/user/bob?per_page=1&repopage=2&x=1")
     assert (status, shown.keys()) == (200, {"forks", "forks_pagination", "repos", "repos_pagination", "user"})
     assert shown["user"] == {
-        "avatar_url": avatar("bob"),
+        "avatar_url": avatar_url("bob"),
         "full_url": f"{forge.url}/user/bob",
         "fullname": "bob",
         "name": "bob",
@@ -94,19 +94,19 @@ async def test_a_users_projects_are_those_they_may_write_to(forge: Forge, alice:
     for name in (*(f"own-{level}" for level in levels), *(f"group-{level}" for level in levels), "made", "by-admins"):
         assert (await alice.post("/new", name=name, description="d", wait="0"))[0] == 200
     await bob.post("/new", name="owned", description="d", wait="0")
-    await group(alice, "hackers", "bob")
-    await group(bob, "makers")
+    await create_group(alice, "hackers", "bob")
+    await create_group(bob, "makers")
     assert (await forge.admin.json("POST", "/v1/groups", {"name": "chiefs", "type": "admin"}))[0] == 201
     assert (await forge.admin.json("PUT", "/v1/groups/chiefs/members/bob"))[0] == 204
     for level in levels[:3]:
-        await grant(alice, "bob", level, path=f"/own-{level}")
-        await grant(alice, "hackers", level, "group", path=f"/group-{level}")
+        await grant_access(alice, "bob", level, path=f"/own-{level}")
+        await grant_access(alice, "hackers", level, "group", path=f"/group-{level}")
     for name, party, path in (("bob", "user", "own-collaborator"), ("hackers", "group", "group-collaborator")):
-        await collaborate(forge, (await alice.pagure(f"/{path}"))[1]["id"], name, "f*", party)
-    await grant(alice, "makers", "commit", "group", path="/made")
-    await grant(alice, "chiefs", "admin", "group", path="/by-admins")
+        await add_collaborator(forge, (await alice.pagure(f"/{path}"))[1]["id"], name, "f*", party)
+    await grant_access(alice, "makers", "commit", "group", path="/made")
+    await grant_access(alice, "chiefs", "admin", "group", path="/by-admins")
     await alice.post("/new", name="secret", description="d", private="1", wait="0")
-    await grant(alice, "bob", "admin", path="/alice/secret")
+    await grant_access(alice, "bob", "admin", path="/alice/secret")
     levels = ("admin", "collaborator", "commit")
     names = [*(f"group-{level}" for level in levels), "made", *(f"own-{level}" for level in levels), "owned"]
     listed = (await forge.nobody.pagure("/projects?username=bob&short=1&per_page=100"))[1]
@@ -152,7 +152,7 @@ async def test_a_users_issues_are_those_they_wrote_and_those_they_have_to_do(for
         assert issue.keys() >= {"full_url", "related_prs"}
 
 
-async def two(forge: Forge, nethack: Client) -> Client:
+async def two_issues(forge: Forge, nethack: Client) -> Client:
     """Bob, who wrote two issues: #1 with a tag in 2020, #2 with a milestone in 2024, closed in 2025."""
     bob = await forge.user("bob")
     words = {"milestones": {"v1": {"date": None, "active": True}}, "priorities": {"1": "High", "2": "Low"}}
@@ -189,7 +189,7 @@ async def two(forge: Forge, nethack: Client) -> Client:
     ],
 )  # fmt: skip
 async def test_every_filter_narrows_the_issues(forge: Forge, nethack: Client, query: str, numbers: list[int]) -> None:
-    await two(forge, nethack)
+    await two_issues(forge, nethack)
     found = (await forge.nobody.pagure(f"/user/bob/issues?{query}"))[1]
     assert [issue["id"] for issue in found["issues_created"]] == numbers
     assert found["issues_assigned"] == []
@@ -231,11 +231,11 @@ async def test_somebody_unknown_has_no_issues(forge: Forge, nethack: Client, nam
 
 async def test_what_may_not_be_read_is_in_nobodys_list(forge: Forge, nethack: Client) -> None:
     people: dict[str, Any] = {name: await forge.user(name) for name in ("bob", "carol", "dave", "erin", "frank")}
-    await group(nethack, "hackers", "dave")
+    await create_group(nethack, "hackers", "dave")
     await nethack.post("/new", name="secret", description="d", private="1")
     for path in ("/nethack", "/alice/secret"):
-        await grant(nethack, "hackers", "commit", "group", path=path)
-        await grant(nethack, "erin", "ticket", path=path)
+        await grant_access(nethack, "hackers", "commit", "group", path=path)
+        await grant_access(nethack, "erin", "ticket", path=path)
     await people["bob"].post("/nethack/new_issue", title="private", issue_content="c", private="1", assignee="carol")
     await nethack.post("/alice/secret/new_issue", title="hidden", issue_content="c")
     for reader, private, hidden in (
@@ -249,8 +249,8 @@ async def test_what_may_not_be_read_is_in_nobodys_list(forge: Forge, nethack: Cl
 
 async def test_a_token_for_one_project_shows_what_is_private_in_that_one_alone(forge: Forge, nethack: Client) -> None:
     await nethack.post("/new", name="secret", description="d", private="1")
-    await group(nethack, "hackers")
-    await grant(nethack, "hackers", "commit", "group", path="/alice/secret")
+    await create_group(nethack, "hackers")
+    await grant_access(nethack, "hackers", "commit", "group", path="/alice/secret")
     await forge.admin.post("/nethack/new_issue", title="private", issue_content="c", private="1", assignee="alice")
     await nethack.post("/alice/secret/new_issue", title="hidden", issue_content="c")
     for owner in (nethack, forge.admin):

@@ -51,7 +51,7 @@ class Tracker:
         command = kind(project_id=self.project_id, **fields)
         return await commands.execute(self.forge.db, Actor(username), command, command_id=uuid.uuid4())
 
-    async def person(self, name: str, level: str | None = None, **account: Any) -> Client:
+    async def add_person(self, name: str, level: str | None = None, **account: Any) -> Client:
         await self.forge.admin.json("POST", "/v1/users", {"username": name, "email": f"{name}@example.org", **account})
         if level:
             branches = "*" if level == "collaborator" else None
@@ -64,7 +64,7 @@ class Tracker:
         assert status == 201, issued
         return Client(self.forge, issued["token"], name)
 
-    async def switch(self, **settings: Any) -> None:
+    async def configure(self, **settings: Any) -> None:
         await self.execute(ConfigureProject, settings=settings)
 
     async def issue(self, author: Client | None = None, **fields: Any) -> int:
@@ -74,29 +74,29 @@ class Tracker:
         assert status == 200, body
         return int(body["issue"]["id"])
 
-    async def shown(self, number: int = 1) -> dict[str, Any]:
+    async def view(self, number: int = 1) -> dict[str, Any]:
         status, body = await self.alice.pagure(f"/nethack/issue/{number}")
         assert status == 200, body
         assert isinstance(body, dict)
         return body
 
-    async def remarks(self, number: int = 1) -> list[str]:
+    async def list_notes(self, number: int = 1) -> list[str]:
         """What the forge has said about the issue, without the heading."""
-        said = [comment for comment in (await self.shown(number))["comments"] if comment["notification"]]
-        return [comment["comment"].partition("\n")[2] for comment in said]
+        notes = [comment for comment in (await self.view(number))["comments"] if comment["notification"]]
+        return [comment["comment"].partition("\n")[2] for comment in notes]
 
 
-async def make(forge: Forge, alice: Client) -> Tracker:
+async def make_tracker(forge: Forge, alice: Client) -> Tracker:
     tracker = Tracker(forge, (await alice.pagure("/nethack"))[1]["id"], alice)
     tracker.alice = await tracker.token("alice", "nethack")
     await tracker.execute(ConfigureTracker, changed=WORDS)
     return tracker
 
 
-def refused(code: str, message: str, **errors: Any) -> tuple[int, dict[str, Any]]:
+def refusal(code: str, message: str, **errors: Any) -> tuple[int, dict[str, Any]]:
     body = {"error": message, "error_code": code}
     return 400, {**body, "errors": errors} if errors else body
 
 
-def invalid(**errors: list[str]) -> tuple[int, dict[str, Any]]:
-    return refused("EINVALIDREQ", "Invalid or incomplete input submitted", **errors)
+def invalid_input(**errors: list[str]) -> tuple[int, dict[str, Any]]:
+    return refusal("EINVALIDREQ", "Invalid or incomplete input submitted", **errors)

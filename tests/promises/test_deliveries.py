@@ -13,7 +13,7 @@ from app.config import Settings
 from app.ops import embedded
 from tests.promises.load import load
 from tests.promises.parts import Parts, in_parts, kill, until
-from tests.receiver import Got, Receiver, receiving
+from tests.receiver import ReceivedRequest, Receiver, run_receiver
 
 pytestmark = pytest.mark.slow
 
@@ -60,11 +60,11 @@ async def all_sent(parts: Parts) -> None:
     assert await parts.db.fetchval("select count(*) from lanes") == 0
 
 
-def lanes_of(got: list[Got]) -> dict[int, list[int]]:
+def lanes_of(got: list[ReceivedRequest]) -> dict[int, list[int]]:
     """By project, the numbers as they came, repetitions included."""
     lanes: dict[int, list[int]] = {}
     for each in got:
-        event = each.said["data"]
+        event = each.json["data"]
         lanes.setdefault(event["project"]["id"] if event["project"] else 0, []).append(event["seq"])
     return lanes
 
@@ -74,17 +74,17 @@ async def test_every_event_arrives_in_order_whatever_is_killed(
 ) -> None:
     running = {name: parts.start(name) for name in ("serve", "relay", "work")}
     await parts.ready()
-    async with receiving() as receiver:
+    async with run_receiver() as receiver:
         ordered = await subscribed(parts, receiver, "/ordered")
         loose = await subscribed(parts, receiver, "/loose", ordered=False)
 
-        async def kill_the_sender(got: Got) -> web.StreamResponse:
+        async def kill_the_sender(got: ReceivedRequest) -> web.StreamResponse:
             running["work"].kill()
             return web.Response()
 
         async with load(parts, tmp_path / "clone", pause=0.05) as people:
             for _ in range(2):
-                receiver.answers.append(kill_the_sender)
+                receiver.responses.append(kill_the_sender)
                 await asyncio.to_thread(running["work"].wait, 20)
                 running["work"] = parts.start("work")
                 for name in ("relay", "serve"):
@@ -103,13 +103,13 @@ async def test_every_event_arrives_in_order_whatever_is_killed(
         await all_sent(parts)
     told = {"/hook/ordered": ordered, "/hook/loose": loose}
     for path, made in told.items():
-        got = [each for each in receiver.got if each.path == path]
+        got = [each for each in receiver.received if each.path == path]
         _, page = await parts.admin.get("/v1/events?types=subscription.created")
         [created] = [event["seq"] for event in page["events"] if event["data"]["subscription_id"] == made["id"]]
         wanted = [event["id"] for event in await feed(parts) if event["seq"] > created]
-        assert set(wanted) <= {each.said["data"]["id"] for each in got}
+        assert set(wanted) <= {each.json["data"]["id"] for each in got}
         assert len(wanted) > 50
-    in_order = [each for each in receiver.got if each.path == "/hook/ordered"]
+    in_order = [each for each in receiver.received if each.path == "/hook/ordered"]
     for numbers in lanes_of(in_order).values():
         assert numbers == sorted(numbers)  # what comes once more comes before what is next
-    assert len(receiver.got) >= len({each.id for each in receiver.got}) + 2
+    assert len(receiver.received) >= len({each.id for each in receiver.received}) + 2

@@ -51,18 +51,18 @@ async def test_a_process_is_ready_when_relay_queue_and_storage_are(parts: Parts,
             return False
 
     await until(answers, 30)
-    assert await lacks(parts.admin) == {"relay": "no relay leads: run polyforge relay"}
+    assert await lacks(parts.admin) == {"relay": "no relay is running: run polyforge relay"}
     parts.start("relay")
     await parts.ready()
     assert await lacks(parts.admin) == {}
     valkey.process.kill()
     await asyncio.to_thread(valkey.process.wait, 20)
-    assert (await lacks(parts.admin))["queue"].startswith("does not answer")
+    assert (await lacks(parts.admin))["queue"].startswith("not responding")
     valkey.process = (await asyncio.to_thread(valkey.again)).process
     await parts.ready()
     place = parts.settings.repositories
     place.rename(place.with_name("away"))
-    assert await lacks(parts.admin) == {"storage": f"{place} cannot be written to"}
+    assert await lacks(parts.admin) == {"storage": f"{place} is not writable"}
 
 
 async def test_a_relay_that_falls_behind_is_told_of(

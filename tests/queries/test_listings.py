@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Client, Forge, commit, git
-from tests.routes import calls
+from tests.routes import list_calls
 
 COUNT, MOST = 20, 2
 HOOK = {"url": "http://127.0.0.1:9/", "project": "nethack"}
@@ -61,7 +61,7 @@ OTHERS = """
 
 
 def test_every_listing_is_counted_here() -> None:
-    read = (call for call in calls() if call.prefix and call.route.method == "GET")
+    read = (call for call in list_calls() if call.prefix and call.route.method == "GET")
     assert {f"{call.prefix}{call.path}".rstrip("/") for call in read} == {*LISTINGS, *OTHERS.split()}
 
 

@@ -13,8 +13,8 @@ from app.git import refs, store
 from app.queries import projects
 from tests.conftest import Client, Forge, commit, git
 from tests.git.pushes import FORWARD, NO_BRANCHES, SIGNED, head, heads, id_of, no, push, signed
-from tests.pagure.test_plugins import installed, removed
-from tests.pagure.test_sharing import collaborate, grant, group
+from tests.pagure.test_plugins import install_plugin, remove_plugin
+from tests.pagure.test_sharing import add_collaborator, create_group, grant_access
 
 FORWARD_ONLY = "This branch accepts only fast-forward pushes."
 RESERVED = "Refs below this name are reserved for the server."
@@ -26,13 +26,13 @@ async def test_a_collaborator_pushes_to_the_branches_that_match_and_to_nothing_e
     forge: Forge, nethack: Client, work: Path
 ) -> None:
     bob = await forge.user("bob")
-    await collaborate(forge, await id_of(nethack), "bob", "epel*, f*")
+    await add_collaborator(forge, await id_of(nethack), "bob", "epel*, f*")
     await git("tag", "v1", cwd=work)
-    said = await push(work, "HEAD:f40", "HEAD:main", "v1", "HEAD:refs/notes/x", by=bob, fails=True)
-    assert no("main", "You may not push to this branch.") in said
-    assert no("v1", "You may push only to certain branches.") in said
-    assert no("refs/notes/x", "You may push only to certain branches.") in said
-    assert " * [new branch]      HEAD -> f40" in said
+    output = await push(work, "HEAD:f40", "HEAD:main", "v1", "HEAD:refs/notes/x", by=bob, fails=True)
+    assert no("main", "You may not push to this branch.") in output
+    assert no("v1", "You may push only to certain branches.") in output
+    assert no("refs/notes/x", "You may push only to certain branches.") in output
+    assert " * [new branch]      HEAD -> f40" in output
     new, old = await head(work), await head(work, "origin/main")
     assert await heads(nethack) == {"f40": new, "main": old}
     assert (await nethack.pagure("/nethack/git/tags"))[1]["tags"] == []
@@ -44,8 +44,8 @@ async def test_a_collaborator_pushes_to_the_branches_that_match_and_to_nothing_e
 
 async def test_a_group_of_collaborators_is_let_in_likewise(forge: Forge, nethack: Client, work: Path) -> None:
     bob, carol = [await forge.user(name) for name in ("bob", "carol")]
-    await group(nethack, "testers", "bob")
-    await collaborate(forge, await id_of(nethack), "testers", "test/*", "group")
+    await create_group(nethack, "testers", "bob")
+    await add_collaborator(forge, await id_of(nethack), "testers", "test/*", "group")
     await push(work, "HEAD:test/one", by=bob)
     assert "(You may not push to this branch.)" in await push(work, "HEAD:main", by=bob, fails=True)
     assert "403" in await push(work, "HEAD:test/two", by=carol, fails=True)
@@ -54,14 +54,14 @@ async def test_a_group_of_collaborators_is_let_in_likewise(forge: Forge, nethack
 
 async def test_who_has_only_tickets_pushes_nothing(forge: Forge, nethack: Client, work: Path) -> None:
     bob = await forge.user("bob")
-    await grant(nethack, "bob", "ticket")
+    await grant_access(nethack, "bob", "ticket")
     assert "403" in await push(work, "HEAD:topic", by=bob, fails=True)
 
 
 async def test_a_collaborators_token_for_another_project_opens_nothing(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     key = await id_of(nethack)
-    await collaborate(forge, key, "bob", "f*")
+    await add_collaborator(forge, key, "bob", "f*")
     project = await projects.by_id(forge.db, key)
     change = Change("refs/heads/f40", ZEROS, "1" * 40)
     assert push_policy.find_refusal(Actor(bob.name), project, change) is None
@@ -73,13 +73,13 @@ async def test_a_push_through_an_alias_is_a_push_to_the_branch_it_stands_for(
 ) -> None:
     bob = await forge.user("bob")
     key = await id_of(nethack)
-    await collaborate(forge, key, "bob", "f*")
+    await add_collaborator(forge, key, "bob", "f*")
     refs.create_alias(store.repository_path(settings.repositories, key), "f-alias", "main")
     old = (await heads(nethack))["main"]
     assert no("f-alias", "You may not push to this branch.") in await push(work, "HEAD:f-alias", by=bob, fails=True)
     assert (await heads(nethack))["main"] == old
     await push(work, "HEAD:f-alias")
-    await installed(nethack, FORWARD, branches="main")
+    await install_plugin(nethack, FORWARD, branches="main")
     await git("reset", "-q", "--hard", old, cwd=work)
     await commit(work, "other")
     assert no("f-alias", FORWARD_ONLY) in await push(work, "--force", "HEAD:f-alias", fails=True)
@@ -96,11 +96,11 @@ async def test_where_only_pull_requests_change_branches_nobody_pushes_to_one(
 ) -> None:
     await nethack.post("/nethack/options/update", pull_request_access_only="true")
     await git("tag", "v1", cwd=work)
-    why = "Branches of this project can be changed only by pull requests."
+    reason = "Branches of this project can be changed only by pull requests."
     for client in (nethack, forge.admin):
-        said = await push(work, "HEAD:main", "HEAD:topic", "v1", by=client, fails=True)
-        assert no("main", why) in said
-        assert no("topic", why) in said
+        output = await push(work, "HEAD:main", "HEAD:topic", "v1", by=client, fails=True)
+        assert no("main", reason) in output
+        assert no("topic", reason) in output
     assert (await heads(nethack)).keys() == {"main"}
     assert (await nethack.pagure("/nethack/git/tags"))[1]["tags"] == ["v1"]
 
@@ -111,31 +111,31 @@ async def test_where_only_pull_requests_change_branches_nobody_pushes_to_one(
 @pytest.mark.parametrize("branches", ["", "*", "main", " next , main", "*, next"])
 async def test_a_branch_that_only_moves_forward(nethack: Client, work: Path, branches: str) -> None:
     await push(work, "HEAD:main", "HEAD:topic")
-    await installed(nethack, FORWARD, branches=branches)
+    await install_plugin(nethack, FORWARD, branches=branches)
     await git("commit", "-q", "--amend", "-m", "Rewritten", cwd=work)
     new, old = await head(work), (await heads(nethack))["main"]
-    said = await push(work, "--force", "HEAD:main", "HEAD:topic", "HEAD:fresh", fails=True)
-    assert no("main", FORWARD_ONLY) in said
+    output = await push(work, "--force", "HEAD:main", "HEAD:topic", "HEAD:fresh", fails=True)
+    assert no("main", FORWARD_ONLY) in output
     every = branches != "main" and "next , main" not in branches
-    assert (no("topic", FORWARD_ONLY) in said) == every
+    assert (no("topic", FORWARD_ONLY) in output) == every
     assert await heads(nethack) == {"fresh": new, "main": old, "topic": old if every else new}
     assert "main (This branch cannot be deleted.)" in await push(work, ":main", fails=True)
     await git("reset", "-q", "--hard", old, cwd=work)
     new = await commit(work, "more")
     await push(work, "HEAD:main")
     assert (await heads(nethack))["main"] == new
-    await removed(nethack, FORWARD)
+    await remove_plugin(nethack, FORWARD)
     await push(work, "--force", "HEAD~1:main", ":topic")
     assert (await heads(nethack))["main"] == old
 
 
 async def test_every_new_commit_is_signed_off(nethack: Client, work: Path) -> None:
-    await installed(nethack, SIGNED)
+    await install_plugin(nethack, SIGNED)
     unsigned, last = await head(work), await signed(work, "more")
     old = (await heads(nethack))["main"]
-    said = await push(work, "HEAD:main", "HEAD:topic", f"{old}:refs/heads/same", fails=True)
+    output = await push(work, "HEAD:main", "HEAD:topic", f"{old}:refs/heads/same", fails=True)
     for ref in ("main", "topic"):
-        assert no(ref, f"Commit {unsigned} is not signed off.") in said
+        assert no(ref, f"Commit {unsigned} is not signed off.") in output
     assert await heads(nethack) == {"main": old, "same": old}
     await git("tag", "v1", last, cwd=work)
     assert f"(Commit {unsigned} is not signed off.)" in await push(work, "v1", fails=True)
@@ -149,7 +149,7 @@ async def test_every_new_commit_is_signed_off(nethack: Client, work: Path) -> No
 async def test_a_sign_off_counts_in_any_case_and_commits_from_before_need_none(nethack: Client, work: Path) -> None:
     before = await head(work)
     await push(work, "HEAD:topic")
-    await installed(nethack, SIGNED)
+    await install_plugin(nethack, SIGNED)
     await git("commit", "-q", "--allow-empty", "-m", "More\n\nSIGNED-OFF-BY: Alice <a@example.org>", cwd=work)
     await push(work, "HEAD:main")
     assert await heads(nethack) == {"main": await head(work), "topic": before}
@@ -160,16 +160,16 @@ async def test_commits_of_pull_requests_are_new_to_the_branches(
 ) -> None:
     repo_path = store.repository_path(settings.repositories, await id_of(nethack))
     await git("push", "-q", str(repo_path), "HEAD:refs/pull/1/head", cwd=work)
-    await installed(nethack, SIGNED)
+    await install_plugin(nethack, SIGNED)
     assert "is not signed off.)" in await push(work, "HEAD:main", fails=True)
 
 
 async def test_a_push_makes_no_branch(nethack: Client, work: Path) -> None:
     await push(work, "HEAD:gone")
-    await installed(nethack, NO_BRANCHES)
+    await install_plugin(nethack, NO_BRANCHES)
     await git("tag", "v1", cwd=work)
-    said = await push(work, "HEAD:topic", "HEAD:main", "v1", ":gone", fails=True)
-    assert no("topic", "This project takes no new branches.") in said
+    output = await push(work, "HEAD:topic", "HEAD:main", "v1", ":gone", fails=True)
+    assert no("topic", "This project takes no new branches.") in output
     assert await heads(nethack) == {"main": await head(work)}
     assert (await nethack.pagure("/nethack/git/tags"))[1]["tags"] == ["v1"]
 
@@ -178,7 +178,7 @@ async def test_a_push_makes_no_branch(nethack: Client, work: Path) -> None:
 
 
 async def test_whoever_makes_a_branch_in_another_way_asks_the_same(forge: Forge, nethack: Client) -> None:
-    await installed(nethack, NO_BRANCHES)
+    await install_plugin(nethack, NO_BRANCHES)
     project = await projects.by_id(forge.db, await id_of(nethack))
     push_policy.require(Actor("alice"), project, Change("refs/heads/main", "1" * 40, "2" * 40))
     push_policy.require(Actor("alice"), project, Change("refs/tags/v1", ZEROS, "2" * 40))
@@ -188,7 +188,7 @@ async def test_whoever_makes_a_branch_in_another_way_asks_the_same(forge: Forge,
         push_policy.require(Actor("bob"), project, Change("refs/heads/main", "1" * 40, "2" * 40))
 
 
-async def opened(client: Client, work: Path, *, title: str = "Topic") -> int:
+async def open_pull_request(client: Client, work: Path, *, title: str = "Topic") -> int:
     await push(work, "HEAD:topic")
     form = {"title": title, "branch_to": "main", "branch_from": "topic"}
     status, found = await client.post("/nethack/pull-request/new", **form)
@@ -198,8 +198,8 @@ async def opened(client: Client, work: Path, *, title: str = "Topic") -> int:
 
 async def test_a_merge_is_subject_to_the_plugins(nethack: Client, work: Path) -> None:
     unsigned = await head(work)
-    number = await opened(nethack, work)
-    await installed(nethack, SIGNED)
+    number = await open_pull_request(nethack, work)
+    await install_plugin(nethack, SIGNED)
     merge = f"/nethack/pull-request/{number}/merge"
     old = (await heads(nethack))["main"]
     assert await nethack.post(merge) == (
@@ -211,19 +211,19 @@ async def test_a_merge_is_subject_to_the_plugins(nethack: Client, work: Path) ->
         },
     )
     assert (await heads(nethack))["main"] == old
-    await removed(nethack, SIGNED)
-    await installed(nethack, FORWARD)
-    await installed(nethack, NO_BRANCHES)
+    await remove_plugin(nethack, SIGNED)
+    await install_plugin(nethack, FORWARD)
+    await install_plugin(nethack, NO_BRANCHES)
     assert (await nethack.post(merge))[0] == 200
     assert (await heads(nethack))["main"] == unsigned
 
 
 async def test_the_forge_signs_the_merge_commits_that_have_to_be_signed(nethack: Client, work: Path) -> None:
-    await installed(nethack, SIGNED)
+    await install_plugin(nethack, SIGNED)
     await nethack.post("/nethack/options/update", always_merge="true", pull_request_access_only="false")
     await git("reset", "-q", "--hard", "HEAD~1", cwd=work)
     await signed(work, "more")
-    number = await opened(nethack, work)
+    number = await open_pull_request(nethack, work)
     await nethack.post("/nethack/options/update", pull_request_access_only="true")
     assert (await nethack.post(f"/nethack/pull-request/{number}/merge"))[0] == 200
     await git("fetch", "-q", cwd=work)
@@ -245,24 +245,24 @@ async def test_a_merge_makes_no_branch_where_none_are_made(forge: Forge, nethack
         "repo_from_username": "bob",
     }
     assert (await bob.post("/empty/pull-request/new", **form))[0] == 200
-    await installed(nethack, NO_BRANCHES, "/empty")
+    await install_plugin(nethack, NO_BRANCHES, "/empty")
     status, body = await nethack.post("/empty/pull-request/1/merge")
     assert (status, body["errors"]) == (409, "Remote hook declined the push: This project takes no new branches.")
 
 
 @pytest.mark.parametrize("plugin", [FORWARD, SIGNED])
 async def test_a_rebase_is_subject_to_the_plugins_of_the_source(nethack: Client, work: Path, plugin: str) -> None:
-    number = await opened(nethack, work)
+    number = await open_pull_request(nethack, work)
     topic = await head(work)
     await git("reset", "-q", "--hard", "origin/main", cwd=work)
     await commit(work, "other")
     await push(work, "HEAD:main")
-    await installed(nethack, plugin, branches="topic")
+    await install_plugin(nethack, plugin, branches="topic")
     status, body = await nethack.post(f"/nethack/pull-request/{number}/rebase")
     assert (status, body["error_code"]) == (400, "ENOCODE")
     assert body["error"].startswith("Remote hook declined the push: ")
     assert body["error"].endswith("only moves forward." if plugin == FORWARD else "is not signed off.")
     assert (await heads(nethack))["topic"] == topic
-    await removed(nethack, plugin)
+    await remove_plugin(nethack, plugin)
     assert (await nethack.post(f"/nethack/pull-request/{number}/rebase"))[0] == 200
     assert (await heads(nethack))["topic"] != topic

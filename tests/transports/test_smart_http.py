@@ -65,8 +65,8 @@ async def test_pushes_at_once_tell_only_what_happened_and_who_did_it(
 
     await asyncio.gather(*(pushes(client) for client in (nethack, bob)))
     rows = await forge.db.fetch("select actor, data from events where type = 'ref.updated'")
-    told = sorted((row["actor"], row["data"]["ref"]) for row in rows)
-    assert told == sorted((name, f"refs/heads/{name}-{n}") for name in ("alice", "bob") for n in range(3))
+    recorded = sorted((row["actor"], row["data"]["ref"]) for row in rows)
+    assert recorded == sorted((name, f"refs/heads/{name}-{n}") for name in ("alice", "bob") for n in range(3))
 
 
 async def test_a_signed_push_is_refused_before_git_sees_it(forge: Forge, nethack: Client) -> None:

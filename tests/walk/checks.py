@@ -19,12 +19,12 @@ from tests.walk.world import SECRET, asks, projects
 AGREE = {
     "comments of issues": """
         select project_id, number from issues
-        where comments <> (select count(*) from issue_comments as said
-                           where said.project_id = issues.project_id and said.number = issues.number)""",
+        where comments <> (select count(*) from issue_comments as c
+                           where c.project_id = issues.project_id and c.number = issues.number)""",
     "comments of pull requests": """
         select project_id, number from pull_requests
-        where comments <> (select count(*) from pull_request_comments as said
-                           where said.project_id = pull_requests.project_id and said.number = pull_requests.number)""",
+        where comments <> (select count(*) from pull_request_comments as c
+                           where c.project_id = pull_requests.project_id and c.number = pull_requests.number)""",
     "counts of projects": """
         select visibility from project_counts
         where total <> (select count(*) from projects where private = (visibility = 'private'))""",
@@ -62,7 +62,7 @@ AGREE = {
     ),
     "tasks that nobody is at": "select task_id, kind from tasks where ended_at is null",
 }  # fmt: skip
-TOLD = "select data::text as told from events union all select body::text from commands"
+RECORDED = "select data::text as text from events union all select body::text from commands"
 PAGES = ("/projects?per_page=100", "/groups?per_page=100", "/users")
 OF_A_PROJECT = (
     "",
@@ -117,7 +117,7 @@ class Checks(Boards, Pulls, Refs, Hooks):
             rows = self.run(self.forge.db.fetch(disagree))
             assert not rows, (what, rows)
         before, pages = self.run(self.forge.rows()), self.pages()
-        assert SECRET not in f"{before}{pages}{self.run(self.forge.db.fetch(TOLD))}"
+        assert SECRET not in f"{before}{pages}{self.run(self.forge.db.fetch(RECORDED))}"
         self.run(rebuild.rebuild(self.forge.db))
         after = self.run(self.forge.rows())
         assert before.keys() == after.keys()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck
-from hypothesis import settings as told
+from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import initialize, multiple, run_state_machine_as_test
 
 from app.core.commands import HANDLERS, Command
@@ -64,7 +64,7 @@ async def walk(services: tuple[str, str]) -> type[Walk]:
 
 @pytest.mark.timeout(900)
 async def test_wherever_a_walk_leads_rows_listings_and_pages_agree_with_the_log(walk: type[Walk]) -> None:
-    chosen = told(
+    chosen = hypothesis_settings(
         max_examples=WALKS, stateful_step_count=STEPS, deadline=None, print_blob=True, suppress_health_check=HealthCheck
     )
     await asyncio.to_thread(run_state_machine_as_test, walk, settings=chosen)

@@ -183,19 +183,19 @@ class World(RuleBasedStateMachine):
         client, request = await self.client(who, path), f"walk-{self.requests}"
         project = self.project(path) if path else None
         answer = Answer(*await client.request(method, address, headers={"X-Request-Id": request}, **options))
-        said = (who, method, address, options, answer)
-        assert answer.status < 500, said
+        context = (who, method, address, options, answer)
+        assert answer.status < 500, context
         if answer.accepted:
             may = allowed and who.name != NOBODY and who.token != "other"
             may &= path is None or (project is not None and self.model.sees(who.name, project))
             may &= not (method == "POST" and project and who.name in project.blocked)
-            assert may, said
+            assert may, context
         elif path and not (project and self.model.sees(who.name, project)):
-            assert answer.status in (401, 404, 405), said
-        await self._traced(request, answer, said)
+            assert answer.status in (401, 404, 405), context
+        await self._traced(request, answer, context)
         return answer
 
-    async def _traced(self, request: str, answer: Answer, said: Any) -> None:
+    async def _traced(self, request: str, answer: Answer, context: Any) -> None:
         """A wish that was refused has left nothing; one that was not is what the rule says it asks for."""
         row = await self.forge.db.fetchrow(
             """
@@ -206,6 +206,6 @@ class World(RuleBasedStateMachine):
         )
         assert row is not None
         if answer.accepted:
-            assert set(row["commands"]) <= self.kinds, (said, row)
+            assert set(row["commands"]) <= self.kinds, (context, row)
         elif "task.failed" not in row["events"]:  # it was taken up, and could not be done
-            assert (row["commands"], row["events"]) == ([], []), (said, row)
+            assert (row["commands"], row["events"]) == ([], []), (context, row)

@@ -13,10 +13,10 @@ def session(story: Callable[..., None]) -> Callable[..., Awaitable[None]]:
     """A test that is told by such a client: all of it runs in a thread, beside the forge's loop."""
 
     @functools.wraps(story)
-    async def told(**fixtures: Any) -> None:
+    async def run_story(**fixtures: Any) -> None:
         await asyncio.to_thread(story, **fixtures)
 
-    return told
+    return run_story
 
 
 def wait_for_workers(forge: Forge) -> None:

@@ -15,7 +15,7 @@ class Failed(Exception):
     """What fedpkg would print."""
 
 
-def posted(url: str, token: str, payload: dict[str, Any]) -> requests.Response:
+def post(url: str, token: str, payload: dict[str, Any]) -> requests.Response:
     headers = {
         "Authorization": f"token {token}",
         "Accept": "application/json",
@@ -24,25 +24,25 @@ def posted(url: str, token: str, payload: dict[str, Any]) -> requests.Response:
     return requests.post(url, headers=headers, data=json.dumps(payload), timeout=60)
 
 
-def why(answer: requests.Response) -> Failed:
+def find_reason(answer: requests.Response) -> Failed:
     error = answer.json()["error"]
     renew = " Get a new token." if re.search("Invalid or expired token", error) else ""
     return Failed(error + renew)
 
 
-def fork(base: str, token: str, repo: str, namespace: str | None) -> None:
+def fork_repository(base: str, token: str, repo: str, namespace: str | None) -> None:
     """Whoever has the fork already is as well served."""
-    answer = posted(f"{base}/api/0/fork", token, {"wait": True, "namespace": namespace, "repo": repo})
+    answer = post(f"{base}/api/0/fork", token, {"wait": True, "namespace": namespace, "repo": repo})
     if not answer.ok and not re.search("Repo .+ already exists", answer.text):
-        raise why(answer)
+        raise find_reason(answer)
 
 
 def request_repository(base: str, token: str, tracker: str, command: dict[str, Any]) -> str:
     """What fedpkg wants of those who run the forge is an issue of JSON; where it can be read."""
     body = f"```\n{json.dumps(command, indent=4)}\n```"
-    answer = posted(f"{base}/api/0/{tracker}/new_issue", token, {"title": "New Repo", "issue_content": body})
+    answer = post(f"{base}/api/0/{tracker}/new_issue", token, {"title": "New Repo", "issue_content": body})
     if not answer.ok:
-        raise why(answer)
+        raise find_reason(answer)
     return f"{base}/{tracker}/issue/{answer.json()['issue']['id']}"
 
 
@@ -50,8 +50,8 @@ def request_repository(base: str, token: str, tracker: str, command: dict[str, A
 def test_a_packager_forks_and_asks_for_a_repository(forge: Forge, packaged: Client, carol: Client) -> None:
     token = str(carol.token)
     for _ in range(2):
-        fork(forge.url, token, "rogue", "rpms")
-    fork(forge.url, token, "nethack", None)
+        fork_repository(forge.url, token, "rogue", "rpms")
+    fork_repository(forge.url, token, "nethack", None)
     for path in ("rpms/rogue", "nethack"):
         found = requests.get(f"{forge.url}/api/0/fork/carol/{path}", timeout=60).json()
         assert (found["parent"]["url_path"], found["user"]["name"]) == (path, "carol")
@@ -65,13 +65,13 @@ def test_a_packager_forks_and_asks_for_a_repository(forge: Forge, packaged: Clie
     assert json.loads(seen["content"].strip("`")) == command
 
     for call in (
-        lambda: fork(forge.url, "nonsense", "rogue", "rpms"),
+        lambda: fork_repository(forge.url, "nonsense", "rogue", "rpms"),
         lambda: request_repository(forge.url, "nonsense", "rpms/rogue", {}),
     ):
         with pytest.raises(Failed, match=r"Get a new token\."):
             call()
     for call in (
-        lambda: fork(forge.url, token, "moria", "rpms"),
+        lambda: fork_repository(forge.url, token, "moria", "rpms"),
         lambda: request_repository(forge.url, token, "rpms/moria", {}),
     ):
         with pytest.raises(Failed, match=r"^Project not found$"):

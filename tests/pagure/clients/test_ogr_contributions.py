@@ -97,8 +97,8 @@ def test_a_review_and_what_programs_find(
 
     upstream = ogr(nethack).get_project(repo="nethack", namespace=None)
     seen = upstream.get_pr(opened.id)
-    said = seen.comment("LGTM, but see below")
-    assert (said.body, said.author) == ("LGTM, but see below", "alice")
+    comment = seen.comment("LGTM, but see below")
+    assert (comment.body, comment.author) == ("LGTM, but see below", "alice")
     seen.comment("Spell it out", commit=head, filename="cat.c", row=1)
     opened.comment("Done: rebuild")
     comments = list(upstream.get_pr(opened.id).get_comments())

@@ -35,8 +35,8 @@ def test_an_issue_from_its_report_to_its_end(
         theirs.create_issue("", "Play.")
 
     seen = project.get_issue(1)
-    said = seen.comment("With what?")
-    assert (said.body, said.author) == ("With what?", "alice")
+    comment = seen.comment("With what?")
+    assert (comment.body, comment.author) == ("With what?", "alice")
     report.comment("Tripe, or a lichen corpse")
     comments = list(seen.get_comments())
     assert [(each.author, each.body) for each in comments] == [
@@ -102,8 +102,8 @@ def test_issues_are_listed_by_what_they_are(ogr: Services, nethack: Client, bob:
 def test_a_private_issue_is_between_its_author_and_the_maintainers(
     ogr: Services, maintainer: Client, bob: Client, carol: Client
 ) -> None:
-    told = ogr(bob).get_project(repo="nethack", namespace=None).create_issue("Exploit", "Wish.", private=True)
-    assert told.private
+    issue = ogr(bob).get_project(repo="nethack", namespace=None).create_issue("Exploit", "Wish.", private=True)
+    assert issue.private
     for who, number_seen in ((maintainer, 1), (bob, 1), (carol, 0)):
         project = ogr(who).get_project(repo="nethack", namespace=None)
         assert len(project.get_issue_list()) == number_seen

@@ -118,8 +118,10 @@ def test_a_tracker_is_closed_and_a_project_ends(
     service = ogr(maintainer)
     project = service.get_project(repo="nethack", namespace=None)
     assert project.create_issue("Hungry dog", "Feed it.").id == 1
-    said = service.call_api(service.get_api_url("nethack", "options", "update"), "POST", data={"issue_tracker": False})
-    assert said["status"] == "ok"
+    answer = service.call_api(
+        service.get_api_url("nethack", "options", "update"), "POST", data={"issue_tracker": False}
+    )
+    assert answer["status"] == "ok"
     for each in (project, ogr(bob).get_project(repo="nethack", namespace=None)):
         assert not each.has_issues
         for call, arguments in ((each.get_issue_list, ()), (each.get_issue, (1,)), (each.create_issue, ("t", "c"))):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Client
-from tests.receiver import Got, Receiver
+from tests.receiver import ReceivedRequest, Receiver
 
 MSG_ID = re.compile(r"[0-9]{4}-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
 
@@ -32,27 +32,27 @@ class Hook:
 
     async def next(self, *topics: str) -> list[dict[str, Any]]:
         """The messages that came since, which are these and no other."""
-        got = (await self.receiver.until(self.seen + len(topics)))[self.seen :]
-        assert tuple(each.said["topic"] for each in got) == topics
+        got = (await self.receiver.wait_for(self.seen + len(topics)))[self.seen :]
+        assert tuple(each.json["topic"] for each in got) == topics
         self.seen += len(topics)
         return [self.message(each) for each in got]
 
-    def message(self, got: Got) -> dict[str, Any]:
+    def message(self, got: ReceivedRequest) -> dict[str, Any]:
         """What it says, after the envelope, its headers and its signatures were found to be right."""
-        said, headers = got.said, got.headers
-        assert said.keys() == {"topic", "msg", "timestamp", "msg_id", "i"}
-        assert MSG_ID.match(said["msg_id"])
-        assert (type(said["timestamp"]), type(said["i"]), said["i"] > 0) == (int, int, True)
+        envelope, headers = got.json, got.headers
+        assert envelope.keys() == {"topic", "msg", "timestamp", "msg_id", "i"}
+        assert MSG_ID.match(envelope["msg_id"])
+        assert (type(envelope["timestamp"]), type(envelope["i"]), envelope["i"] > 0) == (int, int, True)
         base = self.client.forge.url
         assert headers["content-type"] == "application/json"
         assert headers["x-pagure"] == base
         assert headers["x-pagure-project"] == self.fullname
-        assert headers["x-pagure-topic"] == said["topic"]
+        assert headers["x-pagure-topic"] == envelope["topic"]
         key = self.token.encode()
         assert headers["x-pagure-signature"] == hmac.new(key, got.body, hashlib.sha1).hexdigest()
         assert headers["x-pagure-signature-256"] == hmac.new(key, got.body, hashlib.sha256).hexdigest()
         assert got.body.isascii()
-        msg: dict[str, Any] = said["msg"]
+        msg: dict[str, Any] = envelope["msg"]
         assert (msg.pop("pagure_instance"), msg.pop("project_fullname")) == (base, self.fullname)
         return msg
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import Client, commit, git
 from tests.pagure.hooks.conftest import Hook
-from tests.pagure.pulls import opened
+from tests.pagure.pulls import open_pull_request
 
 RECEIVE = {
     "total_commits", "start_commit", "end_commit", "old_commit", "branch", "forced", "authors", "changed_files",
@@ -44,10 +44,10 @@ async def test_a_push_is_told_with_all_that_it_brings(hook: Hook, work: Path) ->
     await git("commit", "-qm", "Away with it", "--author", "Eve <eve@example.org>", cwd=work)
     last = await head(work)
     await git("push", "-q", "origin", "HEAD:main", cwd=work)
-    [told] = await hook.next("git.receive")
-    assert told.keys() == RECEIVE
-    assert told.pop("repo") == (await hook.client.pagure("/nethack"))[1]
-    assert told == {
+    [message] = await hook.next("git.receive")
+    assert message.keys() == RECEIVE
+    assert message.pop("repo") == (await hook.client.pagure("/nethack"))[1]
+    assert message == {
         "total_commits": 2,
         "start_commit": first,
         "end_commit": last,
@@ -68,9 +68,9 @@ async def test_a_push_by_force_begins_where_the_histories_part(hook: Hook, work:
     await git("reset", "-q", "--hard", base, cwd=work)
     other = await commit(work, "two")
     await git("push", "-qf", "origin", "HEAD:main", cwd=work)
-    _, told = await hook.next("git.receive", "git.receive")
-    assert (told["forced"], told["old_commit"], told["total_commits"]) == (True, base, 1)
-    assert (told["start_commit"], told["end_commit"], told["changed_files"]) == (other, other, {"two": "A"})
+    _, message = await hook.next("git.receive", "git.receive")
+    assert (message["forced"], message["old_commit"], message["total_commits"]) == (True, base, 1)
+    assert (message["start_commit"], message["end_commit"], message["changed_files"]) == (other, other, {"two": "A"})
     # Back to where it began: no commit comes with that.
     await git("push", "-qf", "origin", f"{base}:main", cwd=work)
     await hook.client.post("/nethack/new_issue", title="t", issue_content="c")
@@ -115,20 +115,20 @@ async def test_an_alias_says_nothing_beside_its_branch(hook: Hook, work: Path) -
     assert status == 200
     await commit(work, "one")
     await git("push", "-q", "origin", "HEAD:main", cwd=work)
-    [told] = await hook.next("git.receive")
-    assert told["branch"] == "main"
+    [message] = await hook.next("git.receive")
+    assert message["branch"] == "main"
     await hook.client.post("/nethack/new_issue", title="t", issue_content="c")
     await hook.next("issue.new")
 
 
 async def test_a_merge_names_its_pull_request(hook: Hook, bob: Client) -> None:
-    found = await opened(bob)
+    found = await open_pull_request(bob)
     await hook.next("pull-request.new")
     assert (await hook.client.post("/nethack/pull-request/1/merge"))[0] == 200
-    pushed, said, closed = await hook.next("git.receive", "pull-request.comment.added", "pull-request.closed")
+    pushed, commented, closed = await hook.next("git.receive", "pull-request.comment.added", "pull-request.closed")
     assert pushed.keys() == RECEIVE
     assert (pushed["pull_request_id"], pushed["agent"], pushed["branch"]) == (1, "alice", "main")
     assert found["commit_stop"] in (pushed["start_commit"], pushed["end_commit"])
-    assert said["pullrequest"]["comments"][-1]["comment"] == "Pull-Request has been merged by alice"
+    assert commented["pullrequest"]["comments"][-1]["comment"] == "Pull-Request has been merged by alice"
     assert closed.keys() == {"pullrequest", "merged", "agent"}
     assert (closed["merged"], closed["pullrequest"]["status"]) == (True, "Merged")

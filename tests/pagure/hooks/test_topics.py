@@ -7,8 +7,8 @@ from app.core.tracker import ConfigureTracker
 from tests.conftest import Client, Forge, commit, git
 from tests.pagure import trackers
 from tests.pagure.hooks.conftest import Hook
-from tests.pagure.pulls import opened, pushed
-from tests.pagure.test_sharing import grant
+from tests.pagure.pulls import open_pull_request, push_commit
+from tests.pagure.test_sharing import grant_access
 
 ISSUE = {"issue", "project", "agent"}
 REQUEST = {"pullrequest", "agent"}
@@ -17,10 +17,10 @@ REQUEST = {"pullrequest", "agent"}
 async def test_who_gets_access_is_told_with_what_they_had(forge: Forge, hook: Hook) -> None:
     alice = hook.client
     await forge.user("bob")
-    await grant(alice, "bob", "ticket")
-    await grant(alice, "bob", "commit")
-    await grant(alice, "bob", "")
-    await grant(alice, "bob", "admin")
+    await grant_access(alice, "bob", "ticket")
+    await grant_access(alice, "bob", "commit")
+    await grant_access(alice, "bob", "")
+    await grant_access(alice, "bob", "admin")
     added, updated, removed, again = await hook.next(
         "project.user.added", "project.user.access.updated", "project.user.removed", "project.user.added"
     )
@@ -38,7 +38,7 @@ async def test_groups_get_access_too(forge: Forge, hook: Hook) -> None:
     body = {"name": "hackers", "display_name": "Hackers", "description": "d"}
     assert (await forge.admin.json("POST", "/v1/groups", body))[0] == 201
     for level in ("ticket", "commit", ""):
-        await grant(alice, "hackers", level, "group")
+        await grant_access(alice, "hackers", level, "group")
     added, updated, removed = await hook.next(
         "project.group.added", "project.group.access.updated", "project.group.removed"
     )
@@ -55,7 +55,7 @@ async def test_whoever_keeps_a_project_they_gave_away_has_access_already(forge: 
         "PATCH", "/api/0/nethack", data={"main_admin": "bob", "retain_access": "true"}
     )
     assert status == 200
-    await grant(bob, "alice", "commit")
+    await grant_access(bob, "alice", "commit")
     [updated] = await hook.next("project.user.access.updated")
     assert (updated["new_user"], updated["new_access"], updated["agent"]) == ("alice", "commit", "bob")
 
@@ -149,7 +149,7 @@ async def test_a_pull_request_is_told_from_its_opening_to_its_end(
     forge: Forge, hook: Hook, bob: Client, tmp_path: Path
 ) -> None:
     tracker = await trackers.make(forge, hook.client)
-    await opened(bob)
+    await open_pull_request(bob)
     await bob.post("/nethack/pull-request/1/comment", comment="Please")
     new, commented = await hook.next("pull-request.new", "pull-request.comment.added")
     assert new.keys() == commented.keys() == REQUEST
@@ -167,23 +167,23 @@ async def test_a_pull_request_is_told_from_its_opening_to_its_end(
         assert now.keys() == REQUEST | {"project"}
         assert old == {**now, "request": now["pullrequest"]}
 
-    await pushed(tmp_path / "bob", "topic", "two")
-    said, updated = await hook.next("pull-request.comment.added", "pull-request.updated")
-    assert said["agent"] == "bob"
-    assert said["pullrequest"]["comments"][-1]["comment"].startswith("**1 new commit added**")
+    await push_commit(tmp_path / "bob", "topic", "two")
+    commented, updated = await hook.next("pull-request.comment.added", "pull-request.updated")
+    assert commented["agent"] == "bob"
+    assert commented["pullrequest"]["comments"][-1]["comment"].startswith("**1 new commit added**")
     assert updated.keys() == REQUEST
     assert (updated["agent"], updated["pullrequest"]["comments"]) == ("pagure", [])
 
     for path, topic, more in (("close", "closed", {"merged": False}), ("reopen", "reopened", {})):
         assert (await bob.post(f"/nethack/pull-request/1/{path}"))[0] == 200
-        said, over = await hook.next("pull-request.comment.added", f"pull-request.{topic}")
-        assert said.keys() == REQUEST
+        commented, over = await hook.next("pull-request.comment.added", f"pull-request.{topic}")
+        assert commented.keys() == REQUEST
         assert over.items() >= more.items()
         assert over.keys() == REQUEST | more.keys()
 
 
 async def test_a_rebased_pull_request_is_told_of_once(forge: Forge, hook: Hook, bob: Client, tmp_path: Path) -> None:
-    await opened(bob)
+    await open_pull_request(bob)
     await hook.next("pull-request.new")
     work = tmp_path / "alice"
     await git("clone", "-q", hook.client.git_url("nethack"), str(work))
@@ -191,30 +191,34 @@ async def test_a_rebased_pull_request_is_told_of_once(forge: Forge, hook: Hook, 
     await git("push", "-q", "origin", "HEAD:main", cwd=work)
     await hook.next("git.receive")
     assert (await bob.post("/nethack/pull-request/1/rebase"))[0] == 200
-    said, rebased = await hook.next("pull-request.comment.added", "pull-request.rebased")
-    assert said["pullrequest"]["comments"][-1]["comment"].startswith("rebased onto ")
+    commented, rebased = await hook.next("pull-request.comment.added", "pull-request.rebased")
+    assert commented["pullrequest"]["comments"][-1]["comment"].startswith("rebased onto ")
     assert (rebased.keys(), rebased["agent"]) == (REQUEST, "pagure")
     assert (await bob.post("/nethack/pull-request/1/comment", comment="Done"))[0] == 200
     await hook.next("pull-request.comment.added")
 
 
 async def test_flags_of_commits_and_of_pull_requests(hook: Hook, bob: Client) -> None:
-    found = await opened(bob)
+    found = await open_pull_request(bob)
     await hook.next("pull-request.new")
     flag = {"username": "CI", "comment": "passed", "url": "https://ci.example.org/1", "status": "success", "uid": "u"}
     head = (await hook.client.pagure("/nethack/git/branches?with_commits=1"))[1]["branches"]["main"]
     for how in ("added", "updated"):
         assert (await bob.post(f"/nethack/c/{head}/flag", **flag))[0] == 200
-        [told] = await hook.next(f"commit.flag.{how}")
-        assert told.keys() == {"repo", "flag", "agent"}
-        assert (told["flag"]["commit_hash"], told["flag"]["user"]["name"], told["agent"]) == (head, "bob", "bob")
-        assert "default_email" not in told["flag"]["user"]
+        [message] = await hook.next(f"commit.flag.{how}")
+        assert message.keys() == {"repo", "flag", "agent"}
+        assert (message["flag"]["commit_hash"], message["flag"]["user"]["name"], message["agent"]) == (
+            head,
+            "bob",
+            "bob",
+        )
+        assert "default_email" not in message["flag"]["user"]
     for how in ("added", "updated"):
         assert (await bob.post("/nethack/pull-request/1/flag", **flag))[0] == 200
-        told, named = await hook.next(f"commit.flag.{how}", f"pull-request.flag.{how}")
-        assert told["flag"]["commit_hash"] == found["commit_stop"]
-        assert named.keys() == {"pullrequest", "flag", "agent"}
-        assert named["flag"]["pull_request_uid"] == found["uid"]
+        message, on_pull_request = await hook.next(f"commit.flag.{how}", f"pull-request.flag.{how}")
+        assert message["flag"]["commit_hash"] == found["commit_stop"]
+        assert on_pull_request.keys() == {"pullrequest", "flag", "agent"}
+        assert on_pull_request["flag"]["pull_request_uid"] == found["uid"]
 
 
 async def test_projects_are_told_to_administrators_who_follow_all(forge: Forge, hook: Hook) -> None:

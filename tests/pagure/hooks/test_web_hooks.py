@@ -12,13 +12,13 @@ from aiohttp import web
 from events.projections import rebuild
 from tests.conftest import Client, Forge, commit, git
 from tests.pagure.hooks.conftest import Hook
-from tests.pagure.test_sharing import grant
-from tests.receiver import Got
-from tests.subscriptions import deliveries, open_issue, until
+from tests.pagure.test_sharing import grant_access
+from tests.receiver import ReceivedRequest
+from tests.subscriptions import list_deliveries, open_issue, wait_for_delivery
 from workers import delivery
 
 
-async def subscriptions(client: Client) -> list[Any]:
+async def list_subscriptions(client: Client) -> list[Any]:
     status, page = await client.get("/v1/subscriptions")
     assert status == 200
     return list(page["subscriptions"])
@@ -28,7 +28,7 @@ async def test_each_line_is_a_subscription_that_shows_its_host_alone(forge: Forg
     hooks = " https://one.example.org/a?key=x \r\n\nhttp://[::1]:80/b\nnothing\nHTTPS://user:word@Two.example.org\n"
     status, _ = await nethack.post("/nethack/options/update", **{"Web-hooks": hooks})
     assert status == 200
-    made = await subscriptions(nethack)
+    made = await list_subscriptions(nethack)
     assert sorted(each["host"] for each in made) == ["[::1]", "one.example.org", "two.example.org"]
     for each in made:
         assert each.pop("host")
@@ -54,11 +54,11 @@ async def test_each_line_is_a_subscription_that_shows_its_host_alone(forge: Forg
 
 async def test_administrators_look_after_web_hooks_and_the_option_alone_changes_them(forge: Forge, hook: Hook) -> None:
     bob, carol = await forge.user("bob"), await forge.user("carol")
-    await grant(hook.client, "bob", "admin")
-    await grant(hook.client, "carol", "commit")
+    await grant_access(hook.client, "bob", "admin")
+    await grant_access(hook.client, "carol", "commit")
     await hook.next("project.user.added", "project.user.added")
-    [made] = await subscriptions(bob)
-    assert await subscriptions(carol) == []
+    [made] = await list_subscriptions(bob)
+    assert await list_subscriptions(carol) == []
     here = f"/v1/subscriptions/{made['id']}"
     assert (await carol.get(here))[0] == 404
     for method, path, body in (
@@ -69,11 +69,11 @@ async def test_administrators_look_after_web_hooks_and_the_option_alone_changes_
         assert status == 409, path
         assert problem["detail"] == "This is a web hook of the project, whose option says where it goes."
     assert await forge.db.fetchval("select count(*) from subscription_endpoints") == 0
-    assert await subscriptions(bob) == [made]
+    assert await list_subscriptions(bob) == [made]
 
 
 async def test_a_ping_is_the_test_notification(hook: Hook) -> None:
-    [made] = await subscriptions(hook.client)
+    [made] = await list_subscriptions(hook.client)
     status, _ = await hook.client.json("POST", f"/v1/subscriptions/{made['id']}/ping")
     assert status == 202
     assert await hook.next("Test.notification") == [{"content": "Test message"}]
@@ -82,22 +82,22 @@ async def test_a_ping_is_the_test_notification(hook: Hook) -> None:
 async def test_the_body_is_written_as_pagure_writes_it(hook: Hook) -> None:
     await open_issue(hook.client, title="Hungry dog")
     await hook.next("issue.new")
-    got = hook.receiver.got[-1]
+    got = hook.receiver.received[-1]
     assert got.body == json.dumps(json.loads(got.body), sort_keys=True, separators=(", ", ": ")).encode()
     assert got.headers["user-agent"].startswith("polyforge/")
     assert got.headers["webhook-signature"].startswith("v1,")
     await open_issue(hook.client, title="Müde")
     await hook.next("issue.new")
-    assert b"M\\u00fcde" in hook.receiver.got[-1].body
+    assert b"M\\u00fcde" in hook.receiver.received[-1].body
 
 
 async def test_an_attempt_more_says_the_same_under_the_same_name(hook: Hook) -> None:
-    hook.receiver.answers = [503, 503]
+    hook.receiver.responses = [503, 503]
     await open_issue(hook.client)
     await hook.next("issue.new", "issue.new", "issue.new")
-    tries = hook.receiver.got[-3:]
-    assert len({got.id for got in tries}) == len({got.said["msg_id"] for got in tries}) == 1
-    counts = [got.said["i"] for got in tries]
+    tries = hook.receiver.received[-3:]
+    assert len({got.id for got in tries}) == len({got.json["msg_id"] for got in tries}) == 1
+    counts = [got.json["i"] for got in tries]
     assert counts == sorted(set(counts))
 
 
@@ -105,28 +105,28 @@ async def test_what_is_several_messages_goes_on_with_the_one_that_failed(hook: H
     work = tmp_path / "work"
     await git("clone", "-q", hook.client.git_url("nethack"), str(work))
     await commit(work, "one")
-    hook.receiver.answers = [200, 503]
+    hook.receiver.responses = [200, 503]
     await git("push", "-q", "origin", "HEAD:topic", cwd=work)
     await hook.next("git.branch.creation", "git.receive", "git.receive")
-    first, failed, again = hook.receiver.got[-3:]
+    first, failed, again = hook.receiver.received[-3:]
     assert [failed.id, again.id] == [f"{first.id}-1"] * 2
-    assert failed.said["msg_id"] == again.said["msg_id"] != first.said["msg_id"]
-    [made] = await subscriptions(hook.client)
-    told = await until(hook.client, made, status="delivered", type="ref.updated")
-    assert [tried["status"] for tried in told["attempts"]] == [200, 503, 200]
+    assert failed.json["msg_id"] == again.json["msg_id"] != first.json["msg_id"]
+    [made] = await list_subscriptions(hook.client)
+    row = await wait_for_delivery(hook.client, made, status="delivered", type="ref.updated")
+    assert [tried["status"] for tried in row["attempts"]] == [200, 503, 200]
     assert (await hook.client.json("POST", f"/v1/deliveries/{first.id}/redeliver"))[0] == 202
     await hook.next("git.branch.creation", "git.receive")
-    assert [got.id for got in hook.receiver.got[-2:]] == [first.id, again.id]
+    assert [got.id for got in hook.receiver.received[-2:]] == [first.id, again.id]
 
 
 async def test_one_address_that_is_down_delays_no_other(hook: Hook) -> None:
     urls = [f"{hook.receiver.url}/{n}" for n in range(3)]
     await hook.set(*reversed(urls), "http://127.0.0.2:9/refused")
     await open_issue(hook.client)
-    got = (await hook.receiver.until(hook.seen + 6))[hook.seen :]
+    got = (await hook.receiver.wait_for(hook.seen + 6))[hook.seen :]
     for url in urls:
         path = url.removeprefix(hook.receiver.url.removesuffix("/hook"))
-        assert [each.said["topic"] for each in got if each.path == path] == ["project.edit", "issue.new"]
+        assert [each.json["topic"] for each in got if each.path == path] == ["project.edit", "issue.new"]
     assert len({each.id for each in got}) == 6
 
 
@@ -135,50 +135,50 @@ async def test_what_waits_for_an_address_that_stays_goes_on(hook: Hook, monkeypa
     monkeypatch.setattr(delivery, "SCHEDULE", (0.1,) * 1000)
     gone = hook.receiver.url + "/gone"
     await hook.set(hook.receiver.url, gone)
-    await hook.receiver.until(hook.seen + 2)
-    hook.receiver.answers = [503] * 1000
+    await hook.receiver.wait_for(hook.seen + 2)
+    hook.receiver.responses = [503] * 1000
     await open_issue(hook.client, title="waits")
-    await hook.receiver.until(hook.seen + 4)
+    await hook.receiver.wait_for(hook.seen + 4)
     await hook.set(hook.receiver.url)
-    kept, ended = sorted(await subscriptions(hook.client), key=lambda each: str(each["status"]))
+    kept, ended = sorted(await list_subscriptions(hook.client), key=lambda each: str(each["status"]))
     assert (kept["status"], ended["status"], ended["active"]) == ("active", "ended", False)
     assert ended["reason"] == "The project's web hooks do not name it any more."
-    told = await until(hook.client, ended, status="suppressed", type="issue.opened")
-    assert told["reason"] == ended["reason"]
-    hook.receiver.answers = []
-    await until(hook.client, kept, status="delivered", type="project.configured")
-    assert [each["type"] for each in await deliveries(hook.client, kept) if each["status"] == "delivered"][:2] == [
+    row = await wait_for_delivery(hook.client, ended, status="suppressed", type="issue.opened")
+    assert row["reason"] == ended["reason"]
+    hook.receiver.responses = []
+    await wait_for_delivery(hook.client, kept, status="delivered", type="project.configured")
+    assert [each["type"] for each in await list_deliveries(hook.client, kept) if each["status"] == "delivered"][:2] == [
         "project.configured",
         "issue.opened",
     ]
     await hook.set(hook.receiver.url, gone)
-    assert {each["status"] for each in await subscriptions(hook.client)} == {"active"}
-    await until(hook.client, ended, status="delivered", type="project.configured")
+    assert {each["status"] for each in await list_subscriptions(hook.client)} == {"active"}
+    await wait_for_delivery(hook.client, ended, status="delivered", type="project.configured")
     await hook.client.post("/nethack/options/update", **{"Web-hooks": ""})
-    assert {each["status"] for each in await subscriptions(hook.client)} == {"ended"}
+    assert {each["status"] for each in await list_subscriptions(hook.client)} == {"ended"}
 
 
 async def test_a_web_hook_that_ended_long_ago_is_listed_no_more(forge: Forge, hook: Hook) -> None:
     """It cannot be deleted, and by then nothing is known of its deliveries; when its line comes back, it is back."""
-    [made] = await subscriptions(hook.client)
+    [made] = await list_subscriptions(hook.client)
     await hook.client.post("/nethack/options/update", **{"Web-hooks": ""})
     age = "update subscriptions set changed_at = now() - $1::interval"
     await forge.db.execute(age, timedelta(days=29))
-    assert [each["id"] for each in await subscriptions(hook.client)] == [made["id"]]
+    assert [each["id"] for each in await list_subscriptions(hook.client)] == [made["id"]]
     await forge.db.execute(age, timedelta(days=31))
-    assert await subscriptions(hook.client) == []
+    assert await list_subscriptions(hook.client) == []
     await hook.set(hook.receiver.url)
-    assert [each["id"] for each in await subscriptions(hook.client)] == [made["id"]]
+    assert [each["id"] for each in await list_subscriptions(hook.client)] == [made["id"]]
 
 
 async def test_private_issues_are_told_to_nobody(hook: Hook) -> None:
     await open_issue(hook.client, private="1")
     await hook.client.post("/nethack/issue/1/comment", comment="Secret")
     await open_issue(hook.client, title="public")
-    [told] = await hook.next("issue.new")
-    assert told["issue"]["title"] == "public"
-    [made] = await subscriptions(hook.client)
-    reasons = [each["reason"] for each in await deliveries(hook.client, made) if each["status"] == "suppressed"]
+    [message] = await hook.next("issue.new")
+    assert message["issue"]["title"] == "public"
+    [made] = await list_subscriptions(hook.client)
+    reasons = [each["reason"] for each in await list_deliveries(hook.client, made) if each["status"] == "suppressed"]
     assert reasons == ["Not everybody may see this event."] * 2
 
 
@@ -190,7 +190,7 @@ async def test_private_projects_have_no_web_hooks(hook: Hook) -> None:
     await open_issue(alice, "alice/cave")
     await open_issue(alice)
     await hook.next("issue.new")
-    assert len(await subscriptions(alice)) == 1
+    assert len(await list_subscriptions(alice)) == 1
 
 
 async def test_a_fork_has_web_hooks_of_its_own(forge: Forge, hook: Hook) -> None:
@@ -211,21 +211,23 @@ async def test_what_a_type_of_event_can_never_say_is_no_delivery(hook: Hook) -> 
     await hook.client.post("/nethack/tags/new", tag="urgent", tag_color="red")
     await open_issue(hook.client)
     await hook.next("issue.new")
-    [made] = await subscriptions(hook.client)
-    told = [(each["type"], each["status"], each["reason"]) for each in await deliveries(hook.client, made)]
-    assert ("tag.defined", "suppressed", "The format has no words for this.") in told
-    assert "watch.changed" not in {type for type, *_ in told}
+    [made] = await list_subscriptions(hook.client)
+    statuses = [
+        (each["event_type"], each["status"], each["reason"]) for each in await list_deliveries(hook.client, made)
+    ]
+    assert ("tag.defined", "suppressed", "The format has no words for this.") in statuses
+    assert "watch.changed" not in {event_type for event_type, *_ in statuses}
 
 
-async def deleted(hook: Hook) -> None:
+async def delete_project(hook: Hook) -> None:
     token = await hook.client.limited(acls=["modify_project"], project="nethack")
     assert (await token.post("/nethack/delete"))[0] == 200
 
 
-async def last(hook: Hook, topic: str) -> Got:
+async def wait_for_topic(hook: Hook, topic: str) -> ReceivedRequest:
     """The newest message, once it is of this topic."""
     async with asyncio.timeout(20):
-        while (got := hook.receiver.got[-1]).said["topic"] != topic:
+        while (got := hook.receiver.received[-1]).json["topic"] != topic:
             await asyncio.sleep(0.02)
     return got
 
@@ -235,13 +237,13 @@ async def test_a_deleted_project_says_so_with_its_last_breath(
 ) -> None:
     monkeypatch.setattr(delivery, "SCHEDULE", (0.1,) * 1000)
     shown = (await hook.client.pagure("/nethack"))[1]
-    hook.receiver.answers = [503] * 1000
-    await open_issue(hook.client, title="never told")
-    await hook.receiver.until(hook.seen + 1)
-    await deleted(hook)
-    assert hook.message(await last(hook, "project.deleted")) == {"project": shown, "agent": "alice"}
+    hook.receiver.responses = [503] * 1000
+    await open_issue(hook.client, title="never sent")
+    await hook.receiver.wait_for(hook.seen + 1)
+    await delete_project(hook)
+    assert hook.message(await wait_for_topic(hook, "project.deleted")) == {"project": shown, "agent": "alice"}
     assert await forge.db.fetchval("select count(*) from project_secrets") == 1
-    hook.receiver.answers = []
+    hook.receiver.responses = []
     async with asyncio.timeout(20):
         while await forge.db.fetchval("select count(*) from project_secrets"):
             await asyncio.sleep(0.02)
@@ -252,14 +254,14 @@ async def test_a_deleted_project_says_so_with_its_last_breath(
 async def test_a_project_may_be_deleted_while_its_web_hook_is_told_something(forge: Forge, hook: Hook) -> None:
     over = asyncio.Event()
 
-    async def slowly(got: Got) -> web.StreamResponse:
+    async def slowly(got: ReceivedRequest) -> web.StreamResponse:
         await over.wait()
         return web.Response()
 
-    hook.receiver.answers = [slowly]
+    hook.receiver.responses = [slowly]
     await open_issue(hook.client)
     await hook.next("issue.new")
-    await deleted(hook)
+    await delete_project(hook)
     await forge.numbered()
     over.set()
     await hook.next("project.deleted")
@@ -267,9 +269,9 @@ async def test_a_project_may_be_deleted_while_its_web_hook_is_told_something(for
 
 async def test_what_is_too_large_is_told_thin(hook: Hook) -> None:
     await open_issue(hook.client, issue_content="x" * 300_000)
-    [told] = await hook.next("issue.new")
-    assert told.keys() == {"agent", "link"}
-    _, event = await hook.client.get(told["link"])
+    [message] = await hook.next("issue.new")
+    assert message.keys() == {"agent", "link"}
+    _, event = await hook.client.get(message["link"])
     assert len(event["data"]["content"]) == 300_000
 
 
@@ -282,25 +284,25 @@ async def test_a_subscription_of_ones_own_is_signed_with_its_own_secret(forge: F
     await open_issue(hook.client)
     own = Hook(hook.receiver, hook.client)
     own.token, own.seen = made["secret"], hook.seen
-    [told] = await own.next("issue.new")
-    assert told.keys() == {"issue", "project", "agent"}
+    [message] = await own.next("issue.new")
+    assert message.keys() == {"issue", "project", "agent"}
 
 
 async def test_a_handed_over_project_keeps_its_web_hooks(forge: Forge, hook: Hook) -> None:
     bob = await forge.user("bob")
     assert (await hook.client.request("PATCH", "/api/0/nethack", data={"main_admin": "bob"}))[0] == 200
-    assert [each["status"] for each in await subscriptions(bob)] == ["active"]
-    assert await subscriptions(hook.client) == []
+    assert [each["status"] for each in await list_subscriptions(bob)] == ["active"]
+    assert await list_subscriptions(hook.client) == []
     await open_issue(bob)
     await hook.next("issue.new")
 
 
 async def test_a_web_hook_that_is_gone_tells_the_projects_owner(forge: Forge, hook: Hook) -> None:
-    hook.receiver.answers = [410]
+    hook.receiver.responses = [410]
     await open_issue(hook.client)
     await hook.next("issue.new")
-    [made] = await subscriptions(hook.client)
-    await until(hook.client, made, status="suppressed")
+    [made] = await list_subscriptions(hook.client)
+    await wait_for_delivery(hook.client, made, status="suppressed")
     bob = await forge.user("bob")
     await forge.numbered()
     for reader, count in ((hook.client, 1), (bob, 0), (forge.nobody, 0), (forge.admin, 1)):
@@ -311,11 +313,11 @@ async def test_a_web_hook_that_is_gone_tells_the_projects_owner(forge: Forge, ho
 async def test_the_same_line_twice_is_one_subscription(nethack: Client) -> None:
     hooks = "https://example.org/\n" * 51 + "https://example.org/last"
     assert (await nethack.post("/nethack/options/update", **{"Web-hooks": hooks}))[0] == 200
-    assert len(await subscriptions(nethack)) == 2
+    assert len(await list_subscriptions(nethack)) == 2
 
 
 async def test_a_project_has_so_many_web_hooks_and_no_more(nethack: Client) -> None:
     hooks = "\n".join(f"https://example.org/{n}" for n in range(51))
     status, body = await nethack.post("/nethack/options/update", **{"Web-hooks": hooks})
     assert (status, body["error_code"]) == (400, "EINVALIDREQ")
-    assert await subscriptions(nethack) == []
+    assert await list_subscriptions(nethack) == []
