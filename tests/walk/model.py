@@ -1,4 +1,4 @@
-"""What the walk remembers of the forge: the rules told once more, in a few words and without tables."""
+"""A model of the forge: its rules once more, in plain Python."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,10 +19,10 @@ class Issue:
     assignee: str | None = None
     milestone: str | None = None
     status: str = "Open"
-    comments: int = 0  # people's
+    comments: int = 0  # without notifications
     fields: dict[str, str] = field(default_factory=dict)
     depends: set[int] = field(default_factory=set)
-    boards: dict[str, str] = field(default_factory=dict)  # and where it stands on them
+    boards: dict[str, str] = field(default_factory=dict)  # and its status on each
 
 
 @dataclass
@@ -61,14 +61,14 @@ class Project:
     def numbers(self) -> int:
         return len(self.issues) + len(self.pulls)
 
-    def waits(self, number: int, other: int) -> bool:
-        """Whether the issue is the other, or waits for it."""
-        return number == other or any(self.waits(each, other) for each in self.issues[number].depends)
+    def depends_on(self, number: int, other: int) -> bool:
+        """Whether the issue is the other one or depends on it."""
+        return number == other or any(self.depends_on(each, other) for each in self.issues[number].depends)
 
 
 @dataclass
 class Model:
-    """Projects by path, groups and their members, and who there is."""
+    """Projects by path, groups with their members, and users."""
 
     projects: dict[str, Project] = field(default_factory=dict)
     groups: dict[str, set[str]] = field(default_factory=dict)
@@ -84,9 +84,9 @@ class Model:
                 held.append(LEVELS[level])
         return max(held)
 
-    def sees(self, name: str, project: Project) -> bool:
+    def may_read(self, name: str, project: Project) -> bool:
         return self.level(name, project) >= READ
 
-    def sees_issue(self, name: str, project: Project, issue: Issue) -> bool:
+    def may_see_issue(self, name: str, project: Project, issue: Issue) -> bool:
         writes = self.level(name, project) >= COMMIT
         return not issue.private or writes or (name != NOBODY and name in (issue.author, issue.assignee))

@@ -1,4 +1,4 @@
-"""Users, their tokens and their groups."""
+"""Rules for users, tokens and groups."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from app.core.groups import AddMember, CreateGroup, RemoveMember
 from app.core.users import CreateUser, IssueToken, RevokeToken
 from tests.conftest import Client
 from tests.walk.model import ADMIN, NOBODY, OWNER, PEOPLE
-from tests.walk.world import Who, World, asks
+from tests.walk.world import Who, World, exercises
 
 tokens: Bundle[Any] = Bundle("tokens")
-somebody = st.sampled_from(PEOPLE)
+usernames = st.sampled_from(PEOPLE)
 people = st.builds(
     Who,
     st.sampled_from((*PEOPLE, *PEOPLE, *[OWNER] * 6, ADMIN, NOBODY)),
@@ -24,17 +24,17 @@ groups = st.sampled_from(GROUPS)
 
 class People(World):
     @rule(who=people, name=st.sampled_from(("dave", "erin", "Alice", "hackers")))
-    @asks(CreateUser)
+    @exercises(CreateUser)
     def create_user(self, who: Who, name: str) -> None:
         free = name.lower() not in {*self.model.users, *self.model.groups}
         command = {"username": name, "email": f"{name}@example.com"}
         answer = self.ask(who, "POST", "/v1/users", json=command, allowed=who.name == ADMIN and free)
         if answer.accepted:
             self.model.users.add(name)
-            assert self.shown(f"/user/{name}")["user"]["name"] == name
+            assert self.view(f"/user/{name}")["user"]["name"] == name
 
-    @rule(target=tokens, who=people, name=somebody)
-    @asks(IssueToken)
+    @rule(target=tokens, who=people, name=usernames)
+    @exercises(IssueToken)
     def issue_token(self, who: Who, name: str) -> Any:
         address = f"/v1/users/{name}/tokens"
         answer = self.ask(who, "POST", address, json={"description": "t"}, allowed=who.name in (name, ADMIN))
@@ -48,38 +48,38 @@ class People(World):
         return status, body.get("username")
 
     @rule(who=people, token=consumes(tokens))
-    @asks(RevokeToken)
+    @exercises(RevokeToken)
     def revoke_token(self, who: Who, token: Any) -> None:
         key, name, secret = token
         answer = self.ask(who, "DELETE", f"/v1/tokens/{key}", allowed=who.name in (name, ADMIN))
         assert self.whoami(secret) == ((401, None) if answer.accepted else (200, name))
 
     @rule(who=people, name=groups)
-    @asks(CreateGroup)
+    @exercises(CreateGroup)
     def create_group(self, who: Who, name: str) -> None:
         free = name not in {*self.model.groups, *self.model.users}
         if self.ask(who, "POST", "/v1/groups", json={"name": name}, allowed=free).accepted:
             self.model.groups[name] = {who.name}
             self.model.creators[name] = who.name
-            self.members_are(name)
+            self.check_members(name)
 
     @rule(who=people, group=groups, name=st.sampled_from((*PEOPLE, "ghost")))
-    @asks(AddMember)
+    @exercises(AddMember)
     def add_member(self, who: Who, group: str, name: str) -> None:
         members = self.model.groups.get(group, set())
         may = who.name in {*members, self.model.creators.get(group), ADMIN} and name in self.model.users
         if self.ask(who, "POST", f"/api/0/group/{group}/add", data={"user": name}, allowed=may).accepted:
             members.add(name)
-            self.members_are(group)
+            self.check_members(group)
 
-    @rule(who=people, group=groups, name=somebody)
-    @asks(RemoveMember)
+    @rule(who=people, group=groups, name=usernames)
+    @exercises(RemoveMember)
     def remove_member(self, who: Who, group: str, name: str) -> None:
         members = self.model.groups.get(group, set())
         may = who.name in {*members, ADMIN} and name in members and name != self.model.creators.get(group)
         if self.ask(who, "POST", f"/api/0/group/{group}/remove", data={"user": name}, allowed=may).accepted:
             members.discard(name)
-            self.members_are(group)
+            self.check_members(group)
 
-    def members_are(self, name: str) -> None:
-        assert set(self.shown(f"/group/{name}")["members"]) == self.model.groups[name]
+    def check_members(self, name: str) -> None:
+        assert set(self.view(f"/group/{name}")["members"]) == self.model.groups[name]

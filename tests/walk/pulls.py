@@ -1,4 +1,4 @@
-"""Pull requests: opened from branches and forks, voted on, merged, rebased, flagged."""
+"""Rules for pull requests: opening, voting, merging, rebasing and flagging."""
 
 from typing import Any
 
@@ -20,9 +20,9 @@ from app.core.pull_requests import (
 from app.core.refs import RecordRefs
 from tests.walk.model import COMMIT, READ, TICKET, Project, Pull
 from tests.walk.people import people
-from tests.walk.projects import BRANCHES, HEEDING, Projects, parts
-from tests.walk.tracker import nobody_or
-from tests.walk.world import Answer, Who, asks, projects, pulls
+from tests.walk.projects import BRANCHES, REFERENCES_PLUGIN, Projects, split_path
+from tests.walk.tracker import assignees
+from tests.walk.world import Answer, Who, exercises, projects, pulls
 
 MERGED_BEFORE = "Nothing to do, changes were already merged"
 
@@ -32,30 +32,30 @@ class Pulls(Projects):
         project = self.project(at[0])
         return project.pulls.get(at[1]) if project else None
 
-    def may_tend(self, who: Who, at: tuple[str, int], level: int, *others: str | None) -> bool:
+    def may_change_pull_request(self, who: Who, at: tuple[str, int], level: int, *others: str | None) -> bool:
         project = self.project(at[0])
         if project is None or at[1] not in project.pulls or not project.requests:
             return False
         return self.model.level(who.name, project) >= level or who.name in others
 
-    def tend(self, who: Who, at: tuple[str, int], end: str, *, allowed: bool, **form: Any) -> Any | None:
-        """The pull request as it is shown after the change, or None when it was refused."""
+    def change_pull_request(self, who: Who, at: tuple[str, int], end: str, *, allowed: bool, **form: Any) -> Any | None:
+        """Change a pull request and return it as it is shown then; None if the change was refused."""
         path, number = at
         if not self.post(who, path, f"/pull-request/{number}{end}", allowed=allowed, **form).accepted:
             return None
-        return self.shown(f"/{path}/pull-request/{number}")
+        return self.view(f"/{path}/pull-request/{number}")
 
     @rule(target=pulls, who=people, path=projects, source=projects, branch=st.sampled_from(BRANCHES))
-    @asks(OpenPullRequest)
+    @exercises(OpenPullRequest)
     def open_pull_request(self, who: Who, path: str, source: str, branch: str) -> Any:
         target, origin = self.project(path), self.project(source)
-        form = {f"repo_from{'' if name == 'repo' else f'_{name}'}": value for name, value in parts(source).items()}
+        form = {f"repo_from{'' if name == 'repo' else f'_{name}'}": value for name, value in split_path(source).items()}
         form |= {"title": "Change", "branch_to": "main", "branch_from": branch, "initial_comment": "Please"}
         if target is None or origin is None:
             return multiple()
-        self.run(self.forge.idle())  # a repository may still be in the making
+        self.run(self.forge.idle())  # a repository may not have been created yet
         may = target.requests and self.model.level(who.name, origin) >= COMMIT and branch in origin.branches
-        # The token has to be one for the source.
+        # The token must be valid for the source.
         whole = who if who.token == "other" else who._replace(token="whole")
         answer = self.post(whole, path, "/pull-request/new", allowed=may, **form, allow_rebase="1")
         if not answer.accepted:
@@ -63,111 +63,119 @@ class Pulls(Projects):
         number = answer.body["id"]
         assert number == target.numbers + 1
         target.pulls[number] = Pull(who.name, "Change")
-        assert self.shown(f"/pull-requests/{answer.body['uid']}")["id"] == number
+        assert self.view(f"/pull-requests/{answer.body['uid']}")["id"] == number
         return path, number
 
-    def request_is_shown(self, project: Project, number: int, shown: Any) -> None:
+    def check_pull_request(self, project: Project, number: int, shown: Any) -> None:
         pull = project.pulls[number]
         assert (shown["id"], shown["title"], shown["status"]) == (number, pull.title, pull.status), (pull, shown)
         assert (shown["user"]["name"], (shown["assignee"] or {}).get("name")) == (pull.author, pull.assignee)
         assert len([each for each in shown["comments"] if not each["notification"]]) == pull.comments
 
     @rule(who=people, at=pulls, text=st.sampled_from(("Hm", "+1", "-1")), line=st.booleans())
-    @asks(CommentOnPullRequest)
+    @exercises(CommentOnPullRequest)
     def comment_on_pull_request(self, who: Who, at: tuple[str, int], text: str, line: bool) -> None:
         form = {"commit": "0" * 40, "filename": "own", "row": "3", "tree_id": "1" * 40} if line else {}
-        shown = self.tend(who, at, "/comment", allowed=self.may_tend(who, at, READ), comment=text, **form)
+        shown = self.change_pull_request(
+            who, at, "/comment", allowed=self.may_change_pull_request(who, at, READ), comment=text, **form
+        )
         pull = self.pull(at)
         if shown and pull:
             pull.comments += 1
             assert (shown["comments"][-1]["comment"], shown["comments"][-1]["line"]) == (text, 3 if line else None)
 
     @rule(who=people, at=pulls, title=st.sampled_from(("Change", "Better change")))
-    @asks(EditPullRequest)
+    @exercises(EditPullRequest)
     def edit_pull_request(self, who: Who, at: tuple[str, int], title: str) -> None:
         pull = self.pull(at)
-        may = pull is not None and self.may_tend(who, at, TICKET, pull.author, pull.assignee)
-        shown = self.tend(who, at, "", allowed=may, title=title, initial_comment="so")
+        may = pull is not None and self.may_change_pull_request(who, at, TICKET, pull.author, pull.assignee)
+        shown = self.change_pull_request(who, at, "", allowed=may, title=title, initial_comment="so")
         if shown and pull:
             pull.title = title
             assert (shown["title"], shown["initial_comment"]) == (title, "so")
 
-    @rule(who=people, at=pulls, assignee=nobody_or)
-    @asks(AssignPullRequest)
+    @rule(who=people, at=pulls, assignee=assignees)
+    @exercises(AssignPullRequest)
     def assign_pull_request(self, who: Who, at: tuple[str, int], assignee: str) -> None:
         pull = self.pull(at)
-        may = pull is not None and self.may_tend(who, at, TICKET, pull.assignee)
-        shown = self.tend(who, at, "/assign", allowed=may, assignee=assignee)
+        may = pull is not None and self.may_change_pull_request(who, at, TICKET, pull.assignee)
+        shown = self.change_pull_request(who, at, "/assign", allowed=may, assignee=assignee)
         if shown and pull:
             pull.assignee = assignee or None
             assert (shown["assignee"] or {}).get("name") == pull.assignee
 
     @rule(who=people, at=pulls)
-    @asks(ClosePullRequest)
+    @exercises(ClosePullRequest)
     def close_pull_request(self, who: Who, at: tuple[str, int]) -> None:
         pull = self.pull(at)
-        may = pull is not None and pull.status != "Merged" and self.may_tend(who, at, COMMIT, pull.author)
-        shown = self.tend(who, at, "/close", allowed=may)
+        may = (
+            pull is not None and pull.status != "Merged" and self.may_change_pull_request(who, at, COMMIT, pull.author)
+        )
+        shown = self.change_pull_request(who, at, "/close", allowed=may)
         if shown and pull:
             pull.status = shown["status"]
             assert pull.status == "Closed"
 
     @rule(who=people, at=pulls)
-    @asks(ReopenPullRequest)
+    @exercises(ReopenPullRequest)
     def reopen_pull_request(self, who: Who, at: tuple[str, int]) -> None:
         pull = self.pull(at)
-        may = pull is not None and pull.status == "Closed" and self.may_tend(who, at, COMMIT, pull.author)
-        shown = self.tend(who, at, "/reopen", allowed=may)
+        may = (
+            pull is not None and pull.status == "Closed" and self.may_change_pull_request(who, at, COMMIT, pull.author)
+        )
+        shown = self.change_pull_request(who, at, "/reopen", allowed=may)
         if shown and pull:
             pull.status = shown["status"]
             assert pull.status == "Open"
 
     @rule(who=people, at=pulls, wait=st.booleans())
-    @asks(MergePullRequest, RecordRefs, ApplyCommitReference)
+    @exercises(MergePullRequest, RecordRefs, ApplyCommitReference)
     def merge_pull_request(self, who: Who, at: tuple[str, int], wait: bool) -> None:
-        pull, may = self.pull(at), self.may_tend(who, at, COMMIT)
+        pull, may = self.pull(at), self.may_change_pull_request(who, at, COMMIT)
         address, form = f"/pull-request/{at[1]}/merge", {"wait": str(int(wait))}
         asked = self.post(who, at[0], address, allowed=may, **form)
         if pull is None:
             return
         if not wait:
             self.run(self.forge.idle())
-            pull.status = self.shown(f"/{at[0]}/pull-request/{at[1]}")["status"] if asked.accepted else pull.status
+            pull.status = self.view(f"/{at[0]}/pull-request/{at[1]}")["status"] if asked.accepted else pull.status
         elif asked.accepted or asked.body.get("errors") == MERGED_BEFORE:
             assert pull.status == "Open"
             pull.status = "Merged"
-        self._heeded(at[0])
+        self._apply_commit_references(at[0])
 
-    def _heeded(self, path: str) -> None:
-        """A merge brings commits to a branch that may be the default one."""
+    def _apply_commit_references(self, path: str) -> None:
+        """Copy what the commits of a merge have done, if the project applies commit references."""
         project = self.project(path)
-        if project is not None and HEEDING in project.plugins:
+        if project is not None and REFERENCES_PLUGIN in project.plugins:
             self.run(self.forge.idle())
-            self.learn(project)
+            self.copy_statuses(project)
 
     @rule(who=people, at=pulls)
-    @asks(RebasePullRequest, RecordRefs)
+    @exercises(RebasePullRequest, RecordRefs)
     def rebase_pull_request(self, who: Who, at: tuple[str, int]) -> None:
         pull = self.pull(at)
-        # Whoever writes to its source may, and that is anybody's guess by now.
-        shown = self.tend(who, at, "/rebase", allowed=pull is not None and pull.status == "Open")
+        # Those who may write to its source may rebase it; the model does not know them.
+        shown = self.change_pull_request(who, at, "/rebase", allowed=pull is not None and pull.status == "Open")
         assert not shown or shown["status"] == "Open"
 
     @rule(who=people, at=pulls, wanted=st.booleans())
-    @asks(SubscribeToPullRequest)
+    @exercises(SubscribeToPullRequest)
     def subscribe_to_pull_request(self, who: Who, at: tuple[str, int], wanted: bool) -> None:
-        self.tend(who, at, "/subscribe", allowed=self.may_tend(who, at, READ), status=str(int(wanted)))
+        self.change_pull_request(
+            who, at, "/subscribe", allowed=self.may_change_pull_request(who, at, READ), status=str(int(wanted))
+        )
 
     @rule(who=people, at=pulls, uid=st.sampled_from(("ci", "lint")), percent=st.sampled_from(("0", "50", "100")))
-    @asks(FlagCommit)
+    @exercises(FlagCommit)
     def flag_pull_request(self, who: Who, at: tuple[str, int], uid: str, percent: str) -> None:
         form = {"username": "CI", "comment": "Tests", "url": "https://ci.example/1", "uid": uid, "percent": percent}
-        if self.tend(who, at, "/flag", allowed=self.may_tend(who, at, READ), **form):
-            shown = self.shown(f"/{at[0]}/pull-request/{at[1]}/flag")["flags"]
+        if self.change_pull_request(who, at, "/flag", allowed=self.may_change_pull_request(who, at, READ), **form):
+            shown = self.view(f"/{at[0]}/pull-request/{at[1]}/flag")["flags"]
             assert int(percent) in [each["percent"] for each in shown]
 
     @rule(who=people, path=projects, status=st.sampled_from(("success", "failure")))
-    @asks(FlagCommit)
+    @exercises(FlagCommit)
     def flag_commit(self, who: Who, path: str, status: str) -> None:
         commits = self.get(f"/{path}/git/branches?with_commits=1")
         heads: dict[str, str] = commits.body["branches"] if commits.status == 200 else {}
@@ -176,5 +184,5 @@ class Pulls(Projects):
             address = f"/c/{heads[head]}/flag"
             answer: Answer = self.post(who, path, address, status=status, **form)
             if answer.accepted:
-                flags = self.shown(f"/{path}{address}")["flags"]
+                flags = self.view(f"/{path}{address}")["flags"]
                 assert [each["status"] for each in flags if each["comment"] == "Tests"].count(status)

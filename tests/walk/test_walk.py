@@ -1,7 +1,7 @@
-"""Walks at random over all that can be asked of a forge, as people with and without rights.
+"""Random walks over all commands of a forge, as users with and without access.
 
-Hypothesis prints the walk that went wrong, as short as it can make it, with a line that starts with
-`@reproduce_failure`: put it above `class Walk` and run the test again. `POLYFORGE_WALKS=500` takes more walks.
+Hypothesis prints the shortest failing walk that it finds, with a line that starts with `@reproduce_failure`: put it
+above `class Walk` and run the test again. `POLYFORGE_WALKS=500` takes more walks.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from app.core.tasks import CancelTask
 from tests.walk.boards import STATUSES
 from tests.walk.checks import Checks
 from tests.walk.people import People
-from tests.walk.projects import HEEDING, WORDS
-from tests.walk.world import ASKED, Who, issues, projects, pulls
+from tests.walk.projects import REFERENCES_PLUGIN, WORDS
+from tests.walk.world import REQUESTED, Who, issues, projects, pulls
 
 pytestmark = pytest.mark.slow
 
@@ -29,9 +29,9 @@ WALKS, STEPS = int(os.environ.get("POLYFORGE_WALKS", "8")), 80
 
 
 class Walk(People, Checks):
-    """Begins with a project of Alice's, Bob's fork of it, an issue and a pull request."""
+    """A walk that begins with a project of alice's, bob's fork of it, an issue and a pull request."""
 
-    def begin(self) -> None:
+    def set_up_project(self) -> None:
         alice, bob = Who("alice"), Who("bob")
         self.create_project(who=alice, name="game", namespace=None, private=False, readme=True, wait=True)
         self.configure_tracker(who=alice, path="game", words=set(WORDS), tag="pet")
@@ -43,21 +43,21 @@ class Walk(People, Checks):
         self.open_pull_request(who=bob, path="game", source="fork/bob/game", branch="topic")
 
     @initialize(target=projects)
-    def the_projects(self) -> Any:
+    def add_projects(self) -> Any:
         return multiple("game", "fork/bob/game")
 
     @initialize(target=issues)
-    def the_issue(self) -> Any:
+    def add_issue(self) -> Any:
         return "game", 1
 
     @initialize(target=pulls)
-    def the_pull_request(self) -> Any:
+    def add_pull_request(self) -> Any:
         return "game", 2
 
 
 @pytest.fixture
 async def walk(services: tuple[str, str]) -> type[Walk]:
-    """Walks in forges of their own, which run here."""
+    """The walk; each one starts a forge of its own on this event loop."""
     Walk.loop, Walk.services = asyncio.get_running_loop(), services
     return Walk
 
@@ -70,29 +70,29 @@ async def test_wherever_a_walk_leads_rows_listings_and_pages_agree_with_the_log(
     await asyncio.to_thread(run_state_machine_as_test, walk, settings=chosen)
 
 
-# Commands that no rule asks for, and why.
-LEFT_OUT: dict[type[Command], str] = {
-    CancelTask: "a worker that hears of it late may still move a branch, and nothing says until when",
-    MarkMirror: "the forge's own, of mirrors, of which a walk makes none: it reaches nothing elsewhere",
-    PullMirror: "of mirrors too",
-    MarkSubscription: "the forge's own, of endpoints that fail: a walk sends nothing anywhere",
+# Commands that no rule executes, and why.
+EXCLUDED: dict[type[Command], str] = {
+    CancelTask: "a worker that notices it late may still move a branch, at an unknown time",
+    MarkMirror: "internal, for mirrors: a walk has none, since it connects to no other server",
+    PullMirror: "for mirrors, as above",
+    MarkSubscription: "internal, for failing endpoints: a walk delivers nothing",
 }
 
 
 def test_every_command_is_part_of_the_walk() -> None:
-    assert set(HANDLERS) - ASKED == LEFT_OUT.keys()
+    assert set(HANDLERS) - REQUESTED == EXCLUDED.keys()
 
 
-async def test_every_rule_can_be_granted_what_it_asks_for(walk: type[Walk]) -> None:
-    """Or a walk would go through refusals alone, and nobody would see it."""
+async def test_every_rule_can_succeed(walk: type[Walk]) -> None:
+    """Otherwise a walk might consist of refusals, unnoticed."""
 
     def every() -> set[str]:
         state = walk()
         try:
-            granted(Guarded(state))
-            state.look_back()
+            run_every_rule(StrangersFirst(state))
+            state.check_everything()
             state.delete_project(who=Who("carol"), path="game")
-            state.look_back()
+            state.check_everything()
             rows = state.run(state.forge.db.fetch("select distinct name from commands"))
             return {row["name"] for row in rows}
         finally:
@@ -100,11 +100,11 @@ async def test_every_rule_can_be_granted_what_it_asks_for(walk: type[Walk]) -> N
             state.teardown()
 
     taken = await asyncio.to_thread(every)
-    assert {command.kind for command in ASKED} - taken == set()
+    assert {command.kind for command in REQUESTED} - taken == set()
 
 
-class Guarded:
-    """A walk in which everything is first asked for by people who may not."""
+class StrangersFirst:
+    """A walk in which every rule is tried first by users who may not do it."""
 
     def __init__(self, walk: Walk) -> None:
         self.walk = walk
@@ -115,7 +115,7 @@ class Guarded:
         def ask(**chosen: Any) -> Any:
             who = chosen.get("who", Who("alice"))
             strangers = [Who("") if name != "push" else Who("carol"), who._replace(token="other")]
-            strangers += [] if name in FOR_EVERYBODY else [Who("carol")]
+            strangers += [] if name in OPEN_RULES else [Who("carol")]
             for stranger in strangers if "who" in chosen else ():
                 rule(**{**chosen, "who": stranger})
             return rule(**chosen)
@@ -123,15 +123,15 @@ class Guarded:
         return ask
 
 
-# What takes no right on a public project: carol would do it.
-FOR_EVERYBODY = {
+# Rules that need no access to a public project, so carol may do them.
+OPEN_RULES = {
     "comment_on_issue", "comment_on_pull_request", "create_group", "flag_commit", "flag_pull_request", "open_issue",
     "refresh_access", "subscribe", "subscribe_to_issue", "subscribe_to_pull_request", "push",
 }  # fmt: skip
 
 
-def granted(walk: Any) -> None:
-    """Every rule once, by somebody who may."""
+def run_every_rule(walk: Any) -> None:
+    """Run every rule once, as a user who may."""
     alice, bob, admin = Who("alice"), Who("bob"), Who("admin")
     game, pull, issue = "game", ("game", 2), ("game", 1)
     walk.create_user(who=admin, name="dave")
@@ -176,7 +176,7 @@ def granted(walk: Any) -> None:
     walk.flag_commit(who=bob, path=game, status="success")
     walk.close_pull_request(who=alice, at=pull)
     walk.reopen_pull_request(who=alice, at=pull)
-    walk.install_plugin(who=alice, path=game, plugin=HEEDING, room="", secret=False)
+    walk.install_plugin(who=alice, path=game, plugin=REFERENCES_PLUGIN, room="", secret=False)
     walk.push(who=alice, path=game, branch="main", file="own", message="Relates to #1")
     walk.rebase_pull_request(who=alice, at=pull)
     walk.merge_pull_request(who=alice, at=pull, wait=True)

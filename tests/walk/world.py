@@ -1,4 +1,4 @@
-"""The forge that a walk happens in, and how the walk asks it for things: every answer is looked at here."""
+"""The forge of a walk and the requests to it; every response is checked here."""
 
 import asyncio
 import contextlib
@@ -18,20 +18,20 @@ from tests.walk.model import ADMIN, NOBODY, OWNER, PEOPLE, Model, Project
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-# What the rules ask for. A rule that asks for a command that is not written above it fails.
-ASKED: set[type[Command]] = set()
+# The commands that rules execute. A rule fails if it executes one that it does not declare.
+REQUESTED: set[type[Command]] = set()
 
-SECRET = "hush-hush"  # what is given where a secret is asked for
+SECRET = "hush-hush"  # used for every secret
 
-projects: Bundle[str] = Bundle("projects")  # paths, of which some may be gone
+projects: Bundle[str] = Bundle("projects")  # paths; some may be deleted
 issues: Bundle[tuple[str, int]] = Bundle("issues")  # paths and numbers
 pulls: Bundle[tuple[str, int]] = Bundle("pulls")
 
 
 class Who(NamedTuple):
-    """Somebody and the token they bring: made for the project in question, for everything, or for something else.
+    """A user and the token they use: bound to the project ("own"), unlimited ("whole") or of other scopes ("other").
 
-    The name OWNER stands for whoever owns the project in question.
+    The name OWNER stands for the owner of the project.
     """
 
     name: str
@@ -47,15 +47,15 @@ class Answer(NamedTuple):
         return self.status < 300
 
 
-def asks(*commands: type[Command]) -> Callable[[F], F]:
-    """Says which commands a rule asks for. None: it only looks."""
-    ASKED.update(commands)
+def exercises(*commands: type[Command]) -> Callable[[F], F]:
+    """Declare the commands that a rule executes; none if it only reads."""
+    REQUESTED.update(commands)
 
     def declare(rule: F) -> F:
         @functools.wraps(rule)
         def asking(world: "World", **chosen: Any) -> Any:
             world.kinds, world.failed = {command.kind for command in commands}, True
-            found = rule(world, **world.named(chosen))
+            found = rule(world, **world.name_owner(chosen))
             world.failed = False
             return found
 
@@ -64,22 +64,22 @@ def asks(*commands: type[Command]) -> Callable[[F], F]:
     return declare
 
 
-class Everything:
-    """Hypothesis leaves out some rules in each walk, which takes many more walks to meet two rules in one of them."""
+class AllRules:
+    """Enable all rules. Hypothesis would disable some in each walk, and so combine two rules much less often."""
 
     def is_enabled(self, rule: str) -> bool:
         return True
 
 
 class World(RuleBasedStateMachine):
-    """Hypothesis chooses in a thread of its own; the forge runs where the test does."""
+    """The state machine. Hypothesis runs it in a thread of its own; the forge runs on the test's event loop."""
 
     loop: asyncio.AbstractEventLoop
     services: tuple[str, str]
 
     def __init__(self) -> None:
         super().__init__()
-        self._rules_strategy.enabled_rules_strategy = st.just(Everything())
+        self._rules_strategy.enabled_rules_strategy = st.just(AllRules())
         self.model = Model()
         self.kinds: set[str] = set()
         self.failed = False
@@ -87,13 +87,13 @@ class World(RuleBasedStateMachine):
         self.tokens: dict[tuple[Any, ...], Client] = {}
         self.stack = contextlib.AsyncExitStack()
         try:
-            self.forge = self.run(self._started())
-            self.begin()
+            self.forge = self.run(self._start_forge())
+            self.set_up_project()
         except BaseException:
             self.run(self.stack.aclose())
             raise
 
-    async def _started(self) -> Forge:
+    async def _start_forge(self) -> Forge:
         self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="polyforge-walk-")))
         url = await self.stack.enter_async_context(fresh_database(self.services[0]))
         settings = await settled(url, self.services, self.folder / "data")
@@ -105,8 +105,8 @@ class World(RuleBasedStateMachine):
             self.tokens[name, "other"] = await self.tokens[name, "whole"].limited(acls=["internal_access"])
         return forge
 
-    def named(self, chosen: dict[str, Any]) -> dict[str, Any]:
-        """What was chosen for a rule, with the owner's name."""
+    def name_owner(self, chosen: dict[str, Any]) -> dict[str, Any]:
+        """Replace OWNER by the owner's name in the arguments of a rule."""
         who = chosen.get("who")
         if who is None or who.name != OWNER:
             return chosen
@@ -120,30 +120,30 @@ class World(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             if not self.failed:
-                self.look_back()
+                self.check_everything()
         finally:
             self.run(self.stack.aclose())
 
-    def begin(self) -> None:
-        """What every walk begins with."""
+    def set_up_project(self) -> None:
+        """Create what every walk begins with."""
         raise NotImplementedError  # hypothesis makes the machine's class, so it cannot be an ABC; test_walk.py says it
 
-    def look_back(self) -> None:
-        """What has to be so at the end of every walk."""
-        raise NotImplementedError  # a walk that forgot to look back shall fail, and not pass for having seen nothing
+    def check_everything(self) -> None:
+        """Check all invariants at the end of a walk."""
+        raise NotImplementedError  # a walk without checks must fail, not pass
 
     def project(self, path: str) -> Project | None:
         return self.model.projects.get(path)
 
     async def client(self, who: Who, path: str | None = None) -> Client:
-        """Somebody with their token. Without a project they can see they bring one for everything."""
+        """Return the client of a user with their token; an unlimited one if they cannot see the project."""
         if who.name == NOBODY:
             return self.forge.nobody
         whole = self.tokens[who.name, "whole"]
         if who.token != "own":
             return self.tokens[who.name, who.token]
         project = self.project(path) if path else None
-        if project is None or not self.model.sees(who.name, project):
+        if project is None or not self.model.may_read(who.name, project):
             return whole
         key = (who.name, id(project))
         if key not in self.tokens:
@@ -151,32 +151,32 @@ class World(RuleBasedStateMachine):
         return self.tokens[key]
 
     def get(self, path: str, who: str = ADMIN) -> Answer:
-        """Something of Pagure's, seen with a token for everything."""
-        return self.run(self.look(path, who))
+        """Get a page of Pagure's API with an unlimited token."""
+        return self.run(self.fetch(path, who))
 
-    async def look(self, path: str, who: str = ADMIN) -> Answer:
+    async def fetch(self, path: str, who: str = ADMIN) -> Answer:
         client = self.forge.nobody if who == NOBODY else self.tokens[who, "whole"]
         answer = Answer(*await client.pagure(path))
         assert answer.status < 500, (path, who, answer)
         return answer
 
-    def shown(self, path: str, who: str = ADMIN) -> Any:
-        """The same, which has to be there."""
+    def view(self, path: str, who: str = ADMIN) -> Any:
+        """Get a page that must exist."""
         answer = self.get(path, who)
         assert answer.status == 200, (path, who, answer)
         return answer.body
 
     def post(self, who: Who, path: str, end: str, *, allowed: bool = True, **form: Any) -> Answer:
-        """A form to a project's address."""
+        """Post a form to a path below the project."""
         return self.ask(who, "POST", f"/api/0/{path}{end}", path=path, allowed=allowed, data=form)
 
     def ask(
         self, who: Who, method: str, address: str, *, path: str | None = None, allowed: bool = True, **options: Any
     ) -> Answer:
-        """A wish. `allowed` is what the model says: whoever may not is refused, and a refusal leaves nothing behind."""
-        return self.run(self._asked(who, method, address, path, allowed, options))
+        """Send a request. `allowed` is the model's opinion: a request that is not allowed must be refused."""
+        return self.run(self._ask(who, method, address, path, allowed, options))
 
-    async def _asked(
+    async def _ask(
         self, who: Who, method: str, address: str, path: str | None, allowed: bool, options: dict[str, Any]
     ) -> Answer:
         self.requests += 1
@@ -187,16 +187,16 @@ class World(RuleBasedStateMachine):
         assert answer.status < 500, context
         if answer.accepted:
             may = allowed and who.name != NOBODY and who.token != "other"
-            may &= path is None or (project is not None and self.model.sees(who.name, project))
+            may &= path is None or (project is not None and self.model.may_read(who.name, project))
             may &= not (method == "POST" and project and who.name in project.blocked)
             assert may, context
-        elif path and not (project and self.model.sees(who.name, project)):
+        elif path and not (project and self.model.may_read(who.name, project)):
             assert answer.status in (401, 404, 405), context
-        await self._traced(request, answer, context)
+        await self._check_trace(request, answer, context)
         return answer
 
-    async def _traced(self, request: str, answer: Answer, context: Any) -> None:
-        """A wish that was refused has left nothing; one that was not is what the rule says it asks for."""
+    async def _check_trace(self, request: str, answer: Answer, context: Any) -> None:
+        """Check that a refused request has recorded nothing, and an accepted one only the rule's commands."""
         row = await self.forge.db.fetchrow(
             """
             select array(select name from commands where request = $1) as commands,
@@ -207,5 +207,5 @@ class World(RuleBasedStateMachine):
         assert row is not None
         if answer.accepted:
             assert set(row["commands"]) <= self.kinds, (context, row)
-        elif "task.failed" not in row["events"]:  # it was taken up, and could not be done
+        elif "task.failed" not in row["events"]:  # the command was accepted, but its task failed
             assert (row["commands"], row["events"]) == ([], []), (context, row)
