@@ -24,7 +24,7 @@ from app.database import database, open_pool
 from app.logs import configure
 from app.ops.migrate import FORGE, issue_token
 from app.ops.supervise import JOIN
-from events.log import Append, append
+from events.log import AppendRequest, append
 from events.projects import ProjectCreated
 
 PROGRAM = Path(sys.executable).with_name("polyforge")
@@ -147,7 +147,7 @@ async def _seed_project(connection: asyncpg.Connection, n: int) -> None:
         create_readme=False,
     )
     command_id = uuid.uuid4()
-    entry = Append(event=event, version=1, actor="admin", command_id=command_id, anchored=False)
+    entry = AppendRequest(event=event, version=1, actor="admin", command_id=command_id, anchored=False)
     await append(connection, entry, ("create-project", b"{}"))
 
 

@@ -1,4 +1,4 @@
-"""What can happen to a tracker's boards. Where an issue stands on them is the issue's own story."""
+"""Events of a tracker's boards. An issue's status on a board belongs to the issue's events."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,8 +7,8 @@ from events.event import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoardDefined(Event, type="board.defined", stream="board-{project_id}/{board}"):
-    """A board exists, or has another tag, or is active or not from now on."""
+class BoardDefined(Event, event_type="board.defined", stream="board-{project_id}/{board}"):
+    """A board was created, or its tag or its active flag changed."""
 
     project_id: int
     board: str
@@ -17,10 +17,11 @@ class BoardDefined(Event, type="board.defined", stream="board-{project_id}/{boar
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoardStatusesSet(Event, type="board.statuses-set", stream="board-{project_id}/{board}"):
-    """The whole list in the order of ranks, each with name, rank, default, bg_color, close and close_status.
+class BoardStatusesSet(Event, event_type="board.statuses-set", stream="board-{project_id}/{board}"):
+    """The statuses of a board were replaced. `statuses` is the whole list in order of rank; each has name, rank,
+    default, bg_color, close and close_status.
 
-    An issue whose status is gone stands in the default one.
+    An issue whose status no longer exists moves to the default status.
     """
 
     project_id: int
@@ -29,8 +30,8 @@ class BoardStatusesSet(Event, type="board.statuses-set", stream="board-{project_
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoardDeleted(Event, type="board.deleted", stream="board-{project_id}/{board}"):
-    """Issues are on it no longer; they keep its tag."""
+class BoardDeleted(Event, event_type="board.deleted", stream="board-{project_id}/{board}"):
+    """A board was deleted. Its issues leave it and keep its tag."""
 
     project_id: int
     board: str

@@ -1,4 +1,4 @@
-"""Event and Fact: what may happen, and that it did."""
+"""Event types and stored events."""
 
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -9,13 +9,14 @@ TYPES: dict[str, "type[Event]"] = {}
 
 
 class Event:
-    """Something that can happen. Subclasses are frozen dataclasses of plain JSON values.
+    """Base class of all event types. Subclasses are frozen dataclasses of plain JSON values.
 
-    `type` is the name the world knows it by, dotted and in the past tense.
-    `stream` is the name of the story that it continues, with its own fields in braces; versions count within it.
-    `takes_number` says that its field `number` is the next one of its project. It is handed out behind the project's
+    `event_type` is the public name, dotted and in the past tense; it is kept as `type`.
+    `stream` is the name of the stream that the event belongs to, with fields of the event in braces; versions count
+    within a stream.
+    `takes_number` means that the field `number` is the next number of the project. It is assigned under the project's
     row lock while the event is stored; until then it is 0, and the stream's name ends before it.
-    `outlives_project` says that it may happen when its project is gone already.
+    `outlives_project` means that the event may be stored after its project was deleted.
     """
 
     type: ClassVar[str]
@@ -24,29 +25,31 @@ class Event:
     outlives_project: ClassVar[bool] = False
 
     def __init_subclass__(
-        cls, *, type: str, stream: str, takes_number: bool = False, outlives_project: bool = False
+        cls, *, event_type: str, stream: str, takes_number: bool = False, outlives_project: bool = False
     ) -> None:
-        cls.type = type
+        cls.type = event_type
         cls.stream_template = stream
         cls.takes_number = takes_number
         cls.outlives_project = outlives_project
-        TYPES[type] = cls
+        TYPES[event_type] = cls
 
     @property
     def stream(self) -> str:
-        """The story's name as far as it is known: without a number that is still to be handed out."""
-        told = vars(self)
-        return self.stream_template.format_map({**told, "number": told["number"] or ""} if self.takes_number else told)
+        """The name of the stream, without a number that is not assigned yet."""
+        values = dict(vars(self))
+        if self.takes_number:
+            values["number"] = values["number"] or ""
+        return self.stream_template.format_map(values)
 
     @property
     def project(self) -> int | None:
-        """The project whose story this is part of."""
+        """The id of the project that the event is about, or None."""
         return getattr(self, "project_id", None)
 
 
 @dataclass(frozen=True)
 class StoredEvent:
-    """An event that did happen, as the log holds it. `seq` is 0 until it has been numbered."""
+    """An event as it is stored in the log. `seq` is 0 until the event is numbered."""
 
     seq: int
     position: int
@@ -64,7 +67,7 @@ class StoredEvent:
 
     @property
     def event(self) -> Event:
-        """The event as today's code knows it; fields that are gone are left out."""
+        """The event as an instance of its current class; fields that no longer exist are dropped."""
         cls = TYPES[self.type]
         known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
         return cls(**{key: value for key, value in self.data.items() if key in known})

@@ -1,4 +1,4 @@
-"""What can happen to a group of users."""
+"""Events of groups of users."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ from events.event import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupCreated(Event, type="group.created", stream="group-{group_name}"):
-    """Its creator is its first member."""
+class GroupCreated(Event, event_type="group.created", stream="group-{group_name}"):
+    """A group was created. Its creator is its first member."""
 
     group_name: str
     display_name: str
@@ -17,12 +17,12 @@ class GroupCreated(Event, type="group.created", stream="group-{group_name}"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemberAdded(Event, type="group.member-added", stream="group-{group_name}/{username}"):
+class MemberAdded(Event, event_type="group.member-added", stream="group-{group_name}/{username}"):
     group_name: str
     username: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemberRemoved(Event, type="group.member-removed", stream="group-{group_name}/{username}"):
+class MemberRemoved(Event, event_type="group.member-removed", stream="group-{group_name}/{username}"):
     group_name: str
     username: str

@@ -1,4 +1,4 @@
-"""What can happen to an issue."""
+"""Events of issues and of the tags of a tracker."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,7 +7,7 @@ from events.event import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class IssueOpened(Event, type="issue.opened", stream="issue-{project_id}/{number}", takes_number=True):
+class IssueOpened(Event, event_type="issue.opened", stream="issue-{project_id}/{number}", takes_number=True):
     project_id: int
     number: int = 0
     uid: str
@@ -23,7 +23,7 @@ class IssueOpened(Event, type="issue.opened", stream="issue-{project_id}/{number
 
 
 @dataclass(frozen=True, kw_only=True)
-class IssueCommented(Event, type="issue.commented", stream="issue-{project_id}/{number}"):
+class IssueCommented(Event, event_type="issue.commented", stream="issue-{project_id}/{number}"):
     """With a `note` (events/notes.py) the forge wrote it for the author, and the comment itself is empty."""
 
     project_id: int
@@ -35,7 +35,7 @@ class IssueCommented(Event, type="issue.commented", stream="issue-{project_id}/{
 
 
 @dataclass(frozen=True, kw_only=True)
-class IssueUpdated(Event, type="issue.updated", stream="issue-{project_id}/{number}"):
+class IssueUpdated(Event, event_type="issue.updated", stream="issue-{project_id}/{number}"):
     """`changed` holds what is different now: title, content, status, close_status, assignee, milestone, tags, depends
     (the whole list), custom_fields (name to value, null for those that were taken away) or boards (name to status and
     rank there). `previous` is what was there before, of all but title, content and boards; of the custom fields that
@@ -52,8 +52,8 @@ class IssueUpdated(Event, type="issue.updated", stream="issue-{project_id}/{numb
 
 
 @dataclass(frozen=True, kw_only=True)
-class IssueSubscribed(Event, type="issue.subscribed", stream="issue-{project_id}/{number}/{username}"):
-    """Somebody wants, or does not want, to hear of the issue."""
+class IssueSubscribed(Event, event_type="issue.subscribed", stream="issue-{project_id}/{number}/{username}"):
+    """A user subscribed to the issue, or opted out of its notifications."""
 
     project_id: int
     number: int
@@ -62,8 +62,8 @@ class IssueSubscribed(Event, type="issue.subscribed", stream="issue-{project_id}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagDefined(Event, type="tag.defined", stream="tag-{project_id}/{tag}"):
-    """A tag of the tracker exists, or looks different from now on."""
+class TagDefined(Event, event_type="tag.defined", stream="tag-{project_id}/{tag}"):
+    """A tag of the tracker was created, or its color or description changed."""
 
     project_id: int
     tag: str
@@ -72,8 +72,8 @@ class TagDefined(Event, type="tag.defined", stream="tag-{project_id}/{tag}"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagDeleted(Event, type="tag.deleted", stream="tag-{project_id}/{tag}"):
-    """Also taken from every issue that had it."""
+class TagDeleted(Event, event_type="tag.deleted", stream="tag-{project_id}/{tag}"):
+    """A tag was deleted from the tracker and from every issue that had it."""
 
     project_id: int
     tag: str

@@ -1,4 +1,4 @@
-"""The log: append, number, read. The only code that touches the events table."""
+"""The event log: append, number and read events."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -27,19 +27,19 @@ NEXT_VERSION = "(select coalesce(max(version), 0) + 1 from events where events.s
 
 
 class VersionConflict(Exception):
-    """The state that a decision rested on has changed meanwhile: decide again."""
+    """The state that a decision was based on has changed since; the decision must be made again."""
 
 
 class CommandRepeated(Exception):
-    """This very command has been carried out before."""
+    """A command with this id was carried out before."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Append:
-    """What goes into the log with one event.
+class AppendRequest:
+    """An event to append, with its metadata.
 
-    `revision` is the project's revision that the decision rested on; None asks for no check. Without a `version` the
-    event is the next of its stream, whatever came before.
+    `revision` is the project's revision that the decision was based on; None means no check. `version` None stands for
+    the next version of the stream, whatever it is.
     """
 
     event: Event
@@ -53,21 +53,20 @@ class Append:
 
 
 @cache
-def _append_statement(type: str, *, anchored: bool, with_command: bool, answer: bool, versioned: bool) -> str:
-    """One statement that stores the command, its event and the event's rows.
+def _append_statement(event_type: str, *, anchored: bool, with_command: bool, answer: bool, versioned: bool) -> str:
+    """Build the statement that stores the command, its event and the event's rows.
 
-    The project's row is locked first, so that within a project the order of positions, of
-    transaction ids and of row changes is one and the same; that is what lets a rebuild in log
-    order arrive at the very rows.
+    It locks the project's row first, so that within a project positions, transaction ids and row changes have the same
+    order. Without that, a rebuild in log order could produce other rows.
     """
     parts = []
     if anchored:
         parts.append(f"anchor as ({LOCK_PROJECT})")
     source = "from anchor" if anchored else "where $9::bigint is null"
-    if anchored and TYPES[type].outlives_project:
+    if anchored and TYPES[event_type].outlives_project:
         source = "from (values (1)) as always left join anchor on true"
     stream, data = "$1", "$3::jsonb"
-    if TYPES[type].takes_number:
+    if TYPES[event_type].takes_number:
         stream, data = "$1::text || anchor.number", "jsonb_set($3::jsonb, '{number}', to_jsonb(anchor.number))"
     if with_command:
         parts.append(f"""command as (
@@ -77,12 +76,12 @@ def _append_statement(type: str, *, anchored: bool, with_command: bool, answer: 
     version = "$2::int" if versioned else f"coalesce($2, {NEXT_VERSION.format(stream=stream)})"
     parts.append(f"""event as (
         insert into events (stream, version, type, data, actor, command_id, request, cause, project_id)
-        select {stream}, {version}, '{type}', {data}, $4, $5, $6, $7, $8 {source}
+        select {stream}, {version}, '{event_type}', {data}, $4, $5, $6, $7, $8 {source}
         {"on conflict on constraint one_answer_per_cause do nothing" if answer else ""}
         returning *
     )""")
     parts.append("waiting as (insert into unnumbered (position, txid) select position, txid from event)")
-    projections, returning = projection_sql(type)
+    projections, returning = projection_sql(event_type)
     row = f"to_jsonb({returning})" if returning else "null::jsonb"
     join = f"left join {returning} on true" if returning else ""
     return f"""with {", ".join(parts)}{projections}
@@ -90,11 +89,14 @@ def _append_statement(type: str, *, anchored: bool, with_command: bool, answer: 
         from   event {join}"""
 
 
-async def append(db: Connection, entry: Append, command: tuple[str, bytes] | None = None) -> asyncpg.Record | None:
+async def append(
+    db: Connection, entry: AppendRequest, command: tuple[str, bytes] | None = None
+) -> asyncpg.Record | None:
     """Store one event, its rows and, if given, its command (name and JSON body) in one statement.
 
-    Returns position, time and the first projection's row, or None when an answer to the same cause is
-    already there. Raises Conflict when the decision has to be made again, Repeated when there is nothing to do.
+    Returns position, time and the first projection's row, or None if the same answer to the same cause is stored
+    already. Raises VersionConflict if the decision must be made again, CommandRepeated if the command is stored
+    already.
     """
     event = entry.event
     anchored = entry.anchored and event.project is not None
@@ -120,20 +122,20 @@ async def append(db: Connection, entry: Append, command: tuple[str, bytes] | Non
         arguments += [command[0], command[1].decode()]
     try:
         stored = await db.fetchrow(statement, *arguments)
-    except asyncpg.UniqueViolationError as clash:
-        if clash.constraint_name == "commands_pkey":
-            raise CommandRepeated from clash
-        raise VersionConflict(clash.constraint_name) from clash
-    except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as clash:
-        raise VersionConflict(str(clash.sqlstate)) from clash
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name == "commands_pkey":
+            raise CommandRepeated from error
+        raise VersionConflict(error.constraint_name) from error
+    except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
+        raise VersionConflict(str(error.sqlstate)) from error
     if stored is None and entry.cause is None:
         raise VersionConflict("revision")
     return stored
 
 
-# Transaction ids do not survive a dump: one that this cluster has not reached yet belongs to a restored,
-# long settled row, and those come first.
-NUMBER = """
+# Transaction ids do not survive a dump and restore. An id that this cluster has not reached yet belongs to a restored
+# row, which settled long ago; those rows are numbered first.
+NUMBER_SETTLED = """
     with allowed as ({allowed}), settled as (
         select   position
         from     unnumbered
@@ -167,8 +169,8 @@ SELECT_EVENTS = """
 
 
 @dataclass(frozen=True)
-class Numbered:
-    """An event that has just got its number."""
+class NumberedEvent:
+    """An event that was just numbered."""
 
     seq: int
     position: int
@@ -176,7 +178,7 @@ class Numbered:
 
 
 class LogEntry(NamedTuple):
-    """An event that has been numbered, without what it says."""
+    """The metadata of a numbered event, without its data."""
 
     seq: int
     type: str
@@ -186,35 +188,37 @@ class LogEntry(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Numbering:
-    """What one look for settled events came to."""
+class NumberingResult:
+    """Whether the caller was allowed to number, and the events that it numbered."""
 
     allowed: bool
-    numbered: list[Numbered]
+    numbered: list[NumberedEvent]
 
 
-def build_numbering(allowed: str = "select 1", also: str = "") -> str:
-    """The statement that numbers. `allowed` is a query that has a row if this may be done now; `also` are further
-    common table expressions, which may read `placed` (seq, position, type). Parameters from $2 on are theirs.
+def build_numbering_statement(allowed: str = "select 1", also: str = "") -> str:
+    """Build the statement that numbers settled events.
+
+    `allowed` is a query that returns a row if the caller may number now; `also` are further common table expressions,
+    which may read `placed` (seq, position, type). Both may use parameters from $2 on.
     """
-    return NUMBER.format(allowed=allowed, also=also)
+    return NUMBER_SETTLED.format(allowed=allowed, also=also)
 
 
 async def number_settled(
-    db: Connection, limit: int = 1000, *arguments: Any, statement: str = build_numbering()
-) -> Numbering:
+    db: Connection, limit: int = 1000, *arguments: Any, statement: str = build_numbering_statement()
+) -> NumberingResult:
     """Give settled events their dense numbers, in the order (transaction id, position).
 
-    A sequence hands out positions before commit, so following positions would lose a slow writer's event. The caller
-    is the only one to number.
+    A sequence hands out positions before commit, so a follower of positions would miss a slow writer's event. Only one
+    caller may number at a time.
     """
     rows = await db.fetch(statement, limit, *arguments)
-    found = [Numbered(row["seq"], row["position"], row["type"]) for row in rows if row["seq"] is not None]
-    return Numbering(rows[0]["allowed"], found)
+    numbered = [NumberedEvent(row["seq"], row["position"], row["type"]) for row in rows if row["seq"] is not None]
+    return NumberingResult(rows[0]["allowed"], numbered)
 
 
 async def oldest_unnumbered(db: Connection) -> float:
-    """Age in seconds of the oldest event that waits for its number, settled or not; 0 when none does."""
+    """Age in seconds of the oldest event without a number, settled or not; 0 if there is none."""
     age: float = await db.fetchval(
         "select coalesce(extract(epoch from now() - min(at)), 0)::float from unnumbered join events using (position)"
     )
@@ -222,20 +226,20 @@ async def oldest_unnumbered(db: Connection) -> float:
 
 
 async def head(db: Connection) -> int:
-    """The number of the newest numbered event; 0 when there is none."""
+    """The number of the newest numbered event; 0 if there is none."""
     newest: int | None = await db.fetchval("select max(seq) from numbers")
     return newest or 0
 
 
 async def read(db: Connection, after: int, limit: int = 500) -> list[StoredEvent]:
-    """The next facts after this number, in order."""
-    facts = SELECT_EVENTS.format(data=current_data_sql(), source="numbers join events using (position)")
-    rows = await db.fetch(f"{facts} where numbers.seq > $1 order by numbers.seq limit $2", after, limit)
+    """Read the next events after this number, in order."""
+    query = SELECT_EVENTS.format(data=current_data_sql(), source="numbers join events using (position)")
+    rows = await db.fetch(f"{query} where numbers.seq > $1 order by numbers.seq limit $2", after, limit)
     return [build_stored_event(row) for row in rows]
 
 
 async def read_entries(db: Connection, after: int, limit: int = 1000) -> list[LogEntry]:
-    """What the next numbers were given to: as much as whoever waits has to know."""
+    """Read the metadata of the next events after this number, which is all that waiters need."""
     rows = await db.fetch(
         """
         select   numbers.seq, events.type, events.project_id, events.actor, events.command_id
@@ -251,14 +255,14 @@ async def read_entries(db: Connection, after: int, limit: int = 1000) -> list[Lo
 
 
 async def find_at_position(db: Connection, position: int) -> StoredEvent | None:
-    """One fact, numbered or not."""
-    facts = SELECT_EVENTS.format(data=current_data_sql(), source="events left join numbers using (position)")
-    row = await db.fetchrow(f"{facts} where events.position = $1", position)
+    """Find an event by its position, numbered or not."""
+    query = SELECT_EVENTS.format(data=current_data_sql(), source="events left join numbers using (position)")
+    row = await db.fetchrow(f"{query} where events.position = $1", position)
     return build_stored_event(row) if row else None
 
 
 def build_stored_event(row: asyncpg.Record) -> StoredEvent:
-    """A row of the log as a Fact."""
+    """Turn a row of the log into a StoredEvent."""
     values = dict(row)
     values["seq"] = values["seq"] or 0
     return StoredEvent(**values)

@@ -1,4 +1,4 @@
-"""What can happen to a project."""
+"""Events of projects, their settings, access and plugins."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,8 +7,8 @@ from events.event import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectCreated(Event, type="project.created", stream="project-{project_id}"):
-    """A project exists; its repository is asked for by this very event. `mirrored_from` is where a mirror gets it."""
+class ProjectCreated(Event, event_type="project.created", stream="project-{project_id}"):
+    """A project was created; a worker makes its repository. `mirrored_from` is the source URL of a mirror."""
 
     project_id: int
     address: str
@@ -26,8 +26,8 @@ class ProjectCreated(Event, type="project.created", stream="project-{project_id}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectForked(Event, type="project.forked", stream="project-{project_id}"):
-    """A project was made from another; the copy of the repository is asked for by this event."""
+class ProjectForked(Event, event_type="project.forked", stream="project-{project_id}"):
+    """A project was forked from another; a worker copies the repository."""
 
     project_id: int
     parent_id: int
@@ -45,7 +45,7 @@ class ProjectForked(Event, type="project.forked", stream="project-{project_id}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectDiscarded(Event, type="project.discarded", stream="project-{project_id}/repository"):
+class ProjectDiscarded(Event, event_type="project.discarded", stream="project-{project_id}/repository"):
     """Its repository could not be made, so the project is taken back and its name is free. `reason` and `params` are
     those of the task that failed (events/tasks.py).
     """
@@ -57,24 +57,24 @@ class ProjectDiscarded(Event, type="project.discarded", stream="project-{project
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectDeleted(Event, type="project.deleted", stream="project-{project_id}"):
-    """Gone with everything in it; the repository is removed by a worker."""
+class ProjectDeleted(Event, event_type="project.deleted", stream="project-{project_id}"):
+    """A project was deleted with everything in it; a worker removes the repository."""
 
     project_id: int
     path: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectConfigured(Event, type="project.configured", stream="project-{project_id}"):
-    """`settings` are those that have changed, and what they are now."""
+class ProjectConfigured(Event, event_type="project.configured", stream="project-{project_id}"):
+    """Settings changed. `settings` maps each changed one to its new value."""
 
     project_id: int
     settings: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectTransferred(Event, type="project.transferred", stream="project-{project_id}"):
-    """Somebody else owns it now; `retained` says that the previous owner stays its administrator."""
+class ProjectTransferred(Event, event_type="project.transferred", stream="project-{project_id}"):
+    """The project has a new owner. `retained`: the previous owner stays an administrator."""
 
     project_id: int
     owner: str
@@ -83,16 +83,16 @@ class ProjectTransferred(Event, type="project.transferred", stream="project-{pro
 
 
 @dataclass(frozen=True, kw_only=True)
-class UsersBlocked(Event, type="project.users-blocked", stream="project-{project_id}"):
-    """`usernames` is the whole list from now on."""
+class UsersBlocked(Event, event_type="project.users-blocked", stream="project-{project_id}"):
+    """The block list was replaced. `usernames` is the whole new list."""
 
     project_id: int
     usernames: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AccessGranted(Event, type="access.granted", stream="access-{project_id}/{party}/{name}"):
-    """A user or a group holds this level from now on, whatever was before. `branches` are a collaborator's globs."""
+class AccessGranted(Event, event_type="access.granted", stream="access-{project_id}/{party}/{name}"):
+    """A user or a group was given this level in place of any earlier one. `branches` are a collaborator's globs."""
 
     project_id: int
     party: str
@@ -102,23 +102,23 @@ class AccessGranted(Event, type="access.granted", stream="access-{project_id}/{p
 
 
 @dataclass(frozen=True, kw_only=True)
-class AccessRevoked(Event, type="access.revoked", stream="access-{project_id}/{party}/{name}"):
+class AccessRevoked(Event, event_type="access.revoked", stream="access-{project_id}/{party}/{name}"):
     project_id: int
     party: str
     name: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class AccessRefreshed(Event, type="access.refreshed", stream="access-{project_id}"):
-    """Somebody asked that grants be looked at anew; the task this makes has ended already."""
+class AccessRefreshed(Event, event_type="access.refreshed", stream="access-{project_id}"):
+    """A user asked to refresh the grants; the task of this command is finished at once."""
 
     project_id: int
     path: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchChanged(Event, type="watch.changed", stream="watch-{project_id}/{username}"):
-    """What somebody wants to hear of; both None means that their access decides again."""
+class WatchChanged(Event, event_type="watch.changed", stream="watch-{project_id}/{username}"):
+    """A user chose which notifications to get; None for both returns to the default, which depends on their access."""
 
     project_id: int
     username: str
@@ -127,8 +127,8 @@ class WatchChanged(Event, type="watch.changed", stream="watch-{project_id}/{user
 
 
 @dataclass(frozen=True, kw_only=True)
-class PluginInstalled(Event, type="plugin.installed", stream="project-{project_id}"):
-    """The project has the plugin with these fields. `secrets` names the fields whose value is not for the log."""
+class PluginInstalled(Event, event_type="plugin.installed", stream="project-{project_id}"):
+    """A plugin was installed or reconfigured. `secrets` names the fields whose values are kept out of the log."""
 
     project_id: int
     plugin: str
@@ -137,14 +137,16 @@ class PluginInstalled(Event, type="plugin.installed", stream="project-{project_i
 
 
 @dataclass(frozen=True, kw_only=True)
-class PluginRemoved(Event, type="plugin.removed", stream="project-{project_id}"):
+class PluginRemoved(Event, event_type="plugin.removed", stream="project-{project_id}"):
     project_id: int
     plugin: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackerConfigured(Event, type="tracker.configured", stream="project-{project_id}"):
-    """What has changed of the tracker's words; a key that is absent stays."""
+class TrackerConfigured(Event, event_type="tracker.configured", stream="project-{project_id}"):
+    """The tracker's milestones, priorities, close statuses or custom fields changed. A key that is absent from
+    `changed` keeps its value.
+    """
 
     project_id: int
     changed: dict[str, Any]

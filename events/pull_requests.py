@@ -1,4 +1,4 @@
-"""What can happen to a pull request, and to the commits that it brings."""
+"""Events of pull requests and of the flags of commits."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,10 +8,10 @@ from events.event import Event
 
 @dataclass(frozen=True, kw_only=True)
 class PullRequestOpened(
-    Event, type="pull-request.opened", stream="pull-request-{project_id}/{number}", takes_number=True
+    Event, event_type="pull-request.opened", stream="pull-request-{project_id}/{number}", takes_number=True
 ):
-    """`project_id` is the target; `commit_start` and `commit_stop` are the oldest and the newest commit it brings;
-    `issues` are the numbers of those that its description is about.
+    """A pull request was opened. `project_id` is the target; `commit_start` and `commit_stop` are its oldest and its
+    newest commit; `issues` are the numbers of the issues that its description mentions.
     """
 
     project_id: int
@@ -30,8 +30,8 @@ class PullRequestOpened(
 
 
 @dataclass(frozen=True, kw_only=True)
-class PullRequestCommented(Event, type="pull-request.commented", stream="pull-request-{project_id}/{number}"):
-    """With a `commit` it is about a line of a file."""
+class PullRequestCommented(Event, event_type="pull-request.commented", stream="pull-request-{project_id}/{number}"):
+    """A comment was added. With a `commit` it is an inline comment on a line of a file."""
 
     project_id: int
     number: int
@@ -46,7 +46,7 @@ class PullRequestCommented(Event, type="pull-request.commented", stream="pull-re
 
 
 @dataclass(frozen=True, kw_only=True)
-class PullRequestUpdated(Event, type="pull-request.updated", stream="pull-request-{project_id}/{number}"):
+class PullRequestUpdated(Event, event_type="pull-request.updated", stream="pull-request-{project_id}/{number}"):
     """`changed` holds what is different now: title, initial_comment, assignee, status (closed or open again), tags,
     commit_start, commit_stop, merge_status, issues and commit_issues (the numbers of those that the description and
     the commits are about). With a `comment_id` the forge writes a comment in the actor's name, and
@@ -62,9 +62,9 @@ class PullRequestUpdated(Event, type="pull-request.updated", stream="pull-reques
 
 @dataclass(frozen=True, kw_only=True)
 class PullRequestSubscribed(
-    Event, type="pull-request.subscribed", stream="pull-request-{project_id}/{number}/{username}"
+    Event, event_type="pull-request.subscribed", stream="pull-request-{project_id}/{number}/{username}"
 ):
-    """Somebody wants, or does not want, to hear of it."""
+    """A user subscribed to the pull request, or opted out of its notifications."""
 
     project_id: int
     number: int
@@ -73,15 +73,17 @@ class PullRequestSubscribed(
 
 
 @dataclass(frozen=True, kw_only=True)
-class MergeRequested(Event, type="pull-request.merge-requested", stream="pull-request-{project_id}/{number}/merges"):
-    """Somebody who may wants it merged; a worker answers."""
+class MergeRequested(
+    Event, event_type="pull-request.merge-requested", stream="pull-request-{project_id}/{number}/merges"
+):
+    """A user with the right to do so asked for the merge; a worker carries it out."""
 
     project_id: int
     number: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class PullRequestMerged(Event, type="pull-request.merged", stream="pull-request-{project_id}/{number}"):
+class PullRequestMerged(Event, event_type="pull-request.merged", stream="pull-request-{project_id}/{number}"):
     """What it brought is in its branch, whose head is now `commit`. `note` says what the comment tells of that the
     forge writes about it (events/notes.py).
     """
@@ -94,16 +96,18 @@ class PullRequestMerged(Event, type="pull-request.merged", stream="pull-request-
 
 
 @dataclass(frozen=True, kw_only=True)
-class RebaseRequested(Event, type="pull-request.rebase-requested", stream="pull-request-{project_id}/{number}/rebases"):
-    """Somebody who may wants it rebased onto its branch; a worker answers."""
+class RebaseRequested(
+    Event, event_type="pull-request.rebase-requested", stream="pull-request-{project_id}/{number}/rebases"
+):
+    """A user with the right to do so asked for a rebase onto the target branch; a worker carries it out."""
 
     project_id: int
     number: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class PullRequestRebased(Event, type="pull-request.rebased", stream="pull-request-{project_id}/{number}"):
-    """Its branch was written anew on top of the target's; what it brings now follows as an update."""
+class PullRequestRebased(Event, event_type="pull-request.rebased", stream="pull-request-{project_id}/{number}"):
+    """The source branch was rebased onto the target branch; an update with the new commits follows."""
 
     project_id: int
     number: int
@@ -111,9 +115,9 @@ class PullRequestRebased(Event, type="pull-request.rebased", stream="pull-reques
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommitFlagged(Event, type="commit.flagged", stream="flag-{project_id}/{commit}/{uid}"):
-    """A program, called `username`, has said what it thinks of a commit, or says something else now; `pull_request` is
-    the number of the one that it said it of.
+class CommitFlagged(Event, event_type="commit.flagged", stream="flag-{project_id}/{commit}/{uid}"):
+    """A program, such as a CI system, flagged a commit or changed its flag. `username` is the program's name,
+    `pull_request` the number of the pull request if the flag was set on one.
     """
 
     project_id: int

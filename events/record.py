@@ -1,4 +1,4 @@
-"""Record and answer: append and project, never one without the other."""
+"""Record commands and the results of workers: append events and project them in one transaction."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,12 +8,12 @@ from uuid import UUID
 import asyncpg
 
 from events.event import Event, StoredEvent
-from events.log import Append, Connection, append
+from events.log import AppendRequest, Connection, append
 
 
 @dataclass(frozen=True)
 class NewEvent:
-    """An event to come, and which chapter of its stream it is; None: the next one, whatever came before."""
+    """An event to store and its version in the stream; None stands for the next version, whatever it is."""
 
     event: Event
     version: int | None = 1
@@ -21,7 +21,7 @@ class NewEvent:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the log said: where the event stands, and the row it made."""
+    """A stored event's position, its time, and the row that its projection returned."""
 
     position: int
     at: datetime
@@ -41,34 +41,35 @@ async def record(
 ) -> list[Recorded]:
     """Store a command with all of its events and rows, or nothing.
 
-    One event takes one statement, which is its own transaction; several share an explicit one.
-    `anchored` says that the project exists already, so its row is there to be locked.
+    A single event takes one statement, which is its own transaction; several share an explicit transaction.
+    `anchored` means that the project already exists, so that its row can be locked.
     """
     entries = [
-        Append(
+        AppendRequest(
             event=each.event,
             version=each.version,
             actor=actor,
             command_id=command_id,
             request=request,
-            revision=revision if n == 0 else None,
+            revision=revision if index == 0 else None,
             anchored=anchored,
         )
-        for n, each in enumerate(events)
+        for index, each in enumerate(events)
     ]
     if len(entries) == 1:
         return [_build_recorded(await append(db, entries[0], command))]
     async with db.transaction():
         return [
-            _build_recorded(await append(db, entry, command if n == 0 else None)) for n, entry in enumerate(entries)
+            _build_recorded(await append(db, entry, command if index == 0 else None))
+            for index, entry in enumerate(entries)
         ]
 
 
 async def record_answer(
     db: Connection, cause: StoredEvent, event: Event, *, version: int | None = 1
 ) -> Recorded | None:
-    """Store what a worker found out about `cause`; None when it has been answered like this before."""
-    entry = Append(
+    """Store the result of a worker's reaction to `cause`. Returns None if this result is stored already."""
+    entry = AppendRequest(
         event=event,
         version=version,
         actor=cause.actor,
@@ -81,5 +82,5 @@ async def record_answer(
 
 
 def _build_recorded(stored: asyncpg.Record | None) -> Recorded:
-    assert stored is not None  # noqa: S101 - append raises Conflict instead
+    assert stored is not None  # noqa: S101 - append raises VersionConflict instead
     return Recorded(stored["position"], stored["at"], stored["row"])

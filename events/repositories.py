@@ -1,4 +1,4 @@
-"""What can happen to the git repository of a project."""
+"""Events of a project's git repository: refs, commits, mirrors."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,10 @@ from events.event import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class RepositoryCreated(Event, type="repository.created", stream="project-{project_id}/repository"):
-    """The repository is on disk. `refs` are `[ref, object, commit]`, as a fork or README made them."""
+class RepositoryCreated(Event, event_type="repository.created", stream="project-{project_id}/repository"):
+    """The repository is on disk. `refs` are its initial refs, each `[ref, object, commit]`; only a fork, a mirror or a
+    README brings any.
+    """
 
     project_id: int
     path: str
@@ -16,9 +18,9 @@ class RepositoryCreated(Event, type="repository.created", stream="project-{proje
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefUpdated(Event, type="ref.updated", stream="ref-{project_id}/{ref}"):
-    """A ref moved from `old` to `new`; forty zeros mean that it was not or no longer is there. `pull_request` is the
-    number of the one whose merge moved it.
+class RefUpdated(Event, event_type="ref.updated", stream="ref-{project_id}/{ref}"):
+    """A ref moved from `old` to `new`; forty zeros stand for a ref that was created or deleted. `pull_request` is the
+    number of the pull request whose merge moved it.
     """
 
     project_id: int
@@ -30,9 +32,9 @@ class RefUpdated(Event, type="ref.updated", stream="ref-{project_id}/{ref}"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MirrorChanged(Event, type="mirror.changed", stream="project-{project_id}/mirror"):
-    """A mirror cannot be brought up to what it mirrors any more, or for another reason, or can again: `failure` is a
-    class, never what the other side said, or null.
+class MirrorChanged(Event, event_type="mirror.changed", stream="project-{project_id}/mirror"):
+    """Updating a mirror started to fail, fails for another reason, or works again. `failure` is a class of failure,
+    never text from the remote side; null means that it works.
     """
 
     project_id: int
@@ -40,23 +42,23 @@ class MirrorChanged(Event, type="mirror.changed", stream="project-{project_id}/m
 
 
 @dataclass(frozen=True, kw_only=True)
-class MirrorPullRequested(Event, type="mirror.pull-requested", stream="project-{project_id}/mirror-pulls"):
-    """Somebody who may wants a mirror to be brought up to what it mirrors at once."""
+class MirrorPullRequested(Event, event_type="mirror.pull-requested", stream="project-{project_id}/mirror-pulls"):
+    """A user with the right to do so asked to update a mirror at once; a worker carries it out."""
 
     project_id: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class MirrorPulled(Event, type="mirror.pulled", stream="project-{project_id}/mirror-pulls"):
-    """It is as somebody has asked for; what moved has been told before."""
+class MirrorPulled(Event, event_type="mirror.pulled", stream="project-{project_id}/mirror-pulls"):
+    """The requested update of a mirror is done. Events of the refs that moved come before this one."""
 
     project_id: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommitsLanded(Event, type="commits.landed", stream="project-{project_id}/commits"):
-    """Commits came to a project's default branch, the newest first: each is `[commit, username]`, the username of
-    whoever has the author's e-mail address, or null. Of many thousands only the newest are told.
+class CommitsLanded(Event, event_type="commits.landed", stream="project-{project_id}/commits"):
+    """Commits arrived on a project's default branch. Each is `[commit, username]`, the newest first; `username` is the
+    user with the author's e-mail address, or null. Of a very large push only the newest commits are listed.
     """
 
     project_id: int
@@ -65,8 +67,8 @@ class CommitsLanded(Event, type="commits.landed", stream="project-{project_id}/c
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadMoved(Event, type="head.moved", stream="ref-{project_id}/HEAD"):
-    """Another branch is the default one; both are names without `refs/heads/`."""
+class HeadMoved(Event, event_type="head.moved", stream="ref-{project_id}/HEAD"):
+    """The default branch changed. `old` and `new` are branch names without `refs/heads/`."""
 
     project_id: int
     old: str

@@ -1,4 +1,4 @@
-"""What can happen to a subscription. Neither its address nor its secret is ever part of it."""
+"""Events of webhook subscriptions. They never contain the URL or the secret."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,10 +7,10 @@ from events.event import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubscriptionCreated(Event, type="subscription.created", stream="subscription-{subscription_id}"):
-    """Somebody wants events sent to them, those of a project or all that they may read.
+class SubscriptionCreated(Event, event_type="subscription.created", stream="subscription-{subscription_id}"):
+    """A user subscribed to the events of a project, or to all events that they may read.
 
-    A project's web hooks begin and end with its option instead (`ProjectConfigured`).
+    A project's web hooks are created and ended by the project's setting instead (`ProjectConfigured`).
     """
 
     subscription_id: str
@@ -26,10 +26,10 @@ class SubscriptionCreated(Event, type="subscription.created", stream="subscripti
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriptionChanged(
-    Event, type="subscription.changed", stream="subscription-{subscription_id}", outlives_project=True
+    Event, event_type="subscription.changed", stream="subscription-{subscription_id}", outlives_project=True
 ):
-    """`changed` holds what is different now: types, format, ordered, host, status, reason. `username` None: a project's
-    web hook.
+    """Fields of a subscription changed. `changed` maps each of them to its new value: types, format, ordered, host,
+    status, reason. `username` is None for a project's web hook.
     """
 
     subscription_id: str
@@ -40,9 +40,9 @@ class SubscriptionChanged(
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriptionDeleted(
-    Event, type="subscription.deleted", stream="subscription-{subscription_id}", outlives_project=True
+    Event, event_type="subscription.deleted", stream="subscription-{subscription_id}", outlives_project=True
 ):
-    """Nothing is sent any more, nor shown of what was."""
+    """A subscription was deleted; nothing is sent any more and its deliveries are no longer shown."""
 
     subscription_id: str
     username: str

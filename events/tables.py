@@ -1,4 +1,4 @@
-"""The read tables of schema.sql, with those of their columns that queries name when they are put together."""
+"""SQLAlchemy tables for the read tables of schema.sql, with the columns that composed queries use."""
 
 from sqlalchemy import ARRAY, BigInteger, Boolean, DateTime, Integer, Text, Uuid, column, table
 

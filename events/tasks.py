@@ -1,4 +1,4 @@
-"""What can happen to work that outlives its request."""
+"""Events of tasks: work that outlives its request."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -36,15 +36,15 @@ class FailureReason(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskStarted(Event, type="task.started", stream="task-{task_id}/attempt-{attempt}"):
+class TaskStarted(Event, event_type="task.started", stream="task-{task_id}/attempt-{attempt}"):
     task_id: str
     project_id: int
     attempt: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskProgressed(Event, type="task.progressed", stream="task-{task_id}/attempt-{attempt}/{stage}-{percent}"):
-    """Long work is so far: `percent` of the whole, in a `stage` with a short name."""
+class TaskProgressed(Event, event_type="task.progressed", stream="task-{task_id}/attempt-{attempt}/{stage}-{percent}"):
+    """Progress of a long task: `percent` of the whole, in a `stage` with a short name."""
 
     task_id: str
     project_id: int
@@ -55,24 +55,24 @@ class TaskProgressed(Event, type="task.progressed", stream="task-{task_id}/attem
 
 @dataclass(frozen=True, kw_only=True)
 class TaskCancelRequested(
-    Event, type="task.cancel-requested", stream="task-{task_id}/cancellation", outlives_project=True
+    Event, event_type="task.cancel-requested", stream="task-{task_id}/cancellation", outlives_project=True
 ):
-    """Somebody who may wants it no more; a worker takes it from whoever has it."""
+    """A user with the right to do so asked to cancel the task; a worker takes it from the worker that holds it."""
 
     task_id: str
     project_id: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskCancelled(Event, type="task.cancelled", stream="task-{task_id}", outlives_project=True):
-    """Nothing comes of it: whatever its worker still does is not taken."""
+class TaskCancelled(Event, event_type="task.cancelled", stream="task-{task_id}", outlives_project=True):
+    """The task was cancelled; a result that its worker still delivers is rejected."""
 
     task_id: str
     project_id: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskFailed(Event, type="task.failed", stream="task-{task_id}", outlives_project=True):
+class TaskFailed(Event, event_type="task.failed", stream="task-{task_id}", outlives_project=True):
     """Given up for good. `reason` is a `FailureReason`, and `params` are what belongs to it."""
 
     task_id: str

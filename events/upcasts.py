@@ -1,26 +1,26 @@
-"""Yesterday's JSON in today's fields, one expression for each change of a type of event.
+"""Upcasts: SQL expressions that turn the data of old events into the current fields of their type.
 
-Events are never rewritten, so whoever reads an old one reads it through these: followers, answers and a rebuild. An
-upcast is an SQL expression over `data`, since projections are SQL; it has to leave alone what is of today already, as
-`'{"color": null}' || data` does for a field that was added.
+Stored events are never rewritten, so every reader (followers, workers, a rebuild) applies these. An upcast is an SQL
+expression over `data`, since projections are SQL. It must leave current data unchanged, as `'{"color": null}' || data`
+does for an added field.
 """
 
 UPCASTS: dict[str, list[str]] = {}
 
 
-def build_upcast(type: str, expression: str) -> None:
-    """Register a change. The changes of a type apply in the order in which they were registered."""
-    UPCASTS.setdefault(type, []).append(expression)
+def register_upcast(event_type: str, expression: str) -> None:
+    """Add an upcast for this type. The upcasts of a type apply in the order of their registration."""
+    UPCASTS.setdefault(event_type, []).append(expression)
 
 
-for type in ("ref.updated", "commit.flagged"):
-    build_upcast(type, "'{\"pull_request\": null}' || data")
-build_upcast("issue.opened", "'{\"files\": []}' || data")
-build_upcast("project.created", "'{\"mirrored_from\": null}' || data")
+for event_type in ("ref.updated", "commit.flagged"):
+    register_upcast(event_type, "'{\"pull_request\": null}' || data")
+register_upcast("issue.opened", "'{\"files\": []}' || data")
+register_upcast("project.created", "'{\"mirrored_from\": null}' || data")
 # The reason was a sentence.
-for type in ("task.failed", "project.discarded"):
-    build_upcast(
-        type,
+for event_type in ("task.failed", "project.discarded"):
+    register_upcast(
+        event_type,
         """
         case when data ? 'params' then data
         else data || jsonb_build_object('reason', 'stated', 'params', jsonb_build_object('text', data -> 'reason')) end
@@ -28,12 +28,12 @@ for type in ("task.failed", "project.discarded"):
     )
 
 
-build_upcast("issue.commented", "'{\"note\": null}' || data")
-build_upcast("issue.updated", "'{\"previous\": {}}' || data")
+register_upcast("issue.commented", "'{\"note\": null}' || data")
+register_upcast("issue.updated", "'{\"previous\": {}}' || data")
 # A note was the comment's whole text. Web hooks have to know whether it is about a rebase or an assignee.
-for type in ("pull-request.updated", "pull-request.merged"):
-    build_upcast(
-        type,
+for event_type in ("pull-request.updated", "pull-request.merged"):
+    register_upcast(
+        event_type,
         """
         case when jsonb_typeof(data -> 'note') is distinct from 'string' then data
         else data || jsonb_build_object('note', case
@@ -46,16 +46,16 @@ for type in ("pull-request.updated", "pull-request.merged"):
     )
 
 
-def current_data_sql(type: str = "events.type", data: str = "events.data") -> str:
-    """The SQL for an event's data as today's code knows it."""
+def current_data_sql(type_sql: str = "events.type", data_sql: str = "events.data") -> str:
+    """The SQL for an event's data with all upcasts applied."""
     if not UPCASTS:
-        return data
-    cases = "".join(f" when '{name}' then {_chain(data, changes)}" for name, changes in UPCASTS.items())
-    return f"case {type}{cases} else {data} end"
+        return data_sql
+    cases = "".join(f" when '{name}' then {_chain_upcasts(data_sql, upcasts)}" for name, upcasts in UPCASTS.items())
+    return f"case {type_sql}{cases} else {data_sql} end"
 
 
-def _chain(data: str, changes: list[str]) -> str:
-    told = data
-    for change in changes:
-        told = f"(select {change} from (values ({told})) as event (data))"
-    return told
+def _chain_upcasts(data_sql: str, upcasts: list[str]) -> str:
+    chained = data_sql
+    for upcast in upcasts:
+        chained = f"(select {upcast} from (values ({chained})) as event (data))"
+    return chained

@@ -1,4 +1,4 @@
-"""What can happen to a user and to the tokens that speak for one."""
+"""Events of users and their API tokens."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from events.event import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class UserCreated(Event, type="user.created", stream="user-{username}"):
+class UserCreated(Event, event_type="user.created", stream="user-{username}"):
     username: str
     fullname: str
     email: str
@@ -14,8 +14,8 @@ class UserCreated(Event, type="user.created", stream="user-{username}"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenIssued(Event, type="token.issued", stream="token-{token_id}"):
-    """The secret itself is never in the log: `prefix` is what its owner recognises it by."""
+class TokenIssued(Event, event_type="token.issued", stream="token-{token_id}"):
+    """An API token was issued. The secret is never in the log; `prefix` lets the owner recognise the token."""
 
     token_id: str
     username: str
@@ -27,6 +27,6 @@ class TokenIssued(Event, type="token.issued", stream="token-{token_id}"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenRevoked(Event, type="token.revoked", stream="token-{token_id}"):
+class TokenRevoked(Event, event_type="token.revoked", stream="token-{token_id}"):
     token_id: str
     username: str

@@ -39,7 +39,7 @@ TAKE_LEAD = """
 """
 # One statement numbers, and only while the lease is ours; what the events ask for, and to whom they are to be sent, is
 # written down with them.
-NUMBER = record_log.build_numbering(
+NUMBER = record_log.build_numbering_statement(
     allowed="select 1 from leases where name = 'relay' and holder = $2 and until > now() for update",
     also=f""", due as (
         insert into work (position, reaction, queue)

@@ -1,4 +1,4 @@
-"""The boards of a tracker. An issue's row holds where the issue stands on them."""
+"""Projections of a tracker's boards. An issue's row holds its status and rank on each board."""
 
 from events.boards import BoardDefined, BoardDeleted, BoardStatusesSet
 from events.projections import projection

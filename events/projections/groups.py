@@ -1,4 +1,4 @@
-"""Groups and their members."""
+"""Projections of groups and their members."""
 
 from events.groups import GroupCreated, MemberAdded, MemberRemoved
 from events.projections import projection

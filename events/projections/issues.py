@@ -1,12 +1,12 @@
-"""The issue tracker, as the listings see it."""
+"""Projections of issues, their comments, tags and counts."""
 
 from events.issues import IssueCommented, IssueOpened, IssueSubscribed, IssueUpdated, TagDefined, TagDeleted
 from events.projections import projection
 
 
-def fullname_sql(of: str) -> str:
-    """What to call somebody in a listing."""
-    return f"(select fullname from users where username = {of})"
+def fullname_sql(username_sql: str) -> str:
+    """The SQL for a user's full name, null for an unknown user. `username_sql` is an SQL expression."""
+    return f"(select fullname from users where username = {username_sql})"
 
 
 projection(IssueOpened)(f"""
@@ -41,7 +41,7 @@ projection(IssueOpened)("""
     on conflict (project_id, status, private) do update set total = counts.total + 1
 """)
 
-# One fewer of what it was, one more of what it is.
+# A changed status counts one down for the old value and one up for the new one.
 projection(IssueUpdated)("""
     insert into issue_counts as counts (project_id, status, private, total)
     select event.project_id, moved.status, issues.private, moved.by
@@ -69,15 +69,16 @@ projection(IssueCommented)("""
 """)
 
 
-def set_if_changed(field: str, column: str | None = None) -> str:
-    """What a text column is after the update: null too may be what it is now."""
-    return f"""case when event.data -> 'changed' ? '{field}' then event.data #>> '{{changed,{field}}}'
-               else issues.{column or field} end"""
+def set_text(field: str) -> str:
+    """The assignment of a text column. A changed field may be null, so `coalesce` would not do."""
+    return f"""{field} = case when event.data -> 'changed' ? '{field}' then event.data #>> '{{changed,{field}}}'
+               else issues.{field} end"""
 
 
-def array_field(field: str, type: str) -> str:
+def set_array(field: str, element_type: str) -> str:
+    """The assignment of an array column, whose elements have this SQL type."""
     return f"""{field} = case when event.data -> 'changed' ? '{field}'
-               then array(select jsonb_array_elements_text(event.data #> '{{changed,{field}}}'))::{type}[]
+               then array(select jsonb_array_elements_text(event.data #> '{{changed,{field}}}'))::{element_type}[]
                else issues.{field} end"""
 
 
@@ -85,16 +86,16 @@ CLOSING = "event.data #>> '{changed,status}' = 'Closed'"
 
 projection(IssueUpdated)(f"""
     update issues
-    set    title = {set_if_changed("title")},
-           content = {set_if_changed("content")},
-           status = {set_if_changed("status")},
-           close_status = {set_if_changed("close_status")},
-           milestone = {set_if_changed("milestone")},
-           assignee = {set_if_changed("assignee")},
+    set    {set_text("title")},
+           {set_text("content")},
+           {set_text("status")},
+           {set_text("close_status")},
+           {set_text("milestone")},
+           {set_text("assignee")},
            assignee_fullname = case when event.data -> 'changed' ? 'assignee'
                then {fullname_sql("event.data #>> '{changed,assignee}'")} else issues.assignee_fullname end,
-           {array_field("tags", "text")},
-           {array_field("depends", "int")},
+           {set_array("tags", "text")},
+           {set_array("depends", "int")},
            custom_fields = jsonb_strip_nulls(
                issues.custom_fields || coalesce(event.data #> '{{changed,custom_fields}}', '{{}}')),
            boards = issues.boards || coalesce(event.data #> '{{changed,boards}}', '{{}}'),

@@ -1,4 +1,4 @@
-"""Projects, as addresses find them and listings show them."""
+"""Projections of projects, their access, settings, plugins and watches."""
 
 from events.issues import IssueOpened
 from events.projections import projection
@@ -19,14 +19,14 @@ from events.projects import (
     WatchChanged,
 )
 
-FORGE = f"coalesce({fullname_sql('it.owner')}, it.owner)"
+OWNER_FULLNAME = f"coalesce({fullname_sql('it.owner')}, it.owner)"
 
 projection(ProjectCreated, ProjectForked)(f"""
     insert into projects (project_id, address, path, owner, owner_fullname, name, namespace, forker, parent_id,
                           ancestors, description, url, avatar_email, private, settings, default_branch,
                           mirrored_from, revision, created_at, modified_at)
-    select it.project_id, it.address, it.path, it.owner, {FORGE}, it.name, it.namespace, it.forker, it.parent_id,
-           coalesce(it.ancestors, '{{}}'), it.description, it.url, it.avatar_email, it.private,
+    select it.project_id, it.address, it.path, it.owner, {OWNER_FULLNAME}, it.name, it.namespace, it.forker,
+           it.parent_id, coalesce(it.ancestors, '{{}}'), it.description, it.url, it.avatar_email, it.private,
            coalesce(it.settings, '{{}}'), it.default_branch, it.mirrored_from, event.position, event.at, event.at
     from   event, jsonb_populate_record(null::projects, event.data) as it
     returning *
@@ -39,7 +39,7 @@ projection(ProjectDiscarded, ProjectDeleted)("""
     returning projects.*
 """)
 
-# Kept apart for the two visibilities. Created and forked count up, discarded counts down.
+# One count per visibility.
 projection(ProjectCreated, ProjectForked)("""
     insert into project_counts as counts (visibility, total)
     select case when (event.data ->> 'private')::boolean then 'private' else 'public' end, 1
@@ -63,7 +63,9 @@ projection(IssueOpened)("""
 
 
 def update_project(assignments: str) -> str:
-    """An update of the project's row that makes decisions on the old one be weighed again."""
+    """The SQL for an update of the project's row. The new revision makes commands that were decided on the old row
+    conflict.
+    """
     return f"""
         update projects
         set    {assignments}, revision = event.position, modified_at = event.at

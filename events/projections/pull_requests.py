@@ -1,4 +1,4 @@
-"""Pull requests, as the listings see them."""
+"""Projections of pull requests, their comments, counts and commit flags."""
 
 from events.projections import projection
 from events.projections.issues import fullname_sql
@@ -50,9 +50,9 @@ projection(PullRequestOpened)("""
     on conflict (project_id, status) do update set total = counts.total + 1
 """)
 
-# One fewer of what it was, one more of what it is.
-for happened, status in ((PullRequestUpdated, "event.data #>> '{changed,status}'"), (PullRequestMerged, "'Merged'")):
-    projection(happened)(f"""
+# A changed status counts one down for the old value and one up for the new one.
+for event_class, status in ((PullRequestUpdated, "event.data #>> '{changed,status}'"), (PullRequestMerged, "'Merged'")):
+    projection(event_class)(f"""
         insert into pull_request_counts as counts (project_id, status, total)
         select event.project_id, moved.status, moved.by
         from   event join pull_requests on {THIS},
@@ -81,14 +81,14 @@ projection(PullRequestCommented)(f"""
 """)
 
 
-def changed_field(field: str) -> str:
-    """What a text column is after the update: null too may be what it is now."""
+def set_text(field: str) -> str:
+    """The assignment of a text column. A changed field may be null, so `coalesce` would not do."""
     return f"""{field} = case when event.data -> 'changed' ? '{field}' then event.data #>> '{{changed,{field}}}'
                else pull_requests.{field} end"""
 
 
 def number_array(field: str) -> str:
-    """What a list of numbers is after the update."""
+    """The SQL for the new value of an array of numbers."""
     return f"""case when event.data -> 'changed' ? '{field}'
                then array(select jsonb_array_elements_text(event.data #> '{{changed,{field}}}'))::int[]
                else pull_requests.{field} end"""
@@ -98,14 +98,14 @@ CLOSING = "event.data #>> '{changed,status}' = 'Closed'"
 
 projection(PullRequestUpdated)(f"""
     update pull_requests
-    set    {changed_field("title")},
-           {changed_field("initial_comment")},
-           {changed_field("assignee")},
+    set    {set_text("title")},
+           {set_text("initial_comment")},
+           {set_text("assignee")},
            assignee_fullname = case when event.data -> 'changed' ? 'assignee'
                then {fullname_sql("event.data #>> '{changed,assignee}'")} else pull_requests.assignee_fullname end,
-           {changed_field("status")},
-           {changed_field("commit_start")},
-           {changed_field("commit_stop")},
+           {set_text("status")},
+           {set_text("commit_start")},
+           {set_text("commit_stop")},
            issues = {number_array("issues")},
            commit_issues = {number_array("commit_issues")},
            merge_status = coalesce(event.data #>> '{{changed,merge_status}}', case
@@ -123,7 +123,7 @@ projection(PullRequestUpdated)(f"""
     returning pull_requests.*
 """)
 
-# The issues that it is or was about show it under its present title, the newest pull request first.
+# Update the list of related pull requests, newest first, of every issue that was or is now linked.
 projection(PullRequestUpdated)(f"""
     update issues
     set    related_prs = coalesce((
@@ -170,7 +170,7 @@ projection(PullRequestRebased)(f"""
     where  {THIS}
 """)
 
-# Whether something can be merged depends on where both branches stand.
+# A push to the target branch makes the known merge status obsolete.
 projection(RefUpdated)("""
     update pull_requests
     set    merge_status = 'unknown'

@@ -1,4 +1,7 @@
-"""Replay the log into fresh tables beside the live ones, then swap. Writers wait only for the last few events."""
+"""Rebuild of the read tables: replay the log into new tables beside the live ones, then swap them.
+
+Writers wait only while the last few events are replayed and the tables are swapped.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -11,9 +14,9 @@ import asyncpg
 from events.projections import projection_sql
 from events.upcasts import current_data_sql
 
-BATCH = 500
-MAX_TRIES = 20
-LOCK = 0x72656275  # any number, as long as it is always this one
+BATCH_SIZE = 500  # events
+MAX_ATTEMPTS = 20
+LOCK = 0x72656275  # key of the advisory lock; arbitrary, but it must never change
 
 TABLES = """
     select c.relname
@@ -21,7 +24,8 @@ TABLES = """
     where  n.nspname = 'live' and c.relkind = 'r'
     order by c.relname
 """
-# A copied table would give its indexes names of its own; these keep theirs, constraints first.
+# `create table … like … including indexes` would rename the indexes; these statements keep their names. Constraints
+# come first.
 INDEXES = """
     select   case when c.oid is null
              then replace(pg_get_indexdef(i.indexrelid), ' ON live.', ' ON rebuilt.')
@@ -34,7 +38,7 @@ INDEXES = """
     left join pg_constraint c on c.conindid = i.indexrelid and c.contype in ('p', 'u', 'x')
     order by c.oid is null, i.indexrelid
 """
-# Numbered events first, in their order; then, once nobody writes, those that were not numbered yet.
+# Numbered events are replayed first, by number; the rest follow once writers are locked out.
 NUMBERED = """
     select   numbers.seq, events.position, events.type
     from     numbers join events using (position)
@@ -50,7 +54,7 @@ UNNUMBERED = """
 """
 
 
-AS_OF_TODAY = """
+CURRENT_EVENT = """
     select position, txid, id, stream, version, type, {data} as data, actor, project_id, command_id, cause, request, at
     from   events
     where  position = $1
@@ -58,31 +62,34 @@ AS_OF_TODAY = """
 
 
 @cache
-def _replay_sql(type: str) -> str | None:
-    """The projections of an event, over the event as the log has it."""
-    parts, _ = projection_sql(type)
+def _replay_sql(event_type: str) -> str | None:
+    """The statement that projects one stored event, given by its position; None if nothing projects this type."""
+    parts, _ = projection_sql(event_type)
     if not parts:
         return None
-    return f"with event as ({AS_OF_TODAY.format(data=current_data_sql())}){parts} select 1"
+    return f"with event as ({CURRENT_EVENT.format(data=current_data_sql())}){parts} select 1"
 
 
 class RebuildRunning(Exception):
-    """Two at once would each drop what the other has made."""
+    """Another rebuild is running. Two at once would drop each other's tables."""
 
 
-class Lender(Protocol):
-    """Whatever lends connections for the length of a block."""
+class ConnectionPool(Protocol):
+    """A pool of connections, as app.database has it."""
 
     def acquire(self) -> AbstractAsyncContextManager[asyncpg.Connection]: ...
 
 
-async def rebuild(db: Lender, progress: Callable[[int, int], None] = lambda done, of: None) -> int:
-    """Returns the number of events replayed. Raises Busy when somebody else is at it."""
-    for attempt in range(MAX_TRIES):
+async def rebuild(db: ConnectionPool, progress: Callable[[int, int], None] = lambda done, total: None) -> int:
+    """Rebuild the read tables and return the number of events replayed.
+
+    Raises RebuildRunning if another rebuild is running, TimeoutError if the tables could not be locked for the swap.
+    """
+    for attempt in range(MAX_ATTEMPTS):
         try:
             async with db.acquire() as connection:
                 if not await connection.fetchval("select pg_try_advisory_lock($1)", LOCK):
-                    raise RebuildRunning("The read tables are being rebuilt by somebody else.")
+                    raise RebuildRunning("Another rebuild of the read tables is running.")
                 await connection.execute("set search_path = rebuilt, public")
                 try:
                     return await _rebuild(connection, progress)
@@ -90,54 +97,72 @@ async def rebuild(db: Lender, progress: Callable[[int, int], None] = lambda done
                     await connection.execute("set search_path = live, public")
                     await connection.fetchval("select pg_advisory_unlock($1)", LOCK)
         except (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError):
-            # A writer held one table and wanted another: let it go first and begin again.
+            # A writer held one table and waited for another: let it finish, then start again.
             await asyncio.sleep(0.1 * (attempt + 1))
-    raise TimeoutError("The read tables were never free for the swap.")
+    raise TimeoutError("The read tables could not be locked for the swap; try again when there are fewer writers.")
 
 
 async def _rebuild(db: asyncpg.Connection, progress: Callable[[int, int], None]) -> int:
-    tables = [row["relname"] for row in await db.fetch(TABLES)]
-    await db.execute("drop schema if exists rebuilt cascade; create schema rebuilt")
-    for table in tables:
-        await db.execute(f"create table rebuilt.{table} (like live.{table} including all excluding indexes)")
-    for row in await db.fetch(INDEXES):
-        await db.execute(row["statement"])
+    tables = await _create_tables(db)
     done, seq = 0, 0
     while True:
         head = await db.fetchval("select count(*) from numbers")
-        seq, replayed = await _is_numbered(db, seq)
+        seq, replayed = await _replay_numbered(db, seq)
         done += replayed
         progress(done, head)
         if not replayed:
             break
     await db.execute("; ".join(f"analyze rebuilt.{table}" for table in tables))
     async with db.transaction():
-        await db.execute("set local lock_timeout = '2s'")
-        # Taken together, so that no writer is left between two of them; readers wait for an instant.
-        names = ", ".join(f"live.{table}" for table in tables)
-        await db.execute(f"lock table {names}, events, numbers in access exclusive mode")
-        while True:
-            seq, replayed = await _is_numbered(db, seq)
-            done += replayed
-            if not replayed:
-                break
-        for row in await db.fetch(UNNUMBERED):
-            await _project_one(db, row["position"], row["type"])
-            done += 1
+        await _lock_tables(db, tables)
+        done += await _replay_rest(db, seq)
         await db.execute("alter schema live rename to replaced")
         await db.execute("alter schema rebuilt rename to live")
         await db.execute("drop schema replaced cascade")
     return done
 
 
-async def _is_numbered(db: asyncpg.Connection, seq: int) -> tuple[int, int]:
-    rows = await db.fetch(NUMBERED, seq, BATCH)
+async def _create_tables(db: asyncpg.Connection) -> list[str]:
+    """Create empty twins of the live tables in the schema `rebuilt` and return their names."""
+    tables = [row["relname"] for row in await db.fetch(TABLES)]
+    await db.execute("drop schema if exists rebuilt cascade; create schema rebuilt")
+    for table in tables:
+        await db.execute(f"create table rebuilt.{table} (like live.{table} including all excluding indexes)")
+    for row in await db.fetch(INDEXES):
+        await db.execute(row["statement"])
+    return tables
+
+
+async def _lock_tables(db: asyncpg.Connection, tables: list[str]) -> None:
+    """Lock out writers and readers. One statement takes all locks, so that no writer is caught between two tables."""
+    await db.execute("set local lock_timeout = '2s'")
+    names = ", ".join(f"live.{table}" for table in tables)
+    await db.execute(f"lock table {names}, events, numbers in access exclusive mode")
+
+
+async def _replay_rest(db: asyncpg.Connection, seq: int) -> int:
+    """Replay what was written since `seq`, numbered or not, and return the number of events."""
+    done = 0
+    while True:
+        seq, replayed = await _replay_numbered(db, seq)
+        done += replayed
+        if not replayed:
+            break
+    for row in await db.fetch(UNNUMBERED):
+        await _project_event(db, row["position"], row["type"])
+        done += 1
+    return done
+
+
+async def _replay_numbered(db: asyncpg.Connection, seq: int) -> tuple[int, int]:
+    """Replay the next batch of numbered events after `seq`. Returns the last number and the count of events."""
+    rows = await db.fetch(NUMBERED, seq, BATCH_SIZE)
     for row in rows:
-        await _project_one(db, row["position"], row["type"])
+        await _project_event(db, row["position"], row["type"])
     return (rows[-1]["seq"] if rows else seq), len(rows)
 
 
-async def _project_one(db: asyncpg.Connection, position: int, type: str) -> None:
-    statement = _replay_sql(type)
+async def _project_event(db: asyncpg.Connection, position: int, event_type: str) -> None:
+    statement = _replay_sql(event_type)
     if statement:
         await db.execute(statement, position)

@@ -1,4 +1,4 @@
-"""Refs, so that listing branches and tags touches no disk."""
+"""Projections of refs, so that listing branches and tags touches no disk."""
 
 from events.projections import projection
 from events.repositories import HeadMoved, MirrorChanged, RefUpdated, RepositoryCreated

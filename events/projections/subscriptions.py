@@ -1,4 +1,4 @@
-"""Subscriptions, as the numbering finds whom to send what."""
+"""Projections of webhook subscriptions. The relay reads them when it numbers an event, to create its deliveries."""
 
 from events.projections import projection
 from events.projects import ProjectConfigured, ProjectDeleted, ProjectDiscarded
@@ -6,7 +6,7 @@ from events.subscriptions import SubscriptionChanged, SubscriptionCreated, Subsc
 from events.users import TokenRevoked
 
 THIS = "subscriptions.subscription_id = (event.data ->> 'subscription_id')::uuid"
-# The addresses that a project's option names, one a line.
+# The URLs in a project's `web_hooks` setting, one per line.
 HOOKS = r"""
     select distinct btrim(line, E' \t\r\f\v') as url
     from   regexp_split_to_table(event.data #>> '{settings,web_hooks}', E'\n') as line
@@ -51,7 +51,8 @@ projection(TokenRevoked)("""
     where  subscriptions.token_id = (event.data ->> 'token_id')::uuid
 """)
 
-# Of a private project nothing is told. An address that is named once more is what it was; its id says which it is.
+# Private projects have no web hooks. The id is derived from project and URL, so a URL that is entered again revives its
+# earlier subscription.
 projection(ProjectConfigured)(f"""
     insert into subscriptions (subscription_id, project_id, format, ordered, host, hook, status, created_at, changed_at)
     select substr(encode(sha256(convert_to(event.project_id || ' ' || hook.url, 'UTF8')), 'hex'), 1, 32)::uuid,
@@ -72,7 +73,7 @@ projection(ProjectConfigured)(f"""
     and    subscriptions.hook not in ({HOOKS})
 """)
 
-# The web hooks are still to hear of it, and of what.
+# `gone` keeps the project for active web hooks, which still have to receive the event of its deletion.
 projection(ProjectDeleted, ProjectDiscarded)("""
     update subscriptions
     set    status = 'ended', reason = 'Its project was deleted.', changed_at = event.at,

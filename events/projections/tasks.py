@@ -1,4 +1,4 @@
-"""Tasks: where the work behind a command stands."""
+"""Projections of tasks, the state of the work behind a command."""
 
 from events.projections import projection
 from events.projects import AccessRefreshed, ProjectCreated, ProjectForked
@@ -8,7 +8,7 @@ from events.tasks import TaskCancelled, TaskCancelRequested, TaskFailed, TaskPro
 
 
 def insert_task(kind: str, path: str = "event.data ->> 'path'") -> str:
-    """A task that waits for a worker. Its result will be a project's path."""
+    """The SQL for a task that waits for a worker. `path`, an SQL expression, becomes its result."""
     return f"""
         insert into tasks (task_id, kind, actor, project_id, result, origin, position, created_at)
         select event.command_id, '{kind}', event.actor, event.project_id, {path}, event.position,
@@ -17,15 +17,15 @@ def insert_task(kind: str, path: str = "event.data ->> 'path'") -> str:
     """
 
 
-ITS_PROJECT = "(select path from projects where projects.project_id = event.project_id)"
+PROJECT_PATH = "(select path from projects where projects.project_id = event.project_id)"
 
 
 projection(ProjectCreated)(insert_task("create-project"))
 projection(ProjectForked)(insert_task("fork-project"))
 
-projection(MergeRequested)(insert_task("merge-pull-request", ITS_PROJECT))
-projection(RebaseRequested)(insert_task("rebase-pull-request", ITS_PROJECT))
-projection(MirrorPullRequested)(insert_task("pull-mirror", ITS_PROJECT))
+projection(MergeRequested)(insert_task("merge-pull-request", PROJECT_PATH))
+projection(RebaseRequested)(insert_task("rebase-pull-request", PROJECT_PATH))
+projection(MirrorPullRequested)(insert_task("pull-mirror", PROJECT_PATH))
 projection(AccessRefreshed)("""
     insert into tasks (task_id, kind, status, percent, actor, project_id, result, origin, position, created_at,
                        started_at, ended_at)
@@ -63,7 +63,7 @@ projection(TaskProgressed)("""
     returning tasks.*
 """)
 
-# Not the events of the task's own command: that somebody asks is another one.
+# The request to cancel is a command of its own, so the task's id is in the data.
 projection(TaskCancelRequested)("""
     update tasks
     set    cancel_requested = true

@@ -1,4 +1,4 @@
-"""Users and their tokens, as logins and listings see them."""
+"""Projections of users and their API tokens."""
 
 from events.projections import projection
 from events.users import TokenIssued, TokenRevoked, UserCreated

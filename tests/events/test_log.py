@@ -1,4 +1,4 @@
-"""The log's promises: one total order, every event seen once, rows that are the log."""
+"""The guarantees of the log: one total order, each event delivered once, read tables that follow from it."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ from app.database import database, prepare_connection
 from app.ops import embedded, migrate
 from events import log, upcasts
 from events.event import Event
-from events.log import Append
+from events.log import AppendRequest
 from events.projections import rebuild
 from events.projects import ProjectCreated
 from events.users import UserCreated
@@ -27,13 +27,12 @@ EVENTS = 50_000
 WRITERS = 16
 
 
-def user(name: str) -> Event:
+def user_created(name: str) -> Event:
     return UserCreated(username=name, fullname=name, email=f"{name}@example.org", admin=False)
 
 
-async def write(db: asyncpg.Connection, events: Event) -> int:
-    command = uuid.uuid4()
-    entry = Append(event=events, version=1, actor="", command_id=command)
+async def write(db: asyncpg.Connection, event: Event) -> int:
+    entry = AppendRequest(event=event, version=1, actor="", command_id=uuid.uuid4())
     stored = await log.append(db, entry, ("test", b"{}"))
     assert stored is not None
     return int(stored["position"])
@@ -46,18 +45,18 @@ async def test_followers_see_every_event_once_in_one_order_under_many_writers(
     committed: set[int] = set()
     writing = True
 
-    async def writer(n: int) -> None:
+    async def writer(number: int) -> None:
         connection = await asyncpg.connect(database_url, server_settings={"search_path": "live, public"})
         await prepare_connection(connection)
-        chance = random.Random(n)
-        k = 0
+        chance = random.Random(number)
+        count = 0
         while len(committed) < EVENTS:
             transaction = connection.transaction()
             await transaction.start()
             positions = []
             for _ in range(chance.randint(1, 10)):
-                k += 1
-                positions.append(await write(connection, user(f"u{n}-{k}")))
+                count += 1
+                positions.append(await write(connection, user_created(f"u{number}-{count}")))
                 if chance.random() < 0.01:
                     await asyncio.sleep(chance.random() / 50)
             if chance.random() < 0.1:
@@ -72,9 +71,9 @@ async def test_followers_see_every_event_once_in_one_order_under_many_writers(
         while True:
             done = not writing
             async with db.acquire() as connection:
-                facts = await log.read(connection, seen[-1][0] if seen else 0)
-            seen += [(fact.seq, fact.position) for fact in facts]
-            if done and not facts and len(seen) >= len(committed):
+                events = await log.read(connection, seen[-1][0] if seen else 0)
+            seen += [(event.seq, event.position) for event in events]
+            if done and not events and len(seen) >= len(committed):
                 return seen
             await asyncio.sleep(0.005)
 
@@ -82,7 +81,7 @@ async def test_followers_see_every_event_once_in_one_order_under_many_writers(
     async with database(database_url, 5) as db:
         relays = [asyncio.create_task(Relay(db, redis).run()) for _ in range(2)]
         followers = [asyncio.create_task(follower(db)) for _ in range(2)]
-        await asyncio.gather(*(writer(n) for n in range(WRITERS)))
+        await asyncio.gather(*(writer(number) for number in range(WRITERS)))
         writing = False
         first, second = await asyncio.wait_for(asyncio.gather(*followers), 60)
         for relay in relays:
@@ -91,19 +90,19 @@ async def test_followers_see_every_event_once_in_one_order_under_many_writers(
         in_order = [row["position"] for row in await db.fetch("select position from events order by txid, position")]
     await redis.aclose()
     assert first == second
-    # A transaction that was slow to commit still comes before those that began after it.
+    # A transaction that committed late still comes before those that started after it.
     assert [position for _, position in first] == in_order
     assert [seq for seq, _ in first] == list(range(1, len(committed) + 1))
     assert {position for _, position in first} == committed
 
 
-async def test_an_event_is_never_changed(forge: Forge, alice: Client) -> None:
+async def test_the_database_refuses_to_change_an_event(forge: Forge, alice: Client) -> None:
     for statement in ("update events set actor = 'x'", "delete from events"):
         with pytest.raises(asyncpg.RaiseError, match="never changed"):
             await forge.db.execute(statement)
 
 
-async def test_a_second_answer_to_the_same_cause_vanishes(forge: Forge, nethack: Client) -> None:
+async def test_a_second_answer_to_the_same_cause_is_dropped(forge: Forge, nethack: Client) -> None:
     from events.record import record_answer
     from events.repositories import RepositoryCreated
 
@@ -125,28 +124,28 @@ async def test_a_decision_on_an_outdated_revision_is_a_conflict(forge: Forge, ne
         tags=[], milestone=None, priority=None,
     )  # fmt: skip
     async with forge.db.acquire() as connection:
-        entry = Append(event=opened, version=1, actor="alice", command_id=uuid.uuid4(), revision=-1)
+        entry = AppendRequest(event=opened, version=1, actor="alice", command_id=uuid.uuid4(), revision=-1)
         with pytest.raises(log.VersionConflict):
             await log.append(connection, entry, ("test", b"{}"))
     assert await forge.db.fetchval("select count(*) from commands where name = 'test'") == 0
 
 
-async def test_a_rebuild_under_writes_gives_the_very_rows(forge: Forge, nethack: Client) -> None:
+async def test_a_rebuild_during_writes_produces_the_same_rows(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     await bob.post("/fork", repo="nethack")
     done = asyncio.Event()
 
     async def writer() -> None:
-        n = 0
+        number = 0
         while not done.is_set():
-            n += 1
-            status, _ = await bob.post("/nethack/new_issue", title=f"t{n}", issue_content="c", tag="a,b")
+            number += 1
+            status, _ = await bob.post("/nethack/new_issue", title=f"t{number}", issue_content="c", tag="a,b")
             assert status == 200
-            assert (await nethack.post(f"/nethack/issue/{n}/comment", comment="c"))[0] == 200
+            assert (await nethack.post(f"/nethack/issue/{number}/comment", comment="c"))[0] == 200
 
-    told = await forge.rows()
+    before = await forge.rows()
     await rebuild.rebuild(forge.db)
-    assert await forge.rows() == told
+    assert await forge.rows() == before
     writing = asyncio.create_task(writer())
     await asyncio.sleep(0.3)
     for _ in range(3):
@@ -161,14 +160,14 @@ async def test_a_rebuild_under_writes_gives_the_very_rows(forge: Forge, nethack:
     assert (await nethack.pagure("/nethack"))[0] == 200
 
 
-async def test_of_two_rebuilds_at_once_one_is_refused(forge: Forge, nethack: Client) -> None:
+async def test_only_one_of_several_concurrent_rebuilds_runs(forge: Forge, nethack: Client) -> None:
     before = await forge.rows()
-    done = await asyncio.gather(*(rebuild.rebuild(forge.db) for _ in range(4)), return_exceptions=True)
-    assert [type(each) for each in done if not isinstance(each, int)] == [rebuild.RebuildRunning] * 3
+    results = await asyncio.gather(*(rebuild.rebuild(forge.db) for _ in range(4)), return_exceptions=True)
+    assert [type(each) for each in results if not isinstance(each, int)] == [rebuild.RebuildRunning] * 3
     assert await forge.rows() == before
 
 
-async def test_a_rebuild_knows_who_may_do_what(forge: Forge, nethack: Client) -> None:
+async def test_a_rebuild_restores_access_groups_and_settings(forge: Forge, nethack: Client) -> None:
     for name in ("bob", "carol"):
         await forge.user(name)
     await nethack.json("POST", "/v1/groups", {"name": "hackers"})
@@ -182,8 +181,13 @@ async def test_a_rebuild_knows_who_may_do_what(forge: Forge, nethack: Client) ->
     for status in ("3", "-1", "2"):
         assert (await nethack.post("/nethack/watchers/update", watcher="alice", status=status))[0] == 200
     assert (await nethack.post("/nethack/options/update", always_merge="1"))[0] == 200
-    words = {"milestones": {"v1": {}}, "milestones_keys": ["v1"], "default_priority": "x", "tags": {"pet": {}, "b": {}}}
-    assert (await nethack.json("PATCH", "/v1/projects/nethack/tracker", words))[0] == 200
+    settings = {
+        "milestones": {"v1": {}},
+        "milestones_keys": ["v1"],
+        "default_priority": "x",
+        "tags": {"pet": {}, "b": {}},
+    }
+    assert (await nethack.json("PATCH", "/v1/projects/nethack/tracker", settings))[0] == 200
     assert (await nethack.post("/nethack/new_issue", title="t", issue_content="c", tag="pet"))[0] == 200
     assert (await nethack.post("/nethack/git/generateacls"))[0] == 200
     bound = await nethack.limited(project="nethack")
@@ -193,8 +197,8 @@ async def test_a_rebuild_knows_who_may_do_what(forge: Forge, nethack: Client) ->
     assert (await nethack.post("/fork", repo="nethack"))[0] == 200
     bound = await nethack.limited(project="fork/alice/nethack")
     assert (await bound.post("/fork/alice/nethack/delete"))[0] == 200
-    command = {"main_admin": "bob", "retain_access": True}
-    assert (await nethack.json("PATCH", "/api/0/nethack", command))[0] == 200
+    transfer = {"main_admin": "bob", "retain_access": True}
+    assert (await nethack.json("PATCH", "/api/0/nethack", transfer))[0] == 200
     await forge.idle()
     before = await forge.rows()
     assert all(before[table] for table in ("access", "groups", "group_members", "watches", "issue_tags", "tasks"))
@@ -202,13 +206,13 @@ async def test_a_rebuild_knows_who_may_do_what(forge: Forge, nethack: Client) ->
     assert await forge.rows() == before
 
 
-async def test_old_events_are_read_and_replayed_in_todays_fields(
+async def test_upcasts_apply_when_old_events_are_read_and_replayed(
     forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await nethack.post("/nethack/new_issue", title="old", issue_content="c")
     await forge.numbered()
-    changes = """ (data - 'content') || jsonb_build_object('content', upper(data ->> 'content')) """
-    monkeypatch.setitem(upcasts.UPCASTS, "issue.opened", [changes, '\'{"color": "red"}\' || data'])
+    upcast = """ (data - 'content') || jsonb_build_object('content', upper(data ->> 'content')) """
+    monkeypatch.setitem(upcasts.UPCASTS, "issue.opened", [upcast, '\'{"color": "red"}\' || data'])
     rebuild._replay_sql.cache_clear()
     try:
         await rebuild.rebuild(forge.db)
@@ -218,19 +222,19 @@ async def test_old_events_are_read_and_replayed_in_todays_fields(
     [event] = (await nethack.get("/v1/events?types=issue.*"))[1]["events"]
     assert (event["data"]["content"], event["data"]["color"]) == ("C", "red")
     async with forge.db.acquire() as connection:
-        [fact] = [fact for fact in await log.read(connection, 0) if fact.type == "issue.opened"]
-    assert fact.data["content"] == "C"
-    assert not hasattr(fact.event, "color")
+        [stored] = [each for each in await log.read(connection, 0) if each.type == "issue.opened"]
+    assert stored.data["content"] == "C"
+    assert not hasattr(stored.event, "color")
 
 
 @pytest.mark.slow
 async def test_a_dump_restored_into_another_cluster_keeps_its_numbers(
     own_settings: Settings, database_url: str, services: tuple[str, str], tmp_path: Path
 ) -> None:
-    """Transaction ids do not survive a dump: the log does, the part that had no numbers included."""
+    """Transaction ids do not survive a dump; the order of the log does, including events without a number."""
     async with database(database_url, 2) as db, db.acquire() as connection:
-        for n in range(50):
-            await write(connection, user(f"u{n}"))
+        for index in range(50):
+            await write(connection, user_created(f"u{index}"))
         numbered = await log.number_settled(connection, 20)
         assert [each.seq for each in numbered.numbered] == list(range(1, 21))
         expected = [row["position"] for row in await connection.fetch("select position from events order by txid")]
@@ -245,14 +249,14 @@ async def test_a_dump_restored_into_another_cluster_keeps_its_numbers(
         )
         assert "already" in await migrate.migrate(other.url)
         async with database(other.url, 2) as db, db.acquire() as connection:
-            await write(connection, user("later"))
+            await write(connection, user_created("later"))
             await log.number_settled(connection, 1000)
-            facts = await log.read(connection, 0)
-        assert [fact.seq for fact in facts] == list(range(1, 52))
-        assert [fact.position for fact in facts][:50] == expected
+            events = await log.read(connection, 0)
+        assert [event.seq for event in events] == list(range(1, 52))
+        assert [event.position for event in events][:50] == expected
     finally:
         await asyncio.to_thread(other.stop)
 
 
-def test_every_event_has_a_name_of_its_own() -> None:
+def test_an_event_class_keeps_its_public_type() -> None:
     assert ProjectCreated.type == "project.created"
