@@ -1,4 +1,4 @@
-"""What deliveries say, how they are signed and checked: Standard Webhooks 1.0.0, CloudEvents 1.0.2 and Pagure's way."""
+"""Delivery formats: Standard Webhooks 1.0.0, CloudEvents 1.0.2, and those that dialects register."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ from app.database import Database
 from app.feed.pages import render_cloudevent
 from events.event import TYPES
 
-MAX_BODY = 256 << 10  # bytes of a body; what is larger is sent without its data, with a link instead
+MAX_BODY = 256 << 10  # bytes; a larger event is sent without its data and with a link instead
 
 
 @dataclass(frozen=True)
 class Message:
-    """A body, ready to be sent, and the headers that its format asks for."""
+    """A body that is ready to be sent, with its media type and the headers of its format."""
 
     body: bytes
     media: str = "application/json"
@@ -26,10 +26,10 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryContext:
-    """What a delivery is about, for formats that have words of their own.
+    """The input of a formatter.
 
-    `event` is as the feed shows it to whoever is told. `project_id` is the subscription's, None if it is about all that
-    its owner may read; `gone` is a project as it was before it was deleted.
+    `event` is the event as the feed shows it to the receiver. `project_id` is the subscription's project, None for a
+    subscription to everything that its owner may read; `gone` is the row of a project from before its deletion.
     """
 
     db: Database
@@ -45,30 +45,33 @@ Formatter = Callable[[DeliveryContext], Awaitable[list[Message]]]
 FORMATTERS: dict[str, tuple[Formatter, frozenset[str]]] = {}
 
 
-def register_format(format: str, types: Collection[str]) -> Callable[[Formatter], Formatter]:
-    """Register what puts an occasion into the messages of a format, several or none, and the types of events that it
-    has words for.
-    """
+def register_format(name: str, types: Collection[str]) -> Callable[[Formatter], Formatter]:
+    """Register a formatter, which turns a delivery into any number of messages, and the event types it supports."""
 
-    def register(tell: Formatter) -> Formatter:
-        FORMATTERS[format] = (tell, frozenset(types))
-        return tell
+    def register(formatter: Formatter) -> Formatter:
+        FORMATTERS[name] = (formatter, frozenset(types))
+        return formatter
 
     return register
 
 
 def list_unsupported() -> list[str]:
-    """Formats with the types of events that they have no words for: `pagure user.created`."""
+    """List pairs of a format and an event type that it does not support, such as `pagure user.created`."""
     return [
-        f"{format} {type}" for format, (_, types) in sorted(FORMATTERS.items()) for type in sorted(TYPES.keys() - types)
+        f"{name} {event_type}"
+        for name, (_, types) in sorted(FORMATTERS.items())
+        for event_type in sorted(TYPES.keys() - types)
     ]
 
 
-async def build_messages(format: str, occasion: DeliveryContext) -> list[Message]:
-    """What is sent, in its order. Raises what reading that raises."""
-    if format in FORMATTERS:
-        return await FORMATTERS[format][0](occasion)
-    return [build_message(format, occasion.event, occasion.settings.url)]
+async def build_messages(name: str, ctx: DeliveryContext) -> list[Message]:
+    """Build the messages of a delivery in this format, in the order of sending.
+
+    Errors from reading the project or its repository are passed on.
+    """
+    if name in FORMATTERS:
+        return await FORMATTERS[name][0](ctx)
+    return [build_message(name, ctx.event, ctx.settings.url)]
 
 
 def standard_message(event: Mapping[str, Any]) -> Message:
@@ -79,13 +82,13 @@ def cloudevents_message(event: Mapping[str, Any], source: str) -> Message:
     return Message(orjson.dumps(render_cloudevent(event, source)), "application/cloudevents+json")
 
 
-def build_message(format: str, event: Mapping[str, Any], url: str) -> Message:
-    """The event in a format of ours; `url` is the forge's address."""
+def build_message(name: str, event: Mapping[str, Any], url: str) -> Message:
+    """Build the message of an event in a native format, `standard` or `cloudevents`; `url` is the forge's base URL."""
 
-    def said(event: Mapping[str, Any]) -> Message:
-        return cloudevents_message(event, url) if format == "cloudevents" else standard_message(event)
+    def render(event: Mapping[str, Any]) -> Message:
+        return cloudevents_message(event, url) if name == "cloudevents" else standard_message(event)
 
-    whole = said(event)
+    whole = render(event)
     if len(whole.body) <= MAX_BODY:
         return whole
-    return said({**event, "data": None, "link": f"{url}/v1/events/{event['seq']}"})
+    return render({**event, "data": None, "link": f"{url}/v1/events/{event['seq']}"})

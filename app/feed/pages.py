@@ -1,4 +1,4 @@
-"""The log for outsiders: what they may see of it, page by page, and the proof that it was all of it."""
+"""Pages, digests and representations of the event feed, filtered by what the reader may see."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from app.database import Database, Row
 from app.queries import feed
 from app.queries.feed import FeedFilter, Reader
 
-MAX_SCANNED = 10_000  # numbers that one statement looks at: whoever wants few of many events gets `next` meanwhile
+MAX_SCANNED = 10_000  # numbers that one statement scans; a narrow filter gets an empty page with `next` meanwhile
 
 
 @dataclass(frozen=True)
 class FeedPage:
-    """`next` is how far has been looked, hidden events included."""
+    """A page of events. `next` is the last number that was scanned, hidden events included."""
 
     rows: list[Row]
     next: int
@@ -28,10 +28,10 @@ def build_reader(actor: Actor) -> Reader:
 
 
 async def read_page(db: Database, actor: Actor, after: int, head: int, limit: int, wanted: FeedFilter) -> FeedPage:
-    """What the actor may see of the next numbers up to `head`."""
+    """Read the events after `after` and up to `head` that the actor may see."""
     upto = max(min(head, after + MAX_SCANNED), after)
     if actor.token_project is not None:
-        # A token that is bound to a project shows that project's story.
+        # A token that is bound to a project shows that project's events only.
         if wanted.project_id not in (None, actor.token_project):
             return FeedPage([], upto)
         wanted = replace(wanted, project_id=actor.token_project)
@@ -40,16 +40,16 @@ async def read_page(db: Database, actor: Actor, after: int, head: int, limit: in
 
 
 async def compute_digest(db: Database, actor: Actor, first: int, last: int) -> tuple[int, str]:
-    """How many of these numbers the actor may see, and the SHA-256 in hex over the ids of those events, in order, each
-    followed by a newline.
+    """Count the events in this range that the actor may see, and compute the SHA-256 in hex over their ids, in order,
+    each followed by a newline. Both ends are included.
     """
-    count, sum = 0, hashlib.sha256()
+    count, digest = 0, hashlib.sha256()
     wanted = FeedFilter(project_id=actor.token_project)
     for after in range(first - 1, last, MAX_SCANNED):
         rows = await feed.read_ids(db, after, min(after + MAX_SCANNED, last), wanted, build_reader(actor))
         count += len(rows)
-        sum.update(b"".join(b"%s\n" % str(row["id"]).encode() for row in rows))
-    return count, sum.hexdigest()
+        digest.update(b"".join(b"%s\n" % str(row["id"]).encode() for row in rows))
+    return count, digest.hexdigest()
 
 
 def render_event(row: Mapping[str, Any], actor: Actor) -> dict[str, Any]:
@@ -69,15 +69,15 @@ def render_event(row: Mapping[str, Any], actor: Actor) -> dict[str, Any]:
     }
 
 
-def _public_data(type: str, data: dict[str, Any]) -> dict[str, Any]:
-    """Where a project's hooks go may be as good as a password, so it is not told to everybody."""
-    if type != "project.configured" or "web_hooks" not in data["settings"]:
+def _public_data(event_type: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Hide the URLs of a project's web hooks, which may contain credentials."""
+    if event_type != "project.configured" or "web_hooks" not in data["settings"]:
         return data
     return {**data, "settings": {**data["settings"], "web_hooks": None}}
 
 
 def render_cloudevent(event: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """The same event in the structured form of CloudEvents 1.0.2; `source` is the forge's address."""
+    """Render an event in the structured mode of CloudEvents 1.0.2; `source` is the forge's base URL."""
     attributes = {
         "specversion": "1.0",
         "id": event["id"],
@@ -86,12 +86,12 @@ def render_cloudevent(event: Mapping[str, Any], source: str) -> dict[str, Any]:
         "subject": event["subject"],
         "time": event["at"],
         "datacontenttype": "application/json",
-        # An extension of theirs, a text that sorts as the numbers do.
+        # CloudEvents' Sequence extension: a string that sorts like the numbers.
         "sequence": f"{event['seq']:020}",
     }
     return {**attributes, "data": event}
 
 
 def render_sse(event: Mapping[str, Any]) -> bytes:
-    """The same event as a message of a stream of server-sent events."""
+    """Render an event as a server-sent event."""
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event["seq"], event["type"].encode(), orjson.dumps(event))

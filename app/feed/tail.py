@@ -1,4 +1,4 @@
-"""One tail of the log per process: whoever waits for an event waits here, holding no connection and no thread."""
+"""The process-wide tail of the log, which wakes waiting requests. A waiter holds no connection and no thread."""
 
 import asyncio
 from collections import deque
@@ -22,14 +22,14 @@ Key: TypeAlias = tuple[tuple[str, ...] | None, str | None]
 
 HEAD = "polyforge:head"
 RING = "polyforge:ring"
-RING_PAUSE = 0.005  # seconds between two rings; those in between are one
-POLL_INTERVAL = 1.0  # seconds until a look without having been woken; bounds what a lost hint costs
-REVOCATION = "token.revoked"  # whoever waits looks up for this too: it may be theirs
-MAX_RECENT = 4096  # events that went by last; whoever has been away for longer asks the log
+RING_PAUSE = 0.005  # seconds between two rings; rings in between are merged
+POLL_INTERVAL = 1.0  # seconds between polls when nothing rings; bounds the delay from a lost hint
+REVOCATION = "token.revoked"  # wakes every waiter, whose own token it may be
+MAX_RECENT = 4096  # latest events kept in memory; a waiter that is further behind reads the log
 
 
 class WaiterGroup:
-    """Those who wait for the same events, and what these are."""
+    """The waiters with the same filter."""
 
     def __init__(self, wanted: FeedFilter) -> None:
         self.wanted = wanted
@@ -43,7 +43,7 @@ class WaiterGroup:
 
 
 class Tail:
-    """`head` is the newest number this process knows of; everything up to it may be read."""
+    """The tail of the log. `head` is the newest number that this process knows of; all events up to it are readable."""
 
     def __init__(self, db: Database, redis: Redis) -> None:
         self.db = db
@@ -51,28 +51,28 @@ class Tail:
         self.head = 0
         self._commands: dict[UUID, set[asyncio.Event]] = {}
         self._recent: deque[LogEntry] = deque(maxlen=MAX_RECENT)
-        # By project, so that an event asks nobody who waits for another project's.
+        # By project, so that an event does not touch the waiters for other projects.
         self._groups: dict[int | None, dict[Key, WaiterGroup]] = {}
         self._woken = asyncio.Event()
         self._ring = asyncio.Event()
         self.closing = False
 
     def close(self) -> None:
-        """The process is about to end: whoever waits here is answered with how things stand."""
+        """Release all waiters because the process is about to end."""
         self.closing = True
         for waiters in self._commands.values():
             for waiter in waiters:
                 waiter.set()
-        for group in self._all():
+        for group in self._list_groups():
             group.notify(False, self.head)
 
     def ring(self) -> None:
-        """Tell the relay that there is something to number. A hint: losing it costs a poll interval."""
+        """Hint to the relay that there is something to number. Losing the hint costs a poll interval."""
         self._ring.set()
 
     @contextmanager
     def watch_command(self, command_id: UUID) -> Iterator[asyncio.Event]:
-        """An event that is set whenever the log says something about this command, or that a token has ended."""
+        """Yield an asyncio event that is set whenever the log has an event of this command or a revoked token."""
         waiter = asyncio.Event()
         self._commands.setdefault(command_id, set()).add(waiter)
         WAITERS.inc()
@@ -86,9 +86,9 @@ class Tail:
                 del self._commands[command_id]
 
     async def wait_past(self, seq: int, seconds: float, wanted: FeedFilter) -> tuple[bool, int]:
-        """Wait until something wanted may have gone past this number; False when the time is up first.
+        """Wait until an event after `seq` may match the filter; False when the time is up first.
 
-        Also says up to where nothing wanted is: events that are not wanted wake nobody, and cost no statement.
+        Also returns the number up to which no event matches: other events wake nobody and cost no statement.
         """
         found, seq = self._scan_recent(seq, wanted)
         if found or self.closing or seconds <= 0:
@@ -98,54 +98,54 @@ class Tail:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[tuple[bool, int]] = loop.create_future()
         group.waiters.add(waiter)
-        # No asyncio.timeout: between its end and the next step here the head may move over what is wanted.
-        clock = loop.call_later(seconds, self._time_is_up, waiter)
+        # Not asyncio.timeout: between its expiry and the next step here the head may move past a matching event.
+        timer = loop.call_later(seconds, self._expire, waiter)
         WAITERS.inc()
         try:
             found, upto = await waiter
         finally:
             WAITERS.dec()
-            clock.cancel()
+            timer.cancel()
             group.waiters.discard(waiter)
             self._discard_if_empty(wanted.project_id, key, group)
         return found, max(seq, upto)
 
-    def _time_is_up(self, waiter: asyncio.Future[tuple[bool, int]]) -> None:
-        """Nothing that is wanted has come up to here, or it would have been told."""
+    def _expire(self, waiter: asyncio.Future[tuple[bool, int]]) -> None:
+        """Answer that nothing matched up to the head; a match would have resolved the waiter already."""
         if not waiter.done():
             waiter.set_result((False, self.head))
 
     def _discard_if_empty(self, project_id: int | None, key: Key, group: WaiterGroup) -> None:
-        """A group that has gone home is forgotten, unless another has gathered in its place."""
+        """Forget a group without waiters, unless a new group has taken its place."""
         groups = self._groups.get(project_id, {})
         if not group.waiters and groups.get(key) is group:
             del groups[key]
             if not groups:
                 del self._groups[project_id]
 
-    def _all(self) -> list[WaiterGroup]:
+    def _list_groups(self) -> list[WaiterGroup]:
         return [group for groups in self._groups.values() for group in groups.values()]
 
-    def _wake(self, passed: LogEntry) -> None:
-        """Those who wait for this. What nobody wants costs next to nothing, however many wait."""
-        if passed.type == REVOCATION:
-            concerned = self._all()
+    def _wake_groups(self, entry: LogEntry) -> None:
+        """Notify the waiters for this event. An event that nobody waits for is cheap, however many wait."""
+        if entry.type == REVOCATION:
+            candidates = self._list_groups()
         else:
-            places = {None, passed.project_id}
-            concerned = [group for place in places for group in self._groups.get(place, {}).values()]
-        for group in concerned:
-            if passed.type == REVOCATION or group.wanted.takes(passed):
-                group.notify(True, passed.seq - 1)
+            projects = {None, entry.project_id}
+            candidates = [group for project in projects for group in self._groups.get(project, {}).values()]
+        for group in candidates:
+            if entry.type == REVOCATION or group.wanted.matches(entry):
+                group.notify(True, entry.seq - 1)
 
     def _scan_recent(self, seq: int, wanted: FeedFilter) -> tuple[bool, int]:
         if self.head <= seq:
             return False, seq
         if self.head - seq > len(self._recent):
             return True, seq
-        for n in range(len(self._recent) - (self.head - seq), len(self._recent)):
-            passed = self._recent[n]
-            if passed.type == REVOCATION or wanted.takes(passed):
-                return True, passed.seq - 1
+        for index in range(len(self._recent) - (self.head - seq), len(self._recent)):
+            entry = self._recent[index]
+            if entry.type == REVOCATION or wanted.matches(entry):
+                return True, entry.seq - 1
         return False, self.head
 
     async def _follow(self) -> None:
@@ -160,22 +160,24 @@ class Tail:
             self._woken.clear()
 
     async def _advance(self) -> None:
-        while passed := await self._passed():
-            self._recent += passed
-            self.head = passed[-1].seq
-            for each in passed:
-                concerned = (
-                    self._commands.values() if each.type == REVOCATION else [self._commands.get(each.command_id, ())]
-                )
-                for waiter in chain.from_iterable(concerned):
-                    waiter.set()
-                self._wake(each)
+        while entries := await self._read_entries():
+            self._recent += entries
+            self.head = entries[-1].seq
+            for entry in entries:
+                self._wake_command(entry)
+                self._wake_groups(entry)
 
-    async def _passed(self) -> list[LogEntry]:
+    def _wake_command(self, entry: LogEntry) -> None:
+        commands = self._commands
+        waiters = commands.values() if entry.type == REVOCATION else [commands.get(entry.command_id, ())]
+        for waiter in chain.from_iterable(waiters):
+            waiter.set()
+
+    async def _read_entries(self) -> list[LogEntry]:
         async with self.db.acquire() as connection:
             return await record_log.read_entries(connection, self.head)
 
-    async def _ringing(self) -> None:
+    async def _forward_rings(self) -> None:
         while True:
             await self._ring.wait()
             self._ring.clear()
@@ -185,12 +187,12 @@ class Tail:
 
 
 async def listen(redis: Redis, channel: str, rung: asyncio.Event) -> None:
-    """Set `rung` whenever something is published there, until cancelled. A queue that is away is asked again."""
+    """Set `rung` whenever something is published to the channel, until cancelled. Reconnects after an outage."""
     while True:
         try:
-            async with redis.pubsub() as heard:
-                await heard.subscribe(channel)
-                async for _ in heard.listen():
+            async with redis.pubsub() as pubsub:
+                await pubsub.subscribe(channel)
+                async for _ in pubsub.listen():
                     rung.set()
         except (OSError, RedisError):
             await asyncio.sleep(POLL_INTERVAL)
@@ -198,10 +200,11 @@ async def listen(redis: Redis, channel: str, rung: asyncio.Event) -> None:
 
 @asynccontextmanager
 async def open_tail(db: Database, redis: Redis) -> AsyncIterator[Tail]:
+    """Run a tail in the background for the length of a block."""
     tail = Tail(db, redis)
     async with db.acquire() as connection:
         tail.head = await record_log.head(connection)
-    jobs = (tail._follow(), tail._ringing(), listen(redis, HEAD, tail._woken))
+    jobs = (tail._follow(), tail._forward_rings(), listen(redis, HEAD, tail._woken))
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
         yield tail

@@ -1,4 +1,4 @@
-"""What the feed asks of the log: a page of events, without those the reader may not see."""
+"""Queries of the event feed: events of the log that a reader may see."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from app.queries.projects import BY_ADDRESS
 from events.log import LogEntry
 from events.upcasts import current_data_sql
 
-# The SQL twin of core/access.py for events: a project's events follow the project, a private issue's
-# its own rule, and what belongs to no project is between its user and the administrators.
+# The SQL counterpart of core/access.py for events: a project's events are visible with the project, those of a private
+# issue by the issue's own rule, and events without a project only to their user and to administrators.
 VISIBLE = """
     from     numbers
     join     events using (position)
@@ -51,32 +51,32 @@ READ_IDS = f"select numbers.seq, events.id {VISIBLE}"
 RANGE = "numbers.seq > $1 and numbers.seq <= $2"
 LISTED = "numbers.seq = any ($1) and $2::bigint is null"
 
-# The oldest and the newest number there is, 1 and 0 when there is none; and the same beside the project at an address.
+# The oldest and the newest number, 1 and 0 when the log is empty; and the same with the project at an address.
 ENDS = "select coalesce(min(seq), 1) as oldest, coalesce(max(seq), 0) as newest from numbers"
 ENDS_AND_PROJECT = f"select ends.*, project.* from ({ENDS}) as ends left join ({BY_ADDRESS}) as project on true"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeedFilter:
-    """`types` are whole names or families (`issue.*`)."""
+    """A filter of events. `types` are whole names or families (`issue.*`)."""
 
     types: list[str] | None = None
     project_id: int | None = None
     actor: str | None = None
 
-    def takes(self, passed: LogEntry) -> bool:
-        """The twin of the statement's last conditions."""
-        family = f"{passed.type.partition('.')[0]}.*"
+    def matches(self, entry: LogEntry) -> bool:
+        """Whether the event passes the filter; must agree with the last conditions of VISIBLE."""
+        family = f"{entry.type.partition('.')[0]}.*"
         return (
-            (self.types is None or passed.type in self.types or family in self.types)
-            and self.project_id in (None, passed.project_id)
-            and self.actor in (None, passed.actor)
+            (self.types is None or entry.type in self.types or family in self.types)
+            and self.project_id in (None, entry.project_id)
+            and self.actor in (None, entry.actor)
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """Whose feed it is: what they may see is all there is for them."""
+    """The reader of the feed, whose rights decide which events exist for them."""
 
     username: str
     groups: list[str]
@@ -84,17 +84,17 @@ class Reader:
 
 
 async def read(db: Database, after: int, upto: int, limit: int, wanted: FeedFilter, reader: Reader) -> list[Row]:
-    """The events that the reader may see of those numbered above `after` and up to `upto`."""
+    """Read the events numbered above `after` and up to `upto` that the reader may see."""
     return await _fetch(db, READ.format(data=current_data_sql(), which=RANGE), after, upto, limit, wanted, reader)
 
 
 async def read_ids(db: Database, after: int, upto: int, wanted: FeedFilter, reader: Reader) -> list[Row]:
-    """Their numbers and ids alone, all of them."""
+    """Read the numbers and ids of all events in the range that the reader may see."""
     return await _fetch(db, READ_IDS.format(which=RANGE), after, upto, None, wanted, reader)
 
 
 async def read_numbers(db: Database, seqs: list[int], reader: Reader) -> list[Row]:
-    """The events that the reader may see of those with these numbers."""
+    """Read the events with these numbers that the reader may see."""
     return await _fetch(db, READ.format(data=current_data_sql(), which=LISTED), seqs, None, None, FeedFilter(), reader)
 
 
