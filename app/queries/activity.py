@@ -1,17 +1,18 @@
-"""What may be asked about what people did in public."""
+"""Queries of public activity."""
 
 from datetime import datetime
 
 from app.database import Database, Row
 
-MAX_ENTRIES = 5_000  # of one day
+MAX_ENTRIES = 5_000  # activities listed for one day
 
 
 async def count_by_day(db: Database, username: str, moments: list[datetime]) -> dict[int, int]:
-    """How much somebody did between each of these moments, by its place in the list, and the next; nothing is left out.
+    """Count a user's activities between each two neighbours of `moments`, by index of the first; empty spans are left
+    out.
 
-    The index alone answers. A count kept for each day would have to be kept for every time zone, and would make all
-    that somebody does at once wait for one row.
+    An index-only scan answers this. Stored counts would be needed for every time zone, and concurrent activities of a
+    user would contend for one row.
     """
     rows = await db.fetch(
         """
@@ -30,9 +31,8 @@ async def count_by_day(db: Database, username: str, moments: list[datetime]) -> 
 
 
 async def list_between(db: Database, username: str, start: datetime, end: datetime) -> list[Row]:
-    """What somebody did from `start` until before `end`, the oldest first, with the project and the title it is about.
-
-    A day is told whole up to MOST.
+    """List a user's activities from `start` to before `end`, the oldest first, with project and title; at most
+    MAX_ENTRIES.
     """
     return await db.fetch(
         """

@@ -1,14 +1,14 @@
-"""What may be asked about the boards of a tracker, and about where issues stand on them."""
+"""Queries of boards and of the status of issues on them."""
 
 from app.database import Database, Row
 from app.errors import NotFound, Subject
 
-# A board has a tag that is there: neither can be deleted without the other being asked.
+# An inner join is safe: the tag of a board cannot be deleted.
 WHOLE = """
     select boards.*, issue_tags.color, issue_tags.description
     from   boards join issue_tags using (project_id, tag)
 """
-# Where an issue stands on boards, and the boards themselves.
+# The boards that an issue is on, with its status and rank there.
 PLACES = """
     case when issues.boards <> '{}' then
         (select jsonb_agg(issues.boards -> each.board || jsonb_build_object('board',
@@ -21,7 +21,7 @@ PLACES = """
 
 
 async def list_of_project(db: Database, project_id: int) -> list[Row]:
-    """The project's boards by name."""
+    """List the project's boards by name."""
     return await db.fetch(f'{WHOLE} where project_id = $1 order by board collate "C"', project_id)
 
 
@@ -33,7 +33,7 @@ async def find(db: Database, project_id: int, board: str) -> Row:
 
 
 async def list_with_tag(db: Database, project_id: int, tag: str) -> list[str]:
-    """The names of the boards whose tag this is."""
+    """List the names of the boards with this tag."""
     rows = await db.fetch(
         'select board from boards where project_id = $1 and tag = $2 order by board collate "C"', project_id, tag
     )

@@ -1,4 +1,4 @@
-"""The conditions that listings of issues and of pull requests have in common."""
+"""Conditions that listings of issues and of pull requests share."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, TableClause, Text, func, literal, select
 
-Span = tuple[datetime | None, datetime | None]
+Span = tuple[datetime | None, datetime | None]  # start and end; None leaves that end open
 
 
 @dataclass(frozen=True, kw_only=True)
 class ItemFilter:
-    """What a listing is narrowed to. A tag or an assignee with a leading ! is excluded."""
+    """A filter of issues or pull requests. A tag or an assignee with a leading ! is excluded."""
 
     status: str | None = "Open"
     not_status: str | None = None
@@ -22,51 +22,51 @@ class ItemFilter:
 
 
 def build_conditions(table: TableClause, wanted: ItemFilter) -> list[Any]:
-    found = [*_people_conditions(table, wanted), *_tag_conditions(table, wanted)]
+    conditions = [*_people_conditions(table, wanted), *_tag_conditions(table, wanted)]
     if wanted.status:
-        found.append(table.c.status == wanted.status)
+        conditions.append(table.c.status == wanted.status)
     if wanted.not_status:
-        found.append(table.c.status != wanted.not_status)
-    return found
+        conditions.append(table.c.status != wanted.not_status)
+    return conditions
 
 
-def is_precounted(counts: TableClause, project_id: int, wanted: ItemFilter) -> Select[Any]:
-    """How many a project has of this status, from the counts that are kept."""
-    found = select(func.coalesce(func.sum(counts.c.total), 0).cast(BigInteger)).where(counts.c.project_id == project_id)
+def select_stored_count(counts: TableClause, project_id: int, wanted: ItemFilter) -> Select[Any]:
+    """Select a project's count for the filter's status from the table of stored counts."""
+    query = select(func.coalesce(func.sum(counts.c.total), 0).cast(BigInteger)).where(counts.c.project_id == project_id)
     if wanted.status:
-        found = found.where(counts.c.status == wanted.status)
+        query = query.where(counts.c.status == wanted.status)
     if wanted.not_status:
-        found = found.where(counts.c.status != wanted.not_status)
-    return found
+        query = query.where(counts.c.status != wanted.not_status)
+    return query
 
 
 def _people_conditions(table: TableClause, wanted: ItemFilter) -> list[Any]:
     column = table.c
-    found: list[Any] = []
+    conditions: list[Any] = []
     if wanted.assigned is not None:
-        found.append(column.assignee.is_not(None) if wanted.assigned else column.assignee.is_(None))
+        conditions.append(column.assignee.is_not(None) if wanted.assigned else column.assignee.is_(None))
     elif wanted.assignee and wanted.assignee.startswith("!"):
-        found.append(column.assignee.is_distinct_from(wanted.assignee[1:]))
+        conditions.append(column.assignee.is_distinct_from(wanted.assignee[1:]))
     elif wanted.assignee:
-        found.append(column.assignee == wanted.assignee)
+        conditions.append(column.assignee == wanted.assignee)
     if wanted.author:
-        found.append(column.author == wanted.author)
-    return found
+        conditions.append(column.author == wanted.author)
+    return conditions
 
 
 def _tag_conditions(table: TableClause, wanted: ItemFilter) -> list[Any]:
-    plain = [tag for tag in wanted.tags if not tag.startswith("!")]
+    included = [tag for tag in wanted.tags if not tag.startswith("!")]
     excluded = [tag[1:] for tag in wanted.tags if tag.startswith("!")]
-    found = []
-    if plain:
-        found.append(table.c.tags.bool_op("&&")(literal(plain, ARRAY(Text))))
+    conditions = []
+    if included:
+        conditions.append(table.c.tags.bool_op("&&")(literal(included, ARRAY(Text))))
     if excluded:
-        found.append(~table.c.tags.bool_op("&&")(literal(excluded, ARRAY(Text))))
-    return found
+        conditions.append(~table.c.tags.bool_op("&&")(literal(excluded, ARRAY(Text))))
+    return conditions
 
 
 def in_range(column: ColumnElement[Any], span: Span) -> list[ColumnElement[Any]]:
-    """The conditions for a moment to lie in it, its ends included."""
+    """Build the conditions that a time lies in the span, both ends included."""
     start, end = span
     conditions: list[ColumnElement[Any]] = []
     if start is not None:

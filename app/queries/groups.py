@@ -1,4 +1,4 @@
-"""What may be asked about groups, and about who watches what."""
+"""Queries of groups and their members."""
 
 from sqlalchemy import func, or_, select
 
@@ -12,7 +12,7 @@ MEMBERS = """
 """
 
 
-# The group with its members' names, and who made it.
+# A group with the usernames of its members, and its creator.
 BY_NAME = f"""
     select groups.*, {MEMBERS} as members, users.fullname as creator_fullname, users.email as creator_email
     from   groups left join users on users.username = groups.creator
@@ -25,28 +25,28 @@ async def find(db: Database, group_name: str) -> Row | None:
 
 
 async def is_taken(db: Database, name: str) -> bool:
-    """Whether a group or a user is called so, in any case: both are namespaces."""
-    found: bool = await db.fetchval(
+    """Whether a group or a user has this name, in any case; both are namespaces."""
+    taken: bool = await db.fetchval(
         """
         select exists (select 1 from groups where lower(group_name) = lower($1))
             or exists (select 1 from users where lower(username) = lower($1))
         """,
         name,
     )
-    return found
+    return taken
 
 
 async def search(db: Database, pattern: str, page: Page) -> Listing:
-    """Groups whose name or display name begins like the pattern, in any case; `*` stands for anything."""
-    column, wanted = groups.c, like_pattern(pattern.lower() + "*")
-    found = or_(func.lower(column.group_name).like(wanted), func.lower(column.display_name).like(wanted))
-    query = select(column.group_name, column.description).where(found)
-    count = select(func.count()).select_from(groups).where(found)
+    """Find groups whose name or display name starts with the pattern, in any case; `*` stands for anything."""
+    column, prefix = groups.c, like_pattern(pattern.lower() + "*")
+    condition = or_(func.lower(column.group_name).like(prefix), func.lower(column.display_name).like(prefix))
+    query = select(column.group_name, column.description).where(condition)
+    count = select(func.count()).select_from(groups).where(condition)
     return await paginate(db, query.order_by(column.group_type, column.group_name), count, page)
 
 
 async def list_members(db: Database, group_names: list[str]) -> dict[str, list[str]]:
-    """The members of each of these groups."""
+    """List the members of each of these groups."""
     rows = await db.fetch(
         f"select group_name, {MEMBERS} as members from groups where group_name = any ($1)", group_names
     )

@@ -1,4 +1,4 @@
-"""What was so before an event happened, as the log tells."""
+"""Queries of the log for the state before an event."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from app.queries.refs import ZEROS
 
 
 async def find_previous(db: Database, seq: int) -> Row | None:
-    """What happened last in the story that this event continues: type and data."""
+    """Find type and data of the previous event in the stream of this event."""
     return await db.fetchrow(
         """
         select   earlier.type, earlier.data
@@ -22,7 +22,7 @@ async def find_previous(db: Database, seq: int) -> Row | None:
 
 
 async def find_field(db: Database, seq: int, name: str) -> Any:
-    """What a field of an issue or a pull request was, if its story says so."""
+    """Find the value that a field of an issue or a pull request had before this event; None if it was never set."""
     return await db.fetchval(
         """
         select   coalesce(earlier.data #> array['changed', $2::text], earlier.data -> $2::text)
@@ -38,8 +38,8 @@ async def find_field(db: Database, seq: int, name: str) -> Any:
 
 
 async def find_grant(db: Database, seq: int, party: str, name: str) -> bool:
-    """Whether somebody held something on the event's project, not as its owner."""
-    was: bool | None = await db.fetchval(
+    """Whether a user or group had access to the event's project before this event, other than as its owner."""
+    granted: bool | None = await db.fetchval(
         """
         select   case earlier.type when 'access.granted' then true when 'access.revoked' then false
                  else earlier.data ->> 'previous' = $3 and (earlier.data ->> 'retained')::boolean end
@@ -58,13 +58,13 @@ async def find_grant(db: Database, seq: int, party: str, name: str) -> bool:
         party,
         name,
     )
-    return bool(was)
+    return bool(granted)
 
 
-async def list_branches(db: Database, seq: int, but: str) -> list[str]:
-    """Where the branches of the event's project led when it happened, except one ref.
+async def list_branches(db: Database, seq: int, excluded_ref: str) -> list[str]:
+    """List the heads that the branches of the event's project had at the time of the event, except one ref.
 
-    That is what each moved from the next time, or where it leads if it has not moved since.
+    That is the old value of each branch's next move, or its current head if it has not moved since.
     """
     rows = await db.fetch(
         """
@@ -81,6 +81,6 @@ async def list_branches(db: Database, seq: int, but: str) -> list[str]:
         where  numbers.seq = $1 and starts_with(refs.ref, 'refs/heads/') and refs.ref <> $2::text
         """,
         seq,
-        but,
+        excluded_ref,
     )
     return [row["head"] for row in rows if row["head"] != ZEROS]

@@ -1,4 +1,4 @@
-"""What the listings ask about issues."""
+"""Queries of issues, their comments and their files."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -22,21 +22,21 @@ from sqlalchemy import (
 from app.database import Database, Row
 from app.errors import NotFound, Subject
 from app.queries.boards import PLACES
-from app.queries.filters import ItemFilter, build_conditions, is_precounted
+from app.queries.filters import ItemFilter, build_conditions, select_stored_count
 from app.queries.paging import Listing, Page, paginate_numbered
 from app.queries.visibility import visible_issues
 from events.tables import issue_counts, issue_files, issues
 
 THREAD = """
     case when issues.comments > 0 then
-        (select jsonb_agg(to_jsonb(said) order by said.comment_id)
-         from   issue_comments as said
-         where  said.project_id = issues.project_id and said.number = issues.number)
+        (select jsonb_agg(to_jsonb(each) order by each.comment_id)
+         from   issue_comments as each
+         where  each.project_id = issues.project_id and each.number = issues.number)
     end as thread
 """
 
 
-# The numbers of those that wait for it.
+# The numbers of the issues that depend on this one.
 BLOCKS = """
     array(select   waiting.number
           from     issues as waiting
@@ -46,16 +46,19 @@ BLOCKS = """
 
 
 async def find(db: Database, project_id: int, key: int | str) -> Row:
-    """An issue of the project by number or uid: its row alone."""
-    return await _one(db, project_id, key, "issues.*")
+    """Find an issue of the project by number or uid; its row alone. Raises NotFound."""
+    return await _find_columns(db, project_id, key, "issues.*")
 
 
 async def find_with_thread(db: Database, project_id: int, key: int | str, *, thread: bool = True) -> Row:
-    """An issue of the project by number or uid, with what waits for it and its comments."""
-    return await _one(db, project_id, key, f"issues.*, {BLOCKS}, {PLACES}, {THREAD if thread else 'null as thread'}")
+    """Find an issue by number or uid, with its dependents, its boards and, if asked for, its comments. Raises
+    NotFound.
+    """
+    columns = f"issues.*, {BLOCKS}, {PLACES}, {THREAD if thread else 'null as thread'}"
+    return await _find_columns(db, project_id, key, columns)
 
 
-async def _one(db: Database, project_id: int, key: int | str, columns: str) -> Row:
+async def _find_columns(db: Database, project_id: int, key: int | str, columns: str) -> Row:
     by = "number" if isinstance(key, int) else "uid"
     found = await db.fetchrow(f"select {columns} from issues where project_id = $1 and {by} = $2", project_id, key)
     if found is None:
@@ -64,19 +67,19 @@ async def _one(db: Database, project_id: int, key: int | str, columns: str) -> R
 
 
 async def list_existing(db: Database, project_id: int, numbers: list[int]) -> list[int]:
-    """Those of the numbers that belong to issues."""
+    """List those of the numbers that belong to issues."""
     if not numbers:
         return []
-    found: list[int] = await db.fetchval(
+    existing: list[int] = await db.fetchval(
         "select array(select number from issues where project_id = $1 and number = any ($2) order by number)",
         project_id,
         numbers,
     )
-    return found
+    return existing
 
 
 async def for_comment(db: Database, project_id: int, number: int) -> tuple[Row, int]:
-    """The issue that is to be commented on, and a fresh comment id."""
+    """Find an issue to comment on, and reserve a comment id. Raises NotFound."""
     found = await db.fetchrow(
         "select issues.*, nextval('comment_ids') as comment_id from issues where project_id = $1 and number = $2",
         project_id,
@@ -88,7 +91,7 @@ async def for_comment(db: Database, project_id: int, number: int) -> tuple[Row, 
 
 
 async def find_many(db: Database, project_id: int, keys: list[int | str]) -> dict[int | str, Row]:
-    """The project's issues that these numbers and uids name, by both."""
+    """Find the project's issues with these numbers and uids; the result has each under both."""
     rows = await db.fetch(
         "select * from issues where project_id = $1 and (number = any ($2) or uid = any ($3))",
         project_id,
@@ -99,7 +102,7 @@ async def find_many(db: Database, project_id: int, keys: list[int | str]) -> dic
 
 
 async def list_open(db: Database, project_id: int, numbers: list[int]) -> set[int]:
-    """Those of these issues that are open."""
+    """List those of these issues that are open."""
     if not numbers:
         return set()
     rows = await db.fetch(
@@ -109,11 +112,11 @@ async def list_open(db: Database, project_id: int, numbers: list[int]) -> set[in
 
 
 async def find_with_file(db: Database, project_id: int, name: str, username: str, *, everything: bool) -> Row | None:
-    """One that came with the file and that somebody may see, a public one if there is any."""
-    same = and_(issues.c.project_id == issue_files.c.project_id, issues.c.number == issue_files.c.number)
+    """Find an issue that has the file attached and that the user may see, preferably a public one."""
+    same_issue = and_(issues.c.project_id == issue_files.c.project_id, issues.c.number == issue_files.c.number)
     query = (
         select(issues.c.number, issues.c.private)
-        .join_from(issue_files, issues, same)
+        .join_from(issue_files, issues, same_issue)
         .where(issue_files.c.project_id == project_id, issue_files.c.name == name)
         .where(visible_issues(username, everything=everything))
         .order_by(issues.c.private)
@@ -123,7 +126,7 @@ async def find_with_file(db: Database, project_id: int, name: str, username: str
 
 
 async def list_dependencies(db: Database, project_id: int, numbers: list[int]) -> dict[int, set[int]]:
-    """What each of these issues waits for, and what those wait for, and so on."""
+    """List the dependencies of these issues and, recursively, of their dependencies."""
     rows = await db.fetch(
         """
         with recursive reached as (
@@ -141,7 +144,7 @@ async def list_dependencies(db: Database, project_id: int, numbers: list[int]) -
 
 
 async def is_subscribed(db: Database, project_id: int, number: int, username: str) -> bool | None:
-    """What somebody has said of the issue; None when nothing."""
+    """A user's choice to be notified about the issue; None if they made none."""
     choice: bool | None = await db.fetchval(
         "select subscribed from issue_subscriptions where project_id = $1 and number = $2 and username = $3",
         project_id,
@@ -155,25 +158,11 @@ async def find_tag(db: Database, project_id: int, tag: str) -> Row | None:
     return await db.fetchrow("select * from issue_tags where project_id = $1 and tag = $2", project_id, tag)
 
 
-async def tags(db: Database, project_id: int, prefix: str) -> list[Row]:
-    """The tracker's tags whose names begin like this, in any case."""
-    return await db.fetch(
-        """
-        select   *
-        from     issue_tags
-        where    project_id = $1 and starts_with(lower(tag), lower($2))
-        order by tag collate "C"
-        """,
-        project_id,
-        prefix,
-    )
-
-
 async def find_comment(db: Database, project_id: int, number: int, comment_id: int) -> Row:
     found = await db.fetchrow(
         """
-        select said.*, users.email
-        from   issue_comments as said join users on users.username = said.author
+        select issue_comments.*, users.email
+        from   issue_comments join users on users.username = issue_comments.author
         where  comment_id = $3 and project_id = $1 and number = $2
         """,
         project_id,
@@ -187,6 +176,8 @@ async def find_comment(db: Database, project_id: int, number: int, comment_id: i
 
 @dataclass(frozen=True, kw_only=True)
 class IssueFilter(ItemFilter):
+    """A filter of issues, with their order. `no_stones` selects issues without a milestone."""
+
     close_status: str | None = None
     milestones: list[str] = field(default_factory=list)
     no_stones: bool | None = None
@@ -196,34 +187,34 @@ class IssueFilter(ItemFilter):
     ascending: bool = False
 
 
-def _build_milestones(wanted: IssueFilter) -> Any:
+def _milestone_condition(wanted: IssueFilter) -> Any:
     column = issues.c.milestone
     if wanted.milestones:
-        named = column == func.any(literal(wanted.milestones, ARRAY(Text)))
-        return or_(named, column.is_(None)) if wanted.no_stones else named
+        has_milestone = column == func.any(literal(wanted.milestones, ARRAY(Text)))
+        return or_(has_milestone, column.is_(None)) if wanted.no_stones else has_milestone
     if wanted.no_stones is None:
         return None
     return column.is_(None) if wanted.no_stones else column.is_not(None)
 
 
 def apply_filter(query: Select[Any], project_id: int | None, wanted: IssueFilter) -> Select[Any]:
-    """Without a project, of all projects."""
+    """Add the filter's conditions to a query. Without a project the query covers all projects."""
     column = issues.c
-    found = build_conditions(issues, wanted)
+    conditions = build_conditions(issues, wanted)
     if project_id is not None:
-        found.append(column.project_id == project_id)
+        conditions.append(column.project_id == project_id)
     if wanted.close_status:
-        found.append(column.close_status == wanted.close_status)
-    milestones = _build_milestones(wanted)
-    if milestones is not None:
-        found.append(milestones)
+        conditions.append(column.close_status == wanted.close_status)
+    milestone = _milestone_condition(wanted)
+    if milestone is not None:
+        conditions.append(milestone)
     if wanted.priority is not None:
-        found.append(column.priority == wanted.priority)
+        conditions.append(column.priority == wanted.priority)
     if wanted.since:
-        found.append(column.updated_at >= wanted.since)
+        conditions.append(column.updated_at >= wanted.since)
     if wanted.number_like:
-        found.append(cast(column.number, Text).contains(wanted.number_like, autoescape=True))
-    return query.where(and_(true(), *found))
+        conditions.append(cast(column.number, Text).contains(wanted.number_like, autoescape=True))
+    return query.where(and_(true(), *conditions))
 
 
 COLUMNS: list[Any] = [literal_column("issues.*"), text(BLOCKS), text(PLACES), text(THREAD)]
@@ -232,23 +223,26 @@ COLUMNS: list[Any] = [literal_column("issues.*"), text(BLOCKS), text(PLACES), te
 async def search(
     db: Database, project_id: int, wanted: IssueFilter, page: Page, *, username: str, everything: bool
 ) -> Listing:
-    """A page of a project's issues, each with what waits for it and its comments, newest first."""
-    seen = visible_issues(username, everything=everything)
-    keys = apply_filter(select(issues.c.project_id, issues.c.number), project_id, wanted).where(seen)
+    """Find a page of a project's issues, newest first, each with its dependents, boards and comments."""
+    visible = visible_issues(username, everything=everything)
+    keys = apply_filter(select(issues.c.project_id, issues.c.number), project_id, wanted).where(visible)
     count = _count(project_id, wanted, username, everything=everything)
     return await paginate_numbered(db, issues, COLUMNS, keys, count, page, ascending=wanted.ascending)
 
 
 def _count(project_id: int, wanted: IssueFilter, username: str, *, everything: bool) -> Select[Any]:
-    """How many there are. Those of a status are counted beforehand; what somebody may see besides is not much."""
-    counting = apply_filter(select(func.count()).select_from(issues), project_id, wanted)
+    """Build the query that counts matching issues.
+
+    A filter on the status alone uses the stored counts, plus the private issues of the user, which are few.
+    """
+    query = apply_filter(select(func.count()).select_from(issues), project_id, wanted)
     if replace(wanted, status=None, not_status=None, ascending=False) != IssueFilter(status=None):
-        return counting.where(visible_issues(username, everything=everything))
-    kept = is_precounted(issue_counts, project_id, wanted)
+        return query.where(visible_issues(username, everything=everything))
+    stored = select_stored_count(issue_counts, project_id, wanted)
     if everything:
-        return kept
-    kept = kept.where(issue_counts.c.private.is_(False))
+        return stored
+    stored = stored.where(issue_counts.c.private.is_(False))
     if not username:
-        return kept
-    theirs = counting.where(issues.c.private, visible_issues(username, everything=False))
-    return select(kept.scalar_subquery() + theirs.scalar_subquery())
+        return stored
+    own_private = query.where(issues.c.private, visible_issues(username, everything=False))
+    return select(stored.scalar_subquery() + own_private.scalar_subquery())

@@ -1,4 +1,4 @@
-"""What the addresses and listings ask about projects."""
+"""Queries of projects."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,13 +11,13 @@ from app.queries.paging import Listing, Page, Search, apply_range, paginate_toge
 from app.queries.visibility import PUBLIC, WRITERS
 from events.tables import access, group_members, groups, projects
 
-# A fork shows its parent, and that its own: the whole line comes with the row.
+# The ancestors of a fork, since a rendered fork contains its parent, which contains its own.
 LINE = """
     (select jsonb_agg(to_jsonb(line) order by array_position(projects.ancestors, line.project_id))
      from   projects as line
      where  line.project_id = any (projects.ancestors))
 """
-# What a row shows is its own and its ancestors': whoever wrote any of them made another version of it.
+# A rendered project contains its ancestors, so its version changes with any of their rows.
 VERSION = """
     projects.xmin::text || case when projects.parent_id is not null then (
         select coalesce(string_agg('/' || line.xmin::text, '' order by line.project_id), '')
@@ -26,7 +26,7 @@ VERSION = """
     ) else '' end as version
 """
 COLUMNS = f"projects.*, case when parent_id is not null then {LINE} end as line"
-# The same as one value, for rows that are about something else.
+# The same as one JSON value, for queries of other tables.
 WHOLE_AS_JSON = f"""
     to_jsonb(projects) || jsonb_build_object('line', case when projects.parent_id is not null then {LINE} end)
 """
@@ -53,7 +53,7 @@ async def by_address(db: Database, address: str) -> Row:
 
 
 async def list_ancestors(db: Database, ancestors: list[int]) -> list[Row]:
-    """Those of a fork's ancestors that are still there, the parent first."""
+    """List those of a fork's ancestors that still exist, the parent first."""
     return await db.fetch(
         "select * from projects where project_id = any ($1) order by array_position($1, project_id)", ancestors
     )
@@ -70,9 +70,9 @@ TAKEN = """
 
 
 async def next_id(db: Database, address: str, namespace: str | None = None, name: str = "") -> tuple[int, bool]:
-    """A fresh project id, and whether the address is taken already.
+    """Reserve a project id, and tell whether the address is taken.
 
-    A root project also answers to `<owner>/<name>`, so nobody else's path may read like that.
+    A project without a namespace can also be addressed as `<owner>/<name>`, so no other path may be equal to that.
     """
     row = await db.fetchrow(TAKEN, address, namespace, name)
     assert row is not None  # noqa: S101 - a select without a from has one row
@@ -86,9 +86,9 @@ async def list_ids(db: Database) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectFilter:
-    """What a listing is narrowed to. `owner` with a leading ! means anybody else.
+    """A filter of projects. `owner` with a leading ! excludes that owner.
 
-    `username` is whoever owns the project or may write to it, themselves or through a group of users.
+    `username` selects the projects that the user owns or may write to, directly or through a group of users.
     """
 
     topics: list[str] = field(default_factory=list)
@@ -98,7 +98,7 @@ class ProjectFilter:
     namespace: str | None = None
     fork: bool | None = None
     group: str | None = None
-    levels: list[str] | None = None  # what the group holds; None: anything
+    levels: list[str] | None = None  # access levels of the group; None stands for any
 
     @property
     def everything(self) -> bool:
@@ -106,22 +106,25 @@ class ProjectFilter:
 
 
 def like_pattern(pattern: str) -> str:
-    """A pattern with `*` for any run, as LIKE has it."""
+    """Translate a pattern with `*` into one for LIKE."""
     escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return escaped.replace("*", "%")
 
 
 def build_member_condition(username: str, levels: list[str]) -> Any:
-    """The ids of what somebody owns or holds at one of these levels, found from each side by an index of its own."""
-    mine = select(projects.c.project_id).where(projects.c.owner == username)
-    theirs = access.c.level == func.any(literal(levels, ARRAY(Text)))
-    named = select(access.c.project_id).where(access.c.party == "user", access.c.name == username, theirs)
-    member = select(group_members.c.group_name).where(group_members.c.username == username)
-    known = select(groups.c.group_name).where(
-        groups.c.group_type == "user", or_(groups.c.creator == username, groups.c.group_name.in_(member))
+    """Select the ids of the projects that a user owns, or has one of these levels on, directly or through a group.
+
+    It is a union, so that each part can use an index of its own.
+    """
+    owned = select(projects.c.project_id).where(projects.c.owner == username)
+    has_level = access.c.level == func.any(literal(levels, ARRAY(Text)))
+    granted = select(access.c.project_id).where(access.c.party == "user", access.c.name == username, has_level)
+    memberships = select(group_members.c.group_name).where(group_members.c.username == username)
+    user_groups = select(groups.c.group_name).where(
+        groups.c.group_type == "user", or_(groups.c.creator == username, groups.c.group_name.in_(memberships))
     )
-    through = select(access.c.project_id).where(access.c.party == "group", access.c.name.in_(known), theirs)
-    return mine.union(named, through)
+    by_group = select(access.c.project_id).where(access.c.party == "group", access.c.name.in_(user_groups), has_level)
+    return owned.union(granted, by_group)
 
 
 def _build_group_condition(group: str, levels: list[str] | None) -> Select[Any]:
@@ -131,9 +134,9 @@ def _build_group_condition(group: str, levels: list[str] | None) -> Select[Any]:
     return query
 
 
-def apply_filter(query: Select[Any], wanted: ProjectFilter, seen: ColumnElement[Any] = PUBLIC) -> Select[Any]:
+def apply_filter(query: Select[Any], wanted: ProjectFilter, visible: ColumnElement[Any] = PUBLIC) -> Select[Any]:
     column = projects.c
-    query = query.where(seen)
+    query = query.where(visible)
     if wanted.topics:
         query = query.where(column.topics.bool_op("&&")(literal(wanted.topics, ARRAY(Text))))
     if wanted.pattern:
@@ -158,7 +161,7 @@ def apply_filter(query: Select[Any], wanted: ProjectFilter, seen: ColumnElement[
 KEYS = "projects.project_id as id, " + VERSION
 SHORT = "name, namespace, description, path"
 TOTAL = "select total from project_counts where visibility = 'public'"
-# An index alone tells which projects a page has; the rows of these are read one by one.
+# An index-only scan finds the projects of a page; then each row is read by its key.
 EVERYTHING = f"""
     select   {{columns}}, ({TOTAL}) as total
     from     (select   project_id, lower(name) as lower_name
@@ -172,30 +175,32 @@ EVERYTHING = f"""
 
 
 async def search(
-    db: Database, wanted: ProjectFilter, page: Page, columns: str = KEYS, seen: ColumnElement[Any] = PUBLIC
+    db: Database, wanted: ProjectFilter, page: Page, columns: str = KEYS, visible: ColumnElement[Any] = PUBLIC
 ) -> Listing:
-    """Projects that may be seen by name, as ids and versions. The count of all public ones is kept, never counted."""
+    """Find a page of visible projects by name, by default as ids and versions. The total of all public projects is
+    stored, not counted.
+    """
     if wanted.everything:
         span, arguments = apply_range(page)
         rows = await db.fetch(EVERYTHING.format(columns=columns, span=span), *arguments)
         return Listing(rows, rows[0]["total"] if rows else await db.fetchval(TOTAL) or 0, page)
-    [found] = await paginate_together(db, [_search_filtered(wanted, page, columns, seen)])
-    return found
+    [listing] = await paginate_together(db, [_build_search(wanted, page, columns, visible)])
+    return listing
 
 
-def _search_filtered(wanted: ProjectFilter, page: Page, columns: str, seen: ColumnElement[Any]) -> Search:
-    query = apply_filter(select(text(columns)).select_from(projects), wanted, seen)
-    count = apply_filter(select(func.count()).select_from(projects), wanted, seen)
+def _build_search(wanted: ProjectFilter, page: Page, columns: str, visible: ColumnElement[Any]) -> Search:
+    query = apply_filter(select(text(columns)).select_from(projects), wanted, visible)
+    count = apply_filter(select(func.count()).select_from(projects), wanted, visible)
     return Search(query.order_by(func.lower(projects.c.name), projects.c.project_id), count, page)
 
 
 async def list_of_user(db: Database, username: str, repos: Page, forks: Page) -> list[Listing]:
-    """The public projects that somebody may write to, and the forks among these, as whole rows."""
-    theirs = ProjectFilter(username=username, fork=False)
-    both = ((theirs, repos), (replace(theirs, fork=True), forks))
-    return await paginate_together(db, [_search_filtered(wanted, page, COLUMNS, PUBLIC) for wanted, page in both])
+    """Find the public projects that a user may write to, and the forks among them, as whole rows."""
+    no_forks = ProjectFilter(username=username, fork=False)
+    both = ((no_forks, repos), (replace(no_forks, fork=True), forks))
+    return await paginate_together(db, [_build_search(wanted, page, COLUMNS, PUBLIC) for wanted, page in both])
 
 
 async def list_by_ids(db: Database, ids: list[int]) -> list[Row]:
-    """Whole rows with their ids and versions, in any order."""
+    """List whole rows with their ids and versions, in any order."""
     return await db.fetch(f"select {COLUMNS}, {KEYS} from projects where project_id = any ($1)", ids)

@@ -1,4 +1,4 @@
-"""What may be asked about pull requests and about the flags of commits."""
+"""Queries of pull requests, their comments and the flags of commits."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,26 +8,26 @@ from sqlalchemy import Select, func, select, text
 from app.database import Database, Row
 from app.errors import NotFound, Subject
 from app.queries import refs
-from app.queries.filters import ItemFilter, build_conditions, is_precounted
+from app.queries.filters import ItemFilter, build_conditions, select_stored_count
 from app.queries.paging import Listing, Page, paginate_numbered
 from app.queries.projects import WHOLE_AS_JSON
 from events.tables import pull_request_counts, pull_requests
 
 THREAD = """
     case when pull_requests.comments > 0 then
-        (select jsonb_agg(to_jsonb(said) order by said.comment_id)
-         from   pull_request_comments as said
-         where  said.project_id = pull_requests.project_id and said.number = pull_requests.number)
+        (select jsonb_agg(to_jsonb(each) order by each.comment_id)
+         from   pull_request_comments as each
+         where  each.project_id = pull_requests.project_id and each.number = pull_requests.number)
     end as thread
 """
 
 
-# Where it comes from, as the project it is.
+# The source project.
 SOURCE = f"(select {WHOLE_AS_JSON} from projects where projects.project_id = pull_requests.repo_from) as source"
 
 
 async def find(db: Database, project_id: int, number: int, *, thread: bool = True) -> Row:
-    """A pull request of the project, with its source and its comments."""
+    """Find a pull request by number, with its source and, if asked for, its comments. Raises NotFound."""
     comments = THREAD if thread else "null as thread"
     found = await db.fetchrow(
         f"select pull_requests.*, {SOURCE}, {comments} from pull_requests where project_id = $1 and number = $2",
@@ -40,7 +40,7 @@ async def find(db: Database, project_id: int, number: int, *, thread: bool = Tru
 
 
 async def is_subscribed(db: Database, project_id: int, number: int, username: str) -> bool | None:
-    """What somebody has said of it; None when nothing."""
+    """A user's choice to be notified about the pull request; None if they made none."""
     choice: bool | None = await db.fetchval(
         "select subscribed from pull_request_subscriptions where project_id = $1 and number = $2 and username = $3",
         project_id,
@@ -57,20 +57,23 @@ async def find_flag(db: Database, project_id: int, commit: str, uid: str) -> Row
 
 
 async def list_heads(db: Database, project_id: int) -> dict[str, str]:
-    """Where the branches of the target lead."""
+    """List the branches of a project with their heads."""
     return await refs.list_branches(db, project_id)
 
 
 async def was_tried_before(db: Database, position: int) -> bool:
-    """Whether the worker that was at this wish may have moved the branch."""
-    was_about_to: bool | None = await db.fetchval(
+    """Whether an earlier attempt at this requested merge passed its point of no return, so may have moved the branch.
+
+    `position` is that of the request's event.
+    """
+    irrevocable: bool | None = await db.fetchval(
         "select irrevocable from work where position = $1 and reaction = 'merge-pull-request'", position
     )
-    return bool(was_about_to)
+    return bool(irrevocable)
 
 
 async def list_opened_from(db: Database, project_id: int, branch: str) -> list[Row]:
-    """The open pull requests that bring what is on this branch of this project."""
+    """List the open pull requests whose source is this branch of this project."""
     return await db.fetch(
         "select * from pull_requests where repo_from = $1 and branch_from = $2 and status = 'Open' order by created_at",
         project_id,
@@ -101,8 +104,9 @@ async def find_comment(db: Database, project_id: int, number: int, comment_id: i
 
 
 async def find_with_flags(db: Database, project_id: int, number: int) -> list[Row]:
-    """What programs have said of the newest commit of a pull request, each row with the uid of that; one row at least,
-    which has no author when nothing has been said.
+    """List the flags of the newest commit of a pull request, each with the uid of the pull request.
+
+    Without flags there is one row, which has no author. Raises NotFound.
     """
     rows = await db.fetch(
         """
@@ -122,7 +126,7 @@ async def find_with_flags(db: Database, project_id: int, number: int) -> list[Ro
 
 
 async def list_flags(db: Database, project_id: int, commit: str) -> list[Row]:
-    """What programs have said of a commit, the latest change last."""
+    """List the flags of a commit, the latest change last."""
     return await db.fetch(
         "select * from commit_flags where project_id = $1 and commit = $2 order by updated_at, uid", project_id, commit
     )
@@ -133,24 +137,25 @@ def apply_filter(query: Select[Any], project_id: int, wanted: ItemFilter) -> Sel
 
 
 async def search(db: Database, project_id: int, wanted: ItemFilter, page: Page) -> Listing:
-    """A page of a project's pull requests, each with its source and its comments, newest first."""
+    """Find a page of a project's pull requests, newest first, each with its source and its comments."""
     columns: list[Any] = [text("pull_requests.*"), text(SOURCE), text(THREAD)]
     keys = apply_filter(select(pull_requests.c.project_id, pull_requests.c.number), project_id, wanted)
     return await paginate_numbered(db, pull_requests, columns, keys, _count(project_id, wanted), page)
 
 
 def _count(project_id: int, wanted: ItemFilter) -> Select[Any]:
-    """How many there are. Those of a status are counted beforehand."""
+    """Build the query that counts matching pull requests. A filter on the status alone uses the stored counts."""
     if replace(wanted, status=None, not_status=None) == ItemFilter(status=None):
-        return is_precounted(pull_request_counts, project_id, wanted)
+        return select_stored_count(pull_request_counts, project_id, wanted)
     return apply_filter(select(func.count()).select_from(pull_requests), project_id, wanted)
 
 
 async def is_being_merged(db: Database, project_id: int, number: int, *, besides: int | None = None) -> bool:
-    """Whether a worker has still to merge it, or is at it. `besides` is the position of a wish that does not count, and
-    neither do those whose worker has not come to move the branch.
+    """Whether a merge of the pull request is due or running.
+
+    `besides` is the position of a merge request to leave out; then only merges past their point of no return count.
     """
-    is_so: bool = await db.fetchval(
+    merging: bool = await db.fetchval(
         """
         select exists (
             select 1
@@ -163,4 +168,4 @@ async def is_being_merged(db: Database, project_id: int, number: int, *, besides
         number,
         besides,
     )
-    return is_so
+    return merging

@@ -1,4 +1,4 @@
-"""What may be asked about the refs of a repository; a deleted ref stays as a row of zeros, so its versions go on."""
+"""Queries of refs. A deleted ref stays as a row with zeros, so that the versions of its stream continue."""
 
 from app.database import Database, Row
 
@@ -6,7 +6,7 @@ ZEROS = "0" * 40
 
 
 async def list_under(db: Database, project_id: int, prefix: str) -> list[Row]:
-    """The refs below a prefix such as 'refs/heads/', by name."""
+    """List the refs below a prefix such as 'refs/heads/', by name."""
     return await db.fetch(
         """
         select   substr(ref, length($2) + 1) as name, commit
@@ -21,12 +21,12 @@ async def list_under(db: Database, project_id: int, prefix: str) -> list[Row]:
 
 
 async def list_branches(db: Database, project_id: int) -> dict[str, str]:
-    """The branches and their heads."""
+    """List the branches with their heads."""
     return {row["name"]: row["commit"] for row in await list_under(db, project_id, "refs/heads/")}
 
 
 async def list_known(db: Database, project_id: int) -> dict[str, tuple[str, int]]:
-    """Every ref ever seen: where it points and the version of its stream; `HEAD` with the branch that it names."""
+    """List every ref that ever existed with its object and the version of its stream; `HEAD` with its branch name."""
     rows = await db.fetch(
         """
         select ref, object, version from refs where project_id = $1

@@ -1,4 +1,4 @@
-"""What may be asked about subscriptions and their deliveries."""
+"""Queries of webhook subscriptions and their deliveries."""
 
 from uuid import UUID
 
@@ -6,10 +6,10 @@ from app.actor import Actor
 from app.database import Database, Row
 from app.errors import NotFound, Subject
 
-RETENTION = 30  # days for which what has become of a delivery can be asked
+RETENTION = 30  # days for which ended deliveries are kept
 
 
-# Those of one's own, and those of projects that one administrates.
+# The actor's own subscriptions, and those of projects that the actor administers.
 OWNED_BY = """
     ($1 or subscriptions.owner = $2 or projects.owner = $2
      or exists (select 1 from access
@@ -26,11 +26,11 @@ SHOWN = f"""
     left join circuits using (subscription_id)
 """
 ATTEMPTS = """
-    (select coalesce(jsonb_agg(to_jsonb(tried) - 'delivery_id' order by tried.at), '[]')
-     from   delivery_attempts as tried
-     where  tried.delivery_id = deliveries.delivery_id) as tried
+    (select coalesce(jsonb_agg(to_jsonb(each) - 'delivery_id' order by each.at), '[]')
+     from   delivery_attempts as each
+     where  each.delivery_id = deliveries.delivery_id) as tried
 """
-# It is sent when its lane is due, and not before its endpoint may be tried again.
+# A delivery is due when its lane is due and the circuit of its endpoint is closed.
 DELIVERY = f"""
     select deliveries.*, coalesce(events.type, 'ping') as type, {ATTEMPTS},
            case when lanes.due_at is not null then greatest(lanes.due_at, circuits.open_until) end as due_at
@@ -47,7 +47,7 @@ def _owner_condition(actor: Actor) -> tuple[bool, str, list[str], int | None]:
 
 
 async def find(db: Database, actor: Actor, subscription_id: UUID) -> Row:
-    """A subscription that is the actor's to look after."""
+    """Find a subscription that the actor may manage. Raises NotFound."""
     found = await db.fetchrow(
         f"{SHOWN} where {OWNED_BY} and subscription_id = $5", *_owner_condition(actor), subscription_id
     )
@@ -57,7 +57,10 @@ async def find(db: Database, actor: Actor, subscription_id: UUID) -> Row:
 
 
 async def list_of_owner(db: Database, actor: Actor, after: UUID, limit: int) -> list[Row]:
-    """Without web hooks that ended so long ago that nothing is known of their deliveries: nobody can delete those."""
+    """List the subscriptions that the actor may manage, after the id `after`.
+
+    Web hooks that ended longer ago than the retention are left out, since they cannot be deleted.
+    """
     return await db.fetch(
         f"""
         {SHOWN}
@@ -73,9 +76,8 @@ async def list_of_owner(db: Database, actor: Actor, after: UUID, limit: int) -> 
 
 
 async def count_of_owner(db: Database, owner: str) -> int:
-    """How many somebody has."""
-    found: int = await db.fetchval("select count(*) from subscriptions where owner = $1", owner)
-    return found
+    count: int = await db.fetchval("select count(*) from subscriptions where owner = $1", owner)
+    return count
 
 
 async def list_deliveries(
@@ -87,7 +89,10 @@ async def list_deliveries(
     before: UUID | None,
     limit: int,
 ) -> list[Row]:
-    """Those of a subscription that is the actor's to look after, the newest first."""
+    """List the deliveries of a subscription that the actor may manage, the newest first. Raises NotFound.
+
+    `after` is an event number, `before` the id of a delivery.
+    """
     rows = await db.fetch(
         f"""
         select   delivery.*
@@ -115,6 +120,7 @@ async def list_deliveries(
 
 
 async def find_delivery(db: Database, actor: Actor, delivery_id: UUID) -> Row:
+    """Find a delivery of a subscription that the actor may manage. Raises NotFound."""
     found = await db.fetchrow(f"{DELIVERY} where deliveries.delivery_id = $1", delivery_id)
     if found is None:
         raise NotFound(Subject.DELIVERY)

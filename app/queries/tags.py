@@ -1,11 +1,11 @@
-"""What may be asked about the tags of a tracker."""
+"""Queries of the tags of a tracker."""
 
 from app.database import Database
 from app.queries.projects import like_pattern
 
 
 async def list_styles(db: Database, project_id: int, names: list[str] | None = None) -> dict[str, dict[str, str]]:
-    """The color and description of each tag, or of those that are named."""
+    """Color and description of each tag, or of the tags in `names`."""
     rows = await db.fetch(
         """
         select   tag, color, description
@@ -20,7 +20,7 @@ async def list_styles(db: Database, project_id: int, names: list[str] | None = N
 
 
 async def search(db: Database, project_id: int, pattern: str) -> list[str]:
-    """The tags that begin like the pattern, in any case; `*` stands for anything."""
+    """List the tags that start with the pattern, in any case; `*` stands for anything."""
     rows = await db.fetch(
         """
         select   tag

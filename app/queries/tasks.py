@@ -1,4 +1,4 @@
-"""What may be asked about tasks."""
+"""Queries of tasks."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ from app.queries.visibility import readable_projects
 from events.tables import projects, tasks
 
 FINAL = ("succeeded", "failed", "cancelled")
-# A task that ended is kept for 30 days.
+# Ended tasks are shown for 30 days.
 RETENTION = "(tasks.ended_at is null or tasks.ended_at > now() - interval '30 days')"
 COLUMNS = """
     tasks.*,
@@ -24,8 +24,8 @@ COLUMNS = """
 
 
 async def find(db: Database, task_id: UUID) -> Row | None:
-    """The task, what it belongs to, and the number of the latest event about it; one that it can at least not come
-    before, if it has none yet.
+    """Find a task with its project and the number of its latest event. If that event is not numbered yet, `seq` is the
+    lowest number that it can get.
     """
     return await db.fetchrow(
         f"select {COLUMNS} from tasks left join projects using (project_id) where task_id = $1 and {RETENTION}", task_id
@@ -41,19 +41,19 @@ class TaskFilter:
 
 
 def visible_to(actor: Actor) -> ColumnElement[bool]:
-    """Those that the actor caused, and those of projects that they may read."""
+    """The condition for tasks that the actor started, and for tasks of projects that the actor may read."""
     if actor.token_project is not None:
         return tasks.c.project_id == actor.token_project
     if actor.admin:
         return true()
-    theirs = and_(projects.c.project_id.is_not(None), readable_projects(actor))
-    return theirs if actor.anonymous else or_(theirs, tasks.c.actor == actor.username)
+    of_readable_project = and_(projects.c.project_id.is_not(None), readable_projects(actor))
+    return of_readable_project if actor.anonymous else or_(of_readable_project, tasks.c.actor == actor.username)
 
 
 async def search(
     db: Database, actor: Actor, wanted: TaskFilter, before: tuple[datetime, UUID] | None, limit: int
 ) -> list[Row]:
-    """The newest first, those that ended long ago left out."""
+    """List visible tasks, the newest first, without those that ended before the retention."""
     column = tasks.c
     conditions: list[Any] = [visible_to(actor), text(RETENTION)]
     for name in ("status", "kind", "actor", "project_id"):

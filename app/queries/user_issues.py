@@ -1,4 +1,4 @@
-"""What may be asked about somebody's issues in all projects."""
+"""Queries of a user's issues in all projects."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +15,7 @@ from app.queries.projects import WHOLE_AS_JSON
 from app.queries.visibility import readable_issues
 from events.tables import issues, projects
 
-# What a listing may be ordered by, in the words of its clients.
+# The columns that a listing may be ordered by, under their API names.
 ORDERS: dict[str, ColumnElement[Any]] = {
     "date_created": issues.c.created_at,
     "last_updated": issues.c.updated_at,
@@ -44,7 +44,7 @@ COLUMNS: list[Any] = [
 
 @dataclass(frozen=True, kw_only=True)
 class UserIssueFilter:
-    """An issue filter with spans of time and an order."""
+    """An issue filter with time spans and an order."""
 
     issue: IssueFilter
     created: Span = (None, None)
@@ -55,9 +55,9 @@ class UserIssueFilter:
 
 
 def build_role_condition(username: str, role: str, wanted: UserIssueFilter) -> UserIssueFilter:
-    """The same of somebody's own: of their `role`, 'author' or 'assignee'."""
-    own: dict[str, Any] = {role: username}
-    return replace(wanted, issue=replace(wanted.issue, **own))
+    """Limit a filter to issues in which the user has this role, 'author' or 'assignee'."""
+    condition: dict[str, Any] = {role: username}
+    return replace(wanted, issue=replace(wanted.issue, **condition))
 
 
 def _date_conditions(wanted: UserIssueFilter) -> ColumnElement[Any]:
@@ -74,21 +74,21 @@ def _apply_order(query: Select[Any], wanted: UserIssueFilter) -> Select[Any]:
     column = ORDERS[wanted.order]
     # The highest priority has the lowest number.
     rising = wanted.ascending != (wanted.order == "priority")
-    sorted_by = column.asc() if rising else column.desc()
-    last = issues.c.number.asc() if wanted.ascending else issues.c.number.desc()
-    return query.order_by(sorted_by.nulls_last(), issues.c.project_id, last)
+    primary = column.asc() if rising else column.desc()
+    tie_breaker = issues.c.number.asc() if wanted.ascending else issues.c.number.desc()
+    return query.order_by(primary.nulls_last(), issues.c.project_id, tie_breaker)
 
 
 async def search(db: Database, wanted: list[UserIssueFilter], page: Page, actor: Actor) -> list[Listing]:
-    """The same page of each of these: issues that the actor may read, each with its comments and its project."""
-    return await paginate_together(db, [_search(each, page, actor) for each in wanted])
+    """Find the same page for each filter: issues that the actor may read, each with its comments and its project."""
+    return await paginate_together(db, [_build_search(each, page, actor) for each in wanted])
 
 
-def _search(wanted: UserIssueFilter, page: Page, actor: Actor) -> Search:
-    both = issues.join(projects, issues.c.project_id == projects.c.project_id)
+def _build_search(wanted: UserIssueFilter, page: Page, actor: Actor) -> Search:
+    joined = issues.join(projects, issues.c.project_id == projects.c.project_id)
 
     def narrow(query: Select[Any]) -> Select[Any]:
-        return apply_filter(query.select_from(both), None, wanted.issue).where(
+        return apply_filter(query.select_from(joined), None, wanted.issue).where(
             _date_conditions(wanted), readable_issues(actor)
         )
 

@@ -1,4 +1,4 @@
-"""What may be asked about somebody's pull requests in all projects: those they opened, those they can act on."""
+"""Queries of a user's pull requests in all projects: those they opened and those they can act on."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from app.queries.pull_requests import SOURCE, THREAD
 from app.queries.visibility import WRITERS, readable_projects
 from events.tables import projects, pull_requests
 
-# A pull request with its target and its source, as the projects that they are.
+# A pull request with its comments, its target project and its source project.
 COLUMNS: list[Any] = [
     literal_column("pull_requests.*"),
     text(THREAD),
@@ -25,7 +25,7 @@ COLUMNS: list[Any] = [
 
 @dataclass(frozen=True, kw_only=True)
 class UserPullRequestFilter:
-    """Whose pull requests, and which. `status` None means any."""
+    """A filter of a user's pull requests. `status` None stands for any."""
 
     author: str | None = None
     actionable_by: str | None = None
@@ -36,14 +36,14 @@ class UserPullRequestFilter:
 
 
 def _role_condition(wanted: UserPullRequestFilter) -> ColumnElement[Any]:
-    """What they opened, or what others opened against projects that they may write to."""
+    """The condition for pull requests that the user opened, or that others opened in projects the user may write to."""
     column = pull_requests.c
     if wanted.author is not None:
         return column.author == wanted.author
     if wanted.actionable_by is None:
         return false()
-    mine = build_member_condition(wanted.actionable_by, WRITERS)
-    return and_(column.author != wanted.actionable_by, column.project_id.in_(mine))
+    writable = build_member_condition(wanted.actionable_by, WRITERS)
+    return and_(column.author != wanted.actionable_by, column.project_id.in_(writable))
 
 
 def _apply_filter(query: Select[Any], wanted: UserPullRequestFilter, actor: Actor) -> Select[Any]:
@@ -60,7 +60,7 @@ def _apply_filter(query: Select[Any], wanted: UserPullRequestFilter, actor: Acto
 
 
 async def search(db: Database, wanted: UserPullRequestFilter, page: Page, actor: Actor) -> Listing:
-    """A page of the pull requests in projects that the actor may read, each with its comments, newest first."""
+    """Find a page of pull requests in projects that the actor may read, newest first, each with its comments."""
     column = pull_requests.c
     query = _apply_filter(select(*COLUMNS), wanted, actor)
     query = query.order_by(column.created_at.desc(), column.project_id.desc(), column.number.desc())

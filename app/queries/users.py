@@ -1,4 +1,4 @@
-"""What may be asked about users and their tokens."""
+"""Queries of users and their API tokens."""
 
 from uuid import UUID
 
@@ -11,14 +11,14 @@ async def find(db: Database, username: str) -> Row | None:
 
 
 async def find_by_name(db: Database, name: str) -> str | None:
-    """The username of somebody given by username or e-mail address."""
-    found = await search(db, name)
-    return found["username"] if found else None
+    """Find a username by username or e-mail address."""
+    user = await search(db, name)
+    return user["username"] if user else None
 
 
 async def find_taken(db: Database, username: str, email: str) -> str | None:
-    """Which of the two somebody has already: 'username', 'email' or neither."""
-    found: str | None = await db.fetchval(
+    """Tell which of the two is taken: 'username', 'email' or None."""
+    taken: str | None = await db.fetchval(
         """
         select   case when lower(username) = lower($1) then 'username' else 'email' end
         from     users
@@ -33,11 +33,11 @@ async def find_taken(db: Database, username: str, email: str) -> str | None:
         username,
         email,
     )
-    return found
+    return taken
 
 
 async def search(db: Database, name: str) -> Row | None:
-    """Somebody by username or e-mail address."""
+    """Find a user by username or e-mail address."""
     return await db.fetchrow(
         """
         select   *
@@ -51,7 +51,7 @@ async def search(db: Database, name: str) -> Row | None:
 
 
 async def by_emails(db: Database, emails: list[str]) -> dict[str, str]:
-    """Who has which of these addresses, which are told apart in small letters."""
+    """Map each of these e-mail addresses, in lower case, to its username."""
     rows = await db.fetch(
         "select lower(email) as email, username from users where lower(email) = any ($1)",
         [email.lower() for email in emails],
@@ -60,13 +60,13 @@ async def by_emails(db: Database, emails: list[str]) -> dict[str, str]:
 
 
 async def list_with_emails(db: Database, emails: list[str]) -> dict[str, Row]:
-    """Whoever has which of these addresses, in small letters."""
+    """Map each of these e-mail addresses, in lower case, to its user."""
     rows = await db.fetch("select * from users where lower(email) = any ($1)", [email.lower() for email in emails])
     return {row["email"].lower(): row for row in rows}
 
 
 async def search_emails(db: Database, pattern: str) -> list[Row]:
-    """Everybody whose username begins like the pattern, in which `*` stands for anything."""
+    """List the users whose username starts with the pattern; `*` stands for anything."""
     return await db.fetch(
         """
         select   username, fullname, email
@@ -107,7 +107,7 @@ async def list_tokens(db: Database, username: str, after: UUID, limit: int) -> l
 
 
 async def list_unknown(db: Database, usernames: list[str]) -> list[str]:
-    """Which of these nobody is called, in their order."""
+    """List those of the names that belong to no user, in the given order."""
     rows = await db.fetch(
         "select name from unnest($1::text[]) as name where not exists (select 1 from users where username = name)",
         usernames,

@@ -1,4 +1,4 @@
-"""Write deliveries, their lanes and the endpoints that they go to."""
+"""Writes to deliveries, to their lanes and to the endpoints of subscriptions."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -11,9 +11,9 @@ import orjson
 from app.database import Database
 from app.queries.subscriptions import RETENTION
 
-DELETE_BATCH = 200  # deliveries that are forgotten at once
+DELETE_BATCH = 200  # deliveries deleted by one statement
 MAX_REPLAY = 100_000  # deliveries of a subscription that may wait after a replay
-REPLAY_SPAN = 2000  # numbers that one step of a replay is about
+REPLAY_SPAN = 2000  # event numbers covered by one statement of a replay
 IN_THE_LOG = """
     exists (select 1 from events
             where  events.stream = 'subscription-' || {{id}} and events.type = 'subscription.{what}')
@@ -25,7 +25,7 @@ CREATED, DELETED = IN_THE_LOG.format(what="created"), IN_THE_LOG.format(what="de
 async def storing_endpoint(
     db: Database, subscription_id: UUID, url: str, secret: str, headers: Mapping[str, Any]
 ) -> AsyncIterator[None]:
-    """Remember where to send before the block makes it known that something is sent; forget it if the block fails."""
+    """Store an endpoint before the block creates its subscription; delete it again if the block fails."""
     await db.execute(
         "insert into subscription_endpoints (subscription_id, url, secret, headers) values ($1, $2, $3, $4)",
         subscription_id,
@@ -35,8 +35,8 @@ async def storing_endpoint(
     )
     try:
         yield
-    except BaseException:  # a client that hung up included; it is raised again
-        # Should the answer alone have been lost, it is known after all, and has to have an endpoint.
+    except BaseException:  # includes cancellation, when the client hangs up; raised again
+        # If only the answer of the database was lost, the subscription exists and needs its endpoint.
         await db.execute(
             """
             delete from subscription_endpoints
@@ -51,7 +51,7 @@ async def storing_endpoint(
 async def move_endpoint(
     db: Database, subscription_id: UUID, url: str | None, headers: Mapping[str, Any] | None
 ) -> None:
-    """What is None stays."""
+    """Change the URL or the headers of an endpoint; None keeps the old value."""
     await db.execute(
         """
         update subscription_endpoints
@@ -69,7 +69,7 @@ async def delete_endpoint(db: Database, subscription_id: UUID) -> None:
 
 
 async def rotate_secret(db: Database, subscription_id: UUID, secret: str, overlap: int) -> datetime:
-    """Until when the old secret is good; `overlap` in seconds."""
+    """Replace the secret. The old one stays valid for `overlap` seconds; returns the time when it ends."""
     until: datetime = await db.fetchval(
         """
         update subscription_endpoints
@@ -84,8 +84,8 @@ async def rotate_secret(db: Database, subscription_id: UUID, secret: str, overla
     return until
 
 
-# Lanes that something was added to; whoever is at them sees by `news` that there is more. `due` is when those may be
-# sent that had something to send already. All go through them in one order, so that no two wait for each other.
+# Wake the lanes of `added`. A worker that holds a lane sees by `news` that there is more to send. `due` is the new due
+# time of a lane that was not empty. All statements take lanes in the same order, which prevents deadlocks.
 WAKE = """
     insert into lanes as known (subscription_id, lane, due_at)
     select distinct subscription_id, lane, now() from added
@@ -93,14 +93,15 @@ WAKE = """
     on conflict (subscription_id, lane) do update
     set    due_at = {due}, news = known.news + 1
 """
-# What becomes of subscriptions is told to those who ask for it by name, or each would begin with its own beginning.
-# What the numbering writes down for those who asked for it (workers/relay.py), and a replay writes again.
+# The columns of a new delivery (subscription, lane, seq, position), for the relay (workers/relay.py) and for replays.
 FANNED_OUT = """
     subscriptions.subscription_id,
     case when subscriptions.ordered then coalesce(events.project_id, 0) else -numbers.seq end,
     numbers.seq, events.position
 """
-# `silent` are pairs of a format and a type of event that it has no words for (app/feed/formats.py).
+# The condition that a subscription wants an event. Events of subscriptions go only to those who ask for the type by
+# name; otherwise every subscription would start with its own creation. `silent` are pairs of a format and an event type
+# that the format does not support (app/feed/formats.py).
 WANTED = """
     (subscriptions.project_id is null or subscriptions.project_id = events.project_id)
     and (subscriptions.types is null and events.type not like 'subscription.%'
@@ -111,8 +112,8 @@ WANTED = """
 
 
 async def ping(db: Database, subscription_id: UUID) -> UUID:
-    """A delivery that is about nothing, on the real path."""
-    made: UUID = await db.fetchval(
+    """Create a test delivery without an event. It takes the same path as any other."""
+    delivery_id: UUID = await db.fetchval(
         f"""
         with added as (
             insert into deliveries (subscription_id, lane, seq) values ($1, 0, 0)
@@ -122,11 +123,11 @@ async def ping(db: Database, subscription_id: UUID) -> UUID:
         """,
         subscription_id,
     )
-    return made
+    return delivery_id
 
 
 async def redeliver(db: Database, delivery_id: UUID) -> None:
-    """Once more, now, with a whole schedule before it."""
+    """Send a delivery again, now, with a fresh retry schedule."""
     await db.execute(
         f"""
         with added as (
@@ -141,7 +142,7 @@ async def redeliver(db: Database, delivery_id: UUID) -> None:
 
 
 async def wake(db: Database, subscription_id: UUID) -> None:
-    """What waits may be sent at once, whatever went wrong before."""
+    """Make all waiting deliveries of a subscription due now and forget its earlier failures."""
     await db.execute(
         f"""
         with closed as (
@@ -155,13 +156,15 @@ async def wake(db: Database, subscription_id: UUID) -> None:
 
 
 async def is_deleted(db: Database, subscription_id: UUID) -> bool:
-    """Whether the log says so. The read tables may be empty for a while; what is given up is given up for good."""
+    """Whether the log says that the subscription was deleted. The read tables may be empty during a rebuild, and what
+    a worker gives up is lost for good.
+    """
     found: bool = await db.fetchval(f"select {DELETED.format(id='$1::uuid')}", subscription_id)
     return found
 
 
 async def repair_lanes(db: Database) -> int:
-    """Lanes for what waits without one, as when a process died between two statements; how many there were."""
+    """Create missing lanes of waiting deliveries, as after a crash between two statements. Returns their number."""
     rows = await db.fetch("""
         insert into lanes (subscription_id, lane, due_at)
         select distinct deliveries.subscription_id, deliveries.lane, now()
@@ -177,7 +180,7 @@ async def repair_lanes(db: Database) -> int:
 
 
 async def delete_ended(db: Database) -> int:
-    """Some of the deliveries that ended so long ago that nobody asks for them any more; how many."""
+    """Delete a batch of deliveries that ended longer than the retention ago. Returns their number."""
     rows = await db.fetch(
         """
         delete from deliveries
@@ -194,7 +197,9 @@ async def delete_ended(db: Database) -> int:
 
 
 async def delete_orphans(db: Database) -> None:
-    """Addresses and secrets of what was deleted, or never came about, and how those endpoints did."""
+    """Delete endpoints and circuits of subscriptions that were deleted, and endpoints whose subscription was never
+    created.
+    """
     await db.execute(f"""
         delete from subscription_endpoints as kept
         where  not exists (select 1 from subscriptions where subscriptions.subscription_id = kept.subscription_id)
@@ -209,7 +214,7 @@ async def delete_orphans(db: Database) -> None:
 
 
 async def count_wanted(db: Database, subscription_id: UUID, after: int, to: int, unsupported: list[str]) -> int:
-    """How many deliveries would wait if everything in between were replayed; MOST + 1 stands for more than MOST."""
+    """Count the deliveries that would wait after a replay of this range; MAX_REPLAY + 1 stands for any larger count."""
     count: int = await db.fetchval(
         f"""
         select count(*)
@@ -230,17 +235,17 @@ async def count_wanted(db: Database, subscription_id: UUID, after: int, to: int,
 
 
 async def replay(db: Database, subscription_id: UUID, after: int, to: int, unsupported: list[str]) -> int:
-    """Everything since that it wants, once more; how many that is.
+    """Deliver again all wanted events numbered above `after` and up to `to`. Returns the number of deliveries.
 
-    Step by step: while one long statement wrote, no event could get its number.
+    It takes several statements, since no event can be numbered while one long statement writes.
     """
     count, head = 0, await db.fetchval("select coalesce(max(seq), 0) from numbers")
     for first in range(after, min(to, head), REPLAY_SPAN):
-        count += await _replay(db, subscription_id, first, min(first + REPLAY_SPAN, to, head), unsupported)
+        count += await _replay_span(db, subscription_id, first, min(first + REPLAY_SPAN, to, head), unsupported)
     return count
 
 
-async def _replay(db: Database, subscription_id: UUID, after: int, to: int, unsupported: list[str]) -> int:
+async def _replay_span(db: Database, subscription_id: UUID, after: int, to: int, unsupported: list[str]) -> int:
     count: int = await db.fetchval(
         f"""
         with added as (

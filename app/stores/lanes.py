@@ -1,7 +1,7 @@
 """Lanes of deliveries: claimed under a lease, sent in order, postponed when an endpoint fails.
 
-A lane has a row for as long as something waits in it. Each claim gives it a new token, which is the fencing token:
-whoever lost the lease to another worker writes nothing more.
+A lane has a row while deliveries wait in it. Each claim sets a new fencing token, so a worker that lost its lease to
+another one cannot write any more.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,12 @@ from uuid import UUID
 
 from app.database import Database, Row
 
-SELECT_WAITING = 256  # due lanes that one claim looks at
-ABANDON = 1000  # deliveries that one statement gives up
+MAX_CANDIDATES = 256  # due lanes that one claim considers
+ABANDON_BATCH = 1000  # deliveries given up by one statement
 
-# $2: subscriptions that have had enough. $3, $4: how many places the others have already. $5: how many one may have;
-# one that fails in a row ($6) is tried with a single lane. $7: places in all.
+# $1: lease in seconds. $2: subscriptions that already hold their share of lanes. $3, $4: other subscriptions and the
+# number of lanes that they hold. $5: lanes that a subscription may hold; only one if it failed $6 times in a row.
+# $7: maximum number of lanes to claim.
 CLAIM = f"""
     with due as materialized (
         select    lanes.subscription_id, lanes.lane, lanes.due_at,
@@ -27,7 +28,7 @@ CLAIM = f"""
         and       (circuits.open_until is null or circuits.open_until <= now())
         and       lanes.subscription_id <> all ($2)
         order by  lanes.due_at
-        limit     {SELECT_WAITING}
+        limit     {MAX_CANDIDATES}
     ), placed as materialized (
         select    due.*, coalesce(taken.count, 0) + row_number() over (
                       partition by due.subscription_id order by due.due_at) as place
@@ -47,12 +48,12 @@ CLAIM = f"""
     where  lanes.subscription_id = mine.subscription_id and lanes.lane = mine.lane
     returning lanes.subscription_id, lanes.lane, lanes.token, lanes.due_at
 """
-# Lanes that somebody is writing to just now are passed over until the next time, so that no two wait for each other.
+# Lanes that are locked at the moment are skipped and renewed the next time, which prevents deadlocks.
 RENEW = """
     update lanes
     set    lease_until = now() + make_interval(secs => $1)
     from   (select subscription_id, lane from lanes
-            join   unnest($2::uuid[], $3::bigint[], $4::uuid[]) as ours (subscription_id, lane, token)
+            join   unnest($2::uuid[], $3::bigint[], $4::uuid[]) as mine (subscription_id, lane, token)
                    using (subscription_id, lane, token)
             for no key update of lanes skip locked) as held
     where  lanes.subscription_id = held.subscription_id and lanes.lane = held.lane
@@ -79,7 +80,7 @@ RECORD_ATTEMPT = """
     insert into delivery_attempts (delivery_id, at, status, duration_ms, error, excerpt)
     select $4, $5, $6, $7, $8, $9 from held
 """
-# $10: that was the last of its messages.
+# $10: this was the delivery's last message.
 MARK_DELIVERED = f"""
     with held as ({STILL_HELD}), tried as ({RECORD_ATTEMPT}), closed as (
         delete from circuits using held where subscription_id = $1
@@ -100,10 +101,11 @@ MARK_SUPPRESSED = f"""
     where  delivery_id = $4
     returning 1
 """
-# $10: when the lane was due; if that is another time now, somebody wants it sent at once. $11: seconds until the next
-# attempt, null when it was the last one of those that were $12 before; $13: failures in a row that open the circuit;
-# $14, $15: seconds that it stays open at first and at most; $16: seconds for which the endpoint wants no more. What
-# fails while the circuit is open was on its way when it opened, and says nothing new.
+# $10: due time of the lane when it was claimed; if it has changed, the lane was woken and stays due. $11: seconds until
+# the next attempt, null if there is none. $12: attempts before this one; a redelivery meanwhile resets them, and then
+# the delivery does not fail. $13: failures in a row that open the circuit. $14, $15: seconds that the circuit stays
+# open at first and at most. $16: seconds for which the endpoint asked for no requests. A failure while the circuit is
+# open is not counted, since that request was already on its way when the circuit opened.
 MARK_FAILED = f"""
     with held as (
         update lanes
@@ -136,7 +138,7 @@ RELEASE = """
     set    lease_until = null, token = null, due_at = now() + make_interval(secs => $4)
     where  subscription_id = $1 and lane = $2 and token = $3
 """
-# $5: but not that its project was deleted.
+# $5: keep the delivery of project.deleted.
 MARK_ABANDONED = f"""
     with held as ({STILL_HELD}), next as (
         select   delivery_id
@@ -146,7 +148,7 @@ MARK_ABANDONED = f"""
                                               where  events.position = deliveries.position
                                               and    events.type = 'project.deleted'))
         order by seq, delivery_id
-        limit    {ABANDON}
+        limit    {ABANDON_BATCH}
     )
     update deliveries
     set    status = 'suppressed', reason = $4, ended_at = now()
@@ -168,7 +170,7 @@ ENDPOINT = """
 
 @dataclass(frozen=True)
 class Lane:
-    """One that this worker has claimed, and when it was due."""
+    """A lane that this worker has claimed, with its due time at that moment."""
 
     subscription_id: UUID
     lane: int
@@ -182,7 +184,9 @@ class Lane:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What came of sending. `error` is a class of failure, `again` the seconds for which the endpoint wants no more."""
+    """The outcome of sending a message. `error` is a class of failure; `again` is the number of seconds for which the
+    endpoint asked for no requests.
+    """
 
     at: datetime
     status: int | None
@@ -198,7 +202,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class WaitingDeliveries:
-    """The first that wait in a lane, and how much had been added to it by then."""
+    """The first waiting deliveries of a lane, with the lane's `news` counter at that moment."""
 
     news: int
     deliveries: list[Row]
@@ -207,10 +211,10 @@ class WaitingDeliveries:
 async def claim(
     db: Database, lease: float, taken: Mapping[UUID, int], share: int, failing: int, limit: int
 ) -> list[Lane]:
-    """Lanes that are due and that nobody is at, the longest due first.
+    """Claim due lanes that no worker holds, the longest due first.
 
-    `taken` is how many places of this worker each subscription has; `share` is how many it may have, and one if it
-    has failed as often in a row as `failing` says.
+    `taken` is the number of lanes that this worker holds for each subscription, `share` the maximum; a subscription
+    that failed at least `failing` times in a row may hold only one.
     """
     full = [subscription for subscription, count in taken.items() if count >= share]
     return [
@@ -220,23 +224,26 @@ async def claim(
 
 
 async def renew(db: Database, lease: float, held: list[Lane]) -> set[UUID]:
-    """Another lease on these lanes; the tokens of those that got it."""
+    """Renew the leases of these lanes. Returns the tokens of the renewed ones."""
     columns = zip(*(lane.held for lane in held), strict=True)
     return {row["token"] for row in await db.fetch(RENEW, lease, *map(list, columns))}
 
 
 async def list_waiting(db: Database, lane: Lane, limit: int) -> WaitingDeliveries | None:
-    """None when the lane is another worker's by now."""
+    """List the first waiting deliveries of a lane; None if another worker holds the lane by now."""
     rows = await db.fetch(LIST_WAITING, *lane.held, limit)
     return WaitingDeliveries(rows[0]["news"], [row for row in rows if row["delivery_id"]]) if rows else None
 
 
 async def find_endpoint(db: Database, subscription_id: UUID) -> Row | None:
+    """Find a subscription with its URL, secrets and headers."""
     return await db.fetchrow(ENDPOINT, subscription_id)
 
 
 async def mark_delivered(db: Database, lane: Lane, delivery: Row, attempt: Attempt, *, whole: bool = True) -> bool:
-    """One of its messages was taken, the last if it is `whole` now. False when the lane is another worker's by now."""
+    """Record that the endpoint accepted a message. `whole`: it was the delivery's last one. False if another worker
+    holds the lane by now.
+    """
     return (
         await db.fetchval(MARK_DELIVERED, *lane.held, delivery["delivery_id"], *_attempt_json(attempt), whole)
         is not None
@@ -244,13 +251,18 @@ async def mark_delivered(db: Database, lane: Lane, delivery: Row, attempt: Attem
 
 
 async def mark_suppressed(db: Database, lane: Lane, delivery: Row, reason: str) -> bool:
+    """Record that a delivery is not sent. False if another worker holds the lane by now."""
     return await db.fetchval(MARK_SUPPRESSED, *lane.held, delivery["delivery_id"], reason) is not None
 
 
 async def mark_failed(
     db: Database, lane: Lane, delivery: Row, attempt: Attempt, after: float | None, *circuit: Any
 ) -> datetime | None:
-    """Since when the endpoint has been failing; the lane is let go. `after` None: that was the last attempt."""
+    """Record a failed attempt and release the lane. Returns the time since which the endpoint has been failing.
+
+    `after` is the number of seconds until the next attempt, None if this was the last one. `circuit` are the failures
+    in a row that open the circuit, and the seconds that it stays open at first and at most.
+    """
     since: datetime | None = await db.fetchval(
         MARK_FAILED,
         *lane.held,
@@ -270,17 +282,18 @@ def _attempt_json(attempt: Attempt) -> tuple[Any, ...]:
 
 
 async def release_idle(db: Database, lane: Lane, news: int) -> bool:
-    """Nothing waits here any more. False when something has been added since `news`."""
+    """Delete an empty lane. False if something was added since `news` or another worker holds the lane by now."""
     return await db.fetchval(RELEASE_IDLE, *lane.held, news) is not None
 
 
 async def release(db: Database, lane: Lane, after: float = 0.0) -> None:
-    """Somebody else may go on, at once or after so many seconds."""
+    """Release a lane, which becomes due after this number of seconds."""
     await db.execute(RELEASE, *lane.held, after)
 
 
 async def abandon(db: Database, lane: Lane, reason: str, *, farewell: bool = False) -> bool:
-    """The first that wait here are not sent any more, and each says why; but the `farewell`, that the project was
-    deleted, is, if there is to be one. True when there may be more of them.
+    """Suppress the first waiting deliveries of a lane with this reason. True if there may be more.
+
+    `farewell`: keep the delivery of the event that the project was deleted, which is still to be sent.
     """
-    return len(await db.fetch(MARK_ABANDONED, *lane.held, reason, farewell)) == ABANDON
+    return len(await db.fetch(MARK_ABANDONED, *lane.held, reason, farewell)) == ABANDON_BATCH

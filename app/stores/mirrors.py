@@ -1,10 +1,10 @@
-"""Which mirrors are to be looked at, and who is at it."""
+"""The polling schedule of mirrors and the leases of the workers that update them."""
 
 from uuid import UUID
 
 from app.database import Database, Row
 
-# Mirrors that nobody knows of yet, be it that they are new or that they come out of an older dump.
+# Mirrors without a row are new or come from an older dump.
 ADD_MISSING = """
     insert into mirrors (project_id, due_at)
     select project_id, now() + make_interval(secs => $1)
@@ -50,22 +50,24 @@ RESCHEDULE = """
 
 
 async def add_missing(db: Database, pause: float) -> None:
-    """Let mirrors that have just been made be looked at after a pause, in seconds."""
+    """Schedule mirrors without a row, due after `pause` seconds."""
     await db.execute(ADD_MISSING, pause)
 
 
 async def claim(db: Database, lease: float) -> Row | None:
-    """One that is due, for as long as the lease lasts."""
+    """Claim a mirror that is due, for `lease` seconds; None if there is none."""
     return await db.fetchrow(CLAIM, lease)
 
 
 async def claim_one(db: Database, project_id: int, lease: float, pause: float) -> Row | None:
-    """This one, due or not, unless somebody is at it; due after the pause, if it was not known of."""
+    """Claim this mirror for `lease` seconds, due or not; None if another worker holds it. A mirror without a row gets
+    one that is due after `pause` seconds.
+    """
     return await db.fetchrow(CLAIM_ONE, project_id, lease, pause)
 
 
 async def release(db: Database, project_id: int, token: UUID) -> None:
-    """Give it back, due when it was."""
+    """Release a mirror without changing its due time."""
     await db.execute(RELEASE, project_id, token)
 
 
@@ -74,7 +76,7 @@ async def renew(db: Database, project_id: int, token: UUID, lease: float) -> Non
 
 
 async def reschedule(db: Database, project_id: int, token: UUID, *, failures: int, pause: float) -> None:
-    """Give it back, due again after the pause; nothing if it is somebody else's by now."""
+    """Release a mirror, due again after `pause` seconds. Does nothing if another worker holds it by now."""
     await db.execute(RESCHEDULE, project_id, token, failures, pause)
 
 

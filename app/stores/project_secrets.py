@@ -1,6 +1,6 @@
-"""What a project signs or logs in with elsewhere. It has to be known in full, so it stands in a table of its own.
+"""Secrets that a project signs or logs in with elsewhere. They are needed in clear, so they have a table of their own.
 
-No event, log line or listing holds any of it, and it goes with its project (workers/repositories.py).
+They are never part of an event, a log line or a listing, and are deleted with the project (workers/repositories.py).
 """
 
 import secrets
@@ -21,7 +21,7 @@ RELEASE = """
     delete from project_secrets
     where  project_id = $1 and not exists (select 1 from projects where projects.project_id = $1)
 """
-# The lock on the project's row keeps a deletion from coming between: nothing is kept of what is gone.
+# The lock on the project's row excludes a concurrent deletion, after which no secret may be left.
 MAKE = """
     insert into project_secrets (project_id, name, secret)
     select   project_id, $2, $3
@@ -56,53 +56,52 @@ RESERVE = """
 
 
 async def ensure_hook_token(db: Database, project_id: int) -> str:
-    """The key of the signatures of a project's web hooks, made when it is first asked for."""
-    found = await find(db, project_id, HOOK_TOKEN)
-    if found is None:
-        made = "".join(secrets.choice(HOOK_TOKEN_ALPHABET) for _ in range(HOOK_TOKEN_LENGTH))
-        await db.execute(MAKE, project_id, HOOK_TOKEN, made)
-        # Somebody else's, if they were first.
-        found = await find(db, project_id, HOOK_TOKEN)
-    if found is None:
+    """Return the key that signs a project's web hooks; create it on first use. Raises NotFound without a project."""
+    token = await find(db, project_id, HOOK_TOKEN)
+    if token is None:
+        fresh = "".join(secrets.choice(HOOK_TOKEN_ALPHABET) for _ in range(HOOK_TOKEN_LENGTH))
+        await db.execute(MAKE, project_id, HOOK_TOKEN, fresh)
+        # Read it back, since a concurrent call may have been first.
+        token = await find(db, project_id, HOOK_TOKEN)
+    if token is None:
         raise NotFound(Subject.PROJECT)
-    return found
+    return token
 
 
 async def find_connector(db: Database, project_id: int, username: str) -> tuple[str, list[Row]]:
-    """The same key, and somebody's tokens for the project, the oldest first."""
+    """Return a project's hook token, and the user's API tokens for the project, the oldest first."""
     rows = await db.fetch(CONNECTOR, project_id, HOOK_TOKEN, username)
     key = rows[0]["secret"] or await ensure_hook_token(db, project_id)
     return key, [row for row in rows if row["token_id"] is not None]
 
 
-async def store(db: Database, project_id: int, known: Mapping[str, str]) -> None:
-    """Remember secrets by their names, in the place of what they were."""
-    if known:
-        await db.execute(STORE, project_id, list(known), list(known.values()))
+async def store(db: Database, project_id: int, values: Mapping[str, str]) -> None:
+    """Store secrets by name, replacing earlier values."""
+    if values:
+        await db.execute(STORE, project_id, list(values), list(values.values()))
 
 
 @asynccontextmanager
 async def reserve_with_secret(db: Database, name: str, secret: str) -> AsyncIterator[int]:
-    """The id of the project that the block makes, which has a secret from the beginning: its first work may need it.
-
-    It is forgotten if the block fails.
+    """Yield the id of the project that the block creates, with a secret stored for it, since its first work may need
+    one. Deletes the secret if the block fails.
     """
     project_id: int = await db.fetchval(RESERVE, name, secret)
     try:
         yield project_id
-    except BaseException:  # a client that hung up included; it is raised again
-        # Should the answer alone have been lost, the project is there after all, and has to have it.
+    except BaseException:  # includes cancellation, when the client hangs up; raised again
+        # If only the answer of the database was lost, the project exists and needs its secret.
         await db.execute(RELEASE, project_id)
         raise
 
 
 async def find(db: Database, project_id: int, name: str) -> str | None:
-    found: str | None = await db.fetchval(SELECT, project_id, name)
-    return found
+    secret: str | None = await db.fetchval(SELECT, project_id, name)
+    return secret
 
 
 async def delete_for_deleted_project(db: Database, project_id: int) -> None:
-    """Forget all that a deleted project had; its hook token not before the last of its web hooks has been told."""
+    """Delete the secrets of a deleted project. The hook token stays while deliveries of its web hooks wait."""
     await db.execute(
         """
         delete from project_secrets
@@ -118,7 +117,7 @@ async def delete_for_deleted_project(db: Database, project_id: int) -> None:
 
 
 async def delete(db: Database, project_id: int, names: Sequence[str] | None = None) -> None:
-    """Forget the secrets of these names, or all that a project has."""
+    """Delete the secrets with these names, or all secrets of a project."""
     await db.execute(
         "delete from project_secrets where project_id = $1 and ($2::text[] is null or name = any ($2))",
         project_id,

@@ -1,1 +1,0 @@
-"""Span: a stretch of time, either end of which may be open."""
