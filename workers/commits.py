@@ -1,4 +1,4 @@
-"""What arrives on a project's default branch: told to the log, and heeded where it says "Fixes #3"."""
+"""Reactions to pushes to the default branch: record the new commits, follow references such as "Fixes #3"."""
 
 import asyncio
 import uuid
@@ -22,12 +22,12 @@ from events.record import NewEvent
 from events.repositories import CommitsLanded, RefUpdated
 from workers.reactions import FOLLOW, WorkerContext, ignore_failure, on
 
-MAX_COMMITS = 1000  # commits of one push that are told
+MAX_COMMITS = 1000  # commits of one push that are recorded
 
 
 @on(RefUpdated, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
 async def tell_of_commits(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
-    """Which commits came to the default branch, and whose they are."""
+    """Record which commits arrived on the default branch, and which users wrote them."""
     project_id, old, new = cause.data["project_id"], cause.data["old"], cause.data["new"]
     try:
         project = await projects.by_id(ctx.db, project_id)
@@ -39,13 +39,13 @@ async def tell_of_commits(ctx: WorkerContext, cause: StoredEvent) -> list[NewEve
     fresh = await asyncio.to_thread(_list_commits, repo_path, new, None if old == ZEROS else old)
     if not fresh:
         return []
-    known = await users.by_emails(ctx.db, sorted({email for _, email in fresh}))
-    told = [[commit, known.get(email.lower())] for commit, email in fresh]
-    return [NewEvent(CommitsLanded(project_id=project_id, ref=cause.data["ref"], commits=told), None)]
+    usernames = await users.by_emails(ctx.db, sorted({email for _, email in fresh}))
+    landed = [[commit, usernames.get(email.lower())] for commit, email in fresh]
+    return [NewEvent(CommitsLanded(project_id=project_id, ref=cause.data["ref"], commits=landed), None)]
 
 
 def _list_commits(repo_path: Path, new: str, old: str | None) -> list[tuple[str, str]]:
-    """Ids and authors' addresses, the newest first; none if one of the two ends is gone by now."""
+    """List ids and authors' e-mail addresses, the newest first; nothing if one of the two ends no longer exists."""
     try:
         return [(each.id, each.author.email) for each in islice(commits.list_between(repo_path, new, old), MAX_COMMITS)]
     except NoCommit:
@@ -54,9 +54,9 @@ def _list_commits(repo_path: Path, new: str, old: str | None) -> list[tuple[str,
 
 @on(CommitsLanded, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
 async def heed_commits(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
-    """Do as the messages say, the oldest first, if the project wants that.
+    """Carry out the references in commit messages, the oldest first, if the project has that plugin.
 
-    Each is a wish with an id of its own, made from the event's, so that doing this again repeats none.
+    Each becomes a command with an id derived from the event's id, so that a retry repeats none.
     """
     try:
         project = await projects.by_id(ctx.db, cause.data["project_id"])
@@ -77,12 +77,12 @@ async def heed_commits(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]
 
 
 def _read_messages(repo_path: Path, ids: list[str]) -> list[str]:
-    """What the commits say; nothing if one is gone."""
+    """Read the commits' messages; a commit that no longer exists has an empty one."""
     repository = open_repository(repo_path)
-    found = []
+    messages = []
     for commit in ids:
         try:
-            found.append(commits.read(repository, commit).message)
+            messages.append(commits.read(repository, commit).message)
         except NoCommit:
-            found.append("")
-    return found
+            messages.append("")
+    return messages

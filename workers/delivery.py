@@ -1,10 +1,10 @@
-"""Sending events to those who subscribed to them: at least once, in order within a lane, no lane waiting for another.
+"""Delivery of events to webhook subscriptions: at least once, in order within a lane, with independent lanes.
 
-Postgres knows what is due, how often it was tried and which endpoints are better left alone; a worker that ends at any
-moment leaves a lease behind, and another one goes on where it was. Receivers tell a repetition by its id.
+PostgreSQL knows what is due, how often it was tried and which circuits are open. A worker that dies leaves a lease
+behind; when it has expired, another worker continues. Receivers recognise a repetition by its id.
 
-A worker stays at a lane for a moment only (FRESH): what it has read about the subscription, its owner's rights and the
-events is good for that long, and no lane that is always busy keeps its place from the others.
+A worker keeps a lane only for a moment (CACHE_SECONDS). What it has read about the subscription, its owner's rights and
+the events is reused for that long, and a lane that is always busy cannot starve the others.
 """
 
 import asyncio
@@ -42,44 +42,40 @@ from app.stores import deliveries, lanes, project_secrets
 from app.stores.lanes import Attempt, Lane
 from workers.reactions import WorkerContext
 
-# Seconds until each further attempt, some 75 hours in all, each longer or shorter by up to a fifth.
+# Seconds until each further attempt, about 75 hours in all; each is varied by the jitter.
 SCHEDULE = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000, 86_400, 118_800)
-JITTER = 0.2
-MAX_PAUSE = 86_400.0  # seconds that an endpoint may ask to be left alone
-FAILURES_TO_OPEN, OPEN_SECONDS, MAX_OPEN_SECONDS = (
-    5,
-    30.0,
-    600.0,
-)  # failures in a row that open the circuit; seconds that it stays open
-FAILURE_GRACE = timedelta(days=5)  # of failures only, before a subscription is paused
-PROBE_INTERVAL = 86_400.0  # seconds between probes of a paused one
-PROBE_GRACE = timedelta(days=30)  # of probes, before it ends
-CACHE_SECONDS = 1.0  # seconds for which what has been read is good
-ORPHAN_PAUSE = (
-    60.0  # seconds until a lane is looked at again whose subscription cannot be found, although nobody deleted it
-)
-MAX_LANES = 256  # that one worker sends at once
-MAX_LANES_PER_SUBSCRIPTION = 16  # of them for one subscription
-BATCH_SIZE = 50
-MAX_EXCERPT = 2000  # characters of an answer that are kept
-POLL_INTERVAL = 1.0
+JITTER = 0.2  # share by which a pause is lengthened or shortened at most
+MAX_PAUSE = 86_400.0  # seconds for which an endpoint may ask for no requests
+FAILURES_TO_OPEN = 5  # failures in a row that open the circuit
+OPEN_SECONDS = 30.0  # seconds that the circuit stays open at first
+MAX_OPEN_SECONDS = 600.0  # seconds that it stays open at most
+FAILURE_GRACE = timedelta(days=5)  # time of failures only until a subscription is paused
+PROBE_INTERVAL = 86_400.0  # seconds between attempts of a paused subscription
+PROBE_GRACE = timedelta(days=30)  # time that a subscription stays paused until it ends
+CACHE_SECONDS = 1.0  # seconds for which a worker reuses what it has read
+ORPHAN_PAUSE = 60.0  # seconds until the next look at a lane whose subscription is missing but was not deleted
+MAX_LANES = 256  # lanes that one worker sends at once
+MAX_LANES_PER_SUBSCRIPTION = 16  # of those, lanes of one subscription
+BATCH_SIZE = 50  # deliveries read at once
+MAX_EXCERPT = 2000  # characters of an endpoint's answer that are stored
+POLL_INTERVAL = 1.0  # seconds between polls when nothing rings
 FORGE = Actor("forge", admin=True)
 HIDDEN = "The subscription's owner may not see this event."
-PRIVATE = "Not everybody may see this event."
-UNREADABLE = "What it is about can no longer be read."
+PRIVATE = "This event is not public."
+UNREADABLE = "The event's project or repository can no longer be read."
 EXPIRED = "Its token has expired."
-UNSUPPORTED = "The format has no words for this."
+UNSUPPORTED = "The format does not support this type of event."
 MAX_CHAIN = 5  # deliveries of a subscription that may lead to each other
-LOOP = f"{MAX_CHAIN} deliveries of this have led to each other and to this: it may go round in a circle."
+LOOP = f"Possible loop: {MAX_CHAIN} deliveries of this subscription led to each other and to this event."
 USER_AGENT = f"polyforge/{version('polyforge')}"
 GONE = 410
 
 
-Subscription = Mapping[str, Any]  # a row, with its address and what signs
+Subscription = Mapping[str, Any]  # a row with URL and secrets
 
 
 class Deliverer:
-    """One worker's share of the sending."""
+    """The delivery loop of one worker process."""
 
     def __init__(self, ctx: WorkerContext, redis: Redis, client: Client) -> None:
         self.ctx = ctx
@@ -87,13 +83,14 @@ class Deliverer:
         self.redis = redis
         self.client = client
         self._woken = asyncio.Event()
-        self._at: dict[asyncio.Task[None], Lane] = {}
+        self._running: dict[asyncio.Task[None], Lane] = {}
         self._leases: dict[UUID, asyncio.Timeout] = {}
         self._closing = False
 
     async def run(self) -> None:
-        """Send until cancelled; what is on its way is waited for."""
-        listener, heart = asyncio.create_task(listen(self.redis, HEAD, self._woken)), asyncio.create_task(self._renew())
+        """Send until cancelled; then wait for the requests that are on their way."""
+        listener = asyncio.create_task(listen(self.redis, HEAD, self._woken))
+        renewal = asyncio.create_task(self._renew_leases())
         try:
             while True:
                 try:
@@ -107,113 +104,118 @@ class Deliverer:
         finally:
             self._closing = True
             listener.cancel()
-            await asyncio.gather(listener, *self._at, return_exceptions=True)
-            heart.cancel()
-            await asyncio.gather(heart, return_exceptions=True)
+            await asyncio.gather(listener, *self._running, return_exceptions=True)
+            renewal.cancel()
+            await asyncio.gather(renewal, return_exceptions=True)
 
     async def _claim(self) -> None:
-        while room := MAX_LANES - len(self._at):
-            taken, ends = Counter(lane.subscription_id for lane in self._at.values()), self._lease_from_now()
+        while room := MAX_LANES - len(self._running):
+            taken = Counter(lane.subscription_id for lane in self._running.values())
+            ends_at = self._lease_end()
             claimed = await lanes.claim(
                 self.db, self.ctx.settings.lease, taken, MAX_LANES_PER_SUBSCRIPTION, FAILURES_TO_OPEN, room
             )
             for lane in claimed:
-                task = asyncio.create_task(self._attend(lane, ends))
-                self._at[task] = lane
-                task.add_done_callback(self._done)
+                task = asyncio.create_task(self._process_lane(lane, ends_at))
+                self._running[task] = lane
+                task.add_done_callback(self._forget_task)
             if not claimed:
                 return
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        del self._at[task]
+    def _forget_task(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
         self._woken.set()
 
-    def _lease_from_now(self) -> float:
-        """When a lease ends that is about to be asked for; the database's ends a little later."""
+    def _lease_end(self) -> float:
+        """The loop time at which a lease requested now ends; in the database it ends a little later."""
         return asyncio.get_running_loop().time() + self.ctx.settings.lease
 
-    async def _renew(self) -> None:
+    async def _renew_leases(self) -> None:
         while True:
             await asyncio.sleep(self.ctx.settings.lease / 3)
-            if not self._at:
+            if not self._running:
                 continue
-            ends = self._lease_from_now()
+            ends_at = self._lease_end()
             try:
-                renewed = await lanes.renew(self.db, self.ctx.settings.lease, list(self._at.values()))
+                renewed = await lanes.renew(self.db, self.ctx.settings.lease, list(self._running.values()))
             except DB_ERRORS as error:
                 log.warning("delivery", error=type(error).__name__)
                 continue
             for token in renewed & self._leases.keys():
                 if not self._leases[token].expired():
-                    self._leases[token].reschedule(ends)
+                    self._leases[token].reschedule(ends_at)
 
-    async def _attend(self, lane: Lane, ends: float) -> None:
+    async def _process_lane(self, lane: Lane, ends_at: float) -> None:
         try:
-            # What is on its way when the lease ends is cut off: two never send one lane at once.
-            async with asyncio.timeout_at(ends) as lease:
+            # A request is cut off when the lease ends, so that two workers never send one lane at once.
+            async with asyncio.timeout_at(ends_at) as lease:
                 self._leases[lane.token] = lease
                 await self._send_lane(lane)
         except DB_ERRORS as error:
-            # The lease has run out, or will: somebody goes on.
+            # The lease has expired or will, and another worker continues.
             log.warning("delivery", error=type(error).__name__)
-        except Exception:  # a mistake of ours ends no worker: it is logged, and the lane is due when its lease ends
+        except Exception:  # a bug must not end the worker; it is logged, and the lane is due when its lease ends
             log.exception("delivery failed", subscription=str(lane.subscription_id))
         finally:
             self._leases.pop(lane.token, None)
 
     async def _send_lane(self, lane: Lane) -> None:
         began = time.monotonic()
-        # In this order: whoever makes the subscription active, and then wakes the lane, is noticed by one of both. And
-        # what has happened to the subscription is known before it is told.
+        # Read the lane before the subscription: a request that makes the subscription active and then wakes the lane is
+        # seen by one of the two. It also means that the state of the subscription includes the events to send.
         waiting = await lanes.list_waiting(self.db, lane, BATCH_SIZE)
-        subscription = await self._subscription(lane.subscription_id)
+        subscription = await self._find_subscription(lane.subscription_id)
         if waiting is None:
             return
         if subscription is None and not await deliveries.is_deleted(self.db, lane.subscription_id):
-            await lanes.release(self.db, lane, ORPHAN_PAUSE)  # the read tables are being made anew
+            await lanes.release(self.db, lane, ORPHAN_PAUSE)  # the read tables are being rebuilt
             return
-        at_rest, sends = True, subscription is not None and subscription["status"] in ("active", "paused")
+        finished, sends = True, subscription is not None and subscription["status"] in ("active", "paused")
         if subscription is None or subscription["status"] == "ended" or subscription["secret"] is None:
-            reason = (subscription and subscription["reason"]) or "The subscription is gone."
+            reason = (subscription and subscription["reason"]) or "The subscription was deleted."
             sends = subscription is not None and None not in (subscription["gone"], subscription["secret"])
-            at_rest = not await lanes.abandon(self.db, lane, reason, farewell=sends)
+            finished = not await lanes.abandon(self.db, lane, reason, farewell=sends)
         if subscription is not None and sends:
             sent = await self._send_batch(lane, subscription, waiting.deliveries, began)
             if sent is None:
                 return
-            at_rest = at_rest and sent
-        if not (at_rest and await lanes.release_idle(self.db, lane, waiting.news)):
-            await lanes.release(self.db, lane)  # there is more: it is due again at once
+            finished = finished and sent
+        if not (finished and await lanes.release_idle(self.db, lane, waiting.news)):
+            await lanes.release(self.db, lane)  # there is more to send, so it is due again at once
 
-    async def _subscription(self, subscription_id: UUID) -> Subscription | None:
-        """With its address and what signs, None where that is gone. A web hook is signed with its project's token."""
+    async def _find_subscription(self, subscription_id: UUID) -> Subscription | None:
+        """Find a subscription with its URL and secret; None if it was deleted. A web hook has its project's hook token
+        as secret, or None if the project is gone.
+        """
         found = await lanes.find_endpoint(self.db, subscription_id)
         if found is None or found["hook"] is None:
-            return found and await self._unless_expired(dict(found))
+            return found and await self._end_if_expired(dict(found))
         secret = None
         with suppress(NotFound):
             secret = await project_secrets.ensure_hook_token(self.db, found["project_id"])
         return {**found, "secret": secret}
 
-    async def _unless_expired(self, subscription: Subscription) -> Subscription:
-        """What was made with a token ends with it, at the latest when something is to be sent."""
+    async def _end_if_expired(self, subscription: Subscription) -> Subscription:
+        """End a subscription whose token has expired; it is found out when something is to be sent."""
         if not subscription["expired"] or subscription["status"] not in ("active", "paused"):
             return subscription
-        await self._mark(subscription, "ended", EXPIRED)
-        await deliveries.wake(self.db, subscription["subscription_id"])  # for what waits in its other lanes
+        await self._mark_subscription(subscription, "ended", EXPIRED)
+        await deliveries.wake(self.db, subscription["subscription_id"])  # so that its other lanes are given up too
         return {**subscription, "status": "ended", "reason": EXPIRED}
 
     async def _send_batch(
         self, lane: Lane, subscription: Subscription, deliveries: list[Row], began: float
     ) -> bool | None:
-        """True when all of them were sent and no more were there, None when one failed and the lane was let go."""
+        """Send the deliveries. True if that were all of the lane, False if there are more, None if one failed, which
+        has released the lane.
+        """
         gone = subscription["gone"] is not None
-        events = await self._events(await self._reader(subscription), deliveries)
-        for n, delivery in enumerate(deliveries):
-            event = events.get(delivery["seq"]) if delivery["seq"] else _ping(delivery)
+        events = await self._read_events(await self._find_reader(subscription), deliveries)
+        for index, delivery in enumerate(deliveries):
+            event = events.get(delivery["seq"]) if delivery["seq"] else _build_ping(delivery)
             if gone and (event is None or event["type"] != "project.deleted"):
-                continue  # it was given up
-            if n and (self._closing or time.monotonic() > began + CACHE_SECONDS):
+                continue  # it was abandoned
+            if index and (self._closing or time.monotonic() > began + CACHE_SECONDS):
                 return False
             if not await self._deliver(lane, subscription, delivery, event):
                 return None
@@ -221,39 +223,37 @@ class Deliverer:
             await project_secrets.delete_for_deleted_project(self.db, subscription["project_id"])
         return len(deliveries) < BATCH_SIZE
 
-    async def _reader(self, subscription: Subscription) -> Actor:
-        """Whoever is to see what is sent: for a project's web hooks everybody, or it is not sent."""
+    async def _find_reader(self, subscription: Subscription) -> Actor:
+        """The actor who must be able to see an event for it to be sent; web hooks get public events only."""
         if subscription["gone"] is not None:
-            return FORGE  # nothing is left to be told of the project but its end
+            return FORGE  # the project was deleted, and only that event is still sent
         return NOBODY if subscription["hook"] else await credentials.find_actor(self.db, subscription["owner"])
 
     async def _deliver(
         self, lane: Lane, subscription: Subscription, delivery: Row, event: dict[str, Any] | None
     ) -> bool:
-        """True when the next of the lane may follow."""
+        """Send one delivery, or suppress it. True if the next of the lane may follow."""
         if event is None:
             return await self._suppress(lane, delivery, HIDDEN if subscription["hook"] is None else PRIVATE)
-        if (
-            await delivery_chains.measure_depth(self.db, event.get("request", ""), lane.subscription_id, MAX_CHAIN)
-            == MAX_CHAIN
-        ):
+        request_id = event.get("request", "")
+        if await delivery_chains.measure_depth(self.db, request_id, lane.subscription_id, MAX_CHAIN) == MAX_CHAIN:
             return await self._suppress(lane, delivery, LOOP)
         try:
-            messages = await self._messages(subscription, delivery, event)
+            messages = await self._build_messages(subscription, delivery, event)
         except (NotFound, GitError):
             return await self._suppress(lane, delivery, UNREADABLE)
         except DB_ERRORS:
             raise
-        except Exception:  # a format's mistake: logged and on record as a failed attempt, so that the lane goes on
-            return await self._tried(
-                lane, subscription, delivery, _internal_failure(str(delivery["delivery_id"])), whole=True
-            )
+        except Exception:  # a bug in a format must not block the lane for ever: it counts as a failed attempt
+            failure = _log_internal_failure(str(delivery["delivery_id"]))
+            return await self._record_attempt(lane, subscription, delivery, failure, whole=True)
         if delivery["parts"] >= len(messages):
             return await self._suppress(lane, delivery, UNSUPPORTED)
-        for n, message in enumerate(messages[delivery["parts"] :], delivery["parts"]):
-            name = f"{delivery['delivery_id']}-{n}" if n else str(delivery["delivery_id"])
-            attempt = await self._attempt(subscription, name, message)
-            if not await self._tried(lane, subscription, delivery, attempt, whole=n + 1 == len(messages)):
+        for index, message in enumerate(messages[delivery["parts"] :], delivery["parts"]):
+            message_id = f"{delivery['delivery_id']}-{index}" if index else str(delivery["delivery_id"])
+            attempt = await self._attempt(subscription, message_id, message)
+            whole = index + 1 == len(messages)
+            if not await self._record_attempt(lane, subscription, delivery, attempt, whole=whole):
                 return False
         return True
 
@@ -261,32 +261,32 @@ class Deliverer:
         DELIVERIES.labels("suppressed").inc()
         return await lanes.mark_suppressed(self.db, lane, delivery, reason)
 
-    async def _tried(
+    async def _record_attempt(
         self, lane: Lane, subscription: Subscription, delivery: Row, attempt: Attempt, *, whole: bool
     ) -> bool:
-        """What came of sending one message, the last one if it is `whole` now; True when the next may follow."""
+        """Record the outcome of a message, the last one of its delivery if `whole`. True if the next may follow."""
         log.info("delivery", id=str(delivery["delivery_id"]), status=attempt.status, error=attempt.error,
                  ms=attempt.duration_ms)  # fmt: skip
         if attempt.delivered:
             DELIVERIES.labels("delivered").inc()
             if subscription["status"] == "paused":
-                await self._mark(subscription, "active", None)
+                await self._mark_subscription(subscription, "active", None)
                 await deliveries.wake(self.db, lane.subscription_id)  # its other lanes
             return await lanes.mark_delivered(self.db, lane, delivery, attempt, whole=whole)
         DELIVERIES.labels("failed").inc()
-        await self._failed(lane, subscription, delivery, attempt)
+        await self._record_failure(lane, subscription, delivery, attempt)
         return False
 
-    async def _events(self, reader: Actor, deliveries: list[Row]) -> dict[int, dict[str, Any]]:
-        """What is to be said, by number: the events that the reader may see at this moment."""
+    async def _read_events(self, reader: Actor, deliveries: list[Row]) -> dict[int, dict[str, Any]]:
+        """Read and render the events that the reader may see at this moment, by number."""
         seqs = [delivery["seq"] for delivery in deliveries if delivery["seq"]]
         rows = await log_pages.read_numbers(self.db, seqs, pages.build_reader(reader)) if seqs else []
         return {row["seq"]: pages.render_event(row, reader) for row in rows}
 
-    async def _messages(
+    async def _build_messages(
         self, subscription: Subscription, delivery: Row, event: Mapping[str, Any]
     ) -> list[formats.Message]:
-        occasion = formats.DeliveryContext(
+        ctx = formats.DeliveryContext(
             db=self.db,
             settings=self.ctx.settings,
             event=event,
@@ -295,76 +295,81 @@ class Deliverer:
             project_id=subscription["project_id"],
             gone=subscription["gone"],
         )
-        return await formats.build_messages(subscription["format"], occasion)
+        return await formats.build_messages(subscription["format"], ctx)
 
-    async def _attempt(self, subscription: Subscription, name: str, message: formats.Message) -> Attempt:
+    async def _attempt(self, subscription: Subscription, message_id: str, message: formats.Message) -> Attempt:
         try:
-            return await self._post(subscription, name, message)
+            return await self._post(subscription, message_id, message)
         except DB_ERRORS:
             raise
-        except Exception:  # a mistake in sending: logged and on record as a failed attempt
-            return _internal_failure(name)
+        except Exception:  # a bug in sending counts as a failed attempt
+            return _log_internal_failure(message_id)
 
-    async def _post(self, subscription: Subscription, id: str, message: formats.Message) -> Attempt:
+    async def _post(self, subscription: Subscription, message_id: str, message: formats.Message) -> Attempt:
         at, began = datetime.now(UTC), time.perf_counter()
         status, error, excerpt, again = None, None, None, 0.0
-        headers = self._headers(subscription, id, int(at.timestamp()), message)
+        headers = self._build_headers(subscription, message_id, int(at.timestamp()), message)
         try:
             answer = await self.client.send("POST", subscription["url"], body=message.body, headers=headers)
-        except OutgoingError as failed:
-            error = str(failed)
+        except OutgoingError as failure:
+            error = str(failure)
         else:
             status, again = answer.status, min(answer.retry_after, MAX_PAUSE)
             error = None if 200 <= status < 300 else "status"
             excerpt = answer.body.decode(errors="replace").replace("\x00", "\ufffd")[:MAX_EXCERPT]
         return Attempt(at, status, round((time.perf_counter() - began) * 1000), error, excerpt, again)
 
-    def _headers(self, subscription: Subscription, id: str, now: int, message: formats.Message) -> dict[str, str]:
+    def _build_headers(
+        self, subscription: Subscription, message_id: str, now: int, message: formats.Message
+    ) -> dict[str, str]:
         secrets = [subscription["secret"], *filter(None, [subscription["previous_secret"]])]
         keys = [key for secret in secrets if (key := signing.signing_key(secret)) is not None]
         return {
             **subscription["headers"],
             "Content-Type": message.media,
             "User-Agent": USER_AGENT,
-            "X-Request-Id": id,  # which many programs pass on to what they ask for because of it
-            "webhook-id": id,
+            # Many programs pass this id on to the requests that they make as a consequence.
+            "X-Request-Id": message_id,
+            "webhook-id": message_id,
             "webhook-timestamp": str(now),
-            "webhook-signature": signing.sign(keys, id, now, message.body),
+            "webhook-signature": signing.sign(keys, message_id, now, message.body),
             **message.headers,
         }
 
-    async def _failed(self, lane: Lane, subscription: Subscription, delivery: Row, attempt: Attempt) -> None:
+    async def _record_failure(self, lane: Lane, subscription: Subscription, delivery: Row, attempt: Attempt) -> None:
+        """Schedule the next attempt, and pause or end a subscription whose endpoint has failed for too long."""
         tried = delivery["attempts"]
         after = max(_jitter(SCHEDULE[tried]), attempt.again) if tried < len(SCHEDULE) else None
         if subscription["status"] == "paused" or attempt.status == GONE:
-            after, attempt = PROBE_INTERVAL, replace(attempt, again=PROBE_INTERVAL)  # whichever of its lanes it was
+            # `again` opens the circuit, which delays all lanes of the subscription.
+            after, attempt = PROBE_INTERVAL, replace(attempt, again=PROBE_INTERVAL)
         since = await lanes.mark_failed(
             self.db, lane, delivery, attempt, after, FAILURES_TO_OPEN, OPEN_SECONDS, MAX_OPEN_SECONDS
         )
         if attempt.status == GONE:
-            await self._mark(subscription, "ended", "The endpoint answered that it is gone.")
-            await deliveries.wake(self.db, subscription["subscription_id"])  # for the others that wait to hear it
+            await self._mark_subscription(subscription, "ended", "The endpoint answered that it is gone.")
+            await deliveries.wake(self.db, subscription["subscription_id"])  # so that its other lanes are given up too
         elif since is not None and since < datetime.now(UTC) - FAILURE_GRACE - PROBE_GRACE:
-            await self._mark(subscription, "ended", "The endpoint has failed for 35 days.")
+            await self._mark_subscription(subscription, "ended", "The endpoint has failed for 35 days.")
             await deliveries.wake(self.db, subscription["subscription_id"])
         elif since is not None and since < datetime.now(UTC) - FAILURE_GRACE:
-            await self._mark(subscription, "paused", "The endpoint has failed for five days; it is tried once a day.")
+            reason = "The endpoint has failed for five days; it is tried once a day."
+            await self._mark_subscription(subscription, "paused", reason)
 
-    async def _mark(self, subscription: Subscription, status: str, reason: str | None) -> None:
+    async def _mark_subscription(self, subscription: Subscription, status: str, reason: str | None) -> None:
         command = MarkSubscription(subscription_id=str(subscription["subscription_id"]), status=status, reason=reason)
         with suppress(Refused):
             await execute(self.db, FORGE, command, command_id=uuid4())
             await self.ctx.ring()
 
 
-def _internal_failure(name: str) -> Attempt:
-    """One of ours is tried again like any other failure, and holds up no lane for ever."""
-    log.exception("delivery failed", id=name)
+def _log_internal_failure(message_id: str) -> Attempt:
+    """Log the current exception and return it as a failed attempt, which is retried like any other."""
+    log.exception("delivery failed", id=message_id)
     return Attempt(datetime.now(UTC), None, 0, "internal", None)
 
 
-def _ping(delivery: Row) -> dict[str, Any]:
-    """A ping is about nothing."""
+def _build_ping(delivery: Row) -> dict[str, Any]:
     at = delivery["created_at"].isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {"seq": 0, "id": str(delivery["delivery_id"]), "type": "ping", "at": at, "subject": "ping", "data": {}}
 
@@ -374,6 +379,6 @@ def _jitter(seconds: float) -> float:
 
 
 async def run_delivery(ctx: WorkerContext, redis: Redis) -> None:
-    """Send until cancelled."""
-    async with open_client(Guard(tuple(ctx.settings.webhook_allow))) as made:
-        await Deliverer(ctx, redis, made).run()
+    """Deliver events until cancelled."""
+    async with open_client(Guard(tuple(ctx.settings.webhook_allow))) as client:
+        await Deliverer(ctx, redis, client).run()

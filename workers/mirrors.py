@@ -1,7 +1,7 @@
-"""Mirrors of repositories elsewhere: made like any repository, then looked at again and again.
+"""Mirrors of remote repositories: creation, polling, updates on request.
 
-Postgres knows when each is due and who is at it. What is elsewhere is reached through the guarded git alone, and of
-what it says nothing is kept but a class of failure.
+PostgreSQL knows when each mirror is due and which worker holds it. Remote repositories are reached only through the
+guarded git proxy, and nothing of what the remote side says is stored except a class of failure.
 """
 
 import asyncio
@@ -42,20 +42,20 @@ from workers.reactions import MIRROR, LeaseLost, PermanentError, RetryLater, Wor
 
 T = TypeVar("T")
 FORGE = Actor("forge")
-TIMEOUT_SHARE = 0.9  # of the time that a worker has: a fetch that takes too long is to end by itself
+TIMEOUT_SHARE = 0.9  # of a job's time limit, so that a slow fetch times out before its job does
 CREATE_REACTION = "create-repository"
-LISTING_TIMEOUT = 60.0  # seconds until the other side has said which refs it has
+LISTING_TIMEOUT = 60.0  # seconds in which the remote side must list its refs
 REFSPECS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 FETCH = (
     *("fetch", "--progress", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"),
     "--no-recurse-submodules",
 )
 HEAD = re.compile(rb"^ref: refs/heads/(\S+)\tHEAD$", re.MULTILINE)
-BROKEN = "broken"  # nothing elsewhere is to blame
-POLL_INTERVAL = 5.0  # seconds between looks for mirrors that are due
-CONCURRENCY = 2
-JITTER = 0.2
-MAX_PAUSE = 86_400.0
+BROKEN = "broken"  # a failure on this side
+POLL_INTERVAL = 5.0  # seconds between two looks for due mirrors
+CONCURRENCY = 2  # mirrors that one worker updates at once
+JITTER = 0.2  # share by which a pause is lengthened or shortened at most
+MAX_PAUSE = 86_400.0  # seconds between two attempts after failures
 FAILURE_REASONS = {
     Failure.REFUSED: FailureReason.MIRROR_REFUSED,
     Failure.UNRESOLVED: FailureReason.MIRROR_UNRESOLVED,
@@ -68,16 +68,19 @@ FAILURE_REASONS = {
 
 
 async def create_mirror(ctx: WorkerContext, cause: StoredEvent, project: ProjectCreated) -> tuple[str, list[store.Ref]]:
-    """A new mirror's repository; its HEAD and refs. It takes no place from those who wait for what is made here."""
+    """Create the repository of a new mirror; returns its HEAD and refs.
+
+    The work moves to a queue of its own first, so that a slow remote does not delay local work.
+    """
     if await work.hand_over(ctx.db, cause.position, CREATE_REACTION, MIRROR):
         raise LeaseLost
     root, project_id = ctx.settings.repositories, project.project_id
-    making = store.staging_dir(root, project_id, cause=cause.id, head=project.default_branch)
-    async with _enter_in_thread(making) as staging_dir:
+    staging = store.staging_dir(root, project_id, cause=cause.id, head=project.default_branch)
+    async with _enter_in_thread(staging) as staging_dir:
         if staging_dir is not None:
             try:
                 head = await _fetch(
-                    ctx, staging_dir, project_id, str(project.mirrored_from), StagedProgress(ctx.progress.say, 99)
+                    ctx, staging_dir, project_id, str(project.mirrored_from), StagedProgress(ctx.progress.report, 99)
                 )
             except OutgoingError as failed:
                 raise PermanentError(FAILURE_REASONS.get(failed.failure, FailureReason.MIRROR_UNREADABLE)) from None
@@ -88,7 +91,7 @@ async def create_mirror(ctx: WorkerContext, cause: StoredEvent, project: Project
 
 @on(MirrorPullRequested, queue=MIRROR, on_failure=fail_task)
 async def pull_mirror(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
-    """Now, whenever its time would have come; that stays as it is."""
+    """Update a mirror now. Its polling schedule does not change."""
     project_id = cause.data["project_id"]
     try:
         project = await projects.by_id(ctx.db, project_id)
@@ -97,21 +100,22 @@ async def pull_mirror(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     lease, failed = ctx.settings.lease, None
     claimed = await mirrors.claim_one(ctx.db, project_id, lease, _pause(ctx, 0))
     if claimed is None:
-        raise RetryLater  # two fetches at once would each call the other's refs a failure
+        raise RetryLater  # two fetches at once would fail on each other's ref updates
     try:
         async with in_background(_renew_lease(ctx.db, claimed, lease)):
-            await _update_mirror(ctx, project, StagedProgress(ctx.progress.say, 99))
-    except OutgoingError as no:
-        failed = no.failure
+            await _update_mirror(ctx, project, StagedProgress(ctx.progress.report, 99))
+    except OutgoingError as error:
+        failed = error.failure
     finally:
         await mirrors.release(ctx.db, project_id, claimed["token"])
-    await _mark(ctx, project_id, failed)
+    await _record_state(ctx, project_id, failed)
     if failed is not None:
         raise PermanentError(FAILURE_REASONS.get(failed, FailureReason.MIRROR_UNREADABLE))
     return [NewEvent(MirrorPulled(project_id=project_id), None)]
 
 
-async def _mark(ctx: WorkerContext, project_id: int, failure: str | None) -> None:
+async def _record_state(ctx: WorkerContext, project_id: int, failure: str | None) -> None:
+    """Record why the mirror could not be updated, or that it could."""
     command = MarkMirror(project_id=project_id, failure=failure and str(failure))
     with suppress(NotFound):
         await execute(ctx.db, FORGE, command, command_id=uuid.uuid4())
@@ -120,12 +124,12 @@ async def _mark(ctx: WorkerContext, project_id: int, failure: str | None) -> Non
 async def _fetch(
     ctx: WorkerContext, repo_path: Path, project_id: int, url: str, progress: Progress | None = None
 ) -> str:
-    """Bring branches and tags to where they are elsewhere; the branch that HEAD names there, or ''. Raises Failed."""
+    """Fetch all branches and tags. Returns the branch that the remote HEAD names, or ''. Raises OutgoingError."""
     assert ctx.proxy is not None  # noqa: S101 - a worker has one
     login = await project_secrets.find(ctx.db, project_id, project_secrets.MIRROR_LOGIN)
-    # What a push may not bring, a mirror does not.
+    # fsck applies to pushes, so it applies to mirrors too.
     config, deadline = {**_auth_config(login), "fetch.fsckObjects": "true"}, ctx.settings.git_deadline * TIMEOUT_SHARE
-    # All refs are listed, though one is of interest: if they are too many, none of them comes here.
+    # All refs are listed although only HEAD is needed: with too many refs this fails before anything is fetched.
     listed = await run_git(
         ctx.proxy, repo_path, "ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*", "refs/tags/*",
         deadline=min(deadline, LISTING_TIMEOUT), config=config,
@@ -138,16 +142,16 @@ async def _fetch(
 
 
 def _auth_config(login: str | None) -> Mapping[str, str]:
-    """What git sends along; it gets its configuration in the environment, so no list of processes shows it."""
+    """The git configuration for a login. It travels in the environment, so that no process list shows it."""
     if not login:
         return {}
     user, _, password = login.partition(":")
-    told = b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
-    return {"http.extraHeader": f"Authorization: Basic {told}"}
+    credentials = b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+    return {"http.extraHeader": f"Authorization: Basic {credentials}"}
 
 
 def _set_head(repo_path: Path, name: str) -> None:
-    """If there is such a branch."""
+    """Point HEAD at this branch if it exists."""
     if paths.is_valid_branch_name(name):
         with suppress(NoBranch):
             refs.set_head(repo_path, name)
@@ -155,10 +159,10 @@ def _set_head(repo_path: Path, name: str) -> None:
 
 @asynccontextmanager
 async def _enter_in_thread(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
-    """The block of a manager that touches the disk, which is entered and left beside the loop."""
-    made = await asyncio.to_thread(manager.__enter__)
+    """Enter and leave a blocking context manager in a thread."""
+    entered = await asyncio.to_thread(manager.__enter__)
     try:
-        yield made
+        yield entered
     except BaseException as error:
         await asyncio.to_thread(manager.__exit__, type(error), error, error.__traceback__)
         raise
@@ -166,10 +170,10 @@ async def _enter_in_thread(manager: AbstractContextManager[T]) -> AsyncIterator[
 
 
 async def run_polling(ctx: WorkerContext) -> None:
-    """Look at mirrors that are due, until cancelled."""
-    async with asyncio.TaskGroup() as places:
+    """Update mirrors that are due, until cancelled."""
+    async with asyncio.TaskGroup() as pollers:
         for _ in range(CONCURRENCY):
-            places.create_task(_poll_forever(ctx))
+            pollers.create_task(_poll_forever(ctx))
 
 
 async def _poll_forever(ctx: WorkerContext) -> None:
@@ -184,45 +188,45 @@ async def _poll_forever(ctx: WorkerContext) -> None:
             if claimed is not None:
                 await _poll_mirror(ctx, claimed)
         except DB_ERRORS as error:
-            # The lease runs out, and somebody goes on.
+            # The lease expires, and another worker continues.
             log.warning("mirrors", error=type(error).__name__)
-        except Exception:  # one mirror's mistake ends no worker: it is logged, and tried again when its lease ends
+        except Exception:  # a bug must not end the worker; the mirror is retried when its lease ends
             log.exception("mirrors failed")
             claimed = None
 
 
 async def _poll_mirror(ctx: WorkerContext, claimed: Row) -> None:
-    """Bring a mirror up to date, tell if that has become impossible or possible, and say when it is due again."""
+    """Update a mirror, record whether that worked, and schedule the next update."""
     project_id, failures, failure = claimed["project_id"], 0, None
     async with in_background(_renew_lease(ctx.db, claimed, ctx.settings.lease)):
         try:
             await _update_mirror(ctx, await projects.by_id(ctx.db, project_id))
-        except OutgoingError as failed:
-            failures, failure = claimed["failures"] + 1, str(failed.failure)
+        except OutgoingError as error:
+            failures, failure = claimed["failures"] + 1, str(error.failure)
         except DB_ERRORS:
             raise
         except Exception as error:
-            if not isinstance(error, (NotFound, NoRepository)):  # deleted, or about to be
+            if not isinstance(error, (NotFound, NoRepository)):  # those mean that the project is being deleted
                 log.exception("mirror failed", project=project_id)
             failures, failure = claimed["failures"] + 1, BROKEN
-    await _mark(ctx, project_id, failure)
+    await _record_state(ctx, project_id, failure)
     await mirrors.reschedule(ctx.db, project_id, claimed["token"], failures=failures, pause=_pause(ctx, failures))
     await ctx.ring()
 
 
 async def _update_mirror(ctx: WorkerContext, project: Row, progress: Progress | None = None) -> None:
-    """What was moved before a failure has moved, so the log hears of it in either case. Raises Failed."""
+    """Fetch into a mirror and record the refs that moved, also if the fetch failed halfway. Raises OutgoingError."""
     root, project_id = ctx.settings.repositories, project["project_id"]
     repo_path, failed = store.repository_path(root, project_id), None
     async with open_push(ctx.db, project_id, FORGE, ctx.settings.lease):
         await asyncio.to_thread(store.remove_stale_files, repo_path, ctx.settings.git_deadline)
         try:
             head = await _fetch(ctx, repo_path, project_id, project["mirrored_from"], progress)
-            # Its administrators may have chosen another default branch, which stays as long as it is there.
+            # The project's administrators may have chosen another default branch, which stays while it exists.
             if not await asyncio.to_thread(_has_head, repo_path):
                 await asyncio.to_thread(_set_head, repo_path, head)
-        except OutgoingError as no:
-            failed = no.failure
+        except OutgoingError as error:
+            failed = error.failure
         await record_refs(ctx.db, root, project_id, FORGE)
     if failed is not None:
         raise OutgoingError(failed)
@@ -234,14 +238,14 @@ def _has_head(repo_path: Path) -> bool:
 
 
 def _pause(ctx: WorkerContext, failures: int) -> float:
-    """Seconds: longer after each failure in a row, up to a day."""
-    usual: float = ctx.settings.mirror_interval
-    longest = max(usual, MAX_PAUSE)
-    return min(usual * 2.0 ** min(failures, 30), longest) * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
+    """Seconds until the next update: the polling interval, doubled after each failure in a row up to a day."""
+    interval: float = ctx.settings.mirror_interval
+    longest = max(interval, MAX_PAUSE)
+    return min(interval * 2.0 ** min(failures, 30), longest) * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
 
 
 async def _renew_lease(db: Database, claimed: Row, lease: float) -> None:
-    """Keep the lease alive, until cancelled."""
+    """Renew the lease until cancelled."""
     while True:
         await asyncio.sleep(lease / 3)
         with suppress(*DB_ERRORS):

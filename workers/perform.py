@@ -1,7 +1,7 @@
-"""Doing one piece of work once: claim it under a lease, do it, answer under the fencing token.
+"""Execution of one piece of work: claim it under a lease, run the reaction, record the result under the fencing token.
 
-The attempt's number is the fencing token. A worker that was thought dead and comes back finds that a newer attempt
-holds the work, and its answer is not taken.
+The attempt's number is the fencing token. When a worker that was believed dead comes back, a newer attempt holds the
+work, and the late result is rejected.
 """
 
 import asyncio
@@ -31,19 +31,19 @@ from workers.reactions import (
     WorkerContext,
 )
 
-MAX_ATTEMPTS = 5  # that ended in an error; an unreachable database is nobody's
-MAX_CLAIMS = 20  # of which nothing was heard again: the work takes its worker down
-MAX_PAUSE = 60.0  # seconds until the next attempt; the first ones come sooner
-PROGRESS_INTERVAL = 1.0  # seconds between two tellings of how far long work is
+MAX_ATTEMPTS = 5  # attempts that end in an error; an unreachable database is not counted
+MAX_CLAIMS = 20  # claims, including those without any outcome, which happens when the work kills its worker
+MAX_PAUSE = 60.0  # seconds until the next attempt at most; the back-off starts at 2 seconds
+PROGRESS_INTERVAL = 1.0  # seconds between two progress events of long work
 PROJECT_DELETED = TaskFailure(FailureReason.PROJECT_DELETED)
 UNEXPECTED = TaskFailure(FailureReason.UNEXPECTED)
 
-# And for as long as the transaction lasts.
+# The lock lasts until the end of the transaction, so the project cannot be deleted before the answers are stored.
 LOCK_PROJECT = "select 1 from projects where project_id = $1 for no key update"
 
 
 async def perform(ctx: WorkerContext, position: int, name: str) -> bool:
-    """Do the work if it is still to be done and nobody is at it. True when it was this call that settled it."""
+    """Do the work if it is due and no other worker holds it. True if this call completed it or gave it up."""
     db, lease = ctx.db, ctx.settings.lease
     token: int | None = await work.claim(db, position, name, lease)
     if token is None:
@@ -79,8 +79,8 @@ async def _attempt(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, t
         return "fenced off"
     except (RetryLater, record_log.VersionConflict):
         return await _postpone(ctx, reaction, cause, token)
-    except PermanentError as no:
-        return await _give_up(ctx, reaction, cause, token, no.failure)
+    except PermanentError as error:
+        return await _give_up(ctx, reaction, cause, token, error.failure)
     except Exception as error:
         log.exception("job failed", job=reaction.name, position=cause.position, attempt=token)
         if token >= MAX_ATTEMPTS and not is_unavailable(error):
@@ -105,12 +105,12 @@ async def _give_up(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, t
 async def _settle(
     db: Database, reaction: Reaction, cause: StoredEvent, token: int, answers: list[NewEvent], outcome: str
 ) -> str:
-    """The answer and the end of the work are one transaction, behind the fencing token."""
+    """Store the answers and end the work in one transaction, guarded by the fencing token."""
     async with db.acquire() as connection, connection.transaction():
         if not await work.finish(connection, cause.position, reaction.name, token):
             return "fenced off"
         if reaction.tracked and not await connection.fetchval(LOCK_PROJECT, cause.project_id):
-            answers = reaction.on_failure(cause, PROJECT_DELETED)  # or its task would never end
+            answers = reaction.on_failure(cause, PROJECT_DELETED)  # otherwise the task would never end
         for each in answers:
             await record_answer(connection, cause, each.event, version=each.version)
     return outcome
@@ -120,8 +120,8 @@ async def _settle(
 async def _renewing_lease(
     ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int
 ) -> AsyncIterator[None]:
-    """Keep the lease alive for as long as the block runs. Losing it ends work that tells of its progress; other work
-    finds out at the end, by the token.
+    """Renew the lease for the length of a block. Work that reports progress is stopped when the lease is lost; other
+    work finds out at its end, by the token.
     """
 
     async def renew() -> None:
@@ -139,16 +139,16 @@ async def _renewing_lease(
 async def _reporting_progress(
     ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int
 ) -> AsyncIterator[None]:
-    """Let the log hear how far the work is, now and then: what is soon done is not worth an event."""
+    """Record the progress of tracked work at intervals, for the length of a block; short work records none."""
 
-    async def tell() -> None:
-        told = None
+    async def report() -> None:
+        reported = None
         while True:
             await asyncio.sleep(PROGRESS_INTERVAL)
             latest = ctx.progress.latest
-            if latest is None or latest == told:
+            if latest is None or latest == reported:
                 continue
-            stage, percent = told = latest
+            stage, percent = reported = latest
             event = TaskProgressed(
                 task_id=str(cause.command_id),
                 project_id=cause.data["project_id"],
@@ -161,5 +161,5 @@ async def _reporting_progress(
                     await record_answer(connection, cause, event, version=None)
                 await ctx.ring()
 
-    async with in_background(tell()) if reaction.tracked else nullcontext():
+    async with in_background(report()) if reaction.tracked else nullcontext():
         yield

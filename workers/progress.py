@@ -1,16 +1,16 @@
-"""How far a fetch is, as part of a whole."""
+"""Progress of a git fetch as a part of a task's progress."""
 
 from app.git.process import Progress
 
-# Where in a fetch each stage of git's begins and ends, in percent.
+# Where each of git's stages begins and ends within a fetch, in percent.
 SPANS = {"count": (0, 5), "compress": (5, 10), "receive": (10, 85), "resolve": (85, 100)}
 
 
 class StagedProgress:
-    """The stages of git as one that never goes back; when the fetch is done, `upto` percent of the work are."""
+    """Combine the stages of a fetch into one progress that never decreases; the fetch ends at `upto` percent."""
 
-    def __init__(self, say: Progress, upto: int) -> None:
-        self._say = say
+    def __init__(self, report: Progress, upto: int) -> None:
+        self._report = report
         self._upto = upto
         self._latest = ("count", 0)
 
@@ -19,4 +19,4 @@ class StagedProgress:
         whole = (begin * 100 + (end - begin) * percent) * self._upto // 10_000
         if whole >= self._latest[1]:
             self._latest = stage, whole
-        self._say(*self._latest)
+        self._report(*self._latest)

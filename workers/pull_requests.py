@@ -1,4 +1,4 @@
-"""The git work of pull requests: keeping their commits in the target, following their branches, merging, rebasing."""
+"""Reactions of pull requests: keep their commits in the target, follow their branches, merge and rebase."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -36,9 +36,9 @@ from workers.reactions import FOLLOW, GIT, PermanentError, RetryLater, TaskFailu
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
-MAX_COMMITS = 1000  # commits whose messages are read
-FETCHED, COMPARED = 70, 90  # percent of a merge
-MAX_LISTED_COMMITS = 100  # in the comment that tells of new ones
+MAX_COMMITS = 1000  # commits of a pull request whose messages are read
+FETCHED, COMPARED = 70, 90  # progress of a merge after these steps, in percent
+MAX_LISTED_COMMITS = 100  # commits listed in the comment on new commits
 
 
 def fail_task(cause: StoredEvent, failure: TaskFailure) -> list[NewEvent]:
@@ -47,12 +47,12 @@ def fail_task(cause: StoredEvent, failure: TaskFailure) -> list[NewEvent]:
 
 
 async def in_thread(work: Callable[..., T], *arguments: Any, **options: Any) -> T:
-    """git's work, beside the loop."""
+    """Run a blocking git function in a thread."""
     return await asyncio.to_thread(work, *arguments, **options)
 
 
 class PullRequestWork:
-    """A pull request with the places where its two ends lie."""
+    """A pull request with its source and target projects and their repositories."""
 
     def __init__(self, ctx: WorkerContext, found: Row, target: Row, source: Row | None, request: str) -> None:
         self.ctx = ctx
@@ -65,12 +65,15 @@ class PullRequestWork:
         self.source_path: Path | None = store.repository_path(root, source["project_id"]) if source else None
 
     async def fetch_head(self) -> str:
-        """Its newest commit, which is in the target from now on. A source that is there has to have the branch."""
+        """Find the newest commit and copy it with its ancestors into the target.
+
+        Raises PermanentError if the source project exists without the branch.
+        """
         number, branch = self.found["number"], self.found["branch_from"]
         try:
             if self.source_path is None:
                 return await in_thread(pulls.find_source_head, self.repo_path, number, None, branch)
-            progress = StagedProgress(self.ctx.progress.say, FETCHED)
+            progress = StagedProgress(self.ctx.progress.report, FETCHED)
             head = await in_thread(pulls.copy_source_head, self.repo_path, number, self.source_path, branch, progress)
         except Missing:
             raise missing_branch(branch, self.source or self.target) from None
@@ -78,21 +81,21 @@ class PullRequestWork:
         return head
 
     async def record(self, project_id: int, actor: Actor, *names: str, merged: int | None = None) -> None:
-        """Tell the log of refs that were moved here."""
+        """Record refs that this work moved."""
         db, root = self.ctx.db, self.ctx.settings.repositories
         await record_refs(db, root, project_id, actor, request=self.request, only=frozenset(names), merged=merged)
 
-    async def about(self, head: str) -> list[int]:
-        """The issues that its commits mention, those of commits included that it has lost since."""
+    async def find_commit_issues(self, head: str) -> list[int]:
+        """Find the issues that its commits mention, including commits that were part of it earlier."""
         found, target = self.found, self.target
-        ours = (await pull_requests.list_heads(self.ctx.db, found["project_id"])).get(found["branch"])
+        base = (await pull_requests.list_heads(self.ctx.db, found["project_id"])).get(found["branch"])
         home = f"{self.ctx.settings.url}/{target['path']}"
-        said = await in_thread(
-            lambda: [one.message for one in islice(commits.list_between(self.repo_path, head, ours), MAX_COMMITS)]
+        messages = await in_thread(
+            lambda: [each.message for each in islice(commits.list_between(self.repo_path, head, base), MAX_COMMITS)]
         )
-        numbers = {number for message in said for number in linked_issues(message, home)}
-        known = await issues.list_existing(self.ctx.db, found["project_id"], sorted(numbers))
-        return sorted({*known, *found["commit_issues"]})
+        numbers = {number for message in messages for number in linked_issues(message, home)}
+        existing = await issues.list_existing(self.ctx.db, found["project_id"], sorted(numbers))
+        return sorted({*existing, *found["commit_issues"]})
 
     async def outlook(self, head: str) -> merge.MergePreview:
         signed = get_setting(self.target, "enforce_signed_off_commits")
@@ -120,12 +123,12 @@ async def load_work(ctx: WorkerContext, cause: StoredEvent, project_id: int, num
 
 @on(PullRequestOpened, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
 async def keep_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
-    """Its commits stay in the target, and how it could be merged is known."""
+    """Copy the commits of a new pull request into the target, and find its merge status and its linked issues."""
     work = await load_work(ctx, cause, cause.data["project_id"], cause.data["number"])
     head = await work.fetch_head()
     changed: dict[str, Any] = {}
-    if about := await work.about(head):
-        changed["commit_issues"] = about
+    if numbers := await work.find_commit_issues(head):
+        changed["commit_issues"] = numbers
     with suppress(Missing, NotSignedOff):
         changed["merge_status"] = str((await work.outlook(head)).status)
     return [_build_update(work.found, changed)] if changed else []
@@ -142,7 +145,7 @@ def _build_update(
 
 @on(RefUpdated, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
 async def follow_branch(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
-    """What was pushed to a branch is part of every open pull request from it."""
+    """Update every open pull request whose source branch was pushed to."""
     ref: str = cause.data["ref"]
     if not ref.startswith("refs/heads/"):
         return []
@@ -154,14 +157,14 @@ async def follow_branch(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent
 
 @on(PullRequestUpdated, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
 async def catch_up(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
-    """What is open again hears of what was pushed meanwhile."""
+    """Update a reopened pull request with what was pushed in the meantime."""
     if cause.data["changed"].get("status") != "Open":
         return []
     return await _follow(ctx, cause, cause.data["project_id"], cause.data["number"])
 
 
 async def _follow(ctx: WorkerContext, cause: StoredEvent, project_id: int, number: int) -> list[NewEvent]:
-    # A branch that is gone leaves what it brought; so does a target.
+    # If the branch or the target no longer exists, the pull request stays as it is.
     with suppress(PermanentError):
         work = await load_work(ctx, cause, project_id, number)
         head = await work.fetch_head()
@@ -170,34 +173,34 @@ async def _follow(ctx: WorkerContext, cause: StoredEvent, project_id: int, numbe
     return []
 
 
-async def _build_follow_up(work: PullRequestWork, head: str, ours: str | None) -> list[NewEvent]:
-    """What a push to its branch has changed of it, with the comment that tells of it."""
-    changed = await _find_changes(work, head, ours)
+async def _build_follow_up(work: PullRequestWork, head: str, base: str | None) -> list[NewEvent]:
+    """Build the update after a push to the source branch, with its comment; `base` is the head of the target branch."""
+    changed = await _find_changes(work, head, base)
     if not changed:
         return []
     with suppress(Missing, NotSignedOff):
         changed["merge_status"] = str((await work.outlook(head)).status)
-    note = await _build_note(work, changed["commit_start"], changed["commit_stop"], ours)
+    note = await _build_note(work, changed["commit_start"], changed["commit_stop"], base)
     return [_build_update(work.found, changed, note, await comments.next_id(work.ctx.db) if note else None)]
 
 
-async def _find_changes(work: PullRequestWork, head: str, ours: str | None) -> dict[str, Any]:
-    """Which commits it brings and what they are about, if others than before: `head` is its newest commit, and `ours`
-    the one of its branch.
+async def _find_changes(work: PullRequestWork, head: str, base: str | None) -> dict[str, Any]:
+    """Find the changed commits and linked issues; empty if the commits are the same as before. `head` is the newest
+    commit of the pull request, `base` the head of its target branch.
     """
-    span = await in_thread(commits.find_span, work.repo_path, head, ours)
+    span = await in_thread(commits.find_span, work.repo_path, head, base)
     if span is None and head == work.found["commit_stop"]:
-        return {}  # the target has got it some other way
+        return {}  # the target got the commits in another way
     start, stop = (span.start, span.stop) if span else (None, None)
     if (start, stop) == (work.found["commit_start"], work.found["commit_stop"]):
         return {}
-    return {"commit_start": start, "commit_stop": stop, "commit_issues": await work.about(head)}
+    return {"commit_start": start, "commit_stop": stop, "commit_issues": await work.find_commit_issues(head)}
 
 
 async def _build_note(
     work: PullRequestWork, start: str | None, stop: str | None, ours: str | None
 ) -> dict[str, Any] | None:
-    """What the comment about the push tells of."""
+    """Build the note of the comment on a push; None for no comment."""
     found = work.found
     if stop is None or found["commit_stop"] is None:
         return None
@@ -212,13 +215,13 @@ async def _build_note(
 
 @on(MergeRequested, queue=GIT, on_failure=fail_task)
 async def merge_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
-    """Doing it again finds it merged: the same wish at the same time makes the same commit."""
+    """Merge a pull request. A retry finds it merged, since the same request and time produce the same commit."""
     work = await load_work(ctx, cause, cause.data["project_id"], cause.data["number"])
     found = work.found
     if found["status"] != "Open":
         raise PermanentError(FailureReason.PULL_REQUEST_CLOSED, username=found["closed_by"])
     head = await work.fetch_head()
-    ctx.progress.say("compare", FETCHED)
+    ctx.progress.report("compare", FETCHED)
     try:
         look = await work.outlook(head)
     except NotSignedOff:
@@ -229,16 +232,16 @@ async def merge_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[New
     if look.status is merge.Status.NO_CHANGE:
         answers = []
         if await pull_requests.was_tried_before(ctx.db, cause.position):
-            # Whoever tried may have died when the branch had moved, and nobody had told of it.
+            # An earlier attempt may have died after it moved the branch and before it recorded that.
             await work.record(found["project_id"], actor, ref, merged=number)
         elif await pull_requests.is_being_merged(ctx.db, found["project_id"], number, besides=cause.position):
-            raise RetryLater  # they tell of it
+            raise RetryLater  # the other merge records the result
         else:
             answers = fail_task(cause, TaskFailure(FailureReason.NOTHING_TO_MERGE))
         return [*answers, await _build_merged(work, cause, look.ours or head)]
-    # A push just before may not have been followed yet.
+    # A recent push may not have been followed yet.
     moved = await _find_changes(work, head, look.ours)
-    ctx.progress.say("merge", COMPARED)
+    ctx.progress.report("merge", COMPARED)
     caught_up = [_build_update(found, moved)] if moved else []
     new = await _merge(work, cause, look)
     await work.record(found["project_id"], actor, ref, merged=number)
@@ -270,7 +273,9 @@ async def _merge(work: PullRequestWork, cause: StoredEvent, look: merge.MergePre
 
 
 async def _check_plugins(work: PullRequestWork, look: merge.MergePreview) -> None:
-    """A merge is for those who may, whatever they may push; what a push has to satisfy besides, it has to as well."""
+    """Check the merge against the project's push plugins. The right to merge includes the right to push, but not a
+    waiver of the other requirements of a push.
+    """
     change = Change(refs.branch_ref(work.found["branch"]), look.ours or ZEROS, look.theirs)
     if refusal := push_policy.find_project_refusal(work.target, change):
         raise _refused_push(refusal.reason)
@@ -292,7 +297,10 @@ async def _find_signer(ctx: WorkerContext, cause: StoredEvent) -> merge.Signer:
 
 
 async def _build_merged(work: PullRequestWork, cause: StoredEvent, commit: str, *, behind: int = 0) -> NewEvent:
-    """Not if it has become another one meanwhile, but for what is told before this: it is merged once."""
+    """Build the event of the merge. `behind` is the number of events recorded before it in the same answer.
+
+    The explicit version makes a concurrent change of the pull request a conflict, so that it is merged once.
+    """
     event = PullRequestMerged(
         project_id=work.found["project_id"],
         number=work.found["number"],
@@ -326,7 +334,7 @@ async def rebase_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[Ne
             found["branch"],
             signer,
             push_policy.find_requirements(work.source),
-            progress=lambda percent: ctx.progress.say("rebase", percent),
+            progress=lambda percent: ctx.progress.report("rebase", percent),
         )
         await ctx.point_of_no_return()
         await in_thread(rebase.apply_rebase, work.source_path, done)

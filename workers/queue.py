@@ -1,4 +1,4 @@
-"""arq and its Redis, as we use them: a way for a worker to hear of work quickly. Losing it all loses no work."""
+"""The arq queues, which tell workers of due work quickly. Work is stored in PostgreSQL, so losing Redis loses none."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -18,7 +18,7 @@ def queue_name(queue: str) -> str:
 
 
 def serialize(job: dict[str, Any]) -> bytes:
-    """Ids only, so JSON does; a pickle would run whatever somebody puts into the queue."""
+    """Encode a job as JSON. Jobs carry ids only, and a pickle would run any code that is put into the queue."""
     return orjson.dumps(job)
 
 
@@ -34,7 +34,9 @@ async def connect(url: str) -> ArqRedis:
 
 
 def relay_bell(redis: ArqRedis) -> Callable[[], Awaitable[None]]:
-    """A hint to the relay that there is something to number; losing it costs a poll interval."""
+    """Make the function that hints to the relay that there is something to number. Losing a hint costs a poll
+    interval.
+    """
 
     async def ring_relay() -> None:
         with suppress(OSError, RedisError):
@@ -43,8 +45,8 @@ def relay_bell(redis: ArqRedis) -> Callable[[], Awaitable[None]]:
     return ring_relay
 
 
-async def enqueue(redis: ArqRedis, queue: str, position: int, reaction: str, round: str) -> None:
-    """Tell the workers of one piece of work; the same round of ringing is heard once."""
+async def enqueue(redis: ArqRedis, queue: str, position: int, reaction: str, ring: str) -> None:
+    """Enqueue a piece of work. Jobs with the same `ring`, an attempt's or a sweep's name, are merged."""
     await redis.enqueue_job(
-        "perform", position, reaction, _queue_name=queue_name(queue), _job_id=f"{position}:{reaction}:{round}"
+        "perform", position, reaction, _queue_name=queue_name(queue), _job_id=f"{position}:{reaction}:{ring}"
     )

@@ -1,4 +1,4 @@
-"""`on`: this event asks for this work. Postgres says what is due; arq is only how a worker hears of it."""
+"""The registry of reactions: which work an event asks for. PostgreSQL knows what is due; arq only wakes the workers."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ from events.event import Event, StoredEvent
 from events.record import NewEvent
 from events.tasks import FailureReason
 
-GIT = "git"  # what somebody waits for, however long it takes
-FOLLOW = "follow"  # what follows by itself and is soon done: it never stands behind a fork
-MIRROR = "mirror"  # what takes as long as somebody elsewhere likes: nothing else stands behind it
+GIT = "git"  # work that a user waits for, short or long
+FOLLOW = "follow"  # short follow-up work, which must not queue behind forks
+MIRROR = "mirror"  # work whose duration depends on a remote server; nothing else queues behind it
 QUEUES = (GIT, MIRROR, FOLLOW)
 
 
@@ -26,7 +26,7 @@ class TaskFailure:
 
 
 class PermanentError(Exception):
-    """Trying again cannot help, for this reason."""
+    """The work cannot succeed, so it is not retried."""
 
     def __init__(self, reason: FailureReason, **params: Any) -> None:
         super().__init__(str(reason), params)
@@ -34,41 +34,41 @@ class PermanentError(Exception):
 
 
 class RetryLater(Exception):
-    """Somebody else is at what decides what this comes to: it is looked at again in a moment."""
+    """The work depends on other work that is still running, so it is retried in a moment."""
 
 
 class LeaseLost(Exception):
-    """The work was cancelled, or is somebody else's: whatever it comes to, nobody will take it."""
+    """The work was cancelled or is held by another worker; its result would be rejected."""
 
 
 class Progress:
-    """How far a piece of work is. Whoever does it says so as often as they like, from any thread."""
+    """The progress of a piece of work. It may be reported as often as needed and from any thread."""
 
     def __init__(self) -> None:
         self.latest: tuple[str, int] | None = None
         self.cancelled = False
 
-    def say(self, stage: str, percent: int) -> None:
-        """Raises Unwanted, which is how long work ends early."""
+    def report(self, stage: str, percent: int) -> None:
+        """Set the progress. Raises LeaseLost, which ends long work early."""
         if self.cancelled:
             raise LeaseLost
         self.latest = stage, min(max(percent, 0), 100)
 
 
 async def ignore_point_of_no_return() -> None:
-    """For hands that are at no work in particular."""
+    """The default for contexts that belong to no piece of work."""
 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What a piece of work is done with."""
+    """What a reaction works with."""
 
     db: Database
     settings: Settings
-    ring: Callable[[], Awaitable[None]]  # tells the relay that there is something to number
-    proxy: Proxy | None = None  # the way out for git, while a worker works
-    progress: Progress = field(default_factory=Progress)  # of this very piece of work
-    # To be called before what cannot be undone: from there on nobody can cancel the work. Raises Unwanted.
+    ring: Callable[[], Awaitable[None]]  # hints to the relay that there is something to number
+    proxy: Proxy | None = None  # the outgoing proxy of git, while a worker runs
+    progress: Progress = field(default_factory=Progress)  # of the present piece of work
+    # Call before a step that cannot be undone; from then on the work cannot be cancelled. Raises LeaseLost.
     point_of_no_return: Callable[[], Awaitable[None]] = ignore_point_of_no_return
 
 
@@ -78,9 +78,9 @@ OnFailure = Callable[[StoredEvent, TaskFailure], list[NewEvent]]
 
 @dataclass(frozen=True)
 class Reaction:
-    """A name, the queue it is rung on, what to do, and what to say when it cannot be done.
+    """A kind of work: its name, its queue, the function that does it, and the events of its failure.
 
-    `tracked` work is what a task waits for, so the log hears when it begins.
+    `tracked` work belongs to a task, so its start and its progress are recorded.
     """
 
     name: str
@@ -95,7 +95,9 @@ REACTIONS_BY_TYPE: dict[str, list[Reaction]] = {}
 
 
 def on(*events: type[Event], queue: str, on_failure: OnFailure, tracked: bool = True) -> Callable[[Work], Work]:
-    """Register work that these events ask for; its name is the function's."""
+    """Register a function as the reaction to these events. The reaction's name is derived from the function's name and
+    is stored in the table `work`, so renaming the function orphans unfinished work.
+    """
 
     def register(work: Work) -> Work:
         reaction = Reaction(work.__name__.replace("_", "-"), queue, work, on_failure, tracked)
@@ -108,5 +110,5 @@ def on(*events: type[Event], queue: str, on_failure: OnFailure, tracked: bool = 
 
 
 def ignore_failure(cause: StoredEvent, failure: TaskFailure) -> list[NewEvent]:
-    """Nobody waits for the work, so nobody is told that it could not be done."""
+    """Record nothing, since no task waits for the work."""
     return []

@@ -1,7 +1,7 @@
-"""The relay: numbers settled events, writes down the work they ask for, rings the workers, wakes the waiters.
+"""The relay: numbers settled events, stores the work and the deliveries that they cause, wakes workers and waiters.
 
-Any number of relays may run; the one that holds the lease leads. The lease is checked in the very transaction that
-numbers, so a leader that lost it without noticing numbers nothing.
+Any number of relays may run; the one that holds the lease leads. The lease is checked in the transaction that numbers,
+so a leader that lost it without noticing numbers nothing.
 """
 
 import asyncio
@@ -37,15 +37,14 @@ TAKE_LEAD = """
     where  held.holder = excluded.holder or held.until < now()
     returning token
 """
-# One statement numbers, and only while the lease is ours; what the events ask for, and to whom they are to be sent, is
-# written down with them.
+# One statement numbers events while this relay holds the lease, and stores their work and their deliveries.
 NUMBER = record_log.build_numbering_statement(
     allowed="select 1 from leases where name = 'relay' and holder = $2 and until > now() for update",
     also=f""", due as (
         insert into work (position, reaction, queue)
-        select placed.position, asked.reaction, asked.queue
+        select placed.position, reactions.reaction, reactions.queue
         from   placed
-        join   unnest($3::text[], $4::text[], $5::text[]) as asked (type, reaction, queue) using (type)
+        join   unnest($3::text[], $4::text[], $5::text[]) as reactions (type, reaction, queue) using (type)
         on conflict do nothing
     ), added as (
         insert into deliveries (subscription_id, lane, seq, position)
@@ -59,20 +58,22 @@ NUMBER = record_log.build_numbering_statement(
     ), woken as ({WAKE.format(due="known.due_at")})""",
 )
 REACTION_ROWS = [
-    (type, reaction.name, reaction.queue) for type, asked in REACTIONS_BY_TYPE.items() for reaction in asked
+    (event_type, reaction.name, reaction.queue)
+    for event_type, reactions in REACTIONS_BY_TYPE.items()
+    for reaction in reactions
 ]
 UNSUPPORTED = list_unsupported()
 
-LEASE_SECONDS = 5.0  # seconds until a stand-by takes over from a leader that fell silent
-POLL_INTERVAL = 0.25  # seconds between looks when nobody rings
-BUSY_PAUSE = 0.005  # seconds between rounds while there is much to do, so that one round numbers many
-SWEEP_INTERVAL = 1.0  # seconds between looks for work that nobody attends to
-TIDY_INTERVAL = 60.0  # seconds between looks for what processes that died have left lying
-BATCH_SIZE = 1000
+LEASE_SECONDS = 5.0  # seconds until a standby takes over from a leader that stopped renewing
+POLL_INTERVAL = 0.25  # seconds between rounds when nothing rings
+BUSY_PAUSE = 0.005  # seconds between rounds under load, so that one round numbers many events
+SWEEP_INTERVAL = 1.0  # seconds between two sweeps for work that no worker holds
+TIDY_INTERVAL = 60.0  # seconds between two cleanups after processes that died
+BATCH_SIZE = 1000  # events numbered by one statement
 
 
 class Relay:
-    """One contender for the lead."""
+    """A relay, which leads or stands by."""
 
     def __init__(self, db: Database, redis: ArqRedis) -> None:
         self.db = db
@@ -85,7 +86,7 @@ class Relay:
         self._tidy_at = 0.0
 
     async def run(self) -> None:
-        """Lead, or stand by, until cancelled. No failure of database or queue ends it."""
+        """Lead or stand by until cancelled. Survives outages of the database and of the queue."""
         try:
             async with in_background(listen(self.redis, RING, self.rung)):
                 await self._lead()
@@ -105,14 +106,14 @@ class Relay:
             if busy:
                 await asyncio.sleep(BUSY_PAUSE)
             else:
-                # Not wait_for, which before Python 3.12 can lose a cancellation that comes with the ring.
+                # Not wait_for, which before Python 3.12 can lose a cancellation that arrives together with a ring.
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL_INTERVAL):
                         await self.rung.wait()
                 self.rung.clear()
 
     async def _round(self) -> bool:
-        """One look; true when there may be more to do at once."""
+        """Run one round; True if there may be more to do at once."""
         now = time.monotonic()
         if now >= self._renew_at:
             await self._elect()
@@ -152,12 +153,14 @@ class Relay:
         numbered = done.numbered
         if numbered:
             RELAY_HEAD.set(numbered[-1].seq)
-            due = [(n.position, reaction) for n in numbered for reaction in REACTIONS_BY_TYPE.get(n.type, [])]
-            await self._tell(numbered[-1].seq, due)
+            due = [
+                (event.position, reaction) for event in numbered for reaction in REACTIONS_BY_TYPE.get(event.type, [])
+            ]
+            await self._notify(numbered[-1].seq, due)
         return len(numbered)
 
-    async def _tell(self, head: int, due: list[tuple[int, Reaction]]) -> None:
-        """Hints only: what is lost here, the sweep and the waiters' own polling make good."""
+    async def _notify(self, head: int, due: list[tuple[int, Reaction]]) -> None:
+        """Wake workers and waiters. These are hints; the sweep and the waiters' polling make up for lost ones."""
         try:
             for position, reaction in due:
                 await queue.enqueue(self.redis, reaction.queue, position, reaction.name, "0")
@@ -166,7 +169,7 @@ class Relay:
             log.warning("relay could not ring", error=type(error).__name__)
 
     async def sweep(self) -> int:
-        """Ring again for work that is due and that nobody holds."""
+        """Enqueue work again that is due and that no worker holds. Returns the amount of such work."""
         rows = await work.list_unattended(self.db, SWEEP_INTERVAL)
         bucket = int(time.time() / 5)
         try:
@@ -179,7 +182,7 @@ class Relay:
         return len(rows)
 
     async def tidy(self) -> None:
-        """Lanes and endpoints of subscriptions, as the log has them."""
-        if healed := await deliveries.repair_lanes(self.db):
-            log.warning("lanes healed", lanes=healed)
+        """Repair lanes and delete orphaned endpoints of subscriptions."""
+        if repaired := await deliveries.repair_lanes(self.db):
+            log.warning("lanes repaired", lanes=repaired)
         await deliveries.delete_orphans(self.db)

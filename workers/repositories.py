@@ -1,4 +1,4 @@
-"""Making repositories, new ones, forks and mirrors, and removing them."""
+"""Reactions that create, fork and remove repositories."""
 
 import asyncio
 from dataclasses import asdict
@@ -6,7 +6,7 @@ from dataclasses import asdict
 from app import attachments
 from app.git import store
 from app.queries import users
-from app.stores import mirrors as looks
+from app.stores import mirrors as mirror_store
 from app.stores import project_secrets
 from events.event import StoredEvent
 from events.projects import ProjectCreated, ProjectDeleted, ProjectDiscarded, ProjectForked
@@ -31,14 +31,14 @@ async def create_repository(ctx: WorkerContext, cause: StoredEvent) -> list[NewE
     project = cause.event
     assert isinstance(project, ProjectCreated)  # noqa: S101 - `on` says so
     if project.mirrored_from:
-        head, fetched = await mirrors.create_mirror(ctx, cause, project)
-        return [_build_created(project.project_id, project.path, head, fetched)]
+        head, fetched_refs = await mirrors.create_mirror(ctx, cause, project)
+        return [_build_created(project.project_id, project.path, head, fetched_refs)]
     readme, author = None, ("", "")
     if project.create_readme:
         readme = f"# {project.name}\n\n{project.description}"
         user = await users.find(ctx.db, project.owner)
         author = (user["fullname"], user["email"]) if user else (project.owner, "")
-    made = await asyncio.to_thread(
+    created_refs = await asyncio.to_thread(
         store.create_repository,
         ctx.settings.repositories,
         project.project_id,
@@ -47,23 +47,23 @@ async def create_repository(ctx: WorkerContext, cause: StoredEvent) -> list[NewE
         readme=readme,
         author=author,
     )
-    return [_build_created(project.project_id, project.path, project.default_branch, made)]
+    return [_build_created(project.project_id, project.path, project.default_branch, created_refs)]
 
 
 @on(ProjectForked, queue=GIT, on_failure=discard_project)
 async def fork_repository(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     fork = cause.event
     assert isinstance(fork, ProjectForked)  # noqa: S101 - `on` says so
-    made = await asyncio.to_thread(
+    copied_refs = await asyncio.to_thread(
         store.fork_repository,
         ctx.settings.repositories,
         fork.parent_id,
         fork.project_id,
         cause=cause.id,
         head=fork.default_branch,
-        progress=lambda percent: ctx.progress.say("copy", percent),
+        progress=lambda percent: ctx.progress.report("copy", percent),
     )
-    return [_build_created(fork.project_id, fork.path, fork.default_branch, made)]
+    return [_build_created(fork.project_id, fork.path, fork.default_branch, copied_refs)]
 
 
 def ignore_failure(cause: StoredEvent, failure: TaskFailure) -> list[NewEvent]:
@@ -81,9 +81,9 @@ async def remove_repository(ctx: WorkerContext, cause: StoredEvent) -> list[NewE
 @on(ProjectDeleted, ProjectDiscarded, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
 async def forget_secrets(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     await project_secrets.delete_for_deleted_project(ctx.db, cause.data["project_id"])
-    await looks.delete(ctx.db, cause.data["project_id"])
+    await mirror_store.delete(ctx.db, cause.data["project_id"])
     return []
 
 
-def _build_created(project_id: int, path: str, head: str, made: list[store.Ref]) -> NewEvent:
-    return NewEvent(RepositoryCreated(project_id=project_id, path=path, head=head, refs=[list(ref) for ref in made]))
+def _build_created(project_id: int, path: str, head: str, refs: list[store.Ref]) -> NewEvent:
+    return NewEvent(RepositoryCreated(project_id=project_id, path=path, head=head, refs=[list(ref) for ref in refs]))

@@ -1,4 +1,4 @@
-"""The arq workers: functions, queues, start and stop."""
+"""The arq workers: their functions and queues, start and stop."""
 
 import asyncio
 from dataclasses import replace
@@ -21,23 +21,23 @@ from workers.perform import perform
 from workers.reactions import FOLLOW, GIT, MIRROR, QUEUES, WorkerContext
 
 CONCURRENCY = {GIT: 4, MIRROR: 2, FOLLOW: 2}
-RETRY_PAUSE = 0.5  # seconds between looks for a queue that does not answer
-POLL_DELAY = 0.02  # seconds; arq looks for work by polling
+RETRY_PAUSE = 0.5  # seconds until the next attempt to reach a queue that does not answer
+POLL_DELAY = 0.02  # seconds between two polls of arq
 
 
-async def _perform(context: dict[str, Any], position: int, reaction: str) -> None:
-    await perform(context["hands"], position, reaction)
+async def _perform(arq_context: dict[str, Any], position: int, reaction: str) -> None:
+    await perform(arq_context["worker"], position, reaction)
 
 
 def build_worker(ctx: WorkerContext, redis: ArqRedis, name: str) -> Worker:
-    """A worker of one queue. Retries, results and schedules are ours (workers/perform.py), so arq's are off."""
+    """Build the worker of one queue. arq's retries and results are off, since workers/perform.py does both."""
     return Worker(
         functions=[
             func(cast(Any, _perform), name="perform", timeout=ctx.settings.git_deadline, keep_result=0, max_tries=1)
         ],
         queue_name=queue.queue_name(name),
         redis_pool=redis,
-        ctx={"hands": ctx},
+        ctx={"worker": ctx},
         max_jobs=CONCURRENCY[name],
         poll_delay=POLL_DELAY,
         keep_result=0,
@@ -49,28 +49,29 @@ def build_worker(ctx: WorkerContext, redis: ArqRedis, name: str) -> Worker:
 
 
 async def run_workers(ctx: WorkerContext, redis: ArqRedis) -> None:
-    """Work through every queue, send what is to be sent and look at what is mirrored, until cancelled. What has been
-    begun is finished first, but for looks at what is mirrored: those are taken again.
+    """Run the workers of all queues, the delivery loop and the polling of mirrors, until cancelled.
+
+    Jobs that have started are finished first; updates of mirrors are cut off and repeated later.
     """
     guard = Guard(networks=tuple(ctx.settings.webhook_allow))
-    # A group, unlike gather, ends only when all of them have; the way out is there until then.
-    async with open_proxy(guard) as out, asyncio.TaskGroup() as queues:
-        ctx = replace(ctx, proxy=out)
+    # Unlike gather, a task group ends only when all of its tasks have ended; the proxy must be open until then.
+    async with open_proxy(guard) as proxy, asyncio.TaskGroup() as group:
+        ctx = replace(ctx, proxy=proxy)
         for name in QUEUES:
-            queues.create_task(_run_queue(ctx, redis, name))
-        queues.create_task(run_delivery(ctx, redis))
+            group.create_task(_run_queue(ctx, redis, name))
+        group.create_task(run_delivery(ctx, redis))
         if ctx.settings.mirroring:
-            queues.create_task(mirrors.run_polling(ctx))
+            group.create_task(mirrors.run_polling(ctx))
 
 
 async def _run_queue(ctx: WorkerContext, redis: ArqRedis, name: str) -> None:
-    """One queue. While it is away it is waited for."""
+    """Run the worker of a queue; start it again after an outage of Redis."""
     while True:
-        running = build_worker(ctx, redis, name)
+        worker = build_worker(ctx, redis, name)
         try:
-            await running.async_run()
+            await worker.async_run()
         except (OSError, RedisError) as error:
             log.warning("queue", error=type(error).__name__)
             await asyncio.sleep(RETRY_PAUSE)
         finally:
-            await asyncio.gather(*running.tasks.values(), return_exceptions=True)
+            await asyncio.gather(*worker.tasks.values(), return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Taking work that is no longer wanted from whoever has it."""
+"""The reaction that cancels tasks."""
 
 from app.stores import work
 from events.event import StoredEvent
@@ -10,16 +10,17 @@ from workers.reactions import FOLLOW, REACTIONS, TaskFailure, WorkerContext, ign
 
 @on(TaskCancelRequested, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
 async def cancel_task(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
-    """What the work would have surrendered is what becomes of it. A task that has ended meanwhile stays as it is, and
-    one that is past its point of no return goes on to its end.
+    """Take the work from its worker and record the events of its failure, with TaskCancelled in place of TaskFailed.
+
+    A task that has ended meanwhile stays as it is, and one past its point of no return runs to its end.
     """
     tracked = [reaction.name for reaction in REACTIONS.values() if reaction.tracked]
     async with ctx.db.acquire() as connection, connection.transaction():
         taken = await work.cancel(connection, cause.data["task_id"], tracked)
         if taken is None:
             return []
-        asked = await find_at_position(connection, taken["position"])
-        assert asked is not None  # noqa: S101 - work refers to events
+        work_cause = await find_at_position(connection, taken["position"])
+        assert work_cause is not None  # noqa: S101 - work refers to events
         cancelled = TaskCancelled(task_id=cause.data["task_id"], project_id=cause.data["project_id"])
         for each in REACTIONS[taken["reaction"]].on_failure(asked, TaskFailure(FailureReason.CANCELLED)):
             failed = isinstance(each.event, TaskFailed)

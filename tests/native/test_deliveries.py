@@ -113,7 +113,7 @@ async def test_a_subscription_that_is_deleted_while_it_is_sent_leaves_nothing(
     await relay.redis.aclose()
     assert tuple(await forge.db.fetchrow(LEFT) or ()) == (0, 0, 0, 0)
     reasons = await forge.db.fetch("select status, reason from deliveries")
-    assert {tuple(row) for row in reasons} == {("suppressed", "The subscription is gone.")}
+    assert {tuple(row) for row in reasons} == {("suppressed", "The subscription was deleted.")}
     assert len(receiver.received) == 1
 
 

@@ -35,7 +35,7 @@ async def test_a_receiver_that_answers_itself_is_told_so_often_and_no_more(
     assert len(comments) == MAX_CHAIN == len(receiver.received)
     last, *others = await list_deliveries(nethack, subscription)
     assert {each["status"] for each in others} == {"delivered"}
-    reason = "5 deliveries of this have led to each other and to this: it may go round in a circle."
+    reason = "Possible loop: 5 deliveries of this subscription led to each other and to this event."
     assert (last["status"], last["reason"], last["attempts"]) == ("suppressed", reason, [])
     _, found = await nethack.get(f"/v1/events/{last['seq']}")
     assert found["request"] == receiver.received[-1].id

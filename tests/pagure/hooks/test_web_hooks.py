@@ -179,7 +179,7 @@ async def test_private_issues_are_told_to_nobody(hook: Hook) -> None:
     assert message["issue"]["title"] == "public"
     [made] = await list_subscriptions(hook.client)
     reasons = [each["reason"] for each in await list_deliveries(hook.client, made) if each["status"] == "suppressed"]
-    assert reasons == ["Not everybody may see this event."] * 2
+    assert reasons == ["This event is not public."] * 2
 
 
 async def test_private_projects_have_no_web_hooks(hook: Hook) -> None:
@@ -213,9 +213,9 @@ async def test_what_a_type_of_event_can_never_say_is_no_delivery(hook: Hook) -> 
     await hook.next("issue.new")
     [made] = await list_subscriptions(hook.client)
     statuses = [
-        (each["event_type"], each["status"], each["reason"]) for each in await list_deliveries(hook.client, made)
+        (each["type"], each["status"], each["reason"]) for each in await list_deliveries(hook.client, made)
     ]
-    assert ("tag.defined", "suppressed", "The format has no words for this.") in statuses
+    assert ("tag.defined", "suppressed", "The format does not support this type of event.") in statuses
     assert "watch.changed" not in {event_type for event_type, *_ in statuses}
 
 
