@@ -1,42 +1,41 @@
--- The whole database as it is today, read top to bottom.
+-- The current database schema, from top to bottom.
 --
--- Two schemas. `public` holds what is true: commands, the log, its numbering, secrets, leases.
--- `live` holds the read tables, which are nothing but the log told again: `polyforge rebuild`
--- fills a twin of `live` from the log and swaps it in. Every connection's search_path is
--- `live, public`.
+-- There are two schemas. `public` holds the truth: commands, the log, its numbering, secrets, leases.
+-- `live` holds the read tables, which are derived from the log: `polyforge rebuild` fills a copy of
+-- `live` from the log and swaps it in. The search_path of every connection is `live, public`.
 
--- ---------------------------------------------------------------- the record (events/log.py)
+-- ---------------------------------------------------------------- the log (events/log.py)
 
--- What people asked for. The id doubles as the task id a client may poll.
+-- Accepted commands. The id is also the id of the task that a client may poll.
 create table commands (
     id      uuid        primary key,
     name    text        not null,                    -- 'open-issue'
     body    jsonb       not null,
     actor   text        not null,                    -- a username, or '' for the forge itself
-    request text        not null default '',         -- the request id that carried it
+    request text        not null default '',         -- the id of the HTTP request
     at      timestamptz not null default now()
 );
 
--- What happened because of it. Rows are added, never changed.
+-- Events, the results of commands. Rows are added, never changed.
 create table events (
     position   bigint      generated always as identity primary key,
     txid       xid8        not null default pg_current_xact_id(),
     id         uuid        not null default uuidv7(),
-    stream     text        not null,                 -- 'issue-7/12': one story, told in versions
+    stream     text        not null,                 -- 'issue-7/12'; versions count within a stream
     version    int         not null check (version > 0),
     type       text        not null,                 -- 'issue.opened'
     data       jsonb       not null,
     actor      text        not null,
-    project_id bigint,                               -- whose story it is part of; null for users
+    project_id bigint,                               -- null: not about a project
     command_id uuid        not null references commands,
-    cause      bigint      references events,        -- the event this one answers, if a worker wrote it
+    cause      bigint      references events,        -- the event that a worker reacted to with this one
     request    text        not null default '',
     at         timestamptz not null default now(),
     constraint one_event_per_version unique (stream, version),
     constraint one_answer_per_cause  unique (cause, stream, type)
 );
 
--- An event is a fact: nobody may change or remove one.
+-- The database refuses to change or delete events.
 create function refuse_to_rewrite_history() returns trigger language plpgsql as $$
 begin
     raise exception 'events are added, never changed';
@@ -46,13 +45,13 @@ create trigger events_are_never_changed
     before update or delete on events
     for each row execute function refuse_to_rewrite_history();
 
--- The one total order: a dense number for every settled event. The leading relay writes it.
+-- The total order of events: a dense number for every settled event, assigned by the leading relay.
 create table numbers (
     seq      bigint primary key check (seq > 0),
     position bigint not null unique references events
 );
 
--- What has not been numbered yet: written with the event, removed with its number, and therefore small.
+-- Events without a number. A row is added with the event and deleted when it is numbered, so the table stays small.
 create table unnumbered (
     position bigint not null primary key,
     txid     xid8   not null
@@ -60,7 +59,7 @@ create table unnumbered (
 
 -- ---------------------------------------------------------------- work (workers/)
 
--- Who does what only one may do: 'relay'. The token fences off a holder that lost its lease.
+-- Leases of roles that only one process may have at a time: 'relay'. The token fences off a holder that lost its lease.
 create table leases (
     name   text        primary key,
     holder text        not null,
@@ -68,24 +67,24 @@ create table leases (
     until  timestamptz not null
 );
 
--- What is due: one row per event and reaction, written in the transaction that numbers the event.
+-- Work for the workers: one row per event and reaction, written in the transaction that numbers the event.
 create table work (
     position    bigint      not null references events,
     reaction    text        not null,                -- 'create-repository'
     queue       text        not null,                -- 'git', 'mirror' or 'follow'
-    attempts    int         not null default 0,      -- also the fencing token of the present lease
+    attempts    int         not null default 0,      -- also the fencing token of the current lease
     due_at      timestamptz not null default now(),
-    lease_until timestamptz,                         -- null: nobody is at it
+    lease_until timestamptz,                         -- null: no worker holds it
     done_at     timestamptz,
-    irrevocable boolean     not null default false,  -- past the point where it can be cancelled
+    irrevocable boolean     not null default false,  -- past its point of no return: it cannot be cancelled
     primary key (position, reaction)
 );
 
--- For the sweep, which looks only at what is still open.
+-- For the sweep, which reads only unfinished work.
 create index open_work on work (due_at) where done_at is null;
 
--- Pushes that git may have finished and the log does not know of yet. Whoever dies in between leaves a row
--- behind, and its refs are looked at again when the lease has run out (app/core/pushes.py).
+-- Pushes that git may have finished but the log does not contain yet. A process that dies in between leaves a row
+-- behind; when its lease has expired, the refs of the project are reconciled (app/core/pushes.py).
 create table open_pushes (
     push_id     uuid        primary key,
     project_id  bigint      not null,
@@ -93,12 +92,12 @@ create table open_pushes (
     lease_until timestamptz not null
 );
 
--- When each mirror is looked at again. The token fences off a worker that lost its lease (workers/mirrors.py).
+-- The polling schedule of mirrors. The token fences off a worker that lost its lease (workers/mirrors.py).
 create table mirrors (
     project_id  bigint      primary key,
     due_at      timestamptz not null,
     failures    int         not null default 0,      -- in a row
-    lease_until timestamptz,                         -- null: nobody is at it
+    lease_until timestamptz,                         -- null: no worker holds it
     token       uuid,
     constraint a_lease_has_a_token check ((lease_until is null) = (token is null))
 );
@@ -106,29 +105,29 @@ create index due_mirrors on mirrors (due_at);
 
 -- ---------------------------------------------------------------- deliveries (workers/delivery.py)
 
--- Where a subscription's events go and what signs them; an address may be as good as a password.
+-- URLs and secrets of subscriptions. They are not in the log, since a URL may contain credentials.
 create table subscription_endpoints (
     subscription_id uuid        primary key,
     url             text        not null,
     secret          text        not null,
-    previous_secret text,                            -- signs beside the new one until the time is up
+    previous_secret text,                            -- also signs until previous_until
     previous_until  timestamptz,
     headers         jsonb       not null default '{}',
     kept_at         timestamptz not null default now()
 );
 
--- One row per event and subscription that asked for it, written in the statement that numbers the event.
+-- One row per event and subscription that wants it, written by the statement that numbers the event.
 create table deliveries (
     delivery_id     uuid        primary key default uuidv7(),
     subscription_id uuid        not null,
-    lane            bigint      not null,            -- events of one lane are sent in order
-    seq             bigint      not null,            -- 0: a ping, which is in no log
+    lane            bigint      not null,            -- deliveries of a lane are sent in order
+    seq             bigint      not null,            -- 0: a ping, which is no event
     position        bigint      references events,
     status          text        not null default 'waiting'
                     check (status in ('waiting', 'delivered', 'failed', 'suppressed')),
     reason          text,                            -- why it was suppressed
-    attempts        int         not null default 0,  -- of the present round; redelivery begins another
-    parts           int         not null default 0,  -- messages that were taken, where the event is several
+    attempts        int         not null default 0,  -- since it was created or last redelivered
+    parts           int         not null default 0,  -- messages accepted so far, if the event takes several
     created_at      timestamptz not null default now(),
     ended_at        timestamptz,
     constraint ended_or_waiting check ((status = 'waiting') = (ended_at is null))
@@ -140,37 +139,37 @@ create index ended_deliveries on deliveries (ended_at) where ended_at is not nul
 create table delivery_attempts (
     delivery_id uuid        not null references deliveries on delete cascade,
     at          timestamptz not null,
-    status      int,                                 -- of HTTP; null when there was no answer
+    status      int,                                 -- HTTP status; null: no answer
     duration_ms int         not null,
-    error       text,                                -- a class of failure, never what the other side said
-    excerpt     text,                                -- the beginning of the answer
+    error       text,                                -- a class of failure, never text from the other side
+    excerpt     text,                                -- the beginning of the answer's body
     primary key (delivery_id, at)
 );
 
--- Lanes with something to send, and no others. The token fences off a worker that lost its lease.
+-- Lanes with something to send; an empty lane has no row. The token fences off a worker that lost its lease.
 create table lanes (
     subscription_id uuid        not null,
     lane            bigint      not null,
     due_at          timestamptz not null,            -- when its first delivery may be sent
-    news            int         not null default 1,  -- how often something was added
-    lease_until     timestamptz,                     -- null: nobody is at it
+    news            int         not null default 1,  -- how often deliveries were added
+    lease_until     timestamptz,                     -- null: no worker holds it
     token           uuid,
     primary key (subscription_id, lane),
     constraint a_lease_has_a_token check ((lease_until is null) = (token is null))
 );
 create index due_lanes on lanes (due_at);
 
--- How an endpoint has been doing lately.
+-- Circuit breakers of endpoints that fail.
 create table circuits (
     subscription_id uuid        primary key,
     failures        int         not null,            -- in a row, over all of its lanes
     failing_since   timestamptz not null,
-    open_until      timestamptz not null             -- nothing is sent before
+    open_until      timestamptz not null             -- nothing is sent before this
 );
 
 -- ---------------------------------------------------------------- secrets (app/core/credentials.py)
 
--- Secrets are hashed and live here alone: the log knows a token's id and prefix, never its hash.
+-- Hashed secrets, stored only here: the log has a token's id and prefix, never its hash.
 create table passwords (
     username text primary key,
     hash     text not null                           -- argon2id
@@ -181,8 +180,8 @@ create table token_secrets (
     token_id uuid  not null unique
 );
 
--- What a project signs or logs in with elsewhere, and therefore has to be known in full: never in an event, a log line
--- or a listing. 'hook_token' is the key of its webhooks' signatures, 'mirror_login' what a mirror logs in with.
+-- Secrets that a project signs or logs in with elsewhere, so they are stored in clear and never put into an event, a
+-- log line or a listing. 'hook_token' is the signing key of its web hooks, 'mirror_login' the login of a mirror.
 create table project_secrets (
     project_id bigint not null,
     name       text   not null,
@@ -190,12 +189,12 @@ create table project_secrets (
     primary key (project_id, name)
 );
 
--- The first answer to a request that carried an Idempotency-Key, kept for a day.
+-- The first answer to a request with an Idempotency-Key, kept for a day.
 create table idempotency_keys (
     principal  text        not null,
     key        text        not null,
     request    bytea       not null,                 -- SHA-256 of method, path and body
-    command_id uuid        not null,                 -- what the request's command is called, whoever carries it out
+    command_id uuid        not null,                 -- the id of the request's command, also for repetitions
     status     int,                                  -- null while the first request is in flight
     headers    jsonb,
     body       bytea,
@@ -205,11 +204,11 @@ create table idempotency_keys (
 );
 create index idempotency_keys_by_age on idempotency_keys (at);
 
--- Which schema this is; `polyforge migrate` brings an older one here.
+-- The version of this schema; `polyforge migrate` upgrades an older one.
 create table schema_version (version int not null);
 insert into schema_version values (6);
 
--- Project ids are handed out before the event that uses them is written; gaps do no harm.
+-- Ids are reserved before the event that uses them is written; gaps do no harm.
 create sequence project_ids;
 create sequence comment_ids;
 
@@ -232,9 +231,9 @@ create unique index one_user_per_email on users (lower(email));
 create table tokens (
     token_id    uuid        primary key,
     username    text        not null,
-    prefix      text        not null,                -- 'pf_Ab3dE': enough to recognise it by
+    prefix      text        not null,                -- 'pf_Ab3dE': lets the owner recognise the token
     description text        not null,
-    acls        text[],                              -- null: everything its user may do
+    acls        text[],                              -- null: everything that its user may do
     project_id  bigint,                              -- null: any project
     expires_at  timestamptz,
     revoked_at  timestamptz,
@@ -263,13 +262,13 @@ create index groups_of_a_user on group_members (username);
 -- events/projections/projects.py
 create table projects (
     project_id     bigint      primary key,
-    address        text        not null,             -- how it is looked up: 'fork/ann/' || lower('ns/name')
+    address        text        not null,             -- the key of lookups: 'fork/ann/' || lower('ns/name')
     path           text        not null,             -- '[fork/ann/][ns/]name'
     owner          text        not null,
     owner_fullname text        not null,
     name           text        not null,
     namespace      text,
-    forker         text,                             -- null unless it is a fork made the Pagure way
+    forker         text,                             -- null unless it is a fork as in Pagure
     parent_id      bigint,
     ancestors      bigint[]    not null default '{}', -- the parent first, then its parent, …
     description    text        not null,
@@ -277,24 +276,24 @@ create table projects (
     avatar_email   text,
     private        boolean     not null,
     topics         text[]      not null default '{}',
-    settings       jsonb       not null default '{}', -- what differs from the defaults
-    plugins        jsonb       not null default '{}', -- name → {fields, secrets: names of those kept apart}
+    settings       jsonb       not null default '{}', -- only those that differ from the defaults
+    plugins        jsonb       not null default '{}', -- name → {fields, secrets: names of the secret fields}
     access         jsonb       not null default '{"user": {}, "group": {}}', -- name → {level, branches}
     blocked        text[]      not null default '{}', -- usernames that may not post here
     milestones     jsonb       not null default '{}',
     priorities     jsonb       not null default '{}',
-    milestones_keys text[]     not null default '{}', -- their names, in the order in which they are shown
+    milestones_keys text[]     not null default '{}', -- their names in the order of display
     default_priority text,                           -- the name of a priority
     close_status   text[]      not null default '{}',
     custom_keys    jsonb       not null default '[]', -- [name, type, options?, notify?] each
     last_number    int         not null default 0,   -- of issues and pull requests, which share one counter
-    revision       bigint      not null,             -- the last event that changed what may be decided here
+    revision       bigint      not null,             -- the last event that changed what decisions depend on
     head           text,                             -- 'main'; null until the repository exists
     head_version   int         not null default 0,   -- of the stream 'ref-<project>/HEAD'
-    default_branch text        not null,             -- what HEAD was to be when the repository was made
+    default_branch text        not null,             -- the branch of HEAD that the repository is created with
     storage        text        not null default 'default',
-    mirrored_from  text,                             -- the address it is a mirror of, without user and password
-    mirror_failure text,                             -- why the mirror could not be brought up to date; null: it could
+    mirrored_from  text,                             -- the source URL of a mirror, without user and password
+    mirror_failure text,                             -- why the last update of the mirror failed; null: it worked
     created_at     timestamptz not null,
     modified_at    timestamptz not null,
     constraint forks_have_a_parent check (forker is null or parent_id is not null),
@@ -309,19 +308,19 @@ create index projects_of_a_namespace on projects (namespace, lower(name), projec
 create index projects_by_topic on projects using gin (topics);
 create index mirrors_among_projects on projects (project_id) where mirrored_from is not null;
 
--- The same grants as in projects.access, to be found by who holds them.
+-- The same grants as in projects.access, for lookups by user or group.
 create table access (
     project_id bigint not null,
     party       text   not null check (party in ('user', 'group')),
     name       text   not null,
     level      text   not null check (level in ('ticket', 'collaborator', 'commit', 'admin')),
-    branches   text,                                 -- globs, comma separated; what a collaborator may push to
+    branches   text,                                 -- comma-separated globs of what a collaborator may push to
     primary key (project_id, party, name),
     constraint collaborators_have_branches check ((level = 'collaborator') = (branches is not null))
 );
 create index access_of_somebody on access (party, name, level);
 
--- What somebody has said they want to hear of; without a row their access decides.
+-- Users' explicit choices of notifications; without a row the default depends on their access.
 create table watches (
     project_id bigint  not null,
     username   text    not null,
@@ -330,7 +329,7 @@ create table watches (
     primary key (project_id, username)
 );
 
--- Listings count what everybody may see on every page, so the count is kept.
+-- Stored counts, since every page of a listing shows the total.
 create table project_counts (
     visibility text   primary key,                   -- 'public' or 'private'
     total      bigint not null
@@ -340,8 +339,8 @@ create table project_counts (
 create table refs (
     project_id bigint not null,
     ref        text   not null,                      -- 'refs/heads/main'
-    object     text   not null,                      -- what the ref points at
-    commit     text   not null,                      -- the same, peeled
+    object     text   not null,                      -- the object that the ref points at
+    commit     text   not null,                      -- the same, peeled to a commit
     version    int    not null,                      -- of the stream 'ref-<project>/<ref>'
     primary key (project_id, ref)
 );
@@ -371,10 +370,10 @@ create table issues (
     closed_by       text,
     closed_by_fullname text,
     custom_fields   jsonb       not null default '{}', -- name → value, only those that have one
-    depends         int[]       not null default '{}', -- numbers of the issues it waits for
+    depends         int[]       not null default '{}', -- numbers of the issues that it depends on
     related_prs     jsonb       not null default '[]', -- {id, title} of pull requests about it, the newest first
-    boards          jsonb       not null default '{}', -- the boards it is on: name → {status, rank}
-    primary key (project_id, number) include (private, author, assignee) -- pages are counted off in the index alone
+    boards          jsonb       not null default '{}', -- the boards that it is on: name → {status, rank}
+    primary key (project_id, number) include (private, author, assignee) -- for index-only scans of pages
 );
 create index issues_by_dependency on issues using gin (depends);
 create index issues_on_boards on issues (project_id) where boards <> '{}';
@@ -388,7 +387,7 @@ create index issues_by_tag on issues using gin (tags);
 create index issues_of_an_author on issues (author, created_at);
 create index issues_of_an_assignee on issues (assignee, created_at) where assignee is not null;
 
--- Listings count a status on every page, so the counts are kept.
+-- Stored counts, since every page of a listing shows the total of a status.
 create table issue_counts (
     project_id bigint  not null,
     status     text    not null,
@@ -411,7 +410,7 @@ create table issue_comments (
 );
 create index comments_of_an_issue on issue_comments (project_id, number, comment_id);
 
--- Who has said that they do, or do not, want to hear of an issue, whatever they watch.
+-- Users' explicit choices to be notified about an issue, whatever they watch.
 create table issue_subscriptions (
     project_id bigint  not null,
     number     int     not null,
@@ -420,7 +419,7 @@ create table issue_subscriptions (
     primary key (project_id, number, username)
 );
 
--- Which issues came with which files, which lie on disk by project (app/attachments.py).
+-- The files attached to issues. They are stored on disk by project (app/attachments.py).
 create table issue_files (
     project_id bigint not null,
     name       text   not null,
@@ -441,7 +440,7 @@ create table boards (
     project_id bigint  not null,
     board      text    not null,
     active     boolean not null,
-    tag        text    not null,                     -- what an issue is tagged with when it is put there
+    tag        text    not null,                     -- the tag that an issue gets when it is put on the board
     statuses   jsonb   not null default '[]',        -- by rank: {name, rank, default, bg_color, close, close_status}
     primary key (project_id, board)
 );
@@ -449,13 +448,13 @@ create table boards (
 -- events/projections/pull_requests.py
 create table pull_requests (
     project_id         bigint      not null,         -- the target
-    number             int         not null,         -- from the counter that issues have too
+    number             int         not null,         -- from the counter that issues use too
     uid                text        not null,         -- 32 hex digits
     title              text        not null,
     initial_comment    text,
-    branch             text        not null,         -- what it is to be merged into
-    branch_from        text        not null,
-    repo_from          bigint,                       -- the source; null for one that lies elsewhere
+    branch             text        not null,         -- the target branch
+    branch_from        text        not null,         -- the source branch
+    repo_from          bigint,                       -- the source project; null: a remote repository
     remote_git         text,
     status             text        not null default 'Open' check (status in ('Open', 'Closed', 'Merged')),
     author             text        not null,
@@ -465,15 +464,15 @@ create table pull_requests (
     closed_by          text,
     closed_by_fullname text,
     closed_at          timestamptz,
-    commit_start       text,                         -- the oldest commit it brings
-    commit_stop        text,                         -- the newest
+    commit_start       text,                         -- its oldest commit
+    commit_stop        text,                         -- its newest commit
     merge_status       text        not null default 'unknown'
                        check (merge_status in ('unknown', 'NO_CHANGE', 'FFORWARD', 'CONFLICTS', 'MERGE')),
     allow_rebase       boolean     not null,
-    issues             int[]       not null default '{}', -- that the description is about
-    commit_issues      int[]       not null default '{}', -- that the commits are about
+    issues             int[]       not null default '{}', -- mentioned by the description
+    commit_issues      int[]       not null default '{}', -- mentioned by the commits
     tags               text[]      not null default '{}',
-    score              jsonb       not null default '{}', -- username → their latest vote, 1 or -1
+    score              jsonb       not null default '{}', -- username → latest vote, 1 or -1
     comments           int         not null default 0,
     version            int         not null,         -- of the stream 'pull-request-<project>/<number>'
     created_at         timestamptz not null,
@@ -487,7 +486,7 @@ create index pull_requests_by_status on pull_requests (project_id, status, numbe
 create index pull_requests_by_source on pull_requests (repo_from, branch_from) where status = 'Open';
 create index pull_requests_of_an_author on pull_requests (author, created_at);
 
--- The same for pull requests.
+-- Stored counts, as for issues.
 create table pull_request_counts (
     project_id bigint not null,
     status     text   not null,
@@ -500,8 +499,8 @@ create table pull_request_comments (
     project_id      bigint      not null,
     number          int         not null,
     comment         text        not null,
-    note            jsonb,                           -- what a comment of the forge's tells of (events/notes.py)
-    commit          text,                            -- with one it is about a line, and no vote
+    note            jsonb,                           -- what a comment of the forge is about (events/notes.py)
+    commit          text,                            -- set on an inline comment, which is never a vote
     tree            text,
     filename        text,
     line            int,
@@ -521,7 +520,7 @@ create table pull_request_subscriptions (
     primary key (project_id, number, username)
 );
 
--- What other programs have said of a commit.
+-- Flags that programs such as CI systems set on commits.
 create table commit_flags (
     project_id  bigint      not null,
     commit      text        not null,
@@ -531,7 +530,7 @@ create table commit_flags (
     percent     int,
     comment     text        not null,
     url         text        not null,
-    author      text        not null,                -- whose token it was
+    author      text        not null,                -- the owner of the token that was used
     author_fullname text    not null,
     created_at  timestamptz not null,
     updated_at  timestamptz not null,
@@ -541,7 +540,7 @@ create table commit_flags (
 -- events/projections/activity.py
 create table activity (
     project_id  bigint      not null,
-    activity_id bigint      not null,                -- the event's position, 65536 apart
+    activity_id bigint      not null,                -- the event's position times 65536, plus an index
     username    text        not null,
     type        text        not null
                 check (type in ('created', 'commented', 'closed', 'reopened', 'merged', 'committed')),
@@ -553,22 +552,22 @@ create table activity (
     constraint numbered_in_the_tracker check ((subject in ('issue', 'pull request')) = (number is not null)),
     constraint commits_have_an_id      check ((subject = 'commit') = (commit is not null))
 );
--- A user's days: counted over a year, and told one by one.
+-- For a user's calendar of a year and lists of a day.
 create index activity_of_a_user on activity (username, at);
 
 -- events/projections/subscriptions.py
 create table subscriptions (
     subscription_id uuid        primary key,
-    owner           text,                            -- whose right to see the events is asked at every delivery;
-                                                     -- null: a project's web hook, which is sent what is public
-    token_id        uuid,                            -- ends with this token; null: with nobody's
-    project_id      bigint,                          -- null: all that its owner may read
+    owner           text,                            -- the user whose right to read is checked at every delivery;
+                                                     -- null: a project's web hook, which gets public events only
+    token_id        uuid,                            -- the token that it ends with; null: none
+    project_id      bigint,                          -- null: everything that its owner may read
     types           text[],                          -- whole names or families, 'issue.*'; null: all
     format          text        not null check (format in ('standard', 'pagure', 'cloudevents')),
     ordered         boolean     not null,
-    host            text        not null,            -- of its address, to recognise it by
-    hook            text,                            -- a web hook's address, as the project's option says it
-    gone            jsonb,                           -- a web hook's project as it was, once it is deleted
+    host            text        not null,            -- of its URL, lets the owner recognise it
+    hook            text,                            -- a web hook's URL, as in the project's setting
+    gone            jsonb,                           -- a web hook's project from before its deletion
     status          text        not null check (status in ('active', 'inactive', 'paused', 'ended')),
     reason          text,                            -- why it is paused or has ended
     created_at      timestamptz not null,
@@ -587,13 +586,13 @@ create table tasks (
     stage      text,
     percent    int         check (percent between 0 and 100),
     error      text,                                 -- a reason of events/tasks.py
-    error_params jsonb     not null default '{}',    -- what a sentence about it has to name
-    result     text,                                 -- the path of what was made
+    error_params jsonb     not null default '{}',    -- what its sentence has to name
+    result     text,                                 -- the path of the project
     attempts   int         not null default 0,
     actor      text        not null,
     project_id bigint,
-    origin     bigint      not null,                 -- the event that asks for the work
-    position   bigint      not null,                 -- the latest event about it
+    origin     bigint      not null,                 -- the event that asked for the work
+    position   bigint      not null,                 -- the latest event of the task
     cancel_requested boolean not null default false,
     created_at timestamptz not null,
     started_at timestamptz,

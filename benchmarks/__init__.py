@@ -1,1 +1,1 @@
-"""Measurements of a running forge, each beside its floor on the same machine."""
+"""Benchmarks of a running forge, each compared with a floor: the same work by the same libraries alone."""

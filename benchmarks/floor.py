@@ -1,4 +1,4 @@
-"""The floors: the least that the same libraries need on this machine. `python -m benchmarks.floor URL PORT`."""
+"""Floors: the same work by the same libraries without the forge. `python -m benchmarks.floor URL PORT`."""
 
 import asyncio
 import gc
@@ -28,7 +28,7 @@ DATABASE = "floor"
 
 
 async def prepare(url: str) -> str:
-    """A database of its own in the forge's PostgreSQL, with a table to read from and one to insert into."""
+    """Create a database in the forge's PostgreSQL, with a table to read and one to insert into. Returns its URL."""
     connection = await asyncpg.connect(url)
     await connection.execute(f"create database {DATABASE}")
     await connection.close()
@@ -55,9 +55,9 @@ POOL: web.AppKey[asyncpg.Pool] = web.AppKey("pool", asyncpg.Pool)
 
 
 async def pool(app: web.Application, url: str) -> AsyncIterator[None]:
-    # Like the forge, without the round trip that resets a connection when it is given back.
-    async with asyncpg.create_pool(url, min_size=10, max_size=10, connection_class=Connection) as opened:
-        app[POOL] = opened
+    # Like the forge's, this pool saves the round trip that resets a returned connection.
+    async with asyncpg.create_pool(url, min_size=10, max_size=10, connection_class=Connection) as connections:
+        app[POOL] = connections
         yield
 
 
@@ -81,8 +81,8 @@ async def serve(url: str, port: int) -> None:
 
 
 @contextmanager
-def serving(url: str, port: int) -> Iterator[int]:
-    """The bare server, for as long as the block runs."""
+def run_server(url: str, port: int) -> Iterator[int]:
+    """Run the bare server in a process for the length of a block. Yields the process id."""
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.floor", url, str(port)])
     try:
         for _ in range(100):
@@ -97,23 +97,23 @@ def serving(url: str, port: int) -> Iterator[int]:
         process.wait(10)
 
 
-async def inserts(url: str, seconds: float) -> float:
-    """Rows per second, one insert per transaction, over 16 connections."""
+async def measure_inserts(url: str, seconds: float) -> float:
+    """Measure rows per second with one insert per transaction, over CONNECTIONS connections."""
     until = time.perf_counter() + seconds
 
     async def insert() -> int:
-        connection, n = await asyncpg.connect(url), 0
+        connection, count = await asyncpg.connect(url), 0
         while time.perf_counter() < until:
             await connection.execute("insert into added values ($1, $2)", uuid.uuid4(), "z" * 500)
-            n += 1
+            count += 1
         await connection.close()
-        return n
+        return count
 
     return sum(await asyncio.gather(*(insert() for _ in range(CONNECTIONS)))) / seconds
 
 
-async def published(url: str, times: int) -> list[float]:
-    """Milliseconds from a PUBLISH to Valkey until a subscriber hears it."""
+async def measure_publish(url: str, times: int) -> list[float]:
+    """Measure the milliseconds from a PUBLISH to Valkey until a subscriber receives it."""
     redis, taken = Redis.from_url(url), []
     async with redis.pubsub() as channel:
         await channel.subscribe("floor")
@@ -128,8 +128,8 @@ async def published(url: str, times: int) -> list[float]:
     return taken
 
 
-async def posts(url: str, body: bytes, times: int, at_once: int) -> tuple[float, list[float]]:
-    """POSTs per second over connections of their own, so many at once, and the milliseconds of each."""
+async def measure_posts(url: str, body: bytes, times: int, at_once: int) -> tuple[float, list[float]]:
+    """Measure POSTs per second, each on a new connection and `at_once` concurrently, and the milliseconds of each."""
     taken: list[float] = []
 
     async def post_some(session: aiohttp.ClientSession) -> None:
@@ -146,12 +146,12 @@ async def posts(url: str, body: bytes, times: int, at_once: int) -> tuple[float,
         return len(taken) / (time.perf_counter() - began), taken
 
 
-def git(times: int, folder: Path, *arguments: str) -> float:
-    """Median milliseconds of a git command that makes a repository."""
+def measure_git(times: int, folder: Path, *arguments: str) -> float:
+    """Measure the median milliseconds of a git command that creates a repository."""
     taken = []
-    for n in range(times):
+    for _ in range(times):
         started = time.perf_counter()
-        subprocess.run(["git", *arguments, str(folder / f"{uuid.uuid4().hex}-{n}")], check=True, capture_output=True)
+        subprocess.run(["git", *arguments, str(folder / uuid.uuid4().hex)], check=True, capture_output=True)
         taken.append((time.perf_counter() - started) * 1000)
     return quantile(taken, 0.5)
 

@@ -1,4 +1,4 @@
-"""The forge under measurement: started as anybody starts it, seeded, stopped."""
+"""The forge under measurement: start it with `polyforge up`, seed it, stop it."""
 
 import os
 import shutil
@@ -28,8 +28,8 @@ from events.log import AppendRequest, append
 from events.projects import ProjectCreated
 
 PROGRAM = Path(sys.executable).with_name("polyforge")
-BATCH = 500
-ISSUES = 32  # projects that issues are spread over
+BATCH_SIZE = 500  # projects seeded per transaction
+ISSUE_PROJECTS = 32  # projects that issues are spread over
 NUMBER_AT_ONCE = """
     insert into numbers (seq, position)
     select (select coalesce(max(seq), 0) from numbers) + row_number() over (order by position), position
@@ -41,7 +41,7 @@ NUMBER_AT_ONCE = """
 
 @dataclass
 class Forge:
-    """A running forge: where it answers, with what token, and what it runs on."""
+    """A running forge, with the token of its administrator. `ready` is the seconds that its start took."""
 
     process: subprocess.Popen[bytes]
     data: Path
@@ -56,7 +56,7 @@ class Forge:
         return f"http://127.0.0.1:{self.port}"
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None, token: str | None = None) -> Any:
-        """One request on a connection of its own; raises on anything but success."""
+        """Send one request on a new connection and return the JSON of the answer. Raises unless it succeeds."""
         request = urllib.request.Request(
             self.url + path,
             method=method,
@@ -67,7 +67,7 @@ class Forge:
             return orjson.loads(answer.read())
 
     def request(self, method: str, path: str) -> None:
-        """One request whose answer says nothing."""
+        """Send one request and ignore the answer's body."""
         headers = {"Authorization": f"token {self.token}"}
         urllib.request.urlopen(
             urllib.request.Request(self.url + path, method=method, headers=headers), timeout=60
@@ -85,8 +85,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(data: Path, token: str) -> Iterator[Forge]:
-    """`polyforge up` over this directory, until the block ends."""
+def run_forge(data: Path, token: str) -> Iterator[Forge]:
+    """Run `polyforge up` with this data directory for the length of a block."""
     port, begun = free_port(), time.perf_counter()
     arguments = ["up", "--data", str(data), "--port", str(port), "--admin-token", token]
     with (data.parent / "up.log").open("ab") as output:
@@ -95,8 +95,8 @@ def started(data: Path, token: str) -> Iterator[Forge]:
     try:
         _await_ready(process, port)
         ready = time.perf_counter() - begun
-        found = orjson.loads((data / JOIN).read_bytes())
-        yield Forge(process, data, port, token, found["database_url"], found["redis_url"], ready)
+        services = orjson.loads((data / JOIN).read_bytes())
+        yield Forge(process, data, port, token, services["database_url"], services["redis_url"], ready)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
@@ -114,24 +114,24 @@ def _await_ready(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 async def seed_projects(forge: Forge, count: int) -> None:
-    """Projects in the log and in the read tables, without repositories.
+    """Add projects to the log and to the read tables, without repositories.
 
-    The relay's lease is held while a batch is recorded and numbered, so no worker is asked for anything.
+    The relay's lease is locked while a batch is recorded and numbered, so no work is created for the workers.
     """
     pool = await open_pool(forge.database_url, 1)
     async with pool.acquire() as connection:
-        for first in range(0, count, BATCH):
+        for first in range(0, count, BATCH_SIZE):
             async with connection.transaction():
                 await connection.execute("select 1 from leases where name = 'relay' for update")
-                for n in range(first, min(first + BATCH, count)):
-                    await _seed_project(connection, n)
+                for number in range(first, min(first + BATCH_SIZE, count)):
+                    await _seed_project(connection, number)
                 await connection.execute(NUMBER_AT_ONCE)
         await connection.execute("vacuum analyze")
     await pool.close()
 
 
-async def _seed_project(connection: asyncpg.Connection, n: int) -> None:
-    name = f"seeded-{n:05}"
+async def _seed_project(connection: asyncpg.Connection, number: int) -> None:
+    name = f"seeded-{number:05}"
     event = ProjectCreated(
         project_id=await connection.fetchval("select nextval('project_ids')"),
         address=name,
@@ -139,7 +139,7 @@ async def _seed_project(connection: asyncpg.Connection, n: int) -> None:
         owner="admin",
         name=name,
         namespace=None,
-        description=f"Project {n} of many, with a line of description",
+        description=f"Project {number} of many, with a line of description",
         url=None,
         avatar_email=None,
         private=False,
@@ -152,7 +152,7 @@ async def _seed_project(connection: asyncpg.Connection, n: int) -> None:
 
 
 async def seed_users(forge: Forge, count: int) -> list[str]:
-    """Users who may fork; returns their tokens."""
+    """Create users who may fork and return their tokens."""
     configure("error")
     tokens = []
     async with database(forge.database_url, 1) as db:
@@ -165,27 +165,27 @@ async def seed_users(forge: Forge, count: int) -> list[str]:
     return tokens
 
 
-def make_projects(forge: Forge, prefix: str, count: int) -> list[str]:
-    """Projects with repositories, made over HTTP."""
-    names = [f"{prefix}-{n}" for n in range(count)]
+def create_projects(forge: Forge, prefix: str, count: int) -> list[str]:
+    """Create projects with repositories over HTTP and return their names."""
+    names = [f"{prefix}-{number}" for number in range(count)]
     for name in names:
         forge.call("POST", "/api/0/new", {"name": name, "description": "Measured"})
     return names
 
 
 def push_random(forge: Forge, name: str, megabytes: int) -> None:
-    """One commit with this much that does not compress."""
+    """Push one commit with this much incompressible data."""
     tree = forge.data.parent / f"push-{name}"
     tree.mkdir()
-    for n in range(megabytes):
-        (tree / f"{n:03}.bin").write_bytes(os.urandom(1 << 20))
+    for number in range(megabytes):
+        (tree / f"{number:03}.bin").write_bytes(os.urandom(1 << 20))
     identity = ["-c", "user.name=Bench", "-c", "user.email=bench@example.org"]
-    address = f"http://admin:{forge.token}@127.0.0.1:{forge.port}/{name}.git"
+    url = f"http://admin:{forge.token}@127.0.0.1:{forge.port}/{name}.git"
     for arguments in (
         ["init", "-q", "-b", "main"],
         ["add", "."],
         [*identity, "commit", "-q", "-m", "Random"],
-        ["-c", "http.proxy=", "push", "-q", address, "main"],
+        ["-c", "http.proxy=", "push", "-q", url, "main"],
     ):
         subprocess.run(["git", *arguments], cwd=tree, check=True, capture_output=True, timeout=120)
     shutil.rmtree(tree)

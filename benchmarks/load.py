@@ -1,4 +1,4 @@
-"""A closed-loop HTTP load generator in a process of its own: `python -m benchmarks.load` with a plan on stdin."""
+"""A closed-loop HTTP load generator in a separate process: `python -m benchmarks.load` with a plan on stdin."""
 
 import asyncio
 import itertools
@@ -11,12 +11,12 @@ from typing import cast
 import orjson
 import uvloop
 
-WARM_UP = 0.5  # seconds whose requests are not counted
+WARM_UP_SECONDS = 0.5  # requests in this time are not counted
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of the generator saw. Times are in milliseconds."""
+    """The results of one run of the generator. `rate` is per second, times are in milliseconds."""
 
     rate: float
     p50: float
@@ -31,13 +31,13 @@ def quantile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def get(path: str, port: int, token: str | None = None) -> str:
-    """A GET as it goes over the wire."""
+def build_get(path: str, port: int, token: str | None = None) -> str:
+    """Build the text of a GET request."""
     return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{_authorization(token)}\r\n"
 
 
-def post(path: str, port: int, token: str | None, body: dict[str, str]) -> str:
-    """A POST of a JSON object as it goes over the wire."""
+def build_post(path: str, port: int, token: str | None, body: dict[str, str]) -> str:
+    """Build the text of a POST request with a JSON object."""
     text = orjson.dumps(body).decode()
     return (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{_authorization(token)}"
@@ -49,21 +49,21 @@ def _authorization(token: str | None) -> str:
     return f"Authorization: token {token}\r\n" if token else ""
 
 
-def drive(port: int, requests: list[str], connections: int, seconds: float) -> Load:
-    """Send these requests in turn over so many kept-alive connections, and measure."""
+def run_load(port: int, requests: list[str], connections: int, seconds: float) -> Load:
+    """Send these requests in turn over this number of persistent connections, and measure."""
     plan = {"port": port, "requests": requests, "connections": connections, "seconds": seconds}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "benchmarks.load"],
         input=orjson.dumps(plan),
         stdout=subprocess.PIPE,
         check=True,
         timeout=seconds + 60,
     )
-    return Load(**orjson.loads(done.stdout))
+    return Load(**orjson.loads(result.stdout))
 
 
 class Client(asyncio.Protocol):
-    """One connection: sends the next request as soon as the last one is answered."""
+    """One connection, which sends the next request as soon as the last one is answered."""
 
     def __init__(self, plan: "Plan") -> None:
         self.plan = plan
@@ -71,7 +71,7 @@ class Client(asyncio.Protocol):
         self.sent = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's own, which is none by class
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's class is no subclass of it
         self._send()
 
     def _send(self) -> None:
@@ -89,29 +89,29 @@ class Client(asyncio.Protocol):
         if len(self.buffer) < end + 4 + length:
             return
         self.buffer = b""
-        self.plan.note(self.sent, ok=head[9:10] == b"2")
+        self.plan.record(self.sent, ok=head[9:10] == b"2")
         if time.perf_counter() < self.plan.until:
             self._send()
         else:
             self.transport.close()
 
     def connection_lost(self, _: Exception | None) -> None:
-        self.plan.gone()
+        self.plan.close_connection()
 
 
 class Plan:
-    """What to send, until when, and what came of it."""
+    """The requests to send, the time to stop, and the results so far."""
 
     def __init__(self, requests: list[str], connections: int, seconds: float) -> None:
         self.requests = itertools.cycle([each.encode() for each in requests])
-        self.open = connections
-        self.since = time.perf_counter() + WARM_UP
+        self.open_connections = connections
+        self.since = time.perf_counter() + WARM_UP_SECONDS
         self.until = self.since + seconds
         self.times: list[float] = []
         self.errors = 0
         self.over = asyncio.Event()
 
-    def note(self, sent: float, *, ok: bool) -> None:
+    def record(self, sent: float, *, ok: bool) -> None:
         now = time.perf_counter()
         if now > self.until or sent < self.since:
             return
@@ -120,9 +120,9 @@ class Plan:
         else:
             self.errors += 1
 
-    def gone(self) -> None:
-        self.open -= 1
-        if self.open == 0:
+    def close_connection(self) -> None:
+        self.open_connections -= 1
+        if self.open_connections == 0:
             self.over.set()
 
 

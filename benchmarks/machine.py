@@ -1,4 +1,4 @@
-"""What the measurements ran on, and how much memory the forge's processes hold."""
+"""The machine under measurement, and memory and processor time of processes."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Memory:
-    """Megabytes of one kind of process. Shared pages count in `rss` of each, and divided in `pss`."""
+    """Memory of one kind of process in megabytes. Shared pages count fully in `rss` and proportionally in `pss`."""
 
     name: str
     processes: int
@@ -18,8 +18,8 @@ class Memory:
     pss: float
 
 
-def described() -> str:
-    """Processor, cores, memory, versions."""
+def describe_machine() -> str:
+    """Describe processor, cores, memory and versions."""
     processor = _field(PROC / "cpuinfo", "model name") or platform.machine()
     memory = int((_field(PROC / "meminfo", "MemTotal") or "0").split()[0]) / 1e6
     return (
@@ -28,57 +28,57 @@ def described() -> str:
     )
 
 
-def memory(root: int) -> list[Memory]:
-    """The memory of a process and all its descendants, by kind."""
+def measure_memory(root: int) -> list[Memory]:
+    """Measure the memory of a process and all its descendants, by kind."""
     kinds: dict[str, list[tuple[float, float]]] = {}
-    for pid in _family(root):
+    for pid in _list_family(root):
         try:
             rss = int((_field(PROC / pid / "status", "VmRSS") or "0").split()[0]) / 1024
             pss = int((_field(PROC / pid / "smaps_rollup", "Pss") or "0").split()[0]) / 1024
-            kinds.setdefault(_kind(pid), []).append((rss, pss))
+            kinds.setdefault(_find_kind(pid), []).append((rss, pss))
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # the process has ended
     return [
         Memory(name, len(each), sum(rss for rss, _ in each), sum(pss for _, pss in each))
         for name, each in sorted(kinds.items())
     ]
 
 
-def resident(pid: int) -> float:
-    """Megabytes that a process holds at the moment."""
+def resident_megabytes(pid: int) -> float:
+    """The resident memory of a process in megabytes."""
     return int((_field(PROC / str(pid) / "status", "VmRSS") or "0").split()[0]) / 1024
 
 
-def spent(pid: int) -> float:
-    """Seconds of processor time that a process has taken so far."""
+def processor_seconds(pid: int) -> float:
+    """The processor time of a process so far, in seconds."""
     fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def found(root: int, kind: str) -> int:
-    """The only process of this kind below `root`."""
-    [pid] = running(root, kind)
+def find_process(root: int, kind: str) -> int:
+    """Find the only process of this kind below `root`."""
+    [pid] = list_processes(root, kind)
     return pid
 
 
-def running(root: int, kind: str) -> list[int]:
-    """The processes of this kind below `root`."""
-    return [int(pid) for pid in _family(root) if (PROC / pid).exists() and _kind(pid) == kind]
+def list_processes(root: int, kind: str) -> list[int]:
+    """List the processes of this kind below `root`."""
+    return [int(pid) for pid in _list_family(root) if (PROC / pid).exists() and _find_kind(pid) == kind]
 
 
-def _family(root: int) -> list[str]:
+def _list_family(root: int) -> list[str]:
     children: dict[str, list[str]] = {}
     for status in PROC.glob("[0-9]*/status"):
         parent = _field(status, "PPid")
         if parent is not None:
             children.setdefault(parent, []).append(status.parent.name)
-    found = [str(root)]
-    for pid in found:
-        found += children.get(pid, [])
-    return found
+    family = [str(root)]
+    for pid in family:
+        family += children.get(pid, [])
+    return family
 
 
-def _kind(pid: str) -> str:
+def _find_kind(pid: str) -> str:
     line = (PROC / pid / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     for mark, name in (("valkey", "Valkey"), ("postgres", "PostgreSQL"), (" up ", "up")):
         if mark in line:
@@ -87,7 +87,7 @@ def _kind(pid: str) -> str:
 
 
 def _field(path: Path, name: str) -> str | None:
-    """The value of a `name: value` line of a file under /proc."""
+    """The value of a `name: value` line in a file under /proc."""
     try:
         for line in path.read_text().splitlines():
             key, _, value = line.partition(":")

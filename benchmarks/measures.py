@@ -1,4 +1,4 @@
-"""The measures, in the order in which they run: what wants an idle forge comes first."""
+"""The measures, in the order in which they run: those that need an idle forge come first."""
 
 import asyncio
 import os
@@ -13,32 +13,35 @@ from typing import TypeVar
 from benchmarks import floor, latency, machine, sizes, statements
 from benchmarks import forge as forges
 from benchmarks.forge import Forge
-from benchmarks.load import Load, drive, get, post, quantile
-from benchmarks.receiver import Receiver, receiving
+from benchmarks.load import Load, build_get, build_post, quantile, run_load
+from benchmarks.receiver import Receiver, run_receiver
 from benchmarks.report import Row
-from benchmarks.waiters import raise_limit, waiting
+from benchmarks.waiters import raise_file_limit, run_waiters
 
 CONNECTIONS = (1, 16, 64)
 PROJECTS = 10_000
-CROWDS = (5_000, 10_000)
-ISSUES = 100
-MEGABYTES = 50
-ENDPOINTS = 20  # of which one is dead
+WAITER_COUNTS = (5_000, 10_000)
+ISSUES = 100  # issues opened to measure the cost of an event
+MEGABYTES = 50  # size of the large repository
+ENDPOINTS = 20  # endpoints of a project, of which one is dead
 LISTING = "/api/0/projects?per_page=20"
-READY, COMMANDS, WAKE, FORK = 5.0, 1000, 100.0, 150.0  # the aims
-UNCHANGED = 1.25  # times the p99 of an undisturbed run, which repeats itself no closer on a shared machine
-FIRST, FAR = 1.5, 3.0  # times what the first page of a small forge takes: the first page of a large one, and a far one
+AIM_READY = 5.0  # seconds
+AIM_COMMANDS = 1000  # accepted commands per second
+AIM_WAKE = 100.0  # milliseconds, p99
+AIM_FORK = 150.0  # milliseconds, p50
+AIM_UNCHANGED = 1.25  # ratio to the p99 of an undisturbed run; on a shared machine that itself varies as much
+AIM_FIRST, AIM_FAR = 1.5, 3.0  # ratios of pages of a large forge to the first page of a small one
 
 T = TypeVar("T")
 
 
-async def aside(work: Callable[..., T], *arguments: object) -> T:
-    """Blocking work, without holding up the loop."""
+async def in_thread(work: Callable[..., T], *arguments: object) -> T:
+    """Run a blocking function in a thread."""
     return await asyncio.to_thread(work, *arguments)
 
 
 class Bench:
-    """One run: the forge, its projects and the rows so far."""
+    """One run of the benchmarks: the forge, its projects and the rows so far."""
 
     forge: Forge
 
@@ -53,281 +56,305 @@ class Bench:
         self.floors: dict[tuple[str, int], Load] = {}
         self.projects: list[str] = []
 
-    async def run(self, wanted: list[str]) -> list[Row]:
-        if not ALONE.issuperset(wanted):
-            await self._run_shared([name for name in MEASURES if name in wanted and name not in ALONE])
+    async def run(self, names: list[str]) -> list[Row]:
+        """Run these measures and return their rows."""
+        if not ALONE.issuperset(names):
+            await self._run_shared([name for name in MEASURES if name in names and name not in ALONE])
         for name in MEASURES:
-            if name in wanted and name in ALONE:
-                say(name)
+            if name in names and name in ALONE:
+                report_progress(name)
                 await MEASURES[name](self)
         return self.rows
 
-    async def _run_shared(self, wanted: list[str]) -> None:
-        """The measures of one forge, which all of them share."""
-        if "waiters" in wanted:
-            raise_limit(CROWDS[-1] + 1000)  # the forge is started with it
+    async def _run_shared(self, names: list[str]) -> None:
+        """Run the measures that share one forge."""
+        if "waiters" in names:
+            raise_file_limit(WAITER_COUNTS[-1] + 1000)  # before the start of the forge, which inherits it
         with ExitStack() as stack:
             data = self.folder / "data"
-            with forges.started(data, self.token) as fresh:
-                first = fresh.ready
-            self.forge = stack.enter_context(forges.started(data, self.token))
-            self.first_ready = first
-            say("seeding")
+            with forges.run_forge(data, self.token) as fresh:
+                self.first_ready = fresh.ready
+            self.forge = stack.enter_context(forges.run_forge(data, self.token))
+            report_progress("seeding")
             self.floor_url = await floor.prepare(self.forge.database_url)
-            self.floor_pid = stack.enter_context(floor.serving(self.floor_url, self.floor_port))
+            self.floor_pid = stack.enter_context(floor.run_server(self.floor_url, self.floor_port))
             await forges.seed_projects(self.forge, PROJECTS)
-            self.projects = await aside(forges.make_projects, self.forge, "busy", forges.ISSUES)
-            for name in wanted:
-                say(name)
+            self.projects = await in_thread(forges.create_projects, self.forge, "busy", forges.ISSUE_PROJECTS)
+            for name in names:
+                report_progress(name)
                 await MEASURES[name](self)
 
-    async def ready(self) -> None:
+    async def measure_ready(self) -> None:
         for name, seconds in (("first start", self.first_ready), ("next start", self.forge.ready)):
-            self.rows.append(Row(f"ready, {name}", f"{seconds:.1f} s", aim=f"≤ {READY:.0f} s", met=seconds <= READY))
+            met = seconds <= AIM_READY
+            self.rows.append(Row(f"ready, {name}", f"{seconds:.1f} s", aim=f"≤ {AIM_READY:.0f} s", met=met))
 
-    async def tasks(self) -> None:
-        taken = await latency.tasks(self.forge, 50)
-        least = await aside(floor.git, 20, self.folder, "init", "--bare")
-        self._latency("POST /new until its repository is there", taken, "git init", least)
+    async def measure_tasks(self) -> None:
+        taken = await latency.measure_tasks(self.forge, 50)
+        least = await in_thread(floor.measure_git, 20, self.folder, "init", "--bare")
+        self._add_latency("POST /new until its repository exists", taken, "git init", least)
 
-    async def wakeups(self) -> None:
-        sent, replied = await latency.wake_ups(self.forge, self.projects[0], 50)
-        least = quantile(await floor.published(self.forge.redis_url, 200), 0.5)
-        self._latency("long poll hears an issue, since POST", sent, "Valkey publish", least, p99=WAKE)
-        self._latency("long poll hears an issue, since its reply", replied, "Valkey publish", least, p99=WAKE)
+    async def measure_wakeups(self) -> None:
+        since_post, since_reply = await latency.measure_wake_ups(self.forge, self.projects[0], 50)
+        least = quantile(await floor.measure_publish(self.forge.redis_url, 200), 0.5)
+        self._add_latency("long poll gets an issue, since POST", since_post, "Valkey publish", least, p99=AIM_WAKE)
+        self._add_latency("long poll gets an issue, since reply", since_reply, "Valkey publish", least, p99=AIM_WAKE)
 
-    async def streams(self) -> None:
-        sent, replied = await latency.streamed(self.forge, self.projects[0], 50)
-        least = quantile(await floor.published(self.forge.redis_url, 200), 0.5)
-        self._latency("stream tells of an issue, since POST", sent, "Valkey publish", least, p99=WAKE)
-        self._latency("stream tells of an issue, since its reply", replied, "Valkey publish", least, p99=WAKE)
+    async def measure_streams(self) -> None:
+        since_post, since_reply = await latency.measure_stream(self.forge, self.projects[0], 50)
+        least = quantile(await floor.measure_publish(self.forge.redis_url, 200), 0.5)
+        self._add_latency("stream sends an issue, since POST", since_post, "Valkey publish", least, p99=AIM_WAKE)
+        self._add_latency("stream sends an issue, since reply", since_reply, "Valkey publish", least, p99=AIM_WAKE)
 
-    async def webhooks(self) -> None:
-        with receiving(forges.free_port()) as receiver:
-            await self._first_attempts(receiver)
+    async def measure_webhooks(self) -> None:
+        with run_receiver(forges.free_port()) as receiver:
+            await self._measure_first_attempts(receiver)
             for ordered in (True, False):
-                await self._beside_a_dead_one(receiver, ordered=ordered)
-            await self._deliveries(receiver)
+                await self._measure_dead_endpoint(receiver, ordered=ordered)
+            await self._measure_deliveries(receiver)
 
-    async def _first_attempts(self, receiver: Receiver) -> None:
-        made = self._subscribe(receiver, self.projects[0])
-        sent, replied = await latency.sent(self.forge, self.projects[0], receiver, 50)
-        _, taken = await floor.posts(receiver.url, b"x" * 1000, 200, 1)
+    async def _measure_first_attempts(self, receiver: Receiver) -> None:
+        subscription = self._subscribe(receiver, self.projects[0])
+        since_post, since_reply = await latency.measure_deliveries(self.forge, self.projects[0], receiver, 50)
+        _, taken = await floor.measure_posts(receiver.url, b"x" * 1000, 200, 1)
         least = quantile(taken, 0.5)
-        self._latency("webhook is sent, since POST", sent, "bare POST", least, p99=WAKE)
-        self._latency("webhook is sent, since its reply", replied, "bare POST", least, p99=WAKE)
-        self.forge.request("DELETE", f"/v1/subscriptions/{made}")
+        self._add_latency("webhook is sent, since POST", since_post, "bare POST", least, p99=AIM_WAKE)
+        self._add_latency("webhook is sent, since reply", since_reply, "bare POST", least, p99=AIM_WAKE)
+        self._unsubscribe(subscription)
 
-    async def _beside_a_dead_one(self, receiver: Receiver, *, ordered: bool) -> None:
-        """Of twenty endpoints one takes its deliveries and never answers: what that does to the first attempts at the
-        others. Turns in which it answers alternate, so that what else the machine does touches both.
+    async def _measure_dead_endpoint(self, receiver: Receiver, *, ordered: bool) -> None:
+        """Measure how an endpoint that never answers affects the first attempts at the other endpoints of a project.
+
+        Rounds with a dead and with a living endpoint alternate, so that other load on the machine affects both.
         """
         project, others = self.projects[0], ENDPOINTS - 1
-        made = [self._subscribe(receiver, project) for _ in range(others)]
-        await latency.sent(self.forge, project, receiver, 3, others)  # what is done once is done
+        subscriptions = [self._subscribe(receiver, project) for _ in range(others)]
+        await latency.measure_deliveries(self.forge, project, receiver, 3, others)  # warm up
         taken: dict[str, list[float]] = {"aside": [], "dead": []}
         for path in ("aside", "dead", "dead", "aside") * 2:
             last = self._subscribe(receiver, project, ordered=ordered, path=path)
-            await aside(receiver.ask, "DELETE")
-            _, replied = await latency.sent(self.forge, project, receiver, 40, others)
-            taken[path] += replied
-            self.forge.request("DELETE", f"/v1/subscriptions/{last}")
-        for each in made:
-            self.forge.request("DELETE", f"/v1/subscriptions/{each}")
-        middle, alone = (quantile(taken["aside"], share) for share in (0.5, 0.99))
+            await in_thread(receiver.ask, "DELETE")
+            _, since_reply = await latency.measure_deliveries(self.forge, project, receiver, 40, others)
+            taken[path] += since_reply
+            self._unsubscribe(last)
+        for subscription in subscriptions:
+            self._unsubscribe(subscription)
+        living_p50, living_p99 = (quantile(taken["aside"], share) for share in (0.5, 0.99))
+        dead_p50, dead_p99 = (quantile(taken["dead"], share) for share in (0.5, 0.99))
         self.rows.append(
             Row(
                 f"webhooks of {others} endpoints are sent beside a dead one, {'' if ordered else 'un'}ordered",
-                f"p50 {quantile(taken['dead'], 0.5):.1f} ms, p99 {quantile(taken['dead'], 0.99):.1f} ms",
-                f"p50 {middle:.1f} ms, p99 {alone:.1f} ms (beside a living one)",
-                quantile(taken["dead"], 0.99) / alone,
-                f"p99 ≤ {UNCHANGED}",
-                quantile(taken["dead"], 0.99) <= UNCHANGED * alone,
+                f"p50 {dead_p50:.1f} ms, p99 {dead_p99:.1f} ms",
+                f"p50 {living_p50:.1f} ms, p99 {living_p99:.1f} ms (beside a living one)",
+                dead_p99 / living_p99,
+                f"p99 ≤ {AIM_UNCHANGED}",
+                dead_p99 <= AIM_UNCHANGED * living_p99,
             )
         )
 
-    async def _deliveries(self, receiver: Receiver) -> None:
-        """All that there is of issues, once more, to an endpoint for each project."""
+    async def _measure_deliveries(self, receiver: Receiver) -> None:
+        """Measure the rate at which one worker replays all issues, to one endpoint per project."""
         port, body = self.forge.port, {"title": "Something is wrong", "issue_content": "It does this. " * 10}
-        requests = [post(f"/api/0/{name}/new_issue", port, self.token, body) for name in self.projects]
-        await aside(drive, port, requests, 16, 2.0)
-        least, _ = await floor.posts(receiver.url, b"x" * 1000, 2000, len(self.projects))
+        requests = [build_post(f"/api/0/{name}/new_issue", port, self.token, body) for name in self.projects]
+        await in_thread(run_load, port, requests, 16, 2.0)
+        least, _ = await floor.measure_posts(receiver.url, b"x" * 1000, 2000, len(self.projects))
         for ordered in (True, False):
-            made = [self._subscribe(receiver, name, ordered=ordered) for name in self.projects]
-            await aside(receiver.ask, "DELETE")
-            worker = machine.found(self.forge.process.pid, "work")
-            os.kill(worker, signal.SIGSTOP)  # until all of it waits
-            count, busy = 0, machine.spent(worker)
-            for each in made:
-                answer = await aside(self.forge.call, "POST", f"/v1/subscriptions/{each}/replay", {"after": 0})
-                count += answer["count"]
+            subscriptions = [self._subscribe(receiver, name, ordered=ordered) for name in self.projects]
+            await in_thread(receiver.ask, "DELETE")
+            worker = machine.find_process(self.forge.process.pid, "work")
+            os.kill(worker, signal.SIGSTOP)  # until all deliveries wait
+            count, before = 0, machine.processor_seconds(worker)
+            for subscription in subscriptions:
+                path = f"/v1/subscriptions/{subscription}/replay"
+                count += (await in_thread(self.forge.call, "POST", path, {"after": 0}))["count"]
             os.kill(worker, signal.SIGCONT)
-            came = await receiver.came(count)
-            rate = count / (came[-1] - came[0])
-            of = "ordered" if ordered else "unordered"
-            share = (machine.spent(worker) - busy) / (came[-1] - came[0])
-            figure = f"{rate:,.0f}/s of {count:,} ({share:.0%} of a core)"
-            what = f"{least:,.0f}/s (bare POSTs, {len(self.projects)} at once)"
-            name = f"deliveries of one worker to {len(self.projects)} endpoints, {of}"
-            self.rows.append(Row(name, figure, what, rate / least))
-            for each in made:
-                self.forge.request("DELETE", f"/v1/subscriptions/{each}")
+            arrivals = await receiver.wait_for_arrivals(count)
+            seconds = arrivals[-1] - arrivals[0]
+            rate, share = count / seconds, (machine.processor_seconds(worker) - before) / seconds
+            self.rows.append(
+                Row(
+                    f"deliveries of one worker to {len(self.projects)} endpoints, {'' if ordered else 'un'}ordered",
+                    f"{rate:,.0f}/s of {count:,} ({share:.0%} of a core)",
+                    f"{least:,.0f}/s (bare POSTs, {len(self.projects)} at once)",
+                    rate / least,
+                )
+            )
+            for subscription in subscriptions:
+                self._unsubscribe(subscription)
 
     def _subscribe(self, receiver: Receiver, project: str, *, ordered: bool = True, path: str = "") -> str:
-        command = {"url": receiver.url + path, "project": project, "types": ["issue.opened"], "ordered": ordered}
-        made: str = self.forge.call("POST", "/v1/subscriptions", command)["id"]
-        return made
+        body = {"url": receiver.url + path, "project": project, "types": ["issue.opened"], "ordered": ordered}
+        subscription_id: str = self.forge.call("POST", "/v1/subscriptions", body)["id"]
+        return subscription_id
 
-    async def waiters(self) -> None:
-        """Idle ones, what they hold, what an event costs that none of them wants, and one that all want."""
-        bare = await self._idle(self.floor_port, self.floor_pid, CROWDS[0], "/wait", "")
-        alone = await self._per_event(await self._fresh())
-        for count in CROWDS:
-            for kind, accept in (("long polls", "*/*"), ("streams", "text/event-stream")):
-                path = "/v1/events?after=now&wait=55&types=group.created"
-                if kind == "streams":
-                    path = path.replace("&wait=55", "")
-                serve = await self._fresh()
-                before = machine.resident(serve)
-                request = get(path, self.forge.port, self.token).replace("\r\n", f"\r\nAccept: {accept}\r\n", 1)
-                with waiting(self.forge.port, count, request) as crowd:
-                    held = (machine.resident(serve) - before) * 1024 / count
-                    cost = await self._per_event(serve)
-                    lost = (await aside(crowd.ask))["lost"]
-                each = f"{held:.1f} KB each" + (f", {lost} lost" if lost else "")
-                self.rows.append(Row(f"{count:,} idle {kind}", each, f"{bare:.1f} KB (bare handler)", held / bare))
-                self.rows.append(
-                    Row(f"an issue beside {count:,} {kind} that do not want it", f"{cost:.1f} ms of a core",
-                        f"{alone:.1f} ms (nobody waits)", cost / alone)
-                )  # fmt: skip
-                say(f"{count} {kind}")
-        await self._fresh()
-        request = get("/v1/events?after=now&wait=55", self.forge.port, self.token)
-        with waiting(self.forge.port, 1000, request) as crowd:
+    def _unsubscribe(self, subscription_id: str) -> None:
+        self.forge.request("DELETE", f"/v1/subscriptions/{subscription_id}")
+
+    async def measure_waiters(self) -> None:
+        """Measure the memory of idle waiters, and the cost of events that none or all of them want."""
+        bare = await self._measure_bare_waiters(WAITER_COUNTS[0])
+        alone = await self._measure_event(await self._restart_serve())
+        for count in WAITER_COUNTS:
+            for kind, query, accept in (("long polls", "&wait=55", "*/*"), ("streams", "", "text/event-stream")):
+                await self._measure_idle_waiters(count, kind, query, accept, bare, alone)
+                report_progress(f"{count} {kind}")
+        await self._measure_wake_up()
+
+    async def _measure_idle_waiters(
+        self, count: int, kind: str, query: str, accept: str, bare: float, alone: float
+    ) -> None:
+        """Measure the memory of idle waiters and the cost of an event that none of them wants.
+
+        `bare` are the kilobytes of a waiter of the bare server, `alone` is the cost of an event without waiters.
+        """
+        serve = await self._restart_serve()
+        before = machine.resident_megabytes(serve)
+        path = f"/v1/events?after=now{query}&types=group.created"
+        request = build_get(path, self.forge.port, self.token).replace("\r\n", f"\r\nAccept: {accept}\r\n", 1)
+        with run_waiters(self.forge.port, count, request) as waiters:
+            kilobytes = (machine.resident_megabytes(serve) - before) * 1024 / count
+            cost = await self._measure_event(serve)
+            lost = (await in_thread(waiters.ask))["lost"]
+        figure = f"{kilobytes:.1f} KB each" + (f", {lost} lost" if lost else "")
+        self.rows.append(Row(f"{count:,} idle {kind}", figure, f"{bare:.1f} KB (bare handler)", kilobytes / bare))
+        self.rows.append(
+            Row(
+                f"an issue beside {count:,} {kind} that do not want it",
+                f"{cost:.1f} ms of a core",
+                f"{alone:.1f} ms (no waiters)",
+                cost / alone,
+            )
+        )
+
+    async def _measure_wake_up(self) -> None:
+        """Measure the time until one event has woken 1,000 long polls."""
+        await self._restart_serve()
+        request = build_get("/v1/events?after=now&wait=55", self.forge.port, self.token)
+        with run_waiters(self.forge.port, 1000, request) as waiters:
             begun = time.perf_counter()
-            await aside(self._open_issue)
-            while (said := await aside(crowd.ask))["heard"] < 1000:
+            await in_thread(self._open_issue)
+            while (counts := await in_thread(waiters.ask))["answered"] < 1000:
                 await asyncio.sleep(0.02)
-            taken = said["last"] - begun
-        load = await self._floor("/read", 64)
+            taken = counts["last"] - begun
+        load = await self._measure_floor("/read", 64)
         least = 1000 / load.rate
         self.rows.append(
-            Row("one event wakes 1,000 long polls that want it", f"{taken * 1000:.0f} ms until the last has its answer",
-                f"{least * 1000:.0f} ms (1,000 bare reads)", taken / least)
-        )  # fmt: skip
+            Row(
+                "one event wakes 1,000 long polls that want it",
+                f"{taken * 1000:.0f} ms until the last has its answer",
+                f"{least * 1000:.0f} ms (1,000 bare reads)",
+                taken / least,
+            )
+        )
 
-    async def _fresh(self) -> int:
-        """An API process that has not seen much yet, and so holds no memory of earlier crowds; its id."""
-        old = machine.found(self.forge.process.pid, "serve")
+    async def _restart_serve(self) -> int:
+        """Restart the API process, so that it holds no memory of earlier waiters. Returns its process id."""
+        old = machine.find_process(self.forge.process.pid, "serve")
         os.kill(old, signal.SIGTERM)
-        while old in (serves := machine.running(self.forge.process.pid, "serve")) or not serves:
+        while old in (serves := machine.list_processes(self.forge.process.pid, "serve")) or not serves:
             await asyncio.sleep(0.1)
-        await aside(self.forge.await_ready)
-        await self._per_event(serves[0])
+        await in_thread(self.forge.await_ready)
+        await self._measure_event(serves[0])
         return serves[0]
 
-    async def _idle(self, port: int, pid: int, count: int, path: str, accept: str) -> float:
-        """Kilobytes of each request that waits."""
-        before = machine.resident(pid)
-        with waiting(port, count, get(path, port)):
-            return (machine.resident(pid) - before) * 1024 / count
+    async def _measure_bare_waiters(self, count: int) -> float:
+        """Measure the kilobytes of each waiting request in the bare server."""
+        before = machine.resident_megabytes(self.floor_pid)
+        with run_waiters(self.floor_port, count, build_get("/wait", self.floor_port)):
+            return (machine.resident_megabytes(self.floor_pid) - before) * 1024 / count
 
-    async def _per_event(self, serve: int) -> float:
-        """Milliseconds of processor time of the API process for opening one issue."""
-        before = machine.spent(serve)
+    async def _measure_event(self, serve: int) -> float:
+        """Measure the API process's processor time for opening one issue, in milliseconds."""
+        before = machine.processor_seconds(serve)
         for _ in range(ISSUES):
-            await aside(self._open_issue)
-        return (machine.spent(serve) - before) * 1000 / ISSUES
+            await in_thread(self._open_issue)
+        return (machine.processor_seconds(serve) - before) * 1000 / ISSUES
 
     def _open_issue(self) -> None:
         self.forge.call("POST", f"/api/0/{self.projects[3]}/new_issue", {"title": "t", "issue_content": "c"})
 
-    async def forks(self) -> None:
+    async def measure_forks(self) -> None:
         tokens = await forges.seed_users(self.forge, 10)
-        await aside(forges.push_random, self.forge, self.projects[1], MEGABYTES)
-        large = next((self.forge.data / "repositories").glob(f"*/{await self._id(self.projects[1])}.git"))
-        for name, project, what, command in (
+        await in_thread(forges.push_random, self.forge, self.projects[1], MEGABYTES)
+        project_id = (await in_thread(self.forge.call, "GET", f"/api/0/{self.projects[1]}"))["id"]
+        large = next((self.forge.data / "repositories").glob(f"*/{project_id}.git"))
+        for name, project, floor_name, command in (
             ("of an empty repository", self.projects[0], "git init", ["init", "--bare"]),
             (f"of {MEGABYTES} MB", self.projects[1], "git clone", ["clone", "--bare", "--local", str(large)]),
         ):
-            taken = await latency.forks(self.forge, project, tokens)
-            least = await aside(floor.git, 10, self.folder, *command)
-            self._latency(f"fork {name}", taken, what, least, p50=FORK)
+            taken = await latency.measure_forks(self.forge, project, tokens)
+            least = await in_thread(floor.measure_git, 10, self.folder, *command)
+            self._add_latency(f"fork {name}", taken, floor_name, least, p50=AIM_FORK)
 
-    async def _id(self, project: str) -> int:
-        shown = await aside(self.forge.call, "GET", f"/api/0/{project}")
-        found: int = shown["id"]
-        return found
+    async def measure_read(self) -> None:
+        await self._measure_reads("GET /api/0/<repo>", f"/api/0/{self.projects[2]}", aim=0.5)
 
-    async def read(self) -> None:
-        await self._reads("GET /api/0/<repo>", f"/api/0/{self.projects[2]}", aim=0.5)
-
-    async def listing(self) -> None:
-        await self._reads(f"20 of {PROJECTS:,} projects", LISTING, aim=0.5)
-        count = await statements.counted(self.forge, LISTING)
+    async def measure_listing(self) -> None:
+        await self._measure_reads(f"20 of {PROJECTS:,} projects", LISTING, aim=0.5)
+        count = await statements.count_statements(self.forge, LISTING)
         self.rows.append(Row("listing, SQL statements", str(count), aim="≤ 2", met=count <= 2))
 
-    async def commands(self) -> None:
+    async def measure_commands(self) -> None:
         port = self.forge.port
         body = {"title": "Something is wrong", "issue_content": "It does this, it should do that. " * 10}
-        requests = [post(f"/api/0/{name}/new_issue", port, self.token, body) for name in self.projects]
-        least = await floor.inserts(self.floor_url, self.seconds)
+        requests = [build_post(f"/api/0/{name}/new_issue", port, self.token, body) for name in self.projects]
+        least = await floor.measure_inserts(self.floor_url, self.seconds)
         for connections in CONNECTIONS:
-            seen = await aside(drive, port, requests, connections, self.seconds)
+            load = await in_thread(run_load, port, requests, connections, self.seconds)
             last = connections == CONNECTIONS[-1]
             self.rows.append(
                 Row(
-                    f"POST new_issue, {plural(connections)}" + (" = accepted commands" if last else ""),
-                    shown(seen),
+                    f"POST new_issue, {format_connections(connections)}" + (" = accepted commands" if last else ""),
+                    format_load(load),
                     f"{least:,.0f}/s (one insert each, {floor.CONNECTIONS} connections)",
-                    seen.rate / least,
-                    f"≥ {COMMANDS:,}/s" if last else "",
-                    seen.rate >= COMMANDS if last else None,
+                    load.rate / least,
+                    f"≥ {AIM_COMMANDS:,}/s" if last else "",
+                    load.rate >= AIM_COMMANDS if last else None,
                 )
             )
 
-    async def sizes(self) -> None:
+    async def measure_sizes(self) -> None:
         with ExitStack() as stack:
             small, large = (
-                stack.enter_context(forges.started(self.folder / name, self.token)) for name in ("small", "large")
+                stack.enter_context(forges.run_forge(self.folder / name, self.token)) for name in ("small", "large")
             )
             await sizes.seed(small, sizes.SMALL)
-            say("seeding much")
+            report_progress("seeding the large forge")
             await sizes.seed(large, sizes.LARGE)
-            taken = await aside(sizes.medians, sizes.pages(small.port, large.port), sizes.ROUNDS)
+            medians = await in_thread(sizes.measure_pages, sizes.list_pages(small.port, large.port), sizes.ROUNDS)
         for name in sizes.LISTINGS:
-            least = taken[name, sizes.Where.SMALL]
-            for where, most in ((sizes.Where.FIRST, FIRST), (sizes.Where.FAR, FAR)):
-                middle = taken[name, where]
-                ratio = middle / least
+            least = medians[name, sizes.Where.SMALL]
+            for where, aim in ((sizes.Where.FIRST, AIM_FIRST), (sizes.Where.FAR, AIM_FAR)):
+                median = medians[name, where]
+                ratio = median / least
                 self.rows.append(
                     Row(
                         f"20 of {getattr(sizes.LARGE, name):,} {name.replace('_', ' ')}, {where.value}",
-                        f"p50 {middle:.2f} ms",
+                        f"p50 {median:.2f} ms",
                         f"{least:.2f} ms (of {getattr(sizes.SMALL, name):,})",
                         ratio,
-                        f"≤ {most:.1f}",
-                        ratio <= most,
+                        f"≤ {aim:.1f}",
+                        ratio <= aim,
                     )
                 )
 
-    async def memory(self) -> None:
-        for each in machine.memory(self.forge.process.pid):
+    async def measure_memory(self) -> None:
+        for each in machine.measure_memory(self.forge.process.pid):
             processes = f" ({each.processes} processes)" if each.processes > 1 else ""
             self.rows.append(Row(f"memory of {each.name}{processes}", f"{each.rss:.0f} MB RSS, {each.pss:.0f} MB PSS"))
 
-    async def _reads(self, name: str, path: str, aim: float) -> None:
-        """One path at every number of connections, beside the bare handler that reads one row."""
+    async def _measure_reads(self, name: str, path: str, aim: float) -> None:
+        """Measure one path at each number of connections, compared with the bare handler that reads one row."""
         for connections in CONNECTIONS:
-            bare = await self._floor("/plain", connections)
-            least = await self._floor("/read", connections)
-            request = get(path, self.forge.port)
-            seen = await aside(drive, self.forge.port, [request], connections, self.seconds)
-            ratio = seen.rate / least.rate
+            bare = await self._measure_floor("/plain", connections)
+            least = await self._measure_floor("/read", connections)
+            request = build_get(path, self.forge.port)
+            load = await in_thread(run_load, self.forge.port, [request], connections, self.seconds)
+            ratio = load.rate / least.rate
             self.rows.append(
                 Row(
-                    f"{name}, {plural(connections)}",
-                    shown(seen),
+                    f"{name}, {format_connections(connections)}",
+                    format_load(load),
                     f"{least.rate:,.0f}/s (no SQL: {bare.rate:,.0f}/s)",
                     ratio,
                     f"≥ {aim:.2f}",
@@ -335,49 +362,50 @@ class Bench:
                 )
             )
 
-    async def _floor(self, path: str, connections: int) -> Load:
+    async def _measure_floor(self, path: str, connections: int) -> Load:
+        """Measure the bare server, once for each path and number of connections."""
         key = (path, connections)
         if key not in self.floors:
-            request = get(path, self.floor_port)
-            self.floors[key] = await aside(drive, self.floor_port, [request], connections, self.seconds)
+            request = build_get(path, self.floor_port)
+            self.floors[key] = await in_thread(run_load, self.floor_port, [request], connections, self.seconds)
         return self.floors[key]
 
-    def _latency(
-        self, name: str, taken: list[float], what: str, least: float, *, p50: float = 0, p99: float = 0
+    def _add_latency(
+        self, name: str, taken: list[float], floor_name: str, least: float, *, p50: float = 0, p99: float = 0
     ) -> None:
-        middle, worst = quantile(taken, 0.5), quantile(taken, 0.99)
+        """Add the row of a latency in milliseconds; `p50` or `p99` is its aim."""
+        measured_p50, measured_p99 = quantile(taken, 0.5), quantile(taken, 0.99)
         aim = f"p50 < {p50:.0f} ms" if p50 else f"p99 < {p99:.0f} ms" if p99 else ""
-        met = middle < p50 if p50 else worst < p99 if p99 else None
-        figure = f"p50 {middle:.1f} ms, p99 {worst:.1f} ms"
-        self.rows.append(Row(name, figure, f"{least:.1f} ms ({what})", middle / least, aim, met))
+        met = measured_p50 < p50 if p50 else measured_p99 < p99 if p99 else None
+        figure = f"p50 {measured_p50:.1f} ms, p99 {measured_p99:.1f} ms"
+        self.rows.append(Row(name, figure, f"{least:.1f} ms ({floor_name})", measured_p50 / least, aim, met))
 
 
-def plural(connections: int) -> str:
+def format_connections(connections: int) -> str:
     return "1 connection" if connections == 1 else f"{connections} connections"
 
 
-def shown(seen: Load) -> str:
-    errors = f", {seen.errors} errors" if seen.errors else ""
-    return f"{seen.rate:,.0f}/s, p50 {seen.p50:.1f} ms, p99 {seen.p99:.1f} ms{errors}"
+def format_load(load: Load) -> str:
+    errors = f", {load.errors} errors" if load.errors else ""
+    return f"{load.rate:,.0f}/s, p50 {load.p50:.1f} ms, p99 {load.p99:.1f} ms{errors}"
 
 
-def say(what: str) -> None:
-    """Progress goes to standard error."""
-    print(f"… {what}", file=sys.stderr, flush=True)
+def report_progress(step: str) -> None:
+    print(f"… {step}", file=sys.stderr, flush=True)
 
 
 MEASURES: dict[str, Callable[[Bench], Awaitable[None]]] = {
-    "ready": Bench.ready,
-    "tasks": Bench.tasks,
-    "wakeups": Bench.wakeups,
-    "streams": Bench.streams,
-    "webhooks": Bench.webhooks,
-    "forks": Bench.forks,
-    "read": Bench.read,
-    "listing": Bench.listing,
-    "commands": Bench.commands,
-    "sizes": Bench.sizes,
-    "memory": Bench.memory,
-    "waiters": Bench.waiters,
+    "ready": Bench.measure_ready,
+    "tasks": Bench.measure_tasks,
+    "wakeups": Bench.measure_wakeups,
+    "streams": Bench.measure_streams,
+    "webhooks": Bench.measure_webhooks,
+    "forks": Bench.measure_forks,
+    "read": Bench.measure_read,
+    "listing": Bench.measure_listing,
+    "commands": Bench.measure_commands,
+    "sizes": Bench.measure_sizes,
+    "memory": Bench.measure_memory,
+    "waiters": Bench.measure_waiters,
 }
-ALONE = {"sizes"}  # with forges of their own
+ALONE = {"sizes"}  # measures that start forges of their own

@@ -1,4 +1,4 @@
-"""A receiver of deliveries that says when each came. `python -m benchmarks.receiver PORT`."""
+"""A receiver of deliveries that records their times of arrival. `python -m benchmarks.receiver PORT`."""
 
 import asyncio
 import subprocess
@@ -13,13 +13,13 @@ import orjson
 import uvloop
 
 
-class Take(asyncio.Protocol):
-    """One connection with one request, answered as soon as it is whole; `GET /` tells the times, `DELETE /` forgets.
+class RequestProtocol(asyncio.Protocol):
+    """One connection with one request. `GET /` returns the times of arrival, `DELETE /` forgets them.
 
-    `POST /dead` is never answered; neither it nor `POST /aside` is counted.
+    `POST /dead` is never answered, `POST /aside` is answered; neither is recorded.
     """
 
-    came: ClassVar[list[float]] = []
+    arrivals: ClassVar[list[float]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -36,23 +36,23 @@ class Take(asyncio.Protocol):
             return
         if head.startswith(b"POST"):
             if not head.startswith(b"POST /aside"):
-                self.came.append(time.perf_counter())
+                self.arrivals.append(time.perf_counter())
         elif head.startswith(b"DELETE"):
-            self.came.clear()
+            self.arrivals.clear()
         else:
-            text = orjson.dumps(self.came)
+            text = orjson.dumps(self.arrivals)
         answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(text), text)
         self.transport.write(answer)  # type: ignore[attr-defined]
         self.transport.close()
 
 
 async def serve(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(Take, "127.0.0.1", port, backlog=1024)
+    server = await asyncio.get_running_loop().create_server(RequestProtocol, "127.0.0.1", port, backlog=1024)
     await server.serve_forever()
 
 
 class Receiver:
-    """The receiver as the measures see it; times are of `time.perf_counter`, which all processes share."""
+    """A client of the receiver. Times are those of `time.perf_counter`, which all processes share."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}/"
@@ -62,19 +62,19 @@ class Receiver:
             times: list[float] = orjson.loads(answer.read() or b"[]")
             return times
 
-    async def came(self, count: int, seconds: float = 60.0) -> list[float]:
-        """When each came, once it is so many."""
+    async def wait_for_arrivals(self, count: int, seconds: float = 60.0) -> list[float]:
+        """Wait for this number of deliveries and return their times of arrival."""
         until = time.perf_counter() + seconds
         while len(times := await asyncio.to_thread(self.ask, "GET")) < count:
             if time.perf_counter() > until:
-                raise SystemExit(f"{len(times)} of {count} deliveries came within {seconds:.0f} s.")
+                raise SystemExit(f"{len(times)} of {count} deliveries arrived within {seconds:.0f} s.")
             await asyncio.sleep(0.05)
         return times
 
 
 @contextmanager
-def receiving(port: int) -> Iterator[Receiver]:
-    """The receiver, for as long as the block runs."""
+def run_receiver(port: int) -> Iterator[Receiver]:
+    """Run the receiver in a process for the length of a block."""
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.receiver", str(port)])
     receiver = Receiver(port)
     try:

@@ -1,4 +1,4 @@
-"""The table: a figure beside its floor, and whether it met its aim."""
+"""The table of results: each figure with its floor and its aim."""
 
 import datetime
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 @dataclass(frozen=True)
 class Row:
-    """One measure. `ratio` is figure : floor; `met` is None where there is no aim."""
+    """One measure. `ratio` is figure divided by floor; `met` is None without an aim."""
 
     measure: str
     figure: str
@@ -30,24 +30,24 @@ class Row:
 HEAD = ["measure", "figure", "floor", "ratio", "aim", ""]
 
 
-def table(rows: list[Row]) -> str:
-    """The rows as a Markdown table."""
+def render_table(rows: list[Row]) -> str:
+    """Render the rows as a Markdown table."""
     lines = [HEAD, ["---"] * len(HEAD), *(row.cells() for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def section(rows: list[Row], command: str) -> str:
-    """The table and what it was measured on."""
+def render_section(rows: list[Row], command: str) -> str:
+    """Render the table and the machine that it was measured on."""
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     return (
-        f"Measured on {today} with `{command}`: {machine.described()}. The load generator, PostgreSQL, Valkey and "
-        f"the forge (one API process, one worker, one relay) share these cores.\n\n{table(rows)}\n"
+        f"Measured on {today} with `{command}`: {machine.describe_machine()}. The load generator, PostgreSQL, Valkey "
+        f"and the forge (one API process, one worker, one relay) share these cores.\n\n{render_table(rows)}\n"
     )
 
 
 def write(rows: list[Row], command: str) -> None:
-    """Put the section between the markers of docs/performance.md, which is made if it is not there."""
+    """Write the section between the markers of docs/performance.md, which is created if it does not exist."""
     text = PAGE.read_text() if PAGE.exists() else f"# Performance\n\n{BEGIN}\n{END}\n"
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{section(rows, command)}{END}{after}")
+    PAGE.write_text(f"{before}{BEGIN}\n{render_section(rows, command)}{END}{after}")

@@ -1,6 +1,7 @@
-"""Idle long polls and streams, held open by a process of their own: `python -m benchmarks.waiters PORT COUNT REQUEST`.
-Says `ready` when all are sent, then for each line on stdin how many have been answered, and when the
-last one was.
+"""Idle long polls and streams, held open by a separate process: `python -m benchmarks.waiters PORT COUNT REQUEST`.
+
+It prints `ready` when all requests are sent, then for each line on stdin the number of answered and of lost requests
+and the time of the last answer.
 """
 
 import asyncio
@@ -14,84 +15,90 @@ from contextlib import contextmanager
 import orjson
 import uvloop
 
-AT_ONCE = 100
+CONNECT_BATCH = 100  # connections opened at once
 
 
-def raise_limit(files: int) -> None:
-    """As many open files as this takes, if the system allows it; processes that are started inherit it."""
+def raise_file_limit(files: int) -> None:
+    """Raise the limit of open files to `files`; child processes inherit it. Exits if the system does not allow it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < files:
-        raise SystemExit(f"This wants {files} open files, and the hard limit is {hard}: see `ulimit -Hn`.")
+        raise SystemExit(f"This measure needs {files} open files, but the hard limit is {hard}; see `ulimit -Hn`.")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, files), hard))
 
 
 class Waiter(asyncio.Protocol):
-    """One connection; `heard` is told of bytes that come once all have been sent."""
+    """One connection. Data counts as an answer only once all requests have been sent."""
 
-    def __init__(self, crowd: "Crowd") -> None:
-        self.crowd = crowd
-        self.heard = False
+    def __init__(self, group: "WaiterGroup") -> None:
+        self.group = group
+        self.answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
-        transport.write(self.crowd.request)  # type: ignore[attr-defined]
+        transport.write(self.group.request)  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
-        if self.crowd.listening and not self.heard:
-            self.heard = True
-            self.crowd.heard += 1
-            self.crowd.last = time.perf_counter()
+        if self.group.counting and not self.answered:
+            self.answered = True
+            self.group.answered += 1
+            self.group.last = time.perf_counter()
 
     def connection_lost(self, _: Exception | None) -> None:
-        self.crowd.lost += 1
+        self.group.lost += 1
 
 
-class Crowd:
+class WaiterGroup:
+    """All connections of the process, and the counts that it reports."""
+
     def __init__(self, request: bytes) -> None:
         self.request = request
-        self.listening = False
-        self.heard = self.lost = 0
+        self.counting = False
+        self.answered = self.lost = 0
         self.last = 0.0
-        self.all: list[object] = []
+        self.connections: list[object] = []
 
 
 async def _run(port: int, count: int, request: bytes) -> None:
-    crowd, loop = Crowd(request), asyncio.get_running_loop()
-    while len(crowd.all) < count:
+    group, loop = WaiterGroup(request), asyncio.get_running_loop()
+    while len(group.connections) < count:
         opening = [
-            loop.create_connection(lambda: Waiter(crowd), "127.0.0.1", port)
-            for _ in range(min(AT_ONCE, count - len(crowd.all)))
+            loop.create_connection(lambda: Waiter(group), "127.0.0.1", port)
+            for _ in range(min(CONNECT_BATCH, count - len(group.connections)))
         ]
-        crowd.all += await asyncio.gather(*opening)
+        group.connections += await asyncio.gather(*opening)
     await asyncio.sleep(2.0)
-    crowd.listening = True
+    group.counting = True
     print("ready", flush=True)
     while await asyncio.to_thread(sys.stdin.readline):
-        print(orjson.dumps({"heard": crowd.heard, "lost": crowd.lost, "last": crowd.last}).decode(), flush=True)
+        counts = {"answered": group.answered, "lost": group.lost, "last": group.last}
+        print(orjson.dumps(counts).decode(), flush=True)
 
 
 class Waiters:
+    """A client of the waiting process."""
+
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
 
     def ask(self) -> dict[str, float]:
+        """Return the current counts."""
         assert self.process.stdin is not None and self.process.stdout is not None  # noqa: PT018 - pipes
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        said: dict[str, float] = orjson.loads(self.process.stdout.readline())
-        return said
+        counts: dict[str, float] = orjson.loads(self.process.stdout.readline())
+        return counts
 
 
 @contextmanager
-def waiting(port: int, count: int, request: str) -> Iterator[Waiters]:
-    """So many requests that wait, for as long as the block runs."""
+def run_waiters(port: int, count: int, request: str) -> Iterator[Waiters]:
+    """Hold this number of waiting requests open for the length of a block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.waiters", str(port), str(count), request],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         if process.stdout is None or process.stdout.readline().strip() != "ready":
-            raise SystemExit("The waiters did not come to wait.")
+            raise SystemExit("The waiters did not become ready.")
         yield Waiters(process)
     finally:
         process.terminate()

@@ -1,4 +1,4 @@
-"""People who open issues, make projects, push and watch tasks, and who remember what was acknowledged."""
+"""A load of issues, projects, pushes and task polls that remembers what the forge acknowledged."""
 
 import asyncio
 import os
@@ -12,20 +12,20 @@ from typing import Any
 import aiohttp
 
 from tests.conftest import commit, git
-from tests.promises.parts import Parts, until
+from tests.promises.parts import Parts, wait_until
 
-PATIENCE = 20.0  # seconds that no answer may take
+MAX_ANSWER_SECONDS = 20.0
 FINAL = {"succeeded", "failed", "cancelled"}
 
 
 class Load:
-    """Every answer is of success, or a well-formed 503, or none at all because its process has died."""
+    """The load and its record. Each answer must be a success or a well-formed 503; none comes if a process dies."""
 
     def __init__(self, parts: Parts, work: Path, pause: float) -> None:
         self.parts = parts
         self.pause = pause
         self.work = work
-        self.going = True
+        self.running = True
         self.issues: list[int] = []
         self.tasks: list[str] = []
         self.branches: dict[str, str] = {}
@@ -33,7 +33,7 @@ class Load:
         self.unanswered = 0
 
     async def ask(self, method: str, path: str, form: dict[str, str] | None = None) -> Any:
-        """The body of an answer of success; None for any other."""
+        """Send a request and return the body of a successful answer; None for any other."""
         began = time.monotonic()
         headers = {"Authorization": f"token {self.parts.admin.token}"}
         try:
@@ -44,7 +44,7 @@ class Load:
             await asyncio.sleep(0.05)
             return None
         finally:
-            assert time.monotonic() - began < PATIENCE
+            assert time.monotonic() - began < MAX_ANSWER_SECONDS
         if answer.status == 200:
             return body
         assert (answer.status, answer.headers.get("Retry-After")) == (503, "1"), body
@@ -58,44 +58,44 @@ class Load:
         await asyncio.sleep(0.05)
         return None
 
-    async def open_issue(self, n: int) -> None:
-        opened = await self.ask("POST", "/api/0/nethack/new_issue", {"title": f"t{n}", "issue_content": "c"})
+    async def open_issue(self, number: int) -> None:
+        opened = await self.ask("POST", "/api/0/nethack/new_issue", {"title": f"t{number}", "issue_content": "c"})
         if opened:
             self.issues.append(opened["issue"]["id"])
         await asyncio.sleep(self.pause)
 
-    async def make_project(self, n: int) -> None:
-        queued = await self.ask("POST", "/api/0/new", {"name": f"p{n}", "description": "d", "wait": "0"})
+    async def create_project(self, number: int) -> None:
+        queued = await self.ask("POST", "/api/0/new", {"name": f"p{number}", "description": "d", "wait": "0"})
         if queued:
             self.tasks.append(queued["taskid"])
         await asyncio.sleep(self.pause * 10)
 
-    async def watch_task(self, n: int) -> None:
+    async def poll_task(self, number: int) -> None:
         if self.tasks:
             await self.ask("GET", f"/v1/tasks/{self.tasks[-1]}?wait=5")
         await asyncio.sleep(0.05)
 
-    async def push(self, n: int) -> None:
-        made = await commit(self.work, f"file-{n}")
+    async def push(self, number: int) -> None:
+        sha = await commit(self.work, f"file-{number}")
         url = self.parts.admin.git_url("nethack")
-        arguments = ["git", "push", "-q", url, f"HEAD:refs/heads/b{n}"]
+        arguments = ["git", "push", "-q", url, f"HEAD:refs/heads/b{number}"]
         environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_TERMINAL_PROMPT": "0"}
-        pushing = await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *arguments, cwd=self.work, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        async with asyncio.timeout(PATIENCE):
-            if await pushing.wait() == 0:
-                self.branches[f"b{n}"] = made
+        async with asyncio.timeout(MAX_ANSWER_SECONDS):
+            if await process.wait() == 0:
+                self.branches[f"b{number}"] = sha
         await asyncio.sleep(self.pause * 10)
 
-    async def keep(self, doing: Callable[[int], Awaitable[None]]) -> None:
-        n = 0
-        while self.going:
-            n += 1
-            await doing(n)
+    async def repeat(self, action: Callable[[int], Awaitable[None]]) -> None:
+        number = 0
+        while self.running:
+            number += 1
+            await action(number)
 
-    async def nothing_is_lost(self) -> None:
-        """Whatever was acknowledged is there, in whole numbers, and every task has ended."""
+    async def check_nothing_is_lost(self) -> None:
+        """Check that everything acknowledged exists, that issue numbers have no gaps, and that every task succeeded."""
         numbers: list[int] = []
         page, pages = 1, 1
         while page <= pages:
@@ -109,41 +109,44 @@ class Load:
             assert (await self.parts.admin.get(f"/v1/tasks/{task}?wait=50"))[1]["status"] == "succeeded"
         _, listing = await self.parts.admin.pagure("/nethack/git/branches?with_commits=1")
         assert self.branches.items() <= listing["branches"].items()
-        await self._settled()
-        await self.parts.doctor()
+        await self._wait_until_settled()
+        await self.parts.run_doctor()
 
-    async def _settled(self) -> None:
-        """Every event is numbered, every piece of work done, every push that nobody finished looked at."""
+    async def _wait_until_settled(self) -> None:
+        """Wait until all events are numbered, all work is done and all interrupted pushes are reconciled; then check
+        that each repository was created once.
+        """
 
         async def nothing_is_open() -> bool:
-            open = await self.parts.db.fetchval(
+            count = await self.parts.db.fetchval(
                 """
                 select (select count(*) from events) - (select count(*) from numbers)
                      + (select count(*) from work where done_at is null) + (select count(*) from open_pushes)
                 """
             )
-            return bool(open == 0)
+            return bool(count == 0)
 
-        await until(nothing_is_open, 30)
-        made = "select count(*), count(distinct command_id) from events where type = 'repository.created'"
-        answers, causes = await self.parts.db.fetchrow(made)
-        assert answers == causes
+        await wait_until(nothing_is_open, 30)
+        created, commands = await self.parts.db.fetchrow(
+            "select count(*), count(distinct command_id) from events where type = 'repository.created'"
+        )
+        assert created == commands
 
 
 @asynccontextmanager
-async def load(parts: Parts, work: Path, pause: float = 0.01) -> AsyncIterator[Load]:
-    """The load, for as long as the block runs."""
-    made = await parts.admin.post("/new", name="nethack", description="d", create_readme="1")
-    assert made[0] == 200, made
+async def run_load(parts: Parts, work: Path, pause: float = 0.01) -> AsyncIterator[Load]:
+    """Run the load for the length of a block. `work` is where it puts its clone."""
+    created = await parts.admin.post("/new", name="nethack", description="d", create_readme="1")
+    assert created[0] == 200, created
     await git("clone", "-q", f"{parts.url}/nethack.git", str(work))
-    people = Load(parts, work, pause)
-    doings = [people.open_issue, people.open_issue, people.make_project, people.watch_task, people.push]
-    tasks = [asyncio.create_task(people.keep(doing)) for doing in doings]
+    load = Load(parts, work, pause)
+    actions = [load.open_issue, load.open_issue, load.create_project, load.poll_task, load.push]
+    tasks = [asyncio.create_task(load.repeat(action)) for action in actions]
     try:
-        yield people
+        yield load
     finally:
-        people.going = False
-        done = await asyncio.gather(*tasks, return_exceptions=True)
-    for failure in done:
+        load.running = False
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for failure in results:
         if failure is not None:
             raise failure

@@ -1,4 +1,4 @@
-"""A forge in processes of its own, each of which a test may stop, kill and start again."""
+"""A forge in separate processes, which a test can stop, kill and start again."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from tests.conftest import ADMIN_TOKEN, Client
 
 
 class Parts:
-    """`serve`, `relay` and `work` as an operator starts them; nobody but the test restarts one that ends."""
+    """The processes `serve`, `relay` and `work` as an operator starts them; only the test restarts them."""
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession, db: Database) -> None:
         self.settings = settings
@@ -40,7 +40,7 @@ class Parts:
             "POLYFORGE_LEASE": str(settings.lease),
             "POLYFORGE_WEBHOOK_ALLOW": orjson.dumps([str(net) for net in settings.webhook_allow]).decode(),
         }
-        # Each process has a log of its own, so that what it did can be told from what the others did.
+        # Each process has a log of its own, so that tests can tell who did what.
         with (settings.data / f"{name}-{len(self.processes)}.log").open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "app", name], env=environment, stdout=output, stderr=output
@@ -49,44 +49,44 @@ class Parts:
         self.processes.append(process)
         return process
 
-    async def ready(self) -> None:
+    async def wait_until_ready(self) -> None:
         async def is_ready() -> bool:
             try:
                 return (await self.admin.get("/readyz"))[0] == 200
             except aiohttp.ClientError:
                 return False
 
-        await until(is_ready, 30)
+        await wait_until(is_ready, 30)
 
-    async def doctor(self) -> str:
-        """What `polyforge doctor` says; it has to be content."""
+    async def run_doctor(self) -> str:
+        """Run `polyforge doctor`, which must find no problem, and return its output."""
         doctor = self.start("doctor")
         code = await asyncio.to_thread(doctor.wait, 30)
-        said = said_by(doctor)
-        assert code == 0, said
-        return said
+        output = read_log(doctor)
+        assert code == 0, output
+        return output
 
 
-def said_by(process: subprocess.Popen[bytes]) -> str:
-    said: str = process.log.read_text()  # type: ignore[attr-defined]
-    return said
+def read_log(process: subprocess.Popen[bytes]) -> str:
+    output: str = process.log.read_text()  # type: ignore[attr-defined]
+    return output
 
 
 async def kill(process: subprocess.Popen[bytes]) -> None:
-    """Without warning, and until it is gone."""
+    """Kill a process with SIGKILL and wait until it has ended."""
     process.send_signal(signal.SIGKILL)
     await asyncio.to_thread(process.wait, 10)
 
 
-async def until(is_so: Callable[[], Awaitable[bool]], seconds: float, pause: float = 0.05) -> None:
+async def wait_until(condition: Callable[[], Awaitable[bool]], seconds: float, pause: float = 0.05) -> None:
     async with asyncio.timeout(seconds):
-        while not await is_so():
+        while not await condition():
             await asyncio.sleep(pause)
 
 
 @asynccontextmanager
-async def in_parts(settings: Settings) -> AsyncIterator[Parts]:
-    """Nothing runs yet but database and queue; whatever the test has started ends with it."""
+async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Yield a forge of which only database and queue run; end what the test has started."""
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(database(settings.required_database_url(), 1))
         await migrate.first_admin(db, settings)

@@ -1,4 +1,4 @@
-"""Processes killed in the middle of what they do: nothing is lost, nothing is done twice, nothing is left lying."""
+"""Processes killed in the middle of their work: nothing is lost, done twice or left behind."""
 
 import asyncio
 import signal
@@ -10,8 +10,8 @@ import pygit2
 import pytest
 
 from tests.conftest import git
-from tests.promises.load import load
-from tests.promises.parts import Parts, kill, said_by, until
+from tests.promises.load import run_load
+from tests.promises.parts import Parts, kill, read_log, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -20,21 +20,21 @@ OBJECTS = 2000
 
 @pytest.fixture
 async def large(parts: Parts, tmp_path: Path) -> str:
-    """The URL of a project with so many loose objects that one can watch it being forked."""
+    """The URL of a project with so many loose objects that a fork takes long enough to be interrupted."""
     for name in ("serve", "relay"):
         parts.start(name)
     maker = parts.start("work")
-    await parts.ready()
+    await parts.wait_until_ready()
     assert (await parts.admin.post("/new", name="large", description="d"))[0] == 200
     await kill(maker)
     work = pygit2.init_repository(str(tmp_path / "work"))
     tree = work.TreeBuilder()
-    for n in range(OBJECTS):
-        tree.insert(f"{n}", work.create_blob(f"{n}".encode()), pygit2.enums.FileMode.BLOB)
+    for number in range(OBJECTS):
+        tree.insert(f"{number}", work.create_blob(f"{number}".encode()), pygit2.enums.FileMode.BLOB)
     alice = pygit2.Signature("Alice", "alice@example.org")
     work.create_commit("refs/heads/main", alice, alice, "Add much", tree.write(), [])
     await git("push", "-q", parts.admin.git_url("large"), "refs/heads/main", cwd=tmp_path / "work")
-    # As they lie in a repository that was filled by many small pushes.
+    # Unpack them, as in a repository that was filled by many small pushes.
     [pack] = parts.settings.repositories.glob("*/*.git/objects/pack/*.pack")
     outside = pack.rename(tmp_path / "pack")
     pack.with_suffix(".idx").unlink()
@@ -43,102 +43,102 @@ async def large(parts: Parts, tmp_path: Path) -> str:
     return f"{parts.url}/large.git"
 
 
-BENCH = "*/.*.git.*"  # where a repository is being made
+STAGING = "*/.*.git.*"  # staging directories of repositories
 
 
-def benches(parts: Parts) -> list[Path]:
-    return list(parts.settings.repositories.glob(BENCH))
+def list_staging_dirs(parts: Parts) -> list[Path]:
+    return list(parts.settings.repositories.glob(STAGING))
 
 
-async def stopped_in_the_middle(parts: Parts, worker: subprocess.Popen[bytes], sign: str) -> str:
-    """Ask for a fork, and stop the worker as soon as there is such a path in its folder; the task's id."""
+async def stop_in_the_middle(parts: Parts, worker: subprocess.Popen[bytes], pattern: str) -> str:
+    """Ask for a fork, and stop the worker as soon as a path matches the pattern. Returns the task's id."""
     _, queued = await parts.admin.post("/fork", repo="large", wait="0")
 
     def stop() -> None:
         deadline = time.monotonic() + 20
-        while not any(parts.settings.repositories.glob(sign)) and time.monotonic() < deadline:
+        while not any(parts.settings.repositories.glob(pattern)) and time.monotonic() < deadline:
             time.sleep(0.0005)
         worker.send_signal(signal.SIGSTOP)
 
     await asyncio.to_thread(stop)
-    [staging_dir] = benches(parts)
+    [staging_dir] = list_staging_dirs(parts)
     assert len(list(staging_dir.glob("objects/*/*"))) < OBJECTS
     assert len(list(parts.settings.repositories.glob("*/[0-9]*.git"))) == 1
     task: str = queued["taskid"]
     return task
 
 
-async def one_whole_fork(parts: Parts, source: str, task: str, tmp_path: Path) -> None:
-    """The task has ended well, in one answer, with a repository that is its source's equal."""
+async def check_fork(parts: Parts, source: str, task: str, tmp_path: Path) -> None:
+    """Check that the task succeeded with one answer, and that the fork has the same objects as its source."""
     status, ended = await parts.admin.get(f"/v1/tasks/{task}?wait=40")
     assert (status, ended["status"]) == (200, "succeeded")
     assert ended["attempts"] >= 2
     _, feed = await parts.admin.get("/v1/events?types=repository.created&limit=100")
     assert [event["command"] for event in feed["events"]].count(task) == 1
     contents = []
-    for n, url in enumerate((source, source.replace("large.git", "forks/admin/large.git"))):
-        clone = tmp_path / f"clone-{n}"
+    for index, url in enumerate((source, source.replace("large.git", "forks/admin/large.git"))):
+        clone = tmp_path / f"clone-{index}"
         await git("clone", "-q", "--bare", url, str(clone))
         contents.append(await git("rev-list", "--objects", "--all", cwd=clone))
     assert contents[0] == contents[1]
     assert contents[0].count("\n") == OBJECTS + 2
-    await parts.doctor()
+    await parts.run_doctor()
 
 
-async def test_a_fork_whose_worker_was_killed_is_made_whole_by_another(
+async def test_another_worker_completes_a_fork_whose_worker_was_killed(
     parts: Parts, large: str, tmp_path: Path
 ) -> None:
     worker = parts.start("work")
-    task = await stopped_in_the_middle(parts, worker, f"{BENCH}/objects/??")
+    task = await stop_in_the_middle(parts, worker, f"{STAGING}/objects/??")
     await kill(worker)
     parts.start("work")
-    await one_whole_fork(parts, large, task, tmp_path)
-    assert benches(parts) == []
+    await check_fork(parts, large, task, tmp_path)
+    assert list_staging_dirs(parts) == []
 
 
 async def test_a_worker_that_comes_back_after_its_lease_changes_nothing(
     parts: Parts, large: str, tmp_path: Path
 ) -> None:
     late = parts.start("work")
-    task = await stopped_in_the_middle(parts, late, BENCH)
+    task = await stop_in_the_middle(parts, late, STAGING)
     parts.start("work")
-    await one_whole_fork(parts, large, task, tmp_path)
+    await check_fork(parts, large, task, tmp_path)
     late.send_signal(signal.SIGCONT)
 
-    def forked() -> list[str]:
-        return [line for line in said_by(late).splitlines() if '"job":"fork-repository"' in line and '"ms"' in line]
+    def list_fork_jobs() -> list[str]:
+        return [line for line in read_log(late).splitlines() if '"job":"fork-repository"' in line and '"ms"' in line]
 
     async def has_ended() -> bool:
-        return bool(forked())
+        return bool(list_fork_jobs())
 
-    await until(has_ended, 20)
-    assert '"outcome":"done"' not in forked()[0]
-    await one_whole_fork(parts, large, task, tmp_path / "again")
-    assert benches(parts) == []
+    await wait_until(has_ended, 20)
+    assert '"outcome":"done"' not in list_fork_jobs()[0]
+    await check_fork(parts, large, task, tmp_path / "again")
+    assert list_staging_dirs(parts) == []
 
 
 async def test_nothing_acknowledged_is_lost_when_api_processes_are_killed(parts: Parts, tmp_path: Path) -> None:
     for name in ("relay", "work"):
         parts.start(name)
     serving = [parts.start("serve"), parts.start("serve")]
-    await parts.ready()
+    await parts.wait_until_ready()
     abandoned = 0
 
-    async def open_pushes() -> int:
+    async def count_open_pushes() -> int:
         count: int = await parts.db.fetchval("select count(*) from open_pushes")
         return count
 
     async def a_push_is_open() -> bool:
-        return await open_pushes() > 0
+        return await count_open_pushes() > 0
 
-    async with load(parts, tmp_path / "clone") as people:
+    async with run_load(parts, tmp_path / "clone") as load:
         for _ in range(4):
             await asyncio.sleep(0.5)
-            await until(a_push_is_open, 10, pause=0.002)
+            await wait_until(a_push_is_open, 10, pause=0.002)
             await asyncio.gather(*(kill(process) for process in serving))
-            abandoned += await open_pushes()
+            abandoned += await count_open_pushes()
             serving = [parts.start("serve"), parts.start("serve")]
-            await parts.ready()
-    await people.nothing_is_lost()
-    assert people.unavailable == 0
-    assert min(people.unanswered, abandoned) > 0
+            await parts.wait_until_ready()
+    await load.check_nothing_is_lost()
+    assert load.unavailable == 0
+    assert min(load.unanswered, abandoned) > 0

@@ -1,4 +1,4 @@
-"""The database ended and started again under load: nothing acknowledged is lost, and everything comes back."""
+"""The database stopped and started again under load: nothing acknowledged is lost, and every process recovers."""
 
 import asyncio
 import os
@@ -13,15 +13,15 @@ from pydantic import SecretStr
 from app.config import Settings
 from app.ops import embedded, migrate
 from tests.conftest import ADMIN_TOKEN
-from tests.promises.load import load
-from tests.promises.parts import Parts, in_parts
+from tests.promises.load import run_load
+from tests.promises.parts import Parts, open_parts
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 async def postgres(tmp_path: Path) -> AsyncIterator[embedded.Service]:
-    """A database of the test's own, which writes as it does in earnest."""
+    """A database of its own, with the durability settings of production."""
     service = await asyncio.to_thread(embedded.postgres, tmp_path / "database")
     await migrate.migrate(service.url)
     yield service
@@ -38,20 +38,20 @@ async def parts(postgres: embedded.Service, services: tuple[str, str], tmp_path:
         admin_token=SecretStr(ADMIN_TOKEN),
         lease=2.0,
     )
-    async with in_parts(settings) as parts:
+    async with open_parts(settings) as parts:
         yield parts
 
 
-async def test_a_database_that_goes_and_comes_back_loses_nothing(
+async def test_a_restart_of_the_database_loses_nothing(
     parts: Parts, postgres: embedded.Service, tmp_path: Path
 ) -> None:
     running = [parts.start(name) for name in ("serve", "relay", "work")]
-    await parts.ready()
-    async with load(parts, tmp_path / "clone") as people:
-        for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+    await parts.wait_until_ready()
+    async with run_load(parts, tmp_path / "clone") as load:
+        for kill_signal in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
             await asyncio.sleep(1)
-            acknowledged, refused = len(people.issues), people.unavailable
-            postgres.process.send_signal(how)
+            acknowledged, refused = len(load.issues), load.unavailable
+            postgres.process.send_signal(kill_signal)
             await asyncio.to_thread(postgres.process.wait, 20)
             assert await parts.admin.get("/healthz") == (200, {"status": "alive"})
             status, ready = await parts.admin.get("/readyz")
@@ -62,15 +62,15 @@ async def test_a_database_that_goes_and_comes_back_loses_nothing(
             )
             await asyncio.sleep(1)
             postgres.process = (await asyncio.to_thread(postgres.again)).process
-            await parts.ready()
-            assert people.unavailable > refused
+            await parts.wait_until_ready()
+            assert load.unavailable > refused
             assert acknowledged > 10
-    assert people.unanswered == 0
-    await people.nothing_is_lost()
+    assert load.unanswered == 0
+    await load.check_nothing_is_lost()
     assert [process.poll() for process in running] == [None, None, None]
 
 
-async def test_a_new_postmaster_waits_for_the_children_of_a_killed_one(postgres: embedded.Service) -> None:
+async def test_a_restart_waits_for_the_child_processes_of_a_killed_postmaster(postgres: embedded.Service) -> None:
     connection = await asyncpg.connect(postgres.url)
     child = connection.get_server_pid()
     os.kill(child, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""A process says what it lacks to be of use, and that it is alive all the while."""
+"""Readiness checks: a process reports what it lacks, and stays alive meanwhile."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,14 +12,14 @@ from app.config import Settings
 from app.http import health
 from app.ops import embedded
 from tests.conftest import Client, Forge
-from tests.promises.parts import Parts, in_parts, until
+from tests.promises.parts import Parts, open_parts, wait_until
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 async def valkey(tmp_path: Path) -> AsyncIterator[embedded.Service]:
-    """A queue of the test's own, to be ended."""
+    """A Valkey of its own, which the test kills."""
     service = await asyncio.to_thread(embedded.valkey, tmp_path)
     yield service
     await asyncio.to_thread(service.stop)
@@ -27,18 +27,18 @@ async def valkey(tmp_path: Path) -> AsyncIterator[embedded.Service]:
 
 @pytest.fixture
 async def parts(own_settings: Settings, valkey: embedded.Service) -> AsyncIterator[Parts]:
-    async with in_parts(own_settings.model_copy(update={"redis_url": valkey.url})) as parts:
+    async with open_parts(own_settings.model_copy(update={"redis_url": valkey.url})) as parts:
         yield parts
 
 
-async def lacks(client: Client) -> dict[str, str]:
-    """What the process is not ready for."""
+async def failed_checks(client: Client) -> dict[str, str]:
+    """The readiness checks that fail, with their messages."""
     assert await client.get("/healthz") == (200, {"status": "alive"})
-    status, found = await client.get("/readyz")
-    checks: dict[str, str] = {name: said for name, said in found["checks"].items() if said != "ok"}
-    assert set(found["checks"]) == {"database", "queue", "storage", "relay"}
-    assert (status, found["status"]) == ((503, "not ready") if checks else (200, "ready"))
-    return checks
+    status, report = await client.get("/readyz")
+    failed: dict[str, str] = {name: result for name, result in report["checks"].items() if result != "ok"}
+    assert set(report["checks"]) == {"database", "queue", "storage", "relay"}
+    assert (status, report["status"]) == ((503, "not ready") if failed else (200, "ready"))
+    return failed
 
 
 async def test_a_process_is_ready_when_relay_queue_and_storage_are(parts: Parts, valkey: embedded.Service) -> None:
@@ -50,37 +50,37 @@ async def test_a_process_is_ready_when_relay_queue_and_storage_are(parts: Parts,
         except aiohttp.ClientError:
             return False
 
-    await until(answers, 30)
-    assert await lacks(parts.admin) == {"relay": "no relay is running: run polyforge relay"}
+    await wait_until(answers, 30)
+    assert await failed_checks(parts.admin) == {"relay": "no relay is running: run polyforge relay"}
     parts.start("relay")
-    await parts.ready()
-    assert await lacks(parts.admin) == {}
+    await parts.wait_until_ready()
+    assert await failed_checks(parts.admin) == {}
     valkey.process.kill()
     await asyncio.to_thread(valkey.process.wait, 20)
-    assert (await lacks(parts.admin))["queue"].startswith("not responding")
+    assert (await failed_checks(parts.admin))["queue"].startswith("not responding")
     valkey.process = (await asyncio.to_thread(valkey.again)).process
-    await parts.ready()
-    place = parts.settings.repositories
-    place.rename(place.with_name("away"))
-    assert await lacks(parts.admin) == {"storage": f"{place} is not writable"}
+    await parts.wait_until_ready()
+    folder = parts.settings.repositories
+    folder.rename(folder.with_name("away"))
+    assert await failed_checks(parts.admin) == {"storage": f"{folder} is not writable"}
 
 
-async def test_a_relay_that_falls_behind_is_told_of(
+async def test_a_relay_that_falls_behind_is_not_ready(
     forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A transaction that does not end keeps everything after it from its number."""
+    """An open transaction keeps all later events from being numbered."""
     monkeypatch.setattr(health, "MAX_LAG", 0.2)
 
-    async def behind() -> bool:
-        said: Any = await lacks(forge.nobody)
-        return "for its number" in said.get("relay", "")
+    async def is_behind() -> bool:
+        checks: Any = await failed_checks(forge.nobody)
+        return "for its number" in checks.get("relay", "")
 
-    async def ready() -> bool:
-        return await lacks(forge.nobody) == {}
+    async def is_ready() -> bool:
+        return await failed_checks(forge.nobody) == {}
 
     await forge.idle()
     async with forge.db.acquire() as connection, connection.transaction():
         await connection.execute("select pg_current_xact_id()")
         assert (await nethack.post("/nethack/new_issue", title="t", issue_content="c"))[0] == 200
-        await until(behind, 20)
-    await until(ready, 20)
+        await wait_until(is_behind, 20)
+    await wait_until(is_ready, 20)

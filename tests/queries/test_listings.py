@@ -1,4 +1,4 @@
-"""A listing of twenty costs two statements at most: one finds who asks and about what, one the page."""
+"""The number of SQL statements of listings: two at most, one for the actor and the object, one for the page."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -10,10 +10,10 @@ import pytest
 from tests.conftest import Client, Forge, commit, git
 from tests.routes import list_calls
 
-COUNT, MOST = 20, 2
+COUNT, MAX_STATEMENTS = 20, 2
 HOOK = {"url": "http://127.0.0.1:9/", "project": "nethack"}
-FAR = "page=50&repopage=50&forkpage=50"  # there is no such page of anything
-# Every listing by its route: what its rows are under, unless it has few, and how it is asked for.
+FAR = "page=50&repopage=50&forkpage=50"  # beyond the last page of every listing
+# Every listing by its route: the key of its rows, empty for short listings, and the paths to request.
 LISTINGS: dict[str, tuple[str, list[str]]] = {
     "/api/0/projects": ("projects", ["projects", "projects?pattern=listed*", "projects?short=1&username=alice"]),
     "/api/0/users": ("users", ["users"]),
@@ -49,7 +49,7 @@ LISTINGS: dict[str, tuple[str, list[str]]] = {
     "/v1/subscriptions": ("subscriptions", ["subscriptions"]),
     "/v1/subscriptions/{id}/deliveries": ("deliveries", ["subscriptions/{subscription}/deliveries"]),
 }
-# What shows one thing, or nothing out of the database.
+# Routes that show a single object or nothing from the database.
 OTHERS = """
     /api/0/version /api/0/-/version /api/0/error_codes /api/0/-/error_codes /api/0/task/{task}/status /api/0/_plugins
     /api/0/{P} /api/0/{P}/options /api/0/{P}/git/urls /api/0/{P}/webhook/token /api/0/{P}/hascommit /api/0/{P}/tag/{tag}
@@ -60,109 +60,111 @@ OTHERS = """
 """
 
 
-def test_every_listing_is_counted_here() -> None:
-    read = (call for call in list_calls() if call.prefix and call.route.method == "GET")
-    assert {f"{call.prefix}{call.path}".rstrip("/") for call in read} == {*LISTINGS, *OTHERS.split()}
+def test_every_get_route_is_listed_here() -> None:
+    reads = (call for call in list_calls() if call.prefix and call.route.method == "GET")
+    assert {f"{call.prefix}{call.path}".rstrip("/") for call in reads} == {*LISTINGS, *OTHERS.split()}
 
 
-async def push(alice: Client, work: Path) -> str:
-    """Twenty files, branches and tags; the commit that all of them are in."""
+async def push_refs(alice: Client, work: Path) -> str:
+    """Push twenty files, branches and tags of one commit, and return its id."""
     await git("clone", "-q", alice.git_url("nethack"), str(work))
     await git("checkout", "-qb", "branch0", cwd=work)
-    for n in range(COUNT):
-        (work / f"file{n}").write_text("text")
+    for number in range(COUNT):
+        (work / f"file{number}").write_text("text")
     await git("add", ".", cwd=work)
     sha = await commit(work)
-    refs = (f"HEAD:refs/{kind}{n}" for n in range(COUNT) for kind in ("heads/branch", "tags/v"))
+    refs = (f"HEAD:refs/{kind}{number}" for number in range(COUNT) for kind in ("heads/branch", "tags/v"))
     await git("push", "-q", "origin", *refs, cwd=work)
     return sha
 
 
 async def fill(forge: Forge, alice: Client) -> None:
-    """Twenty of everything else."""
-    for n in range(COUNT):
-        await forge.admin.json("POST", "/v1/users", {"username": f"user{n}", "email": f"user{n}@example.org"})
-        await alice.json("POST", "/v1/groups", {"name": f"group{n}"})
-        await alice.post("/new", name=f"listed{n}", description="d", wait="0")
-        await alice.post(f"/listed{n}/git/modifyacls", user_type="group", name="group0", acl="commit")
-        await alice.post("/nethack/new_issue", title="t", issue_content="c", tag=f"pet,tag{n}", assignee="alice")
-        form = {"title": "t", "branch_to": "main", "branch_from": f"branch{n}"}
+    """Create twenty of everything except flags and deliveries."""
+    for number in range(COUNT):
+        await forge.admin.json("POST", "/v1/users", {"username": f"user{number}", "email": f"user{number}@example.org"})
+        await alice.json("POST", "/v1/groups", {"name": f"group{number}"})
+        await alice.post("/new", name=f"listed{number}", description="d", wait="0")
+        await alice.post(f"/listed{number}/git/modifyacls", user_type="group", name="group0", acl="commit")
+        await alice.post("/nethack/new_issue", title="t", issue_content="c", tag=f"pet,tag{number}", assignee="alice")
+        form = {"title": "t", "branch_to": "main", "branch_from": f"branch{number}"}
         assert (await alice.post("/nethack/pull-request/new", **form))[0] == 200
-        await forge.admin.post("/nethack/watchers/update", watcher=f"user{n}", status="1")
+        await forge.admin.post("/nethack/watchers/update", watcher=f"user{number}", status="1")
         await alice.post("/nethack/git/generateacls")
         await alice.limited()
         await alice.limited(project="nethack")
         await alice.json("POST", "/v1/subscriptions", {**HOOK, "active": False})
     await alice.post("/nethack/git/modifyacls", user_type="user", name="user0", acl="commit")
     await alice.json(
-        "POST", "/api/0/nethack/boards", {f"b{n}": {"active": True, "tag": f"tag{n}"} for n in range(COUNT)}
+        "POST",
+        "/api/0/nethack/boards",
+        {f"b{number}": {"active": True, "tag": f"tag{number}"} for number in range(COUNT)},
     )
-    for n in range(1, 2 * COUNT):
+    for number in range(1, 2 * COUNT):
         await asyncio.gather(
-            alice.post(f"/nethack/issue/{n}/comment", comment="c"),
-            alice.post(f"/nethack/pull-request/{n}/comment", comment="c"),
+            alice.post(f"/nethack/issue/{number}/comment", comment="c"),
+            alice.post(f"/nethack/pull-request/{number}/comment", comment="c"),
         )
     await forge.idle()
 
 
-async def remark(alice: Client, commit: str, subscription: str) -> None:
-    """Twenty flags of a commit, and twenty deliveries of a subscription."""
-    said = {"username": "ci", "comment": "c", "url": "https://ci.example.org/1", "status": "success"}
-    for n in range(COUNT):
-        await alice.post(f"/nethack/c/{commit}/flag", uid=n, **said)
+async def add_flags_and_deliveries(alice: Client, commit: str, subscription: str) -> None:
+    """Add twenty flags to a commit and twenty deliveries to a subscription."""
+    flag = {"username": "ci", "comment": "c", "url": "https://ci.example.org/1", "status": "success"}
+    for number in range(COUNT):
+        await alice.post(f"/nethack/c/{commit}/flag", uid=number, **flag)
         await alice.json("POST", f"/v1/subscriptions/{subscription}/ping")
 
 
 @pytest.fixture
-async def named(forge: Forge, nethack: Client, tmp_path: Path) -> dict[str, Any]:
-    """Twenty of everything, and what names some of it."""
-    sha = await push(nethack, tmp_path / "nethack")
+async def path_values(forge: Forge, nethack: Client, tmp_path: Path) -> dict[str, Any]:
+    """Create twenty of everything; returns the values of the placeholders in the paths."""
+    sha = await push_refs(nethack, tmp_path / "nethack")
     await fill(forge, nethack)
-    _, made = await nethack.json("POST", "/v1/subscriptions", {**HOOK, "types": ["project.deleted"]})
-    await remark(nethack, sha, made["id"])
-    await nethack.pagure("/nethack/connector")  # its key is made when it is first asked for
+    _, subscription = await nethack.json("POST", "/v1/subscriptions", {**HOOK, "types": ["project.deleted"]})
+    await add_flags_and_deliveries(nethack, sha, subscription["id"])
+    await nethack.pagure("/nethack/connector")  # creates its key on first use
     _, newest = await nethack.pagure("/nethack/pull-requests?per_page=1")
     today = datetime.now(UTC).date().isoformat()
-    return {"commit": sha, "request": newest["requests"][0]["id"], "subscription": made["id"], "today": today}
+    return {"commit": sha, "request": newest["requests"][0]["id"], "subscription": subscription["id"], "today": today}
 
 
-def asked(named: dict[str, Any]) -> list[tuple[str, str]]:
-    """Each way to ask for each listing, and what its rows are under."""
+def build_requests(path_values: dict[str, Any]) -> list[tuple[str, str]]:
+    """The paths to request, each with the key of its rows."""
     return [
-        (("/v1/" if route.startswith("/v1") else "/api/0/") + way.format(**named), rows)
-        for route, (rows, ways) in LISTINGS.items()
-        for way in ways
+        (("/v1/" if route.startswith("/v1") else "/api/0/") + path.format(**path_values), key)
+        for route, (key, paths) in LISTINGS.items()
+        for path in paths
     ]
 
 
-def rows_of(body: Any, rows: str) -> Any:
-    for name in rows.split("."):
+def get_rows(body: Any, key: str) -> Any:
+    for name in key.split("."):
         body = body[name]
     return body
 
 
-def pages(body: Any) -> dict[str, int]:
-    """How many pages each listing of the answer has."""
+def count_pages(body: Any) -> dict[str, int]:
+    """The number of pages of each listing in the answer."""
     return {key: value["pages"] for key, value in body.items() if "pagination" in key and value}
 
 
 async def test_a_listing_of_twenty_costs_two_statements_at_most(
-    forge: Forge, nethack: Client, named: dict[str, Any], statements: list[str]
+    forge: Forge, nethack: Client, path_values: dict[str, Any], statements: list[str]
 ) -> None:
-    taken: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[str, str], int] = {}
     for reader in (nethack, forge.nobody):
-        for path, rows in asked(named):
+        for path, key in build_requests(path_values):
             statements.clear()
             status, body = await reader.get(path)
-            taken[reader.name, path] = len(statements)
+            counts[reader.name, path] = len(statements)
             if status == 401 and reader is forge.nobody:
                 continue
             assert status == 200, (path, body)
-            assert not rows or len(rows_of(body, rows)) >= COUNT, path
-            if counted := pages(body):
+            assert not key or len(get_rows(body, key)) >= COUNT, path
+            if pages := count_pages(body):
                 far = f"{path}{'&' if '?' in path else '?'}{FAR}"
                 statements.clear()
-                assert pages((await reader.get(far))[1]) == counted, far
-                taken[reader.name, far] = len(statements)
-    assert {ask: count for ask, count in taken.items() if count > MOST} == {}
-    assert all(count > 0 for (name, path), count in taken.items() if name)
+                assert count_pages((await reader.get(far))[1]) == pages, far
+                counts[reader.name, far] = len(statements)
+    assert {request: count for request, count in counts.items() if count > MAX_STATEMENTS} == {}
+    assert all(count > 0 for (name, path), count in counts.items() if name)

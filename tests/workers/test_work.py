@@ -1,4 +1,4 @@
-"""Work happens once, and nothing that was acknowledged is forgotten."""
+"""Execution of work: each piece runs once, survives crashes and lost queues, and ends with its task."""
 
 import asyncio
 import dataclasses
@@ -15,9 +15,8 @@ from events.projections import rebuild
 from events.record import NewEvent
 from events.tasks import FailureReason
 from tests.conftest import Client, Forge, commit, git
-from workers import perform as performing
-from workers import queue
-from workers import settings as working
+from workers import perform, queue
+from workers import settings as worker_settings
 from workers.reactions import FOLLOW, GIT, MIRROR, REACTIONS, TaskFailure, WorkerContext
 from workers.settings import CONCURRENCY
 
@@ -25,8 +24,8 @@ from workers.settings import CONCURRENCY
 async def test_a_flushed_queue_loses_no_work(forge: Forge, alice: Client, settings: Settings) -> None:
     redis = Redis.from_url(settings.required_redis_url())
     tasks = []
-    for n in range(10):
-        _, queued = await alice.post("/new", name=f"p{n}", description="d", wait="0")
+    for number in range(10):
+        _, queued = await alice.post("/new", name=f"p{number}", description="d", wait="0")
         tasks.append(queued["taskid"])
         await redis.flushall()
     await redis.aclose()
@@ -35,15 +34,15 @@ async def test_a_flushed_queue_loses_no_work(forge: Forge, alice: Client, settin
     assert await forge.db.fetchval("select count(*) from events where type = 'repository.created'") == 10
 
 
-async def test_work_that_is_rung_twice_is_done_once(forge: Forge, nethack: Client, settings: Settings) -> None:
+async def test_work_that_is_enqueued_twice_is_done_once(forge: Forge, nethack: Client, settings: Settings) -> None:
     row = await forge.db.fetchrow("select position, reaction, attempts from work")
     assert row is not None
-    ctx = WorkerContext(forge.db, settings, _silent)
-    assert await performing.perform(ctx, row["position"], row["reaction"]) is False
+    ctx = WorkerContext(forge.db, settings, _ignore_ring)
+    assert await perform.perform(ctx, row["position"], row["reaction"]) is False
     assert await forge.db.fetchval("select count(*) from events where type = 'repository.created'") == 1
 
 
-async def _silent() -> None:
+async def _ignore_ring() -> None:
     return None
 
 
@@ -52,51 +51,52 @@ async def test_a_worker_that_lost_its_lease_is_fenced_off(forge: Forge, nethack:
     assert row is not None
     await forge.db.execute("update work set done_at = null, attempts = 7, lease_until = now() + interval '1 hour'")
     async with forge.db.acquire() as connection:
-        cause = await performing.record_log.find_at_position(connection, row["position"])
+        cause = await perform.record_log.find_at_position(connection, row["position"])
     assert cause is not None
     reaction = REACTIONS[row["reaction"]]
-    sorry = reaction.on_failure(cause, TaskFailure(FailureReason.UNEXPECTED))
-    assert await performing._settle(forge.db, reaction, cause, 6, sorry, "given up") == "fenced off"
+    answers = reaction.on_failure(cause, TaskFailure(FailureReason.UNEXPECTED))
+    assert await perform._settle(forge.db, reaction, cause, 6, answers, "given up") == "fenced off"
     assert await forge.db.fetchval("select count(*) from events where type = 'task.failed'") == 0
 
 
-async def test_work_that_cannot_be_done_takes_the_project_back(
+async def test_a_project_is_discarded_if_its_repository_cannot_be_created(
     forge: Forge, alice: Client, settings: Settings, monkeypatch: object
 ) -> None:
-    """A place where the repository should be and cannot: the task fails, the name is free again."""
+    """A file is where the repository's folder should be: the task fails, and the name is free again."""
     first = await forge.db.fetchval("select last_value from project_ids")
     repo_path = store.repository_path(settings.repositories, first).parent
-    for n in range(first, first + 3):
-        # A file where the folder has to be.
-        blocked = store.repository_path(settings.repositories, n).parent
+    for project_id in range(first, first + 3):
+        blocked = store.repository_path(settings.repositories, project_id).parent
         blocked.parent.mkdir(parents=True, exist_ok=True)
         if not blocked.exists():
             blocked.write_text("in the way")
     assert repo_path.exists()
-    saved, performing.MAX_ATTEMPTS = performing.MAX_ATTEMPTS, 1
+    saved, perform.MAX_ATTEMPTS = perform.MAX_ATTEMPTS, 1
     try:
         status, body = await alice.post("/new", name="nethack", description="d")
     finally:
-        performing.MAX_ATTEMPTS = saved
+        perform.MAX_ATTEMPTS = saved
     assert (status, body["error_code"]) == (400, "ENOCODE")
     assert (await alice.pagure("/nethack"))[0] == 404
     assert (await alice.pagure("/projects"))[1]["total_projects"] == 0
 
 
-async def test_the_sweep_rings_for_a_worker_that_died(forge: Forge, alice: Client, settings: Settings) -> None:
-    """Claimed and never finished: when the lease has run out, another worker does it."""
+async def test_the_sweep_enqueues_the_work_of_a_dead_worker_again(
+    forge: Forge, alice: Client, settings: Settings
+) -> None:
+    """The work was claimed and never finished; another worker does it when the lease has expired."""
     original = REACTIONS["create-repository"].work
     died = asyncio.Event()
 
-    async def dies(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+    async def die_once(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
         if not died.is_set():
             died.set()
-            # As after SIGKILL: no answer, no postponement, only the lease that runs out.
+            # As after SIGKILL: no answer and no postponement, only a lease that expires.
             await ctx.db.execute("update work set lease_until = now() + interval '1 second'")
             raise asyncio.CancelledError
         return await original(ctx, cause)
 
-    object.__setattr__(REACTIONS["create-repository"], "work", dies)
+    object.__setattr__(REACTIONS["create-repository"], "work", die_once)
     try:
         _, queued = await alice.post("/new", name="nethack", description="d", wait="0")
         task = (await alice.get(f"/v1/tasks/{queued['taskid']}?wait=30"))[1]
@@ -105,10 +105,10 @@ async def test_the_sweep_rings_for_a_worker_that_died(forge: Forge, alice: Clien
     assert (task["status"], task["attempts"]) == ("succeeded", 2)
 
 
-async def test_what_another_history_left_in_a_place_is_put_aside(
+async def test_a_repository_left_by_another_history_is_moved_aside(
     forge: Forge, alice: Client, settings: Settings
 ) -> None:
-    """As after an older dump was restored: project ids are handed out again, the newer repositories are still there."""
+    """After an older dump is restored, project ids are assigned again while the newer repositories are still there."""
     await alice.post("/new", name="old", description="d")
     taken = (await alice.pagure("/old"))[1]["id"] + 1
     store.create_repository(settings.repositories, taken, cause=uuid.uuid4(), head="main", readme="of another history")
@@ -120,15 +120,15 @@ async def test_what_another_history_left_in_a_place_is_put_aside(
     assert store.list_refs(aside)[0][0] == "refs/heads/main"
 
 
-async def test_work_that_takes_its_workers_down_is_given_up(
+async def test_work_that_kills_its_workers_is_given_up(
     forge: Forge, alice: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def dies(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+    async def die(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
         await ctx.db.execute("update work set lease_until = now()")
         raise asyncio.CancelledError
 
-    monkeypatch.setattr(performing, "MAX_CLAIMS", 2)
-    reaction = dataclasses.replace(REACTIONS["create-repository"], work=dies)
+    monkeypatch.setattr(perform, "MAX_CLAIMS", 2)
+    reaction = dataclasses.replace(REACTIONS["create-repository"], work=die)
     monkeypatch.setitem(REACTIONS, "create-repository", reaction)
     status, body = await alice.post("/new", name="nethack", description="d")
     assert (status, body["error_code"]) == (400, "ENOCODE")
@@ -144,25 +144,23 @@ async def test_a_job_carries_ids_only(forge: Forge, settings: Settings) -> None:
     await redis.aclose()
 
 
-async def test_what_is_soon_done_does_not_stand_behind_long_forks(
-    forge: Forge, nethack: Client, tmp_path: Path
-) -> None:
-    """Every place for long work is taken, and a pull request is looked at all the same."""
-    long, done = REACTIONS["fork-repository"], asyncio.Event()
-    original = long.work
+async def test_short_work_does_not_wait_behind_long_forks(forge: Forge, nethack: Client, tmp_path: Path) -> None:
+    """All slots for long work are taken, and the follow-up of a pull request runs nevertheless."""
+    forking, done = REACTIONS["fork-repository"], asyncio.Event()
+    original = forking.work
 
-    async def waits(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+    async def wait_for_end(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
         await done.wait()
         return await original(ctx, cause)
 
-    object.__setattr__(long, "work", waits)
+    object.__setattr__(forking, "work", wait_for_end)
     try:
         forks = []
-        for n in range(CONCURRENCY[GIT]):
-            bob = await forge.user(f"bob{n}")
+        for number in range(CONCURRENCY[GIT]):
+            bob = await forge.user(f"bob{number}")
             forks.append((await bob.post("/fork", repo="nethack", wait="0"))[1]["taskid"])
         for task in forks:
-            await _until(nethack, task, "running")
+            await _wait_for_status(nethack, task, "running")
         await git("clone", "-q", nethack.git_url("nethack"), str(tmp_path / "nethack"))
         await git("checkout", "-qb", "topic", cwd=tmp_path / "nethack")
         await commit(tmp_path / "nethack")
@@ -175,13 +173,13 @@ async def test_what_is_soon_done_does_not_stand_behind_long_forks(
                 await asyncio.sleep(0.02)
     finally:
         done.set()
-        object.__setattr__(long, "work", original)
+        object.__setattr__(forking, "work", original)
     for task in forks:
-        await _until(nethack, task, "succeeded")
+        await _wait_for_status(nethack, task, "succeeded")
 
 
 @pytest.mark.parametrize("deleted", ["before", "after"])
-async def test_a_task_ends_though_its_project_is_deleted_meanwhile(
+async def test_a_task_ends_although_its_project_is_deleted_meanwhile(
     forge: Forge, nethack: Client, tmp_path: Path, deleted: str
 ) -> None:
     await git("clone", "-q", nethack.git_url("nethack"), str(tmp_path / "nethack"))
@@ -194,12 +192,12 @@ async def test_a_task_ends_though_its_project_is_deleted_meanwhile(
     merging = REACTIONS["merge-pull-request"]
     original = merging.work
 
-    async def beset(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
-        made = await original(ctx, cause) if deleted == "after" else []
+    async def delete_project(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+        answers = await original(ctx, cause) if deleted == "after" else []
         assert (await bound.post("/nethack/delete"))[0] == 200
-        return made or await original(ctx, cause)
+        return answers or await original(ctx, cause)
 
-    object.__setattr__(merging, "work", beset)
+    object.__setattr__(merging, "work", delete_project)
     try:
         _, queued = await nethack.post("/nethack/pull-request/1/merge", wait="0")
         task = (await nethack.get(f"/v1/tasks/{queued['taskid']}?wait=10"))[1]
@@ -207,23 +205,23 @@ async def test_a_task_ends_though_its_project_is_deleted_meanwhile(
         object.__setattr__(merging, "work", original)
     assert (task["status"], bool(task["error"])) == ("failed", True)
     await forge.idle()
-    told = await forge.rows()
+    before = await forge.rows()
     await rebuild.rebuild(forge.db)
-    assert await forge.rows() == told
+    assert await forge.rows() == before
 
 
 @pytest.mark.own_forge
-async def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(forge: Forge, alice: Client) -> None:
-    """In whichever queue: the others having nothing to do does not end it."""
+async def test_a_worker_that_is_stopped_finishes_its_running_job(forge: Forge, alice: Client) -> None:
+    """The idle workers of the other queues do not end it."""
     creating, begun, done = REACTIONS["create-repository"], asyncio.Event(), asyncio.Event()
     original = creating.work
 
-    async def waits(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+    async def wait_for_end(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
         begun.set()
         await done.wait()
         return await original(ctx, cause)
 
-    object.__setattr__(creating, "work", waits)
+    object.__setattr__(creating, "work", wait_for_end)
     try:
         await alice.post("/new", name="nethack", description="d", wait="0")
         await begun.wait()
@@ -238,30 +236,30 @@ async def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(forge: F
     assert await forge.db.fetchval("select count(*) from events where type = 'repository.created'") == 1
 
 
-async def _until(client: Client, task: str, status: str) -> None:
+async def _wait_for_status(client: Client, task: str, status: str) -> None:
     async with asyncio.timeout(10):
         while (await client.get(f"/v1/tasks/{task}"))[1]["status"] != status:
             await asyncio.sleep(0.02)
 
 
-async def test_a_worker_that_ends_waits_for_what_each_of_its_queues_has_begun(
+async def test_a_stopping_worker_waits_for_each_of_its_queues(
     forge: Forge, nethack: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attended, finished = asyncio.Barrier(4), []
+    all_started, finished = asyncio.Barrier(4), []
 
-    async def attend(ctx: WorkerContext, redis: Redis, name: str) -> None:
+    async def run_queue(ctx: WorkerContext, redis: Redis, name: str) -> None:
         try:
-            await attended.wait()
+            await all_started.wait()
             await asyncio.Event().wait()
         finally:
             if name == FOLLOW:
                 await asyncio.sleep(0.1)
             finished.append(name)
 
-    monkeypatch.setattr(working, "_run_queue", attend)
+    monkeypatch.setattr(worker_settings, "_run_queue", run_queue)
     redis = await queue.connect(settings.required_redis_url())
-    job = asyncio.create_task(working.run_workers(WorkerContext(forge.db, settings, _silent), redis))
-    await attended.wait()
+    job = asyncio.create_task(worker_settings.run_workers(WorkerContext(forge.db, settings, _ignore_ring), redis))
+    await all_started.wait()
     job.cancel()
     await asyncio.gather(job, return_exceptions=True)
     assert (set(finished), finished[-1]) == ({GIT, MIRROR, FOLLOW}, FOLLOW)
