@@ -107,6 +107,22 @@ async def append(
         answer=entry.cause is not None,
         versioned=entry.version is not None,
     )
+    try:
+        stored = await db.fetchrow(statement, *_append_arguments(entry, command))
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name == "commands_pkey":
+            raise CommandRepeated from error
+        raise VersionConflict(error.constraint_name) from error
+    except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
+        raise VersionConflict(str(error.sqlstate)) from error
+    if stored is None and entry.cause is None:
+        raise VersionConflict("revision")
+    return stored
+
+
+def _append_arguments(entry: AppendRequest, command: tuple[str, bytes] | None) -> list[Any]:
+    """The parameters of the statement, $1 to $9, and $10 and $11 for the command."""
+    event = entry.event
     arguments: list[Any] = [
         event.stream,
         entry.version,
@@ -120,17 +136,7 @@ async def append(
     ]
     if command is not None:
         arguments += [command[0], command[1].decode()]
-    try:
-        stored = await db.fetchrow(statement, *arguments)
-    except asyncpg.UniqueViolationError as error:
-        if error.constraint_name == "commands_pkey":
-            raise CommandRepeated from error
-        raise VersionConflict(error.constraint_name) from error
-    except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
-        raise VersionConflict(str(error.sqlstate)) from error
-    if stored is None and entry.cause is None:
-        raise VersionConflict("revision")
-    return stored
+    return arguments
 
 
 # Transaction ids do not survive a dump and restore. An id that this cluster has not reached yet belongs to a restored

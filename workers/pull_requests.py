@@ -97,7 +97,7 @@ class PullRequestWork:
         existing = await issues.list_existing(self.ctx.db, found["project_id"], sorted(numbers))
         return sorted({*existing, *found["commit_issues"]})
 
-    async def outlook(self, head: str) -> merge.MergePreview:
+    async def preview_merge(self, head: str) -> merge.MergePreview:
         signed = get_setting(self.target, "enforce_signed_off_commits")
         return await in_thread(merge.preview_merge, self.repo_path, self.found["branch"], head, signed_off=signed)
 
@@ -130,7 +130,7 @@ async def keep_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[NewE
     if numbers := await work.find_commit_issues(head):
         changed["commit_issues"] = numbers
     with suppress(Missing, NotSignedOff):
-        changed["merge_status"] = str((await work.outlook(head)).status)
+        changed["merge_status"] = str((await work.preview_merge(head)).status)
     return [_build_update(work.found, changed)] if changed else []
 
 
@@ -179,7 +179,7 @@ async def _build_follow_up(work: PullRequestWork, head: str, base: str | None) -
     if not changed:
         return []
     with suppress(Missing, NotSignedOff):
-        changed["merge_status"] = str((await work.outlook(head)).status)
+        changed["merge_status"] = str((await work.preview_merge(head)).status)
     note = await _build_note(work, changed["commit_start"], changed["commit_stop"], base)
     return [_build_update(work.found, changed, note, await comments.next_id(work.ctx.db) if note else None)]
 
@@ -223,13 +223,13 @@ async def merge_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[New
     head = await work.fetch_head()
     ctx.progress.report("compare", FETCHED)
     try:
-        look = await work.outlook(head)
+        preview = await work.preview_merge(head)
     except NotSignedOff:
         raise PermanentError(FailureReason.UNSIGNED) from None
     except Missing:
         raise missing_branch(found["branch"], work.target) from None
     ref, actor, number = refs.branch_ref(found["branch"]), Actor(cause.actor), found["number"]
-    if look.status is merge.Status.NO_CHANGE:
+    if preview.status is merge.Status.NO_CHANGE:
         answers = []
         if await pull_requests.was_tried_before(ctx.db, cause.position):
             # An earlier attempt may have died after it moved the branch and before it recorded that.
@@ -238,20 +238,20 @@ async def merge_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[New
             raise RetryLater  # the other merge records the result
         else:
             answers = fail_task(cause, TaskFailure(FailureReason.NOTHING_TO_MERGE))
-        return [*answers, await _build_merged(work, cause, look.ours or head)]
+        return [*answers, await _build_merged(work, cause, preview.ours or head)]
     # A recent push may not have been followed yet.
-    moved = await _find_changes(work, head, look.ours)
+    moved = await _find_changes(work, head, preview.ours)
     ctx.progress.report("merge", COMPARED)
     caught_up = [_build_update(found, moved)] if moved else []
-    new = await _merge(work, cause, look)
+    new = await _merge(work, cause, preview)
     await work.record(found["project_id"], actor, ref, merged=number)
     return [*caught_up, await _build_merged(work, cause, new, behind=len(caught_up))]
 
 
-async def _merge(work: PullRequestWork, cause: StoredEvent, look: merge.MergePreview) -> str:
+async def _merge(work: PullRequestWork, cause: StoredEvent, preview: merge.MergePreview) -> str:
     target, found = work.target, work.found
-    if look.status is not merge.Status.CONFLICTS:
-        await _check_plugins(work, look)
+    if preview.status is not merge.Status.CONFLICTS:
+        await _check_plugins(work, preview)
     signer = await _find_signer(work.ctx, cause)
     signed = get_setting(target, "enforce_signed_off_commits") or push_policy.find_requirements(target).signed
     message = merge.merge_message(found["number"], found["title"], signer if signed else None)
@@ -260,7 +260,7 @@ async def _merge(work: PullRequestWork, cause: StoredEvent, look: merge.MergePre
         return await in_thread(
             merge.merge,
             work.repo_path,
-            look,
+            preview,
             message,
             signer,
             always=get_setting(target, "always_merge"),
@@ -272,16 +272,16 @@ async def _merge(work: PullRequestWork, cause: StoredEvent, look: merge.MergePre
         raise PermanentError(FailureReason.REBASE_NEEDED) from None
 
 
-async def _check_plugins(work: PullRequestWork, look: merge.MergePreview) -> None:
+async def _check_plugins(work: PullRequestWork, preview: merge.MergePreview) -> None:
     """Check the merge against the project's push plugins. The right to merge includes the right to push, but not a
     waiver of the other requirements of a push.
     """
-    change = Change(refs.branch_ref(work.found["branch"]), look.ours or ZEROS, look.theirs)
+    change = Change(refs.branch_ref(work.found["branch"]), preview.ours or ZEROS, preview.theirs)
     if refusal := push_policy.find_project_refusal(work.target, change):
         raise _refused_push(refusal.reason)
     if push_policy.find_requirements(work.target).signed:
         try:
-            await in_thread(commits.require_sign_off, work.repo_path, look.theirs, look.ours)
+            await in_thread(commits.require_sign_off, work.repo_path, preview.theirs, preview.ours)
         except NotSignedOff as unsigned:
             raise _refused_push(PushReason.UNSIGNED, unsigned.subject) from None
 

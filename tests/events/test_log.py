@@ -38,33 +38,35 @@ async def write(db: asyncpg.Connection, event: Event) -> int:
     return int(stored["position"])
 
 
+async def write_many(database_url: str, number: int, committed: set[int]) -> None:
+    """Write transactions of random length, some of them slow or rolled back, and collect the committed positions."""
+    connection = await asyncpg.connect(database_url, server_settings={"search_path": "live, public"})
+    await prepare_connection(connection)
+    chance = random.Random(number)
+    count = 0
+    while len(committed) < EVENTS:
+        transaction = connection.transaction()
+        await transaction.start()
+        positions = []
+        for _ in range(chance.randint(1, 10)):
+            count += 1
+            positions.append(await write(connection, user_created(f"u{number}-{count}")))
+            if chance.random() < 0.01:
+                await asyncio.sleep(chance.random() / 50)
+        if chance.random() < 0.1:
+            await transaction.rollback()
+        else:
+            await transaction.commit()
+            committed.update(positions)
+    await connection.close()
+
+
 @pytest.mark.slow
 async def test_followers_see_every_event_once_in_one_order_under_many_writers(
     own_settings: Settings, database_url: str
 ) -> None:
     committed: set[int] = set()
     writing = True
-
-    async def writer(number: int) -> None:
-        connection = await asyncpg.connect(database_url, server_settings={"search_path": "live, public"})
-        await prepare_connection(connection)
-        chance = random.Random(number)
-        count = 0
-        while len(committed) < EVENTS:
-            transaction = connection.transaction()
-            await transaction.start()
-            positions = []
-            for _ in range(chance.randint(1, 10)):
-                count += 1
-                positions.append(await write(connection, user_created(f"u{number}-{count}")))
-                if chance.random() < 0.01:
-                    await asyncio.sleep(chance.random() / 50)
-            if chance.random() < 0.1:
-                await transaction.rollback()
-            else:
-                await transaction.commit()
-                committed.update(positions)
-        await connection.close()
 
     async def follower(db: Any) -> list[tuple[int, int]]:
         seen: list[tuple[int, int]] = []
@@ -81,7 +83,7 @@ async def test_followers_see_every_event_once_in_one_order_under_many_writers(
     async with database(database_url, 5) as db:
         relays = [asyncio.create_task(Relay(db, redis).run()) for _ in range(2)]
         followers = [asyncio.create_task(follower(db)) for _ in range(2)]
-        await asyncio.gather(*(writer(number) for number in range(WRITERS)))
+        await asyncio.gather(*(write_many(database_url, number, committed) for number in range(WRITERS)))
         writing = False
         first, second = await asyncio.wait_for(asyncio.gather(*followers), 60)
         for relay in relays:

@@ -222,7 +222,7 @@ async def test_two_who_merge_at_once_merge_once(nethack: Client, bob: Client, mo
     both, moved, ended, looked = asyncio.Barrier(2), asyncio.Event(), asyncio.Event(), []
     begin, outlook, record, attempt = (
         working.load_work,
-        working.PullRequestWork.outlook,
+        working.PullRequestWork.preview_merge,
         working.PullRequestWork.record,
         perform._attempt,
     )
@@ -253,7 +253,7 @@ async def test_two_who_merge_at_once_merge_once(nethack: Client, bob: Client, mo
         return outcome
 
     monkeypatch.setattr(working, "load_work", begin_together)
-    monkeypatch.setattr(working.PullRequestWork, "outlook", look_one_after_the_other)
+    monkeypatch.setattr(working.PullRequestWork, "preview_merge", look_one_after_the_other)
     monkeypatch.setattr(working.PullRequestWork, "record", record_and_tell)
     monkeypatch.setattr(perform, "_attempt", attempted)
     await merge_twice(nethack)
