@@ -98,7 +98,7 @@ def test_the_pages_example_is_such_an_event_and_continues_the_subject_that_the_p
 
 
 def test_every_route_stands_under_an_action_and_every_action_is_used(settings: Settings) -> None:
-    declared = {(each.route.method, each.prefix + each.pattern): each.route.action for each in routes.calls()}
+    declared = {(each.route.method, each.prefix + each.pattern): each.route.action for each in routes.list_calls()}
     served = {(route.method, route.resource.canonical) for route in application(settings).router.routes()}
     assert len(served) > 50
     assert {route for route in served if route[0] != "HEAD"} == declared.keys()

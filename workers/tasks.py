@@ -22,7 +22,7 @@ async def cancel_task(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
         work_cause = await find_at_position(connection, taken["position"])
         assert work_cause is not None  # noqa: S101 - work refers to events
         cancelled = TaskCancelled(task_id=cause.data["task_id"], project_id=cause.data["project_id"])
-        for each in REACTIONS[taken["reaction"]].on_failure(asked, TaskFailure(FailureReason.CANCELLED)):
-            failed = isinstance(each.event, TaskFailed)
-            await record_answer(connection, asked, cancelled if failed else each.event, version=each.version)
+        for each in REACTIONS[taken["reaction"]].on_failure(work_cause, TaskFailure(FailureReason.CANCELLED)):
+            event = cancelled if isinstance(each.event, TaskFailed) else each.event
+            await record_answer(connection, work_cause, event, version=each.version)
     return []

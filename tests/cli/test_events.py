@@ -127,13 +127,13 @@ async def test_a_follower_goes_on_behind_what_was_hidden_from_it(
     """The bookmark is not printed, and counts."""
     monkeypatch.setattr(streams, "HEARTBEAT_INTERVAL", 0.2)
     asked: list[str] = []
-    original = streams.stream
+    original = streams.stream_events
 
     async def noted(request: Any, *arguments: Any) -> Any:
         asked.append(request.headers.get("Last-Event-ID", ""))
         return await original(request, *arguments)
 
-    monkeypatch.setattr("app.dialects.native.events.stream", noted)
+    monkeypatch.setattr("app.dialects.native.events.stream_events", noted)
     async with wired(forge.url) as wire, running("events", "-f", "--types", "project.*", "--url", wire.url) as command:
         await listening()
         await open_issues(nethack, "not for them")

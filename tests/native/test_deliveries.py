@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from app.feed import formats
-from app.stores import list_deliveries as store
+from app.stores import deliveries as store
 from tests.conftest import Client, Forge
 from tests.receiver import ReceivedRequest, Receiver, run_receiver
 from tests.subscriptions import (

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from app.stores import list_deliveries as store
+from app.stores import deliveries as store
 from tests.conftest import Client, Forge
 from tests.receiver import ReceivedRequest, Receiver
 from tests.subscriptions import (

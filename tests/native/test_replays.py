@@ -3,7 +3,7 @@
 import pytest
 from aiohttp import web
 
-from app.stores import list_deliveries as store
+from app.stores import deliveries as store
 from tests.conftest import Client
 from tests.receiver import ReceivedRequest, Receiver
 from tests.subscriptions import list_deliveries, open_issue, subscribe, wait_for_delivery

@@ -14,7 +14,7 @@ from app.queries import projects
 from app.queries.feed import FeedFilter
 from events.projections.rebuild import rebuild
 from tests.conftest import Client, Forge, commit, git
-from tests.pagure.pulls import opened, pushed, until
+from tests.pagure.pulls import open_pull_request, push_commit, wait_for_pull_request
 from tests.pagure.trackers import Tracker
 
 ADMIN = Actor("admin", admin=True)
@@ -70,9 +70,9 @@ async def _issue_story(tracker: Tracker) -> int:
 
 
 async def _pull_request_story(alice: Client, bob: Client, tmp_path: Path, issue: int) -> tuple[int, str]:
-    number = (await opened(bob, allow_rebase="1"))["id"]
+    number = (await open_pull_request(bob, allow_rebase="1"))["id"]
     path, work = f"/nethack/pull-request/{number}", tmp_path / "bob"
-    await pushed(work, "topic", "two")
+    await push_commit(work, "topic", "two")
     await _remarked(alice, number, "1 new commit added")
     for end, form in (("/assign", {"assignee": "bob"}), ("/assign", {}), ("/close", {}), ("/reopen", {})):
         assert (await alice.post(path + end, **form))[0] == 200, end
@@ -85,7 +85,7 @@ async def _pull_request_story(alice: Client, bob: Client, tmp_path: Path, issue:
     assert (await bob.post(path + "/rebase"))[0] == 200
     await _remarked(alice, number, "rebased onto")
     assert await alice.post(path + "/merge") == (200, {"message": "Changes merged!"})
-    await until(alice, number, "status", "Merged")
+    await wait_for_pull_request(alice, number, "status", "Merged")
     status, body = await alice.post(path + "/merge", wait="0")
     assert status == 200
     return number, body["taskid"]

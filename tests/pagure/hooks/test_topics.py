@@ -61,7 +61,7 @@ async def test_whoever_keeps_a_project_they_gave_away_has_access_already(forge: 
 
 
 async def test_tags_are_told_when_they_look_different_or_go(forge: Forge, hook: Hook) -> None:
-    tracker = await trackers.make(forge, hook.client)
+    tracker = await trackers.make_tracker(forge, hook.client)
     await hook.client.post("/nethack/tags/new", tag="urgent", tag_color="red", tag_description="now")
     await tracker.execute(ConfigureTracker, changed={}, tags={"urgent": {"color": "blue", "description": "soon"}})
     token = await tracker.token("alice", "nethack", "modify_project")
@@ -95,7 +95,7 @@ async def test_an_issue_is_told_as_the_api_shows_it(hook: Hook) -> None:
 
 
 async def test_metadata_has_topics_of_its_own_and_its_comments_have_none(forge: Forge, hook: Hook) -> None:
-    tracker = await trackers.make(forge, hook.client)
+    tracker = await trackers.make_tracker(forge, hook.client)
     alice = tracker.alice
     for _ in range(3):
         await tracker.issue()
@@ -148,7 +148,7 @@ async def test_an_issue_on_a_board_is_tagged_edited_and_commented(forge: Forge, 
 async def test_a_pull_request_is_told_from_its_opening_to_its_end(
     forge: Forge, hook: Hook, bob: Client, tmp_path: Path
 ) -> None:
-    tracker = await trackers.make(forge, hook.client)
+    tracker = await trackers.make_tracker(forge, hook.client)
     await open_pull_request(bob)
     await bob.post("/nethack/pull-request/1/comment", comment="Please")
     new, commented = await hook.next("pull-request.new", "pull-request.comment.added")

@@ -212,9 +212,7 @@ async def test_what_a_type_of_event_can_never_say_is_no_delivery(hook: Hook) -> 
     await open_issue(hook.client)
     await hook.next("issue.new")
     [made] = await list_subscriptions(hook.client)
-    statuses = [
-        (each["type"], each["status"], each["reason"]) for each in await list_deliveries(hook.client, made)
-    ]
+    statuses = [(each["type"], each["status"], each["reason"]) for each in await list_deliveries(hook.client, made)]
     assert ("tag.defined", "suppressed", "The format does not support this type of event.") in statuses
     assert "watch.changed" not in {event_type for event_type, *_ in statuses}
 
