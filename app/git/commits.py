@@ -1,4 +1,4 @@
-"""Commits: what is in one, which of them a pull-request brings, and who signed off."""
+"""Reading commits, listing those that a pull-request brings, and checking their sign-offs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ SIGN_OFF = b"signed-off-by"
 
 @dataclass(frozen=True)
 class Person:
-    """Who, and when: seconds since 1970, and the minutes by which their clock was ahead of UTC."""
+    """An author or committer; `time` is in seconds since 1970, `offset` in minutes east of UTC."""
 
     name: str
     email: str
@@ -40,7 +40,7 @@ class Commit:
 
 @dataclass(frozen=True)
 class CommitSpan:
-    """The commits of a pull-request from end to end; `start` is the oldest, `stop` the newest, as clients call them."""
+    """The commits of a pull-request: `start` is the oldest and `stop` the newest, named as in the API."""
 
     start: str
     stop: str
@@ -48,16 +48,16 @@ class CommitSpan:
 
 
 def resolve(repo_path: Path, spelling: str, *, hidden: bool = False) -> str:
-    """The full id of the commit that a hexadecimal id, possibly abbreviated, stands for.
+    """Return the full id of the commit with this hexadecimal id, which may be abbreviated.
 
-    Raises NoCommit for anything else, and for commits that no visible ref leads to unless `hidden` ones count too.
+    Raises NoCommit for anything else, and for commits that no visible ref leads to unless `hidden` is set.
     Source: project contract 7.12, 7.14 and 12.10.
     """
     repository = open_repository(repo_path)
     commits = [
-        one
-        for one in list_candidates(repo_path, spelling)
-        if object_kind(repository, one) == pygit2.enums.ObjectType.COMMIT
+        candidate
+        for candidate in list_candidates(repo_path, spelling)
+        if object_kind(repository, candidate) == pygit2.enums.ObjectType.COMMIT
     ]
     if len(commits) != 1 or not (hidden or is_reachable(repo_path, commits[0])):
         raise NoCommit(spelling)
@@ -65,12 +65,12 @@ def resolve(repo_path: Path, spelling: str, *, hidden: bool = False) -> str:
 
 
 def find(repo_path: Path, spelling: str, *, hidden: bool = False) -> Commit:
-    """What is in a commit; raises as `resolve` does. Source: project contract 12.10."""
+    """Read the commit that `resolve` finds, which raises the same errors. Source: project contract 12.10."""
     return read(open_repository(repo_path), resolve(repo_path, spelling, hidden=hidden))
 
 
 def read(repository: pygit2.Repository, commit_id: str) -> Commit:
-    """The commit with this full id; NoCommit if the repository lacks it."""
+    """Read the commit with this full id. Raises NoCommit if the repository does not have it."""
     commit = repository.get(commit_id) if FULL.match(commit_id) else None
     if not isinstance(commit, pygit2.Commit):
         raise NoCommit(commit_id)
@@ -86,28 +86,28 @@ def read(repository: pygit2.Repository, commit_id: str) -> Commit:
 
 
 def list_ids(repo_path: Path, source: str, target: str | None, *, alternate: Path | None = None) -> Iterator[str]:
-    """The ids of the commits that lead to `source` and not to `target`, newest first, no parent before its child.
+    """List the ids of the commits reachable from `source` and not from `target`, newest first, children before parents.
 
-    The pull-request's commits, when the two are the heads of its branches. `target` is None when the target repository
-    is empty: then all commits count. `borrow` is the source's repository while its objects are not in the target's.
-    Raises NoCommit. Source: pull-request contract 5.1.
+    Given the heads of its two branches, these are the commits of a pull-request. `target` is None when the target
+    repository is empty: then all commits count. `alternate` is the source repository, needed as long as its objects
+    have not been copied. Raises NoCommit. Source: pull-request contract 5.1.
     """
     exclude = [] if target is None else [f"^{_find_commit(repo_path, target, alternate)}"]
-    wanted = _find_commit(repo_path, source, alternate)
-    pieces = stream(repo_path, "rev-list", "--date-order", wanted, *exclude, alternate=alternate)
-    return (line.decode() for line in split_records(pieces))
+    head = _find_commit(repo_path, source, alternate)
+    output = stream(repo_path, "rev-list", "--date-order", head, *exclude, alternate=alternate)
+    return (line.decode() for line in split_records(output))
 
 
 def list_between(
     repo_path: Path, source: str, target: str | None, *, alternate: Path | None = None
 ) -> Iterator[Commit]:
-    """The commits that `ids` names, one at a time."""
+    """Read the commits that `list_ids` lists, one at a time."""
     repository = open_repository(repo_path, alternate)
     return (read(repository, commit_id) for commit_id in list_ids(repo_path, source, target, alternate=alternate))
 
 
 def find_span(repo_path: Path, source: str, target: str | None, *, alternate: Path | None = None) -> CommitSpan | None:
-    """From where to where the pull-request goes; None if it brings nothing."""
+    """Find the oldest and newest commit of a pull-request; None if it brings no commits."""
     start = stop = None
     count = 0
     for commit_id in list_ids(repo_path, source, target, alternate=alternate):
@@ -116,7 +116,9 @@ def find_span(repo_path: Path, source: str, target: str | None, *, alternate: Pa
 
 
 def require_sign_off(repo_path: Path, source: str, target: str | None, *, alternate: Path | None = None) -> None:
-    """Raise NotSignedOff with the newest commit whose message has no `signed-off-by`, in any case, anywhere.
+    """Raise NotSignedOff with the newest commit that is not signed off.
+
+    A commit is signed off if its message contains `signed-off-by`, in any case.
 
     Source: pull-request contract 5.2, step 1.
     """
@@ -127,30 +129,30 @@ def require_sign_off(repo_path: Path, source: str, target: str | None, *, altern
 
 
 def require_new_sign_off(repo_path: Path, start: str) -> None:
-    """Raise NotSignedOff, as above, with a commit that leads to this one and that no branch or tag has yet."""
+    """Raise NotSignedOff with a commit that is reachable from `start`, from no branch or tag, and not signed off."""
     repository = open_repository(repo_path)
-    pieces = stream(repo_path, "rev-list", _find_commit(repo_path, start, None), "--not", "--branches", "--tags")
-    for line in split_records(pieces):
+    output = stream(repo_path, "rev-list", _find_commit(repo_path, start, None), "--not", "--branches", "--tags")
+    for line in split_records(output):
         if SIGN_OFF not in repository[line.decode()].peel(pygit2.Commit).raw_message.lower():
             raise NotSignedOff(line.decode())
 
 
 def contains(repo_path: Path, head: str, commit: str) -> bool:
-    """Whether `commit` is `head` or one of the commits before it. Raises NoCommit."""
-    for one in (head, commit):
-        _find_commit(repo_path, one, None)
+    """Return whether `commit` is `head` or one of its ancestors. Raises NoCommit."""
+    for commit_id in (head, commit):
+        _find_commit(repo_path, commit_id, None)
     return not run(repo_path, "rev-list", "--max-count=1", commit, f"^{head}")
 
 
 def merge_base(repo_path: Path, one: str, other: str) -> str | None:
-    """The best commit that both histories share. Source: project contract 11.5, for a push by force."""
+    """Find the best common ancestor of two commits. Source: project contract 11.5, for a forced push."""
     repository = open_repository(repo_path)
     base = repository.merge_base(_find_commit(repo_path, one, None), _find_commit(repo_path, other, None))
     return str(base) if base else None
 
 
 def _find_commit(repo_path: Path, commit_id: str, alternate: Path | None) -> str:
-    """A full id that git can be given: it is a commit here."""
+    """Return the id, which is safe to pass to git: a full id of a commit in this repository. Raises NoCommit."""
     repository = open_repository(repo_path, alternate)
     if not FULL.match(commit_id) or commit_id not in repository:
         raise NoCommit(commit_id)

@@ -1,7 +1,7 @@
-"""What changes between commits: counted, as one diff, and as patches to send by mail.
+"""Differences between commits: per-file statistics, diffs, and patches in mail format.
 
-The git program does the work and its output is passed on as it comes, so neither a long history nor a big file is ever
-held here. A file above FILE_LIMIT counts as binary, which keeps git's own memory small as well.
+The output of git is passed on as it arrives, so neither a long history nor a large file is held in memory. A file above
+FILE_LIMIT counts as binary, which bounds the memory of git itself as well.
 """
 
 from collections.abc import Iterator
@@ -19,17 +19,17 @@ from app.git.text import decode, single_line
 
 FILE_LIMIT = {"core.bigFileThreshold": "16m"}
 DIFF_LIMIT = 256 << 20  # bytes of one diff or one series of patches
-CHANGES_LIMIT = 20_000  # files that one answer lists
+CHANGES_LIMIT = 20_000  # changed files in one result
 PATCHES_LIMIT = 2_000  # commits in one series
-LAST_SECOND = 253402300799  # of the year 9999, the last that has a name
+LAST_SECOND = 253402300799  # of the year 9999, the last one that datetime knows
 PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short", "--ignore-submodules=none")
 
 
 @dataclass(frozen=True)
 class FileChange:
-    """What happened to a file; `status` is A, D, M or R, and the ids are zeros where there is no file.
+    """A changed file; `status` is A, D, M or R, and an id is all zeros where the file does not exist.
 
-    For a submodule the ids are those of its commits. Binary files have no lines.
+    The ids of a submodule are commit ids. Line counts of binary files are 0.
     """
 
     status: str
@@ -41,15 +41,16 @@ class FileChange:
 
 
 def find_base(repo_path: Path, start: str, *, alternate: Path | None = None) -> str | None:
-    """What a pull-request's diff begins at: the parent of its oldest commit, None for a root. Raises NoCommit."""
+    """Find the base of a pull-request's diff: the parent of its oldest commit, None for a root. Raises NoCommit."""
     parents = commits.read(open_repository(repo_path, alternate), start).parents
     return parents[0] if parents else None
 
 
 def statistics(repo_path: Path, old: str | None, new: str, *, alternate: Path | None = None) -> dict[str, FileChange]:
-    """The changes from one commit to another by new path; from nothing when `old` is None.
+    """Return the changed files between two commits by new path; `old` None compares with the empty tree.
 
-    Raises EmptyDiff, NoCommit, and TooLarge above CHANGES_LIMIT files. Source: pull-request contract 4.5.
+    Raises EmptyDiff if there are none, NoCommit, and TooLarge above CHANGES_LIMIT files.
+    Source: pull-request contract 4.5.
     """
     arguments = ["-r", "-M", "-z", "--raw", "--numstat", "--no-abbrev", *PLAIN]
     fields = split_records(_diff_tree(repo_path, old, new, arguments, alternate), b"\0")
@@ -76,7 +77,7 @@ def statistics(repo_path: Path, old: str | None, new: str, *, alternate: Path | 
 
 
 def changed_files(repo_path: Path, old: str | None, new: str) -> dict[str, str]:
-    """Path and status letter of each file that differs, renames as a D and an A; {} if none does.
+    """Return path and status letter of each file that differs; a rename is a D and an A.
 
     Raises NoCommit, and TooLarge above CHANGES_LIMIT files. Source: project contract 11.5.
     """
@@ -91,46 +92,41 @@ def changed_files(repo_path: Path, old: str | None, new: str) -> dict[str, str]:
     return found
 
 
-def unified(repo_path: Path, old: str | None, new: str, *, alternate: Path | None = None) -> Iterator[bytes]:
-    """One diff from one commit to another, in pieces; TooLarge in its midst above DIFF_LIMIT bytes. Raises NoCommit."""
-    return _limit_size(_diff_tree(repo_path, old, new, ["-r", "-M", "-p", *PLAIN], alternate), new)
-
-
 def patches(repo_path: Path, source: str, target: str | None, *, alternate: Path | None = None) -> Iterator[bytes]:
-    """Each commit that leads to `source` and not to `target` as a mail, oldest first, in pieces.
+    """Render each commit that is reachable from `source` and not from `target` as a mail, oldest first, in chunks.
 
-    Raises TooLarge above PATCHES_LIMIT commits and, in its midst, above DIFF_LIMIT bytes; NoCommit.
+    Raises TooLarge above PATCHES_LIMIT commits and, during iteration, above DIFF_LIMIT bytes; NoCommit.
     Source: pull-request contract 8.3 (`.patch`).
     """
     series = _list_commits(repo_path, source, target, alternate)
     repository = open_repository(repo_path, alternate)
 
-    def mails() -> Iterator[bytes]:
+    def render_mails() -> Iterator[bytes]:
         for number, commit_id in enumerate(series, 1):
             commit = commits.read(repository, commit_id)
-            yield _mail_head(commit, f"[PATCH {number}/{len(series)}] " if len(series) > 1 else "")
-            yield from _own_diff(repo_path, commit, alternate)
+            yield _render_mail_head(commit, f"[PATCH {number}/{len(series)}] " if len(series) > 1 else "")
+            yield from _diff_commit(repo_path, commit, alternate)
             yield b"\n"
 
-    return _limit_size(mails(), source)
+    return _limit_size(render_mails(), source)
 
 
 def patch(repo_path: Path, commit_id: str) -> Iterator[bytes]:
-    """One commit as a mail. Raises NoCommit. Source: project contract 12.20 (`/raw/<ref>` without a path)."""
+    """Render one commit as a mail. Raises NoCommit. Source: project contract 12.20 (`/raw/<ref>` without a path)."""
     repository = open_repository(repo_path)
     commit = commits.read(repository, commit_id)
-    return _limit_size(chain([_mail_head(commit, "")], _own_diff(repo_path, commit, None)), commit_id)
+    return _limit_size(chain([_render_mail_head(commit, "")], _diff_commit(repo_path, commit, None)), commit_id)
 
 
 def diffs(repo_path: Path, source: str, target: str | None, *, alternate: Path | None = None) -> Iterator[bytes]:
-    """The diff of each commit that `patches` would send, one after the other. Raises as that does.
+    """Return the diffs of the commits that `patches` renders, one after the other. Raises the same errors.
 
     Source: pull-request contract 8.3 (`.diff`).
     """
     series = _list_commits(repo_path, source, target, alternate)
     repository = open_repository(repo_path, alternate)
-    each = (_own_diff(repo_path, commits.read(repository, commit_id), alternate) for commit_id in series)
-    return _limit_size(chain.from_iterable(each), source)
+    own_diffs = (_diff_commit(repo_path, commits.read(repository, commit_id), alternate) for commit_id in series)
+    return _limit_size(chain.from_iterable(own_diffs), source)
 
 
 def _list_commits(repo_path: Path, source: str, target: str | None, alternate: Path | None) -> list[str]:
@@ -142,40 +138,44 @@ def _list_commits(repo_path: Path, source: str, target: str | None, alternate: P
     return series[::-1]
 
 
-def _own_diff(repo_path: Path, commit: Commit, alternate: Path | None) -> Iterator[bytes]:
-    """What a commit changes; a merge is compared with its first parent."""
+def _diff_commit(repo_path: Path, commit: Commit, alternate: Path | None) -> Iterator[bytes]:
+    """Compare a commit with its first parent."""
     parent = commit.parents[0] if commit.parents else None
     return _diff_tree(repo_path, parent, commit.id, ["-r", "-M", "-p", *PLAIN], alternate)
 
 
-def _mail_head(commit: Commit, prefix: str) -> bytes:
+def _render_mail_head(commit: Commit, prefix: str) -> bytes:
     seconds = min(max(commit.committer.time, 0), LAST_SECOND)
-    when = datetime.fromtimestamp(seconds, UTC).strftime("%b %d %Y %H:%M:%S +0000")
+    date = datetime.fromtimestamp(seconds, UTC).strftime("%b %d %Y %H:%M:%S +0000")
     subject, _, rest = commit.message.lstrip("\n").partition("\n")
     author = f"{single_line(commit.author.name)} <{single_line(commit.author.email)}>"
     title = f"{prefix}{single_line(subject)}"
-    head = f"From {commit.id} Mon Sep 17 00:00:00 2001\nFrom: {author}\nDate: {when}\nSubject: {title}\n\n"
+    head = f"From {commit.id} Mon Sep 17 00:00:00 2001\nFrom: {author}\nDate: {date}\nSubject: {title}\n\n"
     body = rest.strip("\n")
     return f"{head}{body}{chr(10) if body else ''}---\n\n".encode()
 
 
-def _diff_tree(repo_path: Path, old: str | None, new: str, how: list[str], alternate: Path | None) -> Iterator[bytes]:
+def _diff_tree(
+    repo_path: Path, old: str | None, new: str, options: list[str], alternate: Path | None
+) -> Iterator[bytes]:
     repository = open_repository(repo_path, alternate)
-    for one in (old, new):
-        if one is not None:
-            commits.read(repository, one)
-    return stream(repo_path, "diff-tree", *how, old or EMPTY_TREE, new, "--", config=FILE_LIMIT, alternate=alternate)
+    for commit_id in (old, new):
+        if commit_id is not None:
+            commits.read(repository, commit_id)
+    return stream(
+        repo_path, "diff-tree", *options, old or EMPTY_TREE, new, "--", config=FILE_LIMIT, alternate=alternate
+    )
 
 
-def _limit_size(pieces: Iterator[bytes], subject: str) -> Iterator[bytes]:
-    room = DIFF_LIMIT
-    for piece in pieces:
-        room -= len(piece)
-        if room < 0:
+def _limit_size(chunks: Iterator[bytes], subject: str) -> Iterator[bytes]:
+    remaining = DIFF_LIMIT
+    for chunk in chunks:
+        remaining -= len(chunk)
+        if remaining < 0:
             raise TooLarge(subject)
-        yield piece
+        yield chunk
 
 
 def _count_lines(count: bytes) -> int:
-    """Git writes a dash for files without lines."""
+    """Parse a count of --numstat, which is a dash for a binary file."""
     return 0 if count == b"-" else int(count)

@@ -1,29 +1,29 @@
-"""What can be wrong when git is asked for something. None of these speaks of HTTP; the dialects have the words.
+"""Errors of the git layer. They carry no messages for users: each dialect has its own.
 
 GitError
-├── Missing            there is no such thing, or no ref that anybody may see leads to it
+├── Missing            it does not exist, or no visible ref leads to it
 │   ├── NoRepository
 │   ├── NoBranch
-│   ├── NoCommit       malformed, ambiguous, unknown, unreachable, or something that is no commit
+│   ├── NoCommit       malformed, ambiguous, unknown or unreachable id, or not a commit
 │   └── NoPath         no such tree, file or identifier
 ├── EmptyRepository    there are no branches yet
-├── AlreadyThere       a ref of this name exists
-├── BadName            git would not take it as the name of a ref
-├── LostRace           the ref has been moved by somebody else since it was looked at
-├── NotForward         the ref would lose commits that it leads to
+├── AlreadyExists      a ref of this name exists
+├── BadName            git does not accept it as the name of a ref
+├── RefMoved           another writer has moved the ref since it was read
+├── NotFastForward     the ref would lose commits
 ├── NotSignedOff
 ├── NothingToMerge
-├── NeedsRebase        a merge commit would be needed, and the project wants none
-├── Conflict           with the paths that clash
+├── NeedsRebase        a merge commit would be needed, and the project allows none
+├── MergeConflict      with the conflicting paths
 ├── EmptyDiff
-├── TooLarge           a limit of this module's own was reached
+├── TooLarge           a limit of this package was exceeded
 ├── TimedOut
-└── GitFailed          the git program refused; its own words
+└── GitFailed          git failed; with its error output
 """
 
 
 class GitError(Exception):
-    """`subject` is the branch, commit, path or ref this is about, as it was asked for."""
+    """`subject` is the branch, commit, path or ref in question, as the caller wrote it."""
 
     def __init__(self, subject: str = "") -> None:
         super().__init__(subject)
@@ -70,7 +70,7 @@ class NeedsRebase(GitError): ...
 
 
 class MergeConflict(GitError):
-    """`paths` are the first of the files that clash, for people to read."""
+    """`paths` are the first of the conflicting files, to show to users."""
 
     def __init__(self, subject: str = "", paths: tuple[str, ...] = ()) -> None:
         super().__init__(subject)

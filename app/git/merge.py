@@ -1,4 +1,4 @@
-"""Merging a pull-request: what would come of it, and doing it, without a work tree."""
+"""Previewing and merging pull-requests, without a work tree."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,11 +12,11 @@ from app.git.errors import MergeConflict, NeedsRebase, NoBranch, NothingToMerge
 from app.git.objects import open_repository
 from app.git.text import decode, encode_name, single_line, strip_control
 
-PATHS_LIMIT = 100  # of the clashing paths that are told
+PATHS_LIMIT = 100  # conflicting paths in one result
 
 
 class Status(StrEnum):
-    """As clients read it in `cached_merge_status`."""
+    """The values of `cached_merge_status` in the API."""
 
     NO_CHANGE = "NO_CHANGE"
     FFORWARD = "FFORWARD"
@@ -26,10 +26,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class MergePreview:
-    """What merging `theirs` into a branch at `ours` comes to; `ours` is None while the repository is empty.
+    """The outcome of merging `theirs` into a branch at `ours`; `ours` is None while the repository is empty.
 
-    Whoever stores it, with the time of the merge, can try again after a crash: the same outlook and time make the same
-    commit, and `commits.contains` tells whether the branch has it.
+    A merge can be retried after a crash if preview and time of the merge were stored: both together always make the
+    same commit, and `commits.contains` tells whether the branch has it.
     """
 
     status: Status
@@ -41,7 +41,7 @@ class MergePreview:
 
 @dataclass(frozen=True)
 class Signer:
-    """The merging user, and the time in seconds since 1970."""
+    """The user who merges, and the time in seconds since 1970."""
 
     name: str
     email: str
@@ -57,10 +57,11 @@ class Signer:
 def preview_merge(
     repo_path: Path, branch: str, theirs: str, *, signed_off: bool = False, alternate: Path | None = None
 ) -> MergePreview:
-    """What merging the commit `theirs` into `branch` would do; `borrow` is its repository until it is fetched.
+    """Find out what merging the commit `theirs` into `branch` would do.
 
-    Raises NoBranch when there are branches and not this one, NotSignedOff when that is asked for, NoCommit. The missing
-    branch comes first: without it nobody knows which commits are new. Source: pull-request contract 5.2, 5.4.
+    `alternate` is the repository of `theirs` until its objects have been copied; `signed_off` requires sign-offs.
+    Raises NoBranch unless the repository is empty, NotSignedOff and NoCommit. NoBranch comes first: without the branch
+    it is unknown which commits are new. Source: pull-request contract 5.2, 5.4.
     """
     try:
         ours = refs.find_branch_head(repo_path, branch)
@@ -96,11 +97,11 @@ def merge(
     always: bool = False,
     only_forward: bool = False,
 ) -> str:
-    """Do what the outlook says, all or nothing; where the branch leads now. The commits have to be in this repository.
+    """Merge as previewed, atomically, and return the new head of the branch. The commits have to be in this repository.
 
-    `always` makes a merge commit where the branch could just move on; `only_forward` wants no merge commit that is not
-    asked for in this way. Raises NothingToMerge, Conflict, NeedsRebase, and LostRace when the branch has moved since
-    the outlook: then look again. Source: pull-request contract 5.2.
+    `always` makes a merge commit even where a fast-forward is possible; `only_forward` allows merge commits only then.
+    Raises NothingToMerge, MergeConflict, NeedsRebase, and RefMoved when the branch has moved since the preview, which
+    then has to be made anew. Source: pull-request contract 5.2.
     """
     if preview.status is Status.NO_CHANGE:
         raise NothingToMerge(preview.branch)
@@ -116,7 +117,7 @@ def merge(
 
 
 def merge_message(number: int, title: str, signer: Signer | None = None) -> str:
-    """The message of a merge commit; with the trailer of `signer` where sign-off is enforced."""
+    """Compose the message of a merge commit; `signer` adds a sign-off, for projects that enforce it."""
     trailer = f"\n\nSigned-off-by: {signer.signature.name} <{signer.signature.email}>" if signer else ""
     return f"Merge #{int(number)} `{single_line(title)}`{trailer}"
 
@@ -128,12 +129,13 @@ def _merge_commit(repo_path: Path, ours: str, theirs: str, message: str, signer:
     if clashes := list_conflicts(index):
         raise MergeConflict(ours, clashes)
     tree = index.write_tree(repository)
-    who = signer.signature
-    return str(repository.create_commit(None, who, who, message.encode("utf-8", "replace"), tree, [left, right]))
+    signature = signer.signature
+    parents = [left, right]
+    return str(repository.create_commit(None, signature, signature, message.encode("utf-8", "replace"), tree, parents))
 
 
 def list_conflicts(index: pygit2.Index) -> tuple[str, ...]:
-    """The paths that both sides have changed, each in its own way."""
-    sides = islice(index.conflicts or (), PATHS_LIMIT)
-    paths = {entry.path: None for three in sides for entry in three if entry is not None}
+    """List the conflicting paths, up to PATHS_LIMIT conflicts."""
+    conflicts = islice(index.conflicts or (), PATHS_LIMIT)
+    paths = {entry.path: None for entries in conflicts for entry in entries if entry is not None}
     return tuple(decode(encode_name(path)) for path in paths)

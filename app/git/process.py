@@ -1,4 +1,4 @@
-"""The git program: the only place that starts it. Arguments are typed, a shell is never involved."""
+"""Running git. This is the only module that starts it, always with an argument vector and never through a shell."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from typing import IO
 from app.git.errors import GitFailed, NoRepository, TimedOut, TooLarge
 from app.git.text import decode
 
-# Nothing outside the repository may change what git does, and nobody is there to be asked for a password.
+# Configuration outside the repository must not influence git, and there is no terminal to ask for a password.
 ENVIRONMENT = {
     "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
     "HOME": "/nonexistent",
@@ -43,32 +43,32 @@ SETPRIV = shutil.which("setpriv")
 
 
 def tie_to_parent(signal_name: str) -> list[str]:
-    """What to start a program with so that it gets this signal when the thread that started it has ended."""
+    """Return a command prefix by which a program gets this signal when the thread that started it ends."""
     return [SETPRIV, "--pdeathsig", signal_name] if SETPRIV else []
 
 
-# A git whose parent was killed moves no refs behind the back of whoever reconciles.
+# A git process must not outlive a killed parent: it would move refs while another process reconciles them.
 KILLED_WITH_PARENT = tie_to_parent("KILL")
 SERVICES = frozenset({"upload-pack", "receive-pack"})
 DEFAULT_TIMEOUT = 60.0  # seconds that one run may keep its caller waiting
-CHUNK = 1 << 16
-MAX_STDERR = 4096  # of what git says about a failure
+CHUNK = 1 << 16  # bytes
+MAX_STDERR = 4096  # bytes of error output that are kept
 
-Progress = Callable[[str, int], None]  # hears a stage and its percent
+Progress = Callable[[str, int], None]  # called with a stage and a percentage
 PROGRESS = re.compile(rb"(?:remote: )?([A-Z][a-z]+ [a-z]+): +(\d{1,3})% \(")
 STAGES = {
     b"Counting objects": "count",
     b"Compressing objects": "compress",
     b"Receiving objects": "receive",
-    b"Unpacking objects": "receive",  # so git calls it when they are few
+    b"Unpacking objects": "receive",  # the name git uses for small packs
     b"Resolving deltas": "resolve",
 }
 LINE_END = re.compile(rb"[\r\n]")
-SILENCE_SECONDS = 1.0  # seconds
+REPEAT_SECONDS = 1.0  # after which progress is reported again if git prints nothing
 
 
 def build_command(*arguments: str, config: Mapping[str, str] | None = None) -> list[str]:
-    """The argument vector; configuration comes before the subcommand, where no user value ever stands."""
+    """Build the argument vector. Configuration precedes the subcommand, so no user value can end up there."""
     settings = [f"--config-env={name}={_variable(name)}" for name in {**CONFIG, **(config or {})}]
     return [*KILLED_WITH_PARENT, "git", *settings, *arguments]
 
@@ -92,9 +92,9 @@ async def serve(
     config: Mapping[str, str] | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """upload-pack or receive-pack over pipes; its whole process group ends with the block.
+    """Run upload-pack or receive-pack over pipes; its process group is killed at the end of the block.
 
-    `variables` are for the hooks.
+    `variables` are environment variables for the hooks.
     """
     assert service in SERVICES  # noqa: S101 - routes name the service, clients never do
     arguments = [
@@ -129,87 +129,91 @@ def run(
     config: Mapping[str, str] | None = None,
     alternate: Path | None = None,
     progress: Progress | None = None,
-    most: int | None = None,
+    max_output: int | None = None,
 ) -> bytes:
-    """The output of git in the repository at `place`; for answers of a few lines, since all of it is kept.
+    """Run git in a repository and return its output, which is held in memory and should be short.
 
-    `borrow` is another repository whose objects may be read as well, for this run only. `progress` hears how far git is
-    when `--progress` is among the arguments, and in silence hears it again each second; an exception of its own ends
-    git and comes out. Raises GitFailed with git's words, TimedOut, TooLarge when more than `most` bytes come, and
-    NoRepository when there is no such place.
+    `alternate` is another repository whose objects can be read as well, for this run only. `progress` needs the
+    argument `--progress`; it is called at each step, and again each second in which git prints nothing. An exception
+    that it raises ends git and is propagated. Raises GitFailed with the error output of git, TimedOut after `deadline`
+    seconds, TooLarge above `max_output` bytes, and NoRepository when the directory does not exist.
     """
-    heard = progress is not None or most is not None
-    with _start(repo_path, arguments, config, alternate, stdin, heard=heard) as (git, words):
+    monitored = progress is not None or max_output is not None
+    with _start(repo_path, arguments, config, alternate, stdin, pipe_stderr=monitored) as (git, errors):
         try:
-            if heard:
-                output = _communicate(git, words, deadline, progress, most)
+            if monitored:
+                output = _communicate(git, errors, deadline, progress, max_output)
             else:
                 output, _ = git.communicate(timeout=deadline)
         except subprocess.TimeoutExpired:
             raise TimedOut(arguments[0]) from None
-        _check(git, arguments[0], words)
+        _check(git, arguments[0], errors)
     return bytes(output)
 
 
 class _ProgressReader:
-    """Tells of the steps among git's words, and keeps the other words, up to the limit."""
+    """Reports progress lines in the error output of git, and keeps the other lines up to MAX_STDERR."""
 
-    def __init__(self, words: IO[bytes], progress: Progress | None) -> None:
-        self._words = words
+    def __init__(self, errors: IO[bytes], progress: Progress | None) -> None:
+        self._errors = errors
         self._progress = progress
         self._latest: tuple[str, int] | None = None
         self._line = b""
 
-    def feed(self, piece: bytes) -> None:
-        *lines, line = LINE_END.split(self._line + piece)
-        for whole in lines:
-            self._take(whole)
-        self._line = line[:MAX_STDERR]
+    def feed(self, chunk: bytes) -> None:
+        *lines, rest = LINE_END.split(self._line + chunk)
+        for line in lines:
+            self._handle_line(line)
+        self._line = rest[:MAX_STDERR]
 
-    def end(self) -> None:
-        self._take(self._line)
+    def finish(self) -> None:
+        self._handle_line(self._line)
 
-    def silence(self) -> None:
-        """Tell again how far it is, so that whoever has heard enough can say so."""
+    def repeat(self) -> None:
+        """Report the latest step again, which gives the callback an occasion to end git."""
         if self._progress and self._latest:
             self._progress(*self._latest)
 
-    def _take(self, line: bytes) -> None:
+    def _handle_line(self, line: bytes) -> None:
         if step := PROGRESS.match(line):
             if self._progress and (stage := STAGES.get(step[1])):
                 self._latest = stage, min(int(step[2]), 100)
                 self._progress(*self._latest)
-        elif line and self._words.tell() < MAX_STDERR:
-            self._words.write(line + b"\n")
+        elif line and self._errors.tell() < MAX_STDERR:
+            self._errors.write(line + b"\n")
 
 
 def _communicate(
-    git: "subprocess.Popen[bytes]", words: IO[bytes], deadline: float, progress: Progress | None, most: int | None
+    git: "subprocess.Popen[bytes]",
+    errors: IO[bytes],
+    deadline: float,
+    progress: Progress | None,
+    max_output: int | None,
 ) -> bytes:
-    """The output of git, whose other words are told or kept as they come. Raises TimeoutExpired and TooLarge."""
+    """Read output and error output of git until both end. Raises TimeoutExpired and TooLarge."""
     assert git.stdout is not None  # noqa: S101 - asked for pipes
     assert git.stderr is not None  # noqa: S101
-    ends = time.monotonic() + deadline
-    output, reader = bytearray(), _ProgressReader(words, progress)
-    with selectors.DefaultSelector() as ready:
-        ready.register(git.stdout, selectors.EVENT_READ, output.extend)
-        ready.register(git.stderr, selectors.EVENT_READ, reader.feed)
-        while ready.get_map():
-            # Asked each time: somebody who never falls silent is not to be waited for longer than others.
-            if (left := ends - time.monotonic()) <= 0:
+    ends_at = time.monotonic() + deadline
+    output, reader = bytearray(), _ProgressReader(errors, progress)
+    with selectors.DefaultSelector() as selector:
+        selector.register(git.stdout, selectors.EVENT_READ, output.extend)
+        selector.register(git.stderr, selectors.EVENT_READ, reader.feed)
+        while selector.get_map():
+            # Checked in every round, since a git that prints all the time never lets `select` time out.
+            if (remaining := ends_at - time.monotonic()) <= 0:
                 raise subprocess.TimeoutExpired(git.args, deadline)
-            spoken = ready.select(min(left, SILENCE_SECONDS))
-            for key, _ in spoken:
-                if piece := os.read(key.fd, CHUNK):
-                    key.data(piece)
+            ready = selector.select(min(remaining, REPEAT_SECONDS))
+            for key, _ in ready:
+                if chunk := os.read(key.fd, CHUNK):
+                    key.data(chunk)
                 else:
-                    ready.unregister(key.fileobj)
-            if not spoken:
-                reader.silence()
-            if most is not None and len(output) > most:
+                    selector.unregister(key.fileobj)
+            if not ready:
+                reader.repeat()
+            if max_output is not None and len(output) > max_output:
                 raise TooLarge("answer")
-    reader.end()
-    git.wait(max(ends - time.monotonic(), 1))
+    reader.finish()
+    git.wait(max(ends_at - time.monotonic(), 1))
     return bytes(output)
 
 
@@ -220,32 +224,33 @@ def stream(
     config: Mapping[str, str] | None = None,
     alternate: Path | None = None,
 ) -> Generator[bytes, None, None]:
-    """The output of git piece by piece, as it comes. Git ends with the iterator, also when that is left early.
+    """Run git and yield its output in chunks. Closing the iterator early ends git.
 
-    The deadline counts the time spent waiting for git, not the time the reader takes. Raises as `run` does.
+    The deadline counts the time spent waiting for git, not the time that the reader takes. Raises the same errors as
+    `run`.
     """
-    with _start(repo_path, arguments, config, alternate) as (git, words), selectors.DefaultSelector() as ready:
+    with _start(repo_path, arguments, config, alternate) as (git, errors), selectors.DefaultSelector() as selector:
         assert git.stdout is not None  # noqa: S101 - asked for a pipe
-        ready.register(git.stdout, selectors.EVENT_READ)
+        selector.register(git.stdout, selectors.EVENT_READ)
         while True:
             before = time.monotonic()
-            if not ready.select(max(deadline, 0)):
+            if not selector.select(max(deadline, 0)):
                 raise TimedOut(arguments[0])
-            piece = os.read(git.stdout.fileno(), CHUNK)
+            chunk = os.read(git.stdout.fileno(), CHUNK)
             deadline -= time.monotonic() - before
-            if not piece:
+            if not chunk:
                 break
-            yield piece
+            yield chunk
         git.wait(max(deadline, 1))
-        _check(git, arguments[0], words)
+        _check(git, arguments[0], errors)
 
 
-def split_records(pieces: Iterator[bytes], separator: bytes = b"\n") -> Iterator[bytes]:
-    """The lines of a stream, without their ends."""
+def split_records(chunks: Iterator[bytes], separator: bytes = b"\n") -> Iterator[bytes]:
+    """Split a stream into records, without their separators."""
     rest = b""
-    for piece in pieces:
-        *whole, rest = (rest + piece).split(separator)
-        yield from whole
+    for chunk in chunks:
+        *records, rest = (rest + chunk).split(separator)
+        yield from records
     if rest:
         yield rest
 
@@ -258,42 +263,44 @@ def _start(
     alternate: Path | None,
     stdin: bytes = b"",
     *,
-    heard: bool = False,
+    pipe_stderr: bool = False,
 ) -> Iterator[tuple["subprocess.Popen[bytes]", IO[bytes]]]:
-    """Git and the file its words of failure go to: nobody has to read that at the same time, unless they are `heard`,
-    which is through a pipe.
+    """Start git, and kill its process group at the end of the block if it still runs.
+
+    Yields the process and a file for its error output. Git writes to that file itself, so that nothing has to be read
+    while it runs; with `pipe_stderr` the caller reads a pipe instead.
     """
-    borrowed = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": _quote(alternate / "objects")} if alternate else {}
-    with tempfile.TemporaryFile() as words, tempfile.TemporaryFile() as asked:
-        asked.write(stdin)
-        asked.seek(0)
+    variables = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": _quote(alternate / "objects")} if alternate else {}
+    with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as stdin_file:
+        stdin_file.write(stdin)
+        stdin_file.seek(0)
         try:
             git = subprocess.Popen(
                 build_command(f"--git-dir={repo_path}", *arguments, config=config),
-                stdin=asked,
+                stdin=stdin_file,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE if heard else words,
+                stderr=subprocess.PIPE if pipe_stderr else errors,
                 cwd=repo_path,
-                env=build_environment(config, **borrowed),
+                env=build_environment(config, **variables),
                 start_new_session=True,
             )
         except (FileNotFoundError, NotADirectoryError):
             raise NoRepository(repo_path.name) from None
         with git:
             try:
-                yield git, words
+                yield git, errors
             finally:
                 if git.poll() is None:
                     with suppress(ProcessLookupError):
                         os.killpg(git.pid, signal.SIGKILL)
 
 
-def _check(git: "subprocess.Popen[bytes]", what: str, words: IO[bytes]) -> None:
+def _check(git: "subprocess.Popen[bytes]", subcommand: str, errors: IO[bytes]) -> None:
     if git.returncode:
-        words.seek(0)
-        raise GitFailed(f"git {what}: {decode(words.read(MAX_STDERR)).strip()}")
+        errors.seek(0)
+        raise GitFailed(f"git {subcommand}: {decode(errors.read(MAX_STDERR)).strip()}")
 
 
 def _quote(path: Path) -> str:
-    """As lists of object directories want a path that may hold a colon."""
+    """Quote a path for a colon-separated list of object directories."""
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

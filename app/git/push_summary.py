@@ -1,4 +1,4 @@
-"""What a push has brought to a branch, and who is behind a ref."""
+"""Summaries of pushes: how many commits a push added to a branch, by whom, and which files they change."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,14 +13,16 @@ from app.git.errors import NoCommit, TooLarge
 from app.git.objects import FULL, open_repository
 from app.git.process import split_records, stream
 
-MAX_COMMITS = 1000  # commits whose authors are told
-BRANCHES = 500  # other branches that a new one is compared with
+MAX_COMMITS = 1000  # commits whose authors are listed
+MAX_BRANCHES = 500  # other branches that a new branch is compared with
 
 
 @dataclass(frozen=True)
 class PushSummary:
-    """`start` and `end` are the oldest and the newest commit; `old` where the branch was, or where the histories part
-    after a push by force, None for a new branch; `changed` are paths with git's letters.
+    """The new commits of a branch.
+
+    `start` and `end` are the oldest and the newest of them. `old` is the previous head, after a forced push the merge
+    base with it, and None for a new branch. `changed` maps paths to the status letters of git.
     """
 
     total: int
@@ -33,9 +35,10 @@ class PushSummary:
 
 
 def summarize_push(repo_path: Path, new: str, old: str | None, others: Iterable[str] = ()) -> PushSummary | None:
-    """None if it brought no commits. Of a new branch those count that no one of `others` leads to.
+    """Summarize a push that moved a branch from `old` to `new`; None if it brought no commits.
 
-    More than `diff.CHANGES_LIMIT` files are not listed at all. Raises NoCommit. Source: project contract 11.5.
+    In a new branch those commits count that are not reachable from `others`. No files are listed if there are more
+    than `diff.CHANGES_LIMIT`. Raises NoCommit. Source: project contract 11.5.
     """
     repository = open_repository(repo_path)
     base, forced = old, False
@@ -43,17 +46,18 @@ def summarize_push(repo_path: Path, new: str, old: str | None, others: Iterable[
         commits.read(repository, old)
         base = commits.merge_base(repo_path, old, new)
         forced = base != old
-    known = [old] if old else _existing(repository, others)
-    total, start, end, first = 0, "", "", []
+    exclude = [old] if old else _list_existing(repository, others)
+    total, start, end, listed = 0, "", "", []
     commits.read(repository, new)
-    for line in split_records(stream(repo_path, "rev-list", "--date-order", new, *(f"^{one}" for one in known), "--")):
+    negated = [f"^{commit_id}" for commit_id in exclude]
+    for line in split_records(stream(repo_path, "rev-list", "--date-order", new, *negated, "--")):
         start, total = line.decode(), total + 1
         end = end or start
         if total <= MAX_COMMITS:
-            first.append(start)
+            listed.append(start)
     if not total:
         return None
-    authors = [commits.read(repository, commit).author for commit in first]
+    authors = [commits.read(repository, commit).author for commit in listed]
     since = (base or old) if old else diff.find_base(repo_path, start)
     changed = {}
     with suppress(TooLarge):
@@ -62,15 +66,17 @@ def summarize_push(repo_path: Path, new: str, old: str | None, others: Iterable[
 
 
 def find_author(repo_path: Path, commit_id: str) -> Person | None:
-    """Who wrote a commit, or what a tag leads to, if it is there still."""
+    """Find the author of a commit, or of the commit that a tag points to; None if it no longer exists."""
     repository = open_repository(repo_path)
-    found = repository.get(commit_id) if FULL.match(commit_id) else None
+    target = repository.get(commit_id) if FULL.match(commit_id) else None
+    if target is None:
+        return None
     try:
-        return commits.read(repository, str(found.peel(pygit2.Commit).id)).author if found is not None else None
+        return commits.read(repository, str(target.peel(pygit2.Commit).id)).author
     except (pygit2.GitError, NoCommit):
         return None
 
 
-def _existing(repository: pygit2.Repository, ids: Iterable[str]) -> list[str]:
-    """Those that can be named to git."""
-    return [one for one in sorted(ids) if FULL.match(one) and one in repository][:BRANCHES]
+def _list_existing(repository: pygit2.Repository, ids: Iterable[str]) -> list[str]:
+    """List those ids that are safe to pass to git and exist, up to MAX_BRANCHES."""
+    return [object_id for object_id in sorted(ids) if FULL.match(object_id) and object_id in repository][:MAX_BRANCHES]

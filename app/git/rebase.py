@@ -1,4 +1,4 @@
-"""Putting a branch's commits on top of another's, without a work tree."""
+"""Rebasing one branch onto another, without a work tree."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from app.git.objects import EMPTY_TREE, open_repository
 from app.git.process import split_records, stream
 from app.git.receive import NO_REQUIREMENTS, CommitRequirements
 
-COMMITS_LIMIT = 5_000  # that one rebase makes anew
+COMMITS_LIMIT = 5_000  # commits that one rebase may replay
 
 
 @dataclass(frozen=True)
 class RebaseResult:
-    """Where the branch led and is to lead, the same if there is nothing to do, and the commit it stands on."""
+    """The head of the branch before and after, equal if there is nothing to do, and the commit it is rebased onto."""
 
     branch: str
     old: str
@@ -36,81 +36,83 @@ def prepare_rebase(
     *,
     progress: Callable[[int], None] = lambda percent: None,
 ) -> RebaseResult:
-    """Put the commits of `branch` in `source` on top of the branch `onto` of `target`; the branch stays where it is.
-    `progress` hears how many of the commits are done, in percent.
+    """Rebase `branch` of `source` onto the branch `onto` of `target`, without moving it yet.
 
-    Authors, their times and the messages stay; the committer is the caller. Merge commits are left out, as are commits
-    whose changes are in the target already; commits that need no change keep their ids. A commit that changed nothing
-    from the start is kept. All this is what `git rebase` does.
+    Authors, author times and messages are kept; `committer` becomes the committer. Merge commits are left out, and so
+    are commits whose changes the target has already; commits that need no change keep their ids. A commit that was
+    empty from the start is kept. All this is what `git rebase` does. `progress` is told the percentage of commits done.
 
-    Raises NoBranch for either branch, Conflict with the commit and its paths, TooLarge above COMMITS_LIMIT commits, and
-    LostRace if the other is rewritten meanwhile; and what `demands` of the source's project do not have, NotForward or
-    NotSignedOff.
-    Source: pull-request contract 5.3.
+    Raises NoBranch for either branch, MergeConflict with the commit and its paths, TooLarge above COMMITS_LIMIT,
+    RefMoved if the target branch is rewritten meanwhile, and NotFastForward or NotSignedOff if the result violates
+    `demands`, the requirements of the source project. Source: pull-request contract 5.3.
     """
     old = refs.find_branch_head(source, branch)
     base = refs.find_branch_head(target, onto) if source == target else pulls.fetch_branch(source, target, onto)
-    done = RebaseResult(branch, old, replay_commits(source, old, base, committer, progress), base)
-    if done.new != old:
-        _require(source, demands, done)
-    return done
+    result = RebaseResult(branch, old, replay_commits(source, old, base, committer, progress), base)
+    if result.new != old:
+        _require_allowed(source, demands, result)
+    return result
 
 
-def apply_rebase(source: Path, done: RebaseResult) -> None:
-    """Move the branch to what was prepared. Raises LostRace if it has moved meanwhile; then nothing has changed."""
-    if done.new != done.old:
-        refs.move(source, refs.branch_ref(done.branch), done.new, done.old)
+def apply_rebase(source: Path, result: RebaseResult) -> None:
+    """Move the branch to its new head. Raises RefMoved, and changes nothing, if it has moved meanwhile."""
+    if result.new != result.old:
+        refs.move(source, refs.branch_ref(result.branch), result.new, result.old)
 
 
-def _require(repo_path: Path, demands: CommitRequirements, done: RebaseResult) -> None:
-    meant = refs.resolve_alias(repo_path, refs.branch_ref(done.branch)).removeprefix(refs.HEADS)
-    if demands.only_forward(meant) and not commits.contains(repo_path, done.new, done.old):
-        raise NotFastForward(done.branch)
+def _require_allowed(repo_path: Path, demands: CommitRequirements, result: RebaseResult) -> None:
+    branch = refs.resolve_alias(repo_path, refs.branch_ref(result.branch)).removeprefix(refs.HEADS)
+    if demands.only_forward(branch) and not commits.contains(repo_path, result.new, result.old):
+        raise NotFastForward(result.branch)
     if demands.signed:
-        commits.require_sign_off(repo_path, done.new, done.onto)
+        commits.require_sign_off(repo_path, result.new, result.onto)
 
 
 def replay_commits(
     repo_path: Path, head: str, base: str, committer: Signer, progress: Callable[[int], None] = lambda percent: None
 ) -> str:
-    """The commits that lead to `head` and not to `base`, made anew on top of `base`; the last of them. Moves no ref."""
+    """Replay the commits reachable from `head` and not from `base` on top of `base`; return the new head.
+
+    Moves no ref.
+    """
     repository = open_repository(repo_path)
-    tip = _commit(repository, base)
+    tip = _read_commit(repository, base)
     picks = _list_commits(repo_path, head, base)
     for done, commit_id in enumerate(picks):
         progress(done * 100 // len(picks))
-        pick = _commit(repository, commit_id)
+        pick = _read_commit(repository, commit_id)
         if pick.parent_ids == [tip.id]:
             tip = pick
             continue
-        tree = _pick(repository, tip, pick)
-        if tree == tip.tree_id and _changes(pick):
+        tree = _apply_changes(repository, tip, pick)
+        if tree == tip.tree_id and _has_changes(pick):
             continue
-        tip = _commit(repository, _recommit(repository, pick, tip, tree, committer))
+        tip = _read_commit(repository, _recommit(repository, pick, tip, tree, committer))
     return str(tip.id)
 
 
 def _list_commits(repo_path: Path, head: str, base: str) -> list[str]:
-    """What is to be made anew, oldest first. Git finds the commits whose patches the other side has."""
-    for one in (head, base):
-        commits.read(open_repository(repo_path), one)
-    how = ["--topo-order", "--no-merges", "--right-only", "--cherry-pick", f"--max-count={COMMITS_LIMIT + 1}"]
-    found = [line.decode() for line in split_records(stream(repo_path, "rev-list", *how, f"{base}...{head}", "--"))]
-    if len(found) > COMMITS_LIMIT:
+    """List the commits to replay, oldest first; git leaves out those whose patches `base` has already."""
+    for commit_id in (head, base):
+        commits.read(open_repository(repo_path), commit_id)
+    options = ["--topo-order", "--no-merges", "--right-only", "--cherry-pick", f"--max-count={COMMITS_LIMIT + 1}"]
+    output = stream(repo_path, "rev-list", *options, f"{base}...{head}", "--")
+    newest_first = [line.decode() for line in split_records(output)]
+    if len(newest_first) > COMMITS_LIMIT:
         raise TooLarge(head)
-    return found[::-1]
+    return newest_first[::-1]
 
 
-def _pick(repository: pygit2.Repository, tip: pygit2.Commit, pick: pygit2.Commit) -> pygit2.Oid:
-    """The tree at `tip` with what `pick` changes."""
-    before = pick.parents[0].tree_id if pick.parent_ids else _empty_tree(repository)
+def _apply_changes(repository: pygit2.Repository, tip: pygit2.Commit, pick: pygit2.Commit) -> pygit2.Oid:
+    """Apply the changes of the commit `pick` to the tree of `tip`; return the new tree. Raises MergeConflict."""
+    before = pick.parents[0].tree_id if pick.parent_ids else _write_empty_tree(repository)
     index = repository.merge_trees(before, tip.tree_id, pick.tree_id)
     if clashes := merge.list_conflicts(index):
         raise MergeConflict(str(pick.id), clashes)
     return index.write_tree(repository)
 
 
-def _changes(pick: pygit2.Commit) -> bool:
+def _has_changes(pick: pygit2.Commit) -> bool:
     before = str(pick.parents[0].tree_id) if pick.parent_ids else EMPTY_TREE
     return str(pick.tree_id) != before
 
@@ -119,15 +121,15 @@ def _recommit(
     repository: pygit2.Repository, pick: pygit2.Commit, tip: pygit2.Commit, tree: pygit2.Oid, committer: Signer
 ) -> str:
     encoding = [pick.message_encoding] if pick.message_encoding else []
-    who = committer.signature
-    return str(repository.create_commit(None, pick.author, who, pick.raw_message, tree, [tip.id], *encoding))
+    signature = committer.signature
+    return str(repository.create_commit(None, pick.author, signature, pick.raw_message, tree, [tip.id], *encoding))
 
 
-def _empty_tree(repository: pygit2.Repository) -> pygit2.Oid:
+def _write_empty_tree(repository: pygit2.Repository) -> pygit2.Oid:
     return repository.TreeBuilder().write()
 
 
-def _commit(repository: pygit2.Repository, commit_id: str) -> pygit2.Commit:
+def _read_commit(repository: pygit2.Repository, commit_id: str) -> pygit2.Commit:
     commit = repository.get(commit_id)
     if not isinstance(commit, pygit2.Commit):
         raise NoCommit(commit_id)

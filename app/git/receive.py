@@ -1,7 +1,7 @@
-"""What git's own hooks look at before a push moves anything: the commits it brings, while they are in quarantine.
+"""Git hooks that check the commits of a push while its objects are in quarantine, before any ref moves.
 
-The hooks (`hooks/`) are the program's, not a repository's, and know of a push what their environment says. A push that
-nothing is demanded of runs none.
+The hooks are files of this package (`hooks/`), not of a repository, and get what they need to know from environment
+variables. A push to a project without requirements runs no hook.
 """
 
 import os
@@ -18,7 +18,7 @@ EVERY_BRANCH = "*"
 
 @dataclass(frozen=True)
 class CommitRequirements:
-    """`forward` are the names of branches that only move forward, or EVERY; `signed` asks for sign-offs."""
+    """`forward` holds the branches that accept fast-forwards only, or EVERY_BRANCH; `signed` requires sign-offs."""
 
     forward: frozenset[str] = frozenset()
     signed: bool = False
@@ -34,7 +34,7 @@ NO_REQUIREMENTS = CommitRequirements()
 
 
 class Fault(StrEnum):
-    """In the words of the hook."""
+    """Reasons to decline a ref, as written by the hook."""
 
     NOT_FORWARD = "not-forward"
     UNSIGNED = "unsigned"
@@ -48,7 +48,7 @@ class Verdict:
 
 
 class HookSession:
-    """What receive-pack has to be started with, and what the hooks have found when it has ended."""
+    """Configuration and environment for one run of receive-pack, and the verdicts of its hooks once it has ended."""
 
     def __init__(self, file: Path, demands: CommitRequirements, atomic: bool) -> None:
         self._file = file
@@ -62,21 +62,21 @@ class HookSession:
         }
 
     def verdicts(self) -> dict[bytes, Verdict]:
-        """Of each ref that was declined."""
-        found = {}
+        """Read the verdicts on the declined refs, by ref."""
+        by_ref = {}
         for line in self._file.read_bytes().splitlines():
             ref, fault, *commit = line.split(b" ")
-            found[ref] = Verdict(Fault(fault.decode()), b"".join(commit).decode())
-        return found
+            by_ref[ref] = Verdict(Fault(fault.decode()), b"".join(commit).decode())
+        return by_ref
 
 
 def are_hooks_executable() -> bool:
-    """Whether git can run the hooks: those that it may not execute it leaves out without a word."""
+    """Return whether git can run the hooks: it silently skips those that are not executable."""
     return all(os.access(HOOKS / name, os.X_OK) for name in ("pre-receive", "update"))
 
 
 @contextmanager
 def run_hooks(demands: CommitRequirements, *, atomic: bool) -> Iterator[HookSession]:
-    """For one push."""
+    """Prepare the hooks for one push."""
     with tempfile.NamedTemporaryFile(prefix="polyforge-verdicts-") as file:
         yield HookSession(Path(file.name), demands, atomic)

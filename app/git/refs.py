@@ -1,4 +1,4 @@
-"""Refs: branches, tags and aliases made and moved, none of them behind anybody's back."""
+"""Refs: finding, creating, moving and deleting branches, tags and aliases, safely beside concurrent writers."""
 
 import time
 from contextlib import suppress
@@ -14,47 +14,37 @@ from app.git.store import MAX_ALIAS_DEPTH
 from app.git.text import decode, strip_control
 
 HEADS, TAGS, PULLS = VISIBLE
-MAX_SYMREF_DEPTH = 5  # as git follows them
-PAUSES = [0.01 * n for n in range(1, 20)]  # seconds; two in all
-PATIENT = {"core.filesRefLockTimeout": "2000"}  # milliseconds that another writer may hold the ref's lock
+MAX_SYMREF_DEPTH = 5  # the limit of git
+LOCK_PAUSES = [0.01 * n for n in range(1, 20)]  # seconds between attempts to lock HEAD; two seconds in total
+LOCK_CONFIG = {"core.filesRefLockTimeout": "2000"}  # milliseconds to wait for a ref that another writer has locked
 
 
 def branch_ref(name: str) -> str:
-    """The whole name of a branch; BadName if there can be none of this name."""
+    """Return the full ref name of a branch. Raises BadName if git does not accept the name."""
     return _full_name(HEADS, name)
 
 
 def pull_ref(number: int) -> str:
-    """Where the target repository keeps the head of a pull-request. Source: pull-request contract 5.6."""
+    """Return the ref of the target repository for the head of a pull-request. Source: pull-request contract 5.6."""
     return f"{PULLS}{int(number)}/head"
 
 
-def visible(name: str) -> bool:
-    """Whether users see this ref. Below `refs/pull/` and in the forge's own corners only the forge may write."""
-    return name.startswith(VISIBLE)
-
-
-def writable(name: str) -> bool:
-    """Whether users may move this ref."""
-    return name.startswith((HEADS, TAGS))
-
-
 def resolve_alias(repo_path: Path, ref: str) -> str:
-    """The whole name of the ref that this one stands for, there or not: its own, unless it is an alias."""
+    """Return the full name of the ref that an alias stands for, existing or not; any other ref is returned as it is."""
     repository = open_repository(repo_path)
     for _ in range(MAX_SYMREF_DEPTH):
         try:
-            found = repository.lookup_reference(ref)
+            reference = repository.lookup_reference(ref)
         except (KeyError, ValueError):
             break
-        if found.type != pygit2.enums.ReferenceType.SYMBOLIC:
+        if reference.type != pygit2.enums.ReferenceType.SYMBOLIC:
             break
-        ref = str(found.target)
+        ref = str(reference.target)
     return ref
 
 
 def find_target(repo_path: Path, ref: str) -> str | None:
-    """The object that a ref, given by its whole name, leads to, through aliases; None if there is no such ref."""
+    """Return the object that a ref points to, through aliases; None if the ref does not exist. Takes a full name."""
     repository = open_repository(repo_path)
     with suppress(KeyError, ValueError):
         return str(repository.lookup_reference(ref).resolve().target)
@@ -62,7 +52,7 @@ def find_target(repo_path: Path, ref: str) -> str | None:
 
 
 def find_branch_head(repo_path: Path, name: str) -> str:
-    """The newest commit of a branch; NoBranch."""
+    """Return the head commit of a branch. Raises NoBranch."""
     with suppress(BadName):
         if head := find_target(repo_path, branch_ref(name)):
             return head
@@ -70,22 +60,22 @@ def find_branch_head(repo_path: Path, name: str) -> str:
 
 
 def is_empty(repo_path: Path) -> bool:
-    """Whether there is no branch yet. Pull-requests' own refs do not make a repository full."""
+    """Return whether the repository has no branch. The refs of pull-requests do not count."""
     return not run(repo_path, "for-each-ref", "--count=1", "--format=x", HEADS)
 
 
 def move(repo_path: Path, ref: str, new: str, expected: str | None) -> None:
-    """Let a ref lead to `new`, if it still leads to `expected` (None: if there is no such ref).
+    """Point a ref at `new` if it still points at `expected` (None: if it does not exist). Aliases are followed.
 
-    Git's own lock guards the comparison, so neither a push nor another process comes between. An alias is followed.
-    Raises LostRace when the ref is somewhere else, BadName when another ref's name is in the way, and GitFailed.
+    Git compares and moves under its own lock, so no push or other process can come in between. Raises RefMoved when the
+    ref points elsewhere, BadName when the name of another ref is in the way, and GitFailed.
     """
     line = f"update {ref}\0{new}\0{expected or NOWHERE}\0"
     _update(repo_path, ref, line, expected)
 
 
 def remove(repo_path: Path, ref: str, expected: str) -> None:
-    """Remove a ref if it still leads to `expected`; raises as `move` does."""
+    """Delete a ref if it still points at `expected`. Raises the same errors as `move`."""
     _update(repo_path, ref, f"delete {ref}\0{expected}\0", expected)
 
 
@@ -93,7 +83,7 @@ def _update(repo_path: Path, ref: str, line: str, expected: str | None) -> None:
     if not pygit2.reference_is_valid_name(ref):
         raise BadName(ref)
     try:
-        run(repo_path, "update-ref", "--stdin", "-z", stdin=line.encode(), config=PATIENT)
+        run(repo_path, "update-ref", "--stdin", "-z", stdin=line.encode(), config=LOCK_CONFIG)
     except GitFailed as failure:
         if find_target(repo_path, ref) != expected:
             raise RefMoved(ref) from None
@@ -103,10 +93,10 @@ def _update(repo_path: Path, ref: str, line: str, expected: str | None) -> None:
 
 
 def create_branch(repo_path: Path, name: str, *, from_branch: str | None = None, from_commit: str | None = None) -> str:
-    """A new branch at a branch or at a commit that can be seen; where it leads.
+    """Create a branch from another branch or from a visible commit; return its head.
 
-    With neither source it starts from `master`, or else from HEAD's branch. Raises NoBranch or NoCommit for the source,
-    AlreadyThere, BadName. Source: project contract 7.12.
+    Without either it starts from `master`, or else from the branch of HEAD. Raises NoBranch or NoCommit for the source,
+    AlreadyExists, BadName. Source: project contract 7.12.
     """
     start = find_start(repo_path, name, from_branch=from_branch, from_commit=from_commit)
     try:
@@ -117,20 +107,20 @@ def create_branch(repo_path: Path, name: str, *, from_branch: str | None = None,
 
 
 def find_start(repo_path: Path, name: str, *, from_branch: str | None = None, from_commit: str | None = None) -> str:
-    """Where `create_branch` would let the branch lead; raises as that does."""
-    whole = _validate_new_name(HEADS, name)
+    """Find the commit that `create_branch` would start from. Raises the same errors."""
+    ref = _validate_new_name(HEADS, name)
     if from_commit is not None:
         start = commits.resolve(repo_path, from_commit)
     elif from_branch is not None:
         start = find_branch_head(repo_path, from_branch)
     else:
-        start = find_target(repo_path, HEADS + "master") or _head(repo_path)
-    if _exists(repo_path, whole):
+        start = find_target(repo_path, HEADS + "master") or _find_head(repo_path)
+    if _exists(repo_path, ref):
         raise AlreadyExists(name)
     return start
 
 
-def _head(repo_path: Path) -> str:
+def _find_head(repo_path: Path) -> str:
     try:
         return str(open_repository(repo_path).head.target)
     except pygit2.GitError:
@@ -147,22 +137,23 @@ def create_tag(
     message: str = "",
     force: bool = False,
 ) -> bool:
-    """An annotated tag on a commit; False if the name is taken, unless `force` puts this one in its place.
+    """Create an annotated tag on a commit; `force` replaces an existing one. Return False if the name is taken.
 
-    The tagger is a name and an e-mail address, `at` seconds since 1970. Raises NoCommit, BadName, and LostRace when
-    somebody else replaces the tag at the same time. Source: project contract 12.2.
+    The tagger is a name and an e-mail address, `at` is in seconds since 1970. Raises NoCommit, BadName, and RefMoved
+    when the tag is replaced concurrently. Source: project contract 12.2.
     """
-    whole = _validate_new_name(TAGS, name)
+    ref = _validate_new_name(TAGS, name)
     commit = commits.resolve(repo_path, spelling)
-    old = find_target(repo_path, whole)
+    old = find_target(repo_path, ref)
     if old and not force:
         return False
-    who = f"{strip_control(tagger[0]) or 'nobody'} <{strip_control(tagger[1]) or 'nobody@localhost'}>"
+    signature = f"{strip_control(tagger[0]) or 'nobody'} <{strip_control(tagger[1]) or 'nobody@localhost'}>"
     text = message.replace("\0", "").strip("\n")
-    body = f"object {commit}\ntype commit\ntag {name}\ntagger {who} {int(at)} +0000\n\n{text}{chr(10) if text else ''}"
+    head = f"object {commit}\ntype commit\ntag {name}\ntagger {signature} {int(at)} +0000\n\n"
+    body = f"{head}{text}{chr(10) if text else ''}"
     tag = open_repository(repo_path).write(pygit2.enums.ObjectType.TAG, body.encode("utf-8", "replace"))
     try:
-        move(repo_path, whole, str(tag), old)
+        move(repo_path, ref, str(tag), old)
     except RefMoved:
         if old is None:
             return False
@@ -171,15 +162,15 @@ def create_tag(
 
 
 def set_head(repo_path: Path, name: str) -> None:
-    """Make a branch the default one; NoBranch, and LostRace when others do so all the time.
+    """Make a branch the default branch. Raises NoBranch, and RefMoved when other writers keep HEAD locked.
 
     Source: project contract 12.3.
     """
     find_branch_head(repo_path, name)
-    for pause in PAUSES:
+    for pause in LOCK_PAUSES:
         try:
             open_repository(repo_path).set_head(branch_ref(name))
-        except pygit2.GitError:  # another writer holds HEAD's lock
+        except pygit2.GitError:  # another writer has locked HEAD
             time.sleep(pause)
         else:
             return
@@ -187,33 +178,29 @@ def set_head(repo_path: Path, name: str) -> None:
 
 
 def list_aliases(repo_path: Path) -> dict[str, str]:
-    """Symbolic refs by whole name, and what they stand for, there or not. Source: project contract 12.4."""
+    """List symbolic refs by full name with their targets, existing or not. Source: project contract 12.4."""
     repository = open_repository(repo_path)
-    found = {}
+    aliases = {}
     for name in repository.raw_listall_references():
         if name.startswith(HEADS.encode()):
             reference = repository.lookup_reference(name.decode("utf-8", "surrogateescape"))
             if reference.type == pygit2.enums.ReferenceType.SYMBOLIC:
-                found[decode(name)] = str(reference.target)
-    return found
+                aliases[decode(name)] = str(reference.target)
+    return aliases
 
 
 def create_alias(repo_path: Path, name: str, existing: str) -> None:
-    """Let the branch name `name` stand for the branch `existing`; NoBranch, AlreadyThere, BadName.
+    """Make `name` an alias of the branch `existing`. Raises NoBranch, AlreadyExists, BadName.
 
-    BadName also where it would take more steps from an alias to its branch than git follows.
+    BadName is raised also if a chain of aliases became longer than MAX_ALIAS_DEPTH.
     Source: project contract 12.5.
     """
     find_branch_head(repo_path, existing)
-    if (
-        _follow_links({**list_aliases(repo_path), _validate_new_name(HEADS, name): branch_ref(existing)})
-        > MAX_ALIAS_DEPTH
-    ):
+    alias, target = _validate_new_name(HEADS, name), branch_ref(existing)
+    if _measure_longest_chain({**list_aliases(repo_path), alias: target}) > MAX_ALIAS_DEPTH:
         raise BadName(name)
     try:
-        open_repository(repo_path).create_reference_symbolic(
-            _validate_new_name(HEADS, name), branch_ref(existing), False
-        )
+        open_repository(repo_path).create_reference_symbolic(alias, target, False)
     except pygit2.AlreadyExistsError:
         raise AlreadyExists(name) from None
     except (pygit2.GitError, OSError):
@@ -221,9 +208,9 @@ def create_alias(repo_path: Path, name: str, existing: str) -> None:
 
 
 def delete_alias(repo_path: Path, one: str, other: str) -> bool:
-    """Remove the alias that one of these is for the other, whichever way round; False if neither is.
+    """Delete the alias between two names, in whichever direction it points; return False if there is none.
 
-    Where HEAD was the alias, it becomes the branch that was meant. NoBranch if `other`, where Pagure looks for the
+    If HEAD is the alias, it is set to the branch behind it. Raises NoBranch if `other`, where Pagure looks for the
     alias, does not exist at all. Source: project contract 12.6.
     """
     alias = find_alias(repo_path, one, other)
@@ -238,18 +225,18 @@ def delete_alias(repo_path: Path, one: str, other: str) -> bool:
 
 
 def find_alias(repo_path: Path, one: str, other: str) -> str | None:
-    """The whole name of the alias that `drop_alias` would remove; raises as that does."""
-    known = list_aliases(repo_path)
-    for alias, meant in ((other, one), (one, other)):
-        if known.get(HEADS + alias) == HEADS + meant:
+    """Return the full name of the alias that `delete_alias` would delete. Raises the same errors."""
+    aliases = list_aliases(repo_path)
+    for alias, branch in ((other, one), (one, other)):
+        if aliases.get(HEADS + alias) == HEADS + branch:
             return HEADS + alias
     if not _exists(repo_path, HEADS + other):
         raise NoBranch(other)
     return None
 
 
-def _follow_links(links: dict[str, str]) -> int:
-    """How many aliases it takes at most until a branch is reached."""
+def _measure_longest_chain(links: dict[str, str]) -> int:
+    """Return the largest number of aliases on the way from an alias to its branch."""
     longest = 0
     for name in links:
         steps = 0
@@ -260,7 +247,7 @@ def _follow_links(links: dict[str, str]) -> int:
 
 
 def _exists(repo_path: Path, ref: str) -> bool:
-    """Whether there is such a ref, be it an alias that leads nowhere."""
+    """Return whether the ref exists, dangling aliases included."""
     try:
         open_repository(repo_path).lookup_reference(ref)
     except (KeyError, ValueError):
@@ -277,7 +264,7 @@ def _full_name(prefix: str, name: str) -> str:
 
 
 def _validate_new_name(prefix: str, name: str) -> str:
-    """A name that is to be given: none that programs would take for an option or for HEAD, though git lives with it."""
+    """Return the full name of a new ref. Raises BadName also for names that could be mistaken for options or HEAD."""
     if name.startswith("-") or name == "HEAD":
         raise BadName(name)
     return _full_name(prefix, name)

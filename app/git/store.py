@@ -1,7 +1,7 @@
-"""Repositories on disk: made, forked and found. Plain synchronous functions over a path; no database.
+"""Creating, forking, removing and reading repositories on disk.
 
-A repository's directory comes from its project's id, never from a name, so renaming moves nothing and no name
-can lead outside. It is made beside its place and moved there whole, so a directory in place is complete.
+The directory of a repository is derived from the project id, never from a name, so renaming moves nothing and no name
+can lead outside the root. It is prepared in a staging directory and renamed, so an existing repository is complete.
 """
 
 import os
@@ -20,9 +20,9 @@ from app.git.text import strip_control
 Ref = tuple[str, str, str]  # name, object, commit
 
 OWNER_ONLY = 0o700
-STORAGE_ERRORS = (pygit2.GitError, KeyError, ValueError, OSError)  # what reading a damaged repository ends in
-MAX_ALIAS_DEPTH = 3  # aliases of aliases: git follows one step more, which HEAD may take
-CAUSE = "polyforge-cause"  # a file in the repository that names the event it was made for
+STORAGE_ERRORS = (pygit2.GitError, KeyError, ValueError, OSError)  # raised when reading a damaged repository
+MAX_ALIAS_DEPTH = 3  # length of a chain of aliases; git follows one step more, which HEAD may take
+CAUSE = "polyforge-cause"  # file in the repository with the id of the event that it was created for
 
 
 def repository_path(root: Path, project_id: int) -> Path:
@@ -38,10 +38,10 @@ def create_repository(
     readme: str | None = None,
     author: tuple[str, str] = ("", ""),
 ) -> list[Ref]:
-    """A bare repository, with one commit when there is a README. Doing it again for this cause finds it done."""
-    with staging_dir(root, project_id, cause=cause, head=head) as made:
-        if made is not None and readme is not None:
-            _commit_readme(pygit2.Repository(str(made)), head, readme, author)
+    """Create a bare repository, with one commit if there is a README. Idempotent for the same cause."""
+    with staging_dir(root, project_id, cause=cause, head=head) as staging:
+        if staging is not None and readme is not None:
+            _commit_readme(pygit2.Repository(str(staging)), head, readme, author)
     return list_refs(repository_path(root, project_id))
 
 
@@ -54,35 +54,38 @@ def fork_repository(
     head: str,
     progress: Callable[[int], None] = lambda percent: None,
 ) -> list[Ref]:
-    """An independent copy: packs and loose objects are hard links, which nothing ever writes to again. `progress` hears
-    how much is done, in percent of the bytes.
+    """Create an independent copy of a repository. Idempotent for the same cause.
+
+    Packs and loose objects become hard links, which is safe because git never writes to them again. `progress` is told
+    the percentage of bytes done.
     """
     source = repository_path(root, parent_id)
-    with staging_dir(root, project_id, cause=cause, head=head) as made:
-        if made is not None:
-            shared = list_refs(source)  # before the objects: what these refs need is then there to be linked
-            _link_objects(source / "objects", made / "objects", progress)
-            _write_packed_refs(made, [ref for ref in shared if not ref[0].startswith("refs/pull/")])
+    with staging_dir(root, project_id, cause=cause, head=head) as staging:
+        if staging is not None:
+            shared = list_refs(source)  # read before linking, so that all objects these refs need exist by then
+            _link_objects(source / "objects", staging / "objects", progress)
+            _write_packed_refs(staging, [ref for ref in shared if not ref[0].startswith("refs/pull/")])
     return list_refs(repository_path(root, project_id))
 
 
 @contextmanager
 def staging_dir(root: Path, project_id: int, *, cause: uuid.UUID, head: str) -> Iterator[Path | None]:
-    """An empty repository beside its place, moved there when the block is left and removed when that fails; None if
-    there is one for this cause already.
+    """Create an empty repository that is moved into place at the end of the block, or removed if the block fails.
+
+    Yields the path of its staging directory, or None if the repository has been created for this cause already.
     """
     repo_path = repository_path(root, project_id)
     if _is_finished(repo_path, cause):
         yield None
         return
-    with _StagingDir(repo_path, cause) as made:
-        pygit2.init_repository(str(made), bare=True, initial_head=f"refs/heads/{head}")
-        _trim(made)
-        yield made
+    with _StagingDir(repo_path, cause) as staging:
+        pygit2.init_repository(str(staging), bare=True, initial_head=f"refs/heads/{head}")
+        _remove_templates(staging)
+        yield staging
 
 
 def remove_repository(root: Path, project_id: int) -> None:
-    """Out of its place first, so that nobody finds half of it. Doing it again finds it done."""
+    """Remove a repository. It is renamed first, so that no reader sees it half removed. Idempotent."""
     repo_path = repository_path(root, project_id)
     with suppress(FileNotFoundError):
         repo_path.rename(_new_staging_dir(repo_path))
@@ -90,43 +93,41 @@ def remove_repository(root: Path, project_id: int) -> None:
 
 
 def remove_stale_files(repo_path: Path, age: float) -> None:
-    """Remove what fetches have left half done that began so many seconds ago: git that is ended leaves it behind."""
-    for left in (repo_path / "objects" / "pack").glob("tmp_*"):
+    """Remove temporary packs older than `age` seconds, which a killed git leaves behind."""
+    for file in (repo_path / "objects" / "pack").glob("tmp_*"):
         with suppress(FileNotFoundError):
-            if left.stat().st_mtime < time.time() - age:
-                left.unlink()
+            if file.stat().st_mtime < time.time() - age:
+                file.unlink()
 
 
 def list_refs(repo_path: Path) -> list[Ref]:
-    """Every ref with its object and the commit it peels to; refs to no commit are shown as their object."""
+    """List every ref with its object and the commit it peels to; without a commit, the object is given twice."""
     return read_state(repo_path).refs
 
 
 @dataclass(frozen=True)
 class RepositoryState:
-    """Where everything leads: the refs as `refs` tells them, what each alias stands for, and the branch that HEAD
-    names, there or not yet.
-    """
+    """All refs as in `list_refs`, the target of each alias, and the branch of HEAD, which may not exist yet."""
 
     refs: list[Ref]
     aliases: dict[str, str]
     head: str
 
     def together(self, names: Set[str]) -> set[str]:
-        """These refs, those they are aliases of, and all aliases of any of these: whatever moves with them."""
-        ends = {self._end(name) for name in names}
-        return {*names, *ends, *(alias for alias in self.aliases if self._end(alias) in ends)}
+        """Return these refs, their targets if they are aliases, and all aliases of any of them: what moves together."""
+        targets = {self._resolve(name) for name in names}
+        return {*names, *targets, *(alias for alias in self.aliases if self._resolve(alias) in targets)}
 
-    def _end(self, name: str) -> str:
+    def _resolve(self, name: str) -> str:
         for _ in range(MAX_ALIAS_DEPTH):
             name = self.aliases.get(name, name)
         return name
 
 
 def read_state(repo_path: Path) -> RepositoryState:
-    """All refs at once. An alias whose branch is gone leads nowhere, so it is no ref until the branch is back."""
+    """Read all refs. A dangling alias is not listed as a ref until its branch exists again."""
     repository = pygit2.Repository(str(repo_path))
-    found, aliases = [], {}
+    refs, aliases = [], {}
     for name in repository.references:
         reference = repository.references[name]
         if reference.type == pygit2.enums.ReferenceType.SYMBOLIC:
@@ -139,13 +140,13 @@ def read_state(repo_path: Path) -> RepositoryState:
             commit = str(repository[target].peel(pygit2.Commit).id)
         except (pygit2.GitError, KeyError, ValueError):
             commit = str(target)
-        found.append((name, str(target), commit))
+        refs.append((name, str(target), commit))
     default = str(repository.lookup_reference("HEAD").target).removeprefix("refs/heads/")
-    return RepositoryState(sorted(found), aliases, default)
+    return RepositoryState(sorted(refs), aliases, default)
 
 
 class _StagingDir:
-    """A temporary directory beside `place` that becomes it in one rename, or vanishes."""
+    """A temporary directory beside `repo_path`, renamed to it on success and removed on failure."""
 
     def __init__(self, repo_path: Path, cause: uuid.UUID) -> None:
         self.repo_path = repo_path
@@ -163,23 +164,23 @@ class _StagingDir:
             try:
                 os.rename(self.staging_dir, self.repo_path)
             except OSError:
-                # Somebody else has put the same repository there first.
+                # A concurrent attempt has put the same repository there first.
                 if not self.repo_path.exists():
                     raise
         shutil.rmtree(self.staging_dir, ignore_errors=True)
 
 
 def _is_finished(repo_path: Path, cause: uuid.UUID) -> bool:
-    """Whether the repository was made for this cause already; what is left of other attempts is out of the way.
+    """Return whether the repository has been created for this cause already; clear the way if it has not.
 
-    After an older dump was restored, project ids are handed out a second time. What lies in such a place belongs to a
-    project that this database knows nothing of: it is put aside, for nobody to see and for nobody to lose.
+    After an older dump was restored, project ids are assigned a second time. A repository that exists under such an id
+    belongs to a project that this database does not know. It is renamed: invisible to users, but not lost.
     """
     _clear_staging_dirs(repo_path)
     if not repo_path.exists():
         return False
-    mark = repo_path / CAUSE
-    if mark.exists() and mark.read_text() == str(cause):
+    cause_file = repo_path / CAUSE
+    if cause_file.exists() and cause_file.read_text() == str(cause):
         return True
     repo_path.rename(repo_path.with_name(f"{repo_path.name}-aside-{uuid.uuid4().hex}"))
     return False
@@ -190,20 +191,20 @@ def _new_staging_dir(repo_path: Path) -> Path:
 
 
 def _clear_staging_dirs(repo_path: Path) -> None:
-    """Remove what killed attempts have left beside the place.
+    """Remove the staging directories that killed attempts have left behind.
 
-    An attempt that is thought dead and is not fails when its bench is gone, and its answer is not wanted any more.
+    An attempt that is presumed dead but still runs fails when its directory is gone; its result is no longer needed.
     """
-    for left in repo_path.parent.glob(f".{repo_path.name}.*"):
-        # Renamed first: whoever still works in it can put nothing more there while it is being emptied.
-        leaving = _new_staging_dir(repo_path)
+    for stale in repo_path.parent.glob(f".{repo_path.name}.*"):
+        # Renamed first, so that an attempt that still runs cannot add files while the directory is being emptied.
+        renamed = _new_staging_dir(repo_path)
         with suppress(FileNotFoundError):
-            left.rename(leaving)
-            shutil.rmtree(leaving)
+            stale.rename(renamed)
+            shutil.rmtree(renamed)
 
 
-def _trim(staging_dir: Path) -> None:
-    """Sample hooks and the like are dead weight in every repository."""
+def _remove_templates(staging_dir: Path) -> None:
+    """Remove sample hooks and other files that git puts into every new repository."""
     for part in ("hooks", "info", "description"):
         target = staging_dir / part
         shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(missing_ok=True)
@@ -220,29 +221,29 @@ def _commit_readme(repository: pygit2.Repository, head: str, readme: str, author
 
 def _link_objects(source: Path, target: Path, progress: Callable[[int], None]) -> None:
     files = list(_list_objects(source))
-    whole, done = sum(size for _, size in files), 0
+    total, done = sum(size for _, size in files), 0
     for file, size in files:
-        here = target / file.relative_to(source)
-        here.parent.mkdir(parents=True, exist_ok=True)
+        link = target / file.relative_to(source)
+        link.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(file, here)
+            os.link(file, link)
         except FileExistsError:
             continue
         except FileNotFoundError:
-            raise  # packed into another file meanwhile, which was not there to be listed: all of it again
+            raise  # packed meanwhile into a file that was not listed: the caller has to retry the whole fork
         except OSError:
-            shutil.copy2(file, here)
+            shutil.copy2(file, link)
         done += size
-        progress(done * 100 // max(whole, 1))
+        progress(done * 100 // max(total, 1))
 
 
 def _list_objects(source: Path) -> Iterator[tuple[Path, int]]:
-    """The files to be shared, and their sizes in bytes."""
+    """List the files to link, with their sizes in bytes."""
     for folder, folders, names in os.walk(source):
-        # What another push is about to bring may never come to be.
+        # Quarantine directories of pushes that may yet be declined.
         folders[:] = [name for name in folders if not name.startswith("tmp_")]
         for name in names:
-            # Files that git is still writing, and lists of other stores, are not for sharing.
+            # Skip files that git is still writing, and references to the object stores of other repositories.
             if not name.startswith("tmp_") and name not in ("alternates", "http-alternates"):
                 file = Path(folder) / name
                 yield file, file.stat().st_size

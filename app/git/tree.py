@@ -1,4 +1,4 @@
-"""Trees and files: what a directory holds at a branch, tag or commit, and the bytes of a file."""
+"""Directory listings and file contents at a branch, tag or commit."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from app.git.objects import VISIBLE, is_reachable, list_candidates, object_kind,
 from app.git.process import run, stream
 from app.git.text import decode, encode_name
 
-REF_PARTS = 50  # of an address that are tried as the name of a branch
-ENTRIES_LIMIT = 100_000  # entries that one listing names
-FILE_LIMIT = {"core.bigFileThreshold": "16m"}  # above this git reads a file in pieces as well
+MAX_REF_PARTS = 50  # leading parts of an address that are tried as the name of a branch
+ENTRIES_LIMIT = 100_000  # entries in one listing
+FILE_LIMIT = {"core.bigFileThreshold": "16m"}  # above this git itself reads a file in chunks
 KINDS = {FileMode.TREE: "folder", FileMode.LINK: "link", FileMode.COMMIT: "submodule"}
 ORDER = [FileMode.TREE, FileMode.BLOB, FileMode.BLOB_EXECUTABLE, FileMode.LINK, FileMode.COMMIT]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """`kind` is folder, file, link or submodule; `path` counts from the root and `raw_path` is that for URLs."""
+    """`kind` is folder, file, link or submodule; `path` starts at the root, and `raw_path` is its bytes, for URLs."""
 
     kind: str
     name: str
@@ -41,7 +41,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class File:
-    """`path` is None for a blob that was named by its id."""
+    """`path` is None for a blob that was requested by its id."""
 
     path: str | None
     id: str
@@ -49,68 +49,71 @@ class File:
 
 
 def find_entry(repo_path: Path, identifier: str | None = None, path: str | None = None) -> Folder | File:
-    """What lies at a path of a branch, a tag, or the hexadecimal id of a commit, tree, blob or tag; HEAD by default.
+    """Find the folder or file at a path. `identifier` is a branch, a tag, or a hexadecimal object id; default: HEAD.
 
-    The root is listed by kind (folders, files, programs, links, submodules), other folders in git's own order. A link
-    is the file it is stored as, and leads nowhere. Raises EmptyRepository when there is no ref at all, NoPath for what
-    is not there, cannot be seen or is a submodule, TooLarge. Source: project contract 12.11.
+    The root is sorted by kind (folders, files, executables, links, submodules), other folders are in the order of git.
+    A symbolic link is returned as a file and not followed. Raises EmptyRepository when there are no refs at all, NoPath
+    for what does not exist, is not visible or is a submodule, and TooLarge above ENTRIES_LIMIT.
+    Source: project contract 12.11.
     """
     repository = open_repository(repo_path)
     parts = _split_path(path)
-    found = _descend(repository, _find_start(repo_path, identifier), parts)
-    if isinstance(found, pygit2.Tree):
-        return _build_folder(found, parts)
-    size = repository.odb.read_header(found)[1]
-    return File(decode(b"/".join(parts)) if parts else None, str(found), size)
+    target = _descend(repository, _find_start(repo_path, identifier), parts)
+    if isinstance(target, pygit2.Tree):
+        return _build_folder(target, parts)
+    size = repository.odb.read_header(target)[1]
+    return File(decode(b"/".join(parts)) if parts else None, str(target), size)
 
 
 def split_address(repo_path: Path, address: str) -> tuple[str, str | None]:
-    """The identifier and the path in `<identifier>/f/<path>`, either of which may hold `/f/` itself.
+    """Split `<identifier>/f/<path>`, where either part may contain `/f/` itself.
 
-    The shortest beginning that is a branch or a tag is the identifier, or else what comes before the first `/f/`.
+    The identifier is the shortest prefix that is a branch or a tag, or else what precedes the first `/f/`.
     """
     parts = address.split("/f/")
-    heads = ("/f/".join(parts[:n]) for n in range(1, min(len(parts), REF_PARTS) + 1))
-    identifier = next((head for head in heads if _resolve_name(repo_path, head)), parts[0])
+    prefixes = ("/f/".join(parts[:n]) for n in range(1, min(len(parts), MAX_REF_PARTS) + 1))
+    identifier = next((prefix for prefix in prefixes if _resolve_name(repo_path, prefix)), parts[0])
     return identifier, address[len(identifier) :].removeprefix("/f/") or None
 
 
 def find_commit(repo_path: Path, identifier: str) -> str | None:
-    """The id of the commit that an identifier names, through tags; None if it names something else.
+    """Return the id of the commit behind an identifier, tags being followed; None if it is another kind of object.
 
-    Raises as `look` does.
+    Raises the same errors as `find_entry`.
     """
-    here = _peel_tag(open_repository(repo_path), _find_start(repo_path, identifier))
-    return str(here) if object_kind(open_repository(repo_path), str(here)) == ObjectType.COMMIT else None
+    repository = open_repository(repo_path)
+    object_id = str(_peel_tag(repository, _find_start(repo_path, identifier)))
+    return object_id if object_kind(repository, object_id) == ObjectType.COMMIT else None
 
 
 def read_file(repo_path: Path, file: File) -> Iterator[bytes]:
-    """The bytes of a file that `look` has found, in pieces. Source: project contract 12.20."""
+    """Read the contents of a file that `find_entry` has returned, in chunks. Source: project contract 12.20."""
     return stream(repo_path, "cat-file", "blob", file.id, config=FILE_LIMIT)
 
 
 def _find_start(repo_path: Path, identifier: str | None) -> str:
-    """The object that an identifier names: a branch first, then a tag, then an id."""
-    if found := _resolve_name(repo_path, identifier):
-        return found
+    """Find the object that an identifier stands for: a branch first, then a tag, then an object id."""
+    if object_id := _resolve_name(repo_path, identifier):
+        return object_id
     if not run(repo_path, "for-each-ref", "--count=1", "--format=x", *VISIBLE):
         raise EmptyRepository(identifier or "HEAD")
-    known = [one for one in list_candidates(repo_path, identifier or "") if is_reachable(repo_path, one)]
-    if len(known) != 1:
+    candidates = list_candidates(repo_path, identifier or "")
+    visible = [object_id for object_id in candidates if is_reachable(repo_path, object_id)]
+    if len(visible) != 1:
         raise NoPath(identifier or "HEAD")
-    return known[0]
+    return visible[0]
 
 
 def _resolve_name(repo_path: Path, identifier: str | None) -> str | None:
-    """What the branch or the tag of this name leads to, if there is one."""
+    """Return the object that the branch or tag of this name points to; None if there is neither."""
     names = ["HEAD"] if identifier in (None, "HEAD") else []
     if identifier and "\0" not in identifier:
         names += [f"{refs.HEADS}{identifier}", f"{refs.TAGS}{identifier}"]
-    return next((found for name in names if (found := refs.find_target(repo_path, name))), None)
+    return next((target for name in names if (target := refs.find_target(repo_path, name))), None)
 
 
 def _split_path(path: str | None) -> list[bytes]:
-    """The names along a path; a slash at either end means nothing."""
+    """Split a path into names; slashes at either end are ignored. Raises NoPath."""
     try:
         return encode_name((path or "").strip("/")).split(b"/") if (path or "").strip("/") else []
     except UnicodeEncodeError:
@@ -118,40 +121,42 @@ def _split_path(path: str | None) -> list[bytes]:
 
 
 def _descend(repository: pygit2.Repository, start: str, parts: list[bytes]) -> pygit2.Tree | pygit2.Oid:
-    """The tree, or the id of the blob, at the end of a path.
+    """Return the tree, or the id of the blob, at a path. Raises NoPath.
 
-    Names are compared with those that trees hold, so `..` is a name like any other, and one that no tree has. A blob
-    is never loaded: it may be of any size.
+    Names are compared with the entries of trees, so `..` has no special meaning and is never found. A blob may be of
+    any size and is not loaded.
     """
-    here = _peel(repository, start)
+    current = _peel(repository, start)
     for part in parts:
-        entry = _find_child(repository, here, part)
+        entry = _find_child(repository, current, part)
         if entry is None or entry.filemode == FileMode.COMMIT:
             raise NoPath(decode(b"/".join(parts)))
-        here = entry.id
-    return here if object_kind(repository, str(here)) == ObjectType.BLOB else repository[here].peel(pygit2.Tree)
+        current = entry.id
+    is_blob = object_kind(repository, str(current)) == ObjectType.BLOB
+    return current if is_blob else repository[current].peel(pygit2.Tree)
 
 
 def _peel(repository: pygit2.Repository, start: str) -> pygit2.Oid:
-    """The tree or blob behind a commit or a tag."""
-    here = _peel_tag(repository, start)
-    return repository[here].peel(pygit2.Tree).id if object_kind(repository, str(here)) == ObjectType.COMMIT else here
+    """Return the tree or blob behind a commit or a tag."""
+    object_id = _peel_tag(repository, start)
+    is_commit = object_kind(repository, str(object_id)) == ObjectType.COMMIT
+    return repository[object_id].peel(pygit2.Tree).id if is_commit else object_id
 
 
 def _peel_tag(repository: pygit2.Repository, start: str) -> pygit2.Oid:
-    """What is behind a tag, and the tags that it may stand for."""
-    here = pygit2.Oid(hex=start)
-    while object_kind(repository, str(here)) == ObjectType.TAG:
-        tag = repository[here]
+    """Follow tags, which may point to other tags, to an object of another kind."""
+    object_id = pygit2.Oid(hex=start)
+    while object_kind(repository, str(object_id)) == ObjectType.TAG:
+        tag = repository[object_id]
         assert isinstance(tag, pygit2.Tag)  # noqa: S101 - for the type checker
-        here = tag.target
-    return here
+        object_id = tag.target
+    return object_id
 
 
-def _find_child(repository: pygit2.Repository, here: pygit2.Oid, name: bytes) -> pygit2.Object | None:
-    if object_kind(repository, str(here)) != ObjectType.TREE:
+def _find_child(repository: pygit2.Repository, parent: pygit2.Oid, name: bytes) -> pygit2.Object | None:
+    if object_kind(repository, str(parent)) != ObjectType.TREE:
         return None
-    return next((entry for entry in repository[here].peel(pygit2.Tree) if entry.raw_name == name), None)
+    return next((entry for entry in repository[parent].peel(pygit2.Tree) if entry.raw_name == name), None)
 
 
 def _build_folder(tree: pygit2.Tree, parts: list[bytes]) -> Folder:
@@ -160,15 +165,15 @@ def _build_folder(tree: pygit2.Tree, parts: list[bytes]) -> Folder:
     entries = list(tree)
     if not parts:
         entries.sort(key=_sort_key)
-    listed = []
+    listing = []
     for entry in entries:
         raw_path = b"/".join([*parts, entry.raw_name or b""])
-        what = KINDS.get(FileMode(entry.filemode), "file")
-        listed.append(Entry(what, decode(entry.raw_name or b""), decode(raw_path), raw_path, str(entry.id)))
-    return Folder(decode(b"/".join(parts)) if parts else None, tuple(listed))
+        kind = KINDS.get(FileMode(entry.filemode), "file")
+        listing.append(Entry(kind, decode(entry.raw_name or b""), decode(raw_path), raw_path, str(entry.id)))
+    return Folder(decode(b"/".join(parts)) if parts else None, tuple(listing))
 
 
 def _sort_key(entry: pygit2.Object) -> int:
-    """Old repositories know more kinds of plain files."""
+    """Sort by kind. Old repositories contain further file modes, which count as plain files."""
     mode = FileMode(entry.filemode)
     return ORDER.index(mode) if mode in ORDER else ORDER.index(FileMode.BLOB)

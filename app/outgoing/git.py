@@ -50,7 +50,7 @@ async def run_git(
     """
     with proxy.admit() as admitted:
         guarded = {**(config or {}), **CONFIG, "http.proxy": admitted.url}
-        run = partial(process.run, deadline=deadline, config=guarded, progress=progress, most=MAX_OUTPUT)
+        run = partial(process.run, deadline=deadline, config=guarded, progress=progress, max_output=MAX_OUTPUT)
         try:
             return await asyncio.get_running_loop().run_in_executor(RUNS, run, repo_path, *arguments)
         except TimedOut:

@@ -95,9 +95,10 @@ async def test_where_nothing_changes_there_are_no_statistics(tmp_path: Path) -> 
         with pytest.raises(NoCommit):
             diff.statistics(repo_path, wrong, head)
         with pytest.raises(NoCommit):
-            diff.unified(repo_path, head, wrong)
-        with pytest.raises(NoCommit):
-            diff.patches(repo_path, wrong, None)
+            diff.patch(repo_path, wrong)
+        for render in (diff.patches, diff.diffs):
+            with pytest.raises(NoCommit):
+                render(repo_path, wrong, None)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -113,8 +114,6 @@ async def test_the_counts_are_those_of_numstat(tmp_path: Path, seed: int) -> Non
         assert sorted((one.lines_added, one.lines_removed) for one in found.values()) == sorted(
             (int(added), int(removed)) for added, removed, _ in told
         )
-        text = b"".join(diff.unified(repo_path, heads[old], heads[new])).decode()
-        assert text == await git("diff", old, new, cwd=repo_path)
 
 
 async def test_a_pull_request_becomes_a_series_of_mails_that_git_takes(tmp_path: Path) -> None:
@@ -178,8 +177,11 @@ async def test_a_commit_cannot_forge_the_head_of_its_mail(tmp_path: Path) -> Non
 async def test_limits_end_what_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repo_path, _, old, new = await eventful(tmp_path)
     monkeypatch.setattr(diff, "DIFF_LIMIT", 100)
+    for render in (diff.patches, diff.diffs):
+        with pytest.raises(TooLarge):
+            list(render(repo_path, new, old))
     with pytest.raises(TooLarge):
-        list(diff.unified(repo_path, old, new))
+        list(diff.patch(repo_path, new))
     monkeypatch.setattr(diff, "CHANGES_LIMIT", 3)
     for asked in (diff.statistics, diff.changed_files):
         with pytest.raises(TooLarge):
@@ -199,7 +201,7 @@ async def test_a_huge_file_takes_no_memory(tmp_path: Path) -> None:
     await git("push", "-q", "origin", "main", cwd=work)
     program = (
         "import sys; from pathlib import Path; from app.git import diff\n"
-        "print(sum(map(len, diff.unified(Path(sys.argv[1]), None, sys.argv[2]))))"
+        "print(sum(map(len, diff.diffs(Path(sys.argv[1]), sys.argv[2], None))))"
     )
     asked = [sys.executable, "-c", program, str(repo_path), head]
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss

@@ -10,7 +10,6 @@ import pytest
 
 from app.git import commits, merge, pulls, refs
 from app.git.errors import (
-    EmptyRepository,
     MergeConflict,
     NeedsRebase,
     NoBranch,
@@ -263,13 +262,8 @@ async def test_a_slow_mirror_does_not_set_a_newer_one_back(tmp_path: Path, monke
     assert pulls.copy_source_head(repo_path, 1, fork, "topic") == newer == refs.find_target(repo_path, refs.pull_ref(1))
 
 
-async def test_a_source_without_branch_or_commits_is_told_apart(tmp_path: Path) -> None:
+async def test_a_missing_source_branch_or_repository_raises_its_own_error(tmp_path: Path) -> None:
     repo_path, fork, _, _ = await forked(tmp_path)
-    empty = await bare(tmp_path, "empty")
-    with pytest.raises(EmptyRepository):
-        pulls.existing_head(empty, "topic")
-    with pytest.raises(NoBranch):
-        pulls.existing_head(fork, "gone")
     for name in ("gone", "--upload-pack=touch x", "$(touch x)", "*"):
         with pytest.raises(NoBranch):
             pulls.copy_source_head(repo_path, 5, fork, name)

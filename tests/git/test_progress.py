@@ -97,9 +97,11 @@ async def test_who_hears_of_git_hears_it_again_in_silence(tmp_path: Path) -> Non
 
 async def test_an_output_may_be_limited(tmp_path: Path) -> None:
     repo_path = await bare(tmp_path)
-    assert run(repo_path, "script", config={"alias.script": "!head -c 5000 /dev/zero; true"}, most=5000) == bytes(5000)
+    assert run(repo_path, "script", config={"alias.script": "!head -c 5000 /dev/zero; true"}, max_output=5000) == bytes(
+        5000
+    )
     with pytest.raises(TooLarge):
-        run(repo_path, "script", config={"alias.script": "!cat /dev/zero; true"}, most=5000)
+        run(repo_path, "script", config={"alias.script": "!cat /dev/zero; true"}, max_output=5000)
 
 
 async def test_git_ends_when_whoever_hears_of_it_has_heard_enough(tmp_path: Path) -> None:

@@ -191,10 +191,3 @@ async def test_a_repository_without_refs_shows_nothing(tmp_path: Path) -> None:
     blob = typed(repo_path, "blob", b"x")
     assert not is_reachable(repo_path, blob)
     assert not is_reachable(repo_path, typed(repo_path, "tree", b""))
-
-
-def test_users_see_and_write_their_own_namespaces_only() -> None:
-    assert [refs.visible(name) for name in ("refs/heads/a", "refs/tags/a", "refs/pull/1/head")] == [True] * 3
-    assert not refs.visible("refs/internal/a")
-    assert [refs.writable(name) for name in ("refs/heads/a", "refs/tags/a")] == [True] * 2
-    assert [refs.writable(name) for name in ("refs/pull/1/head", "refs/internal/a", "HEAD")] == [False] * 3
