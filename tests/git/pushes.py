@@ -1,4 +1,4 @@
-"""What tests of pushes do with the ordinary git client."""
+"""Helpers for tests that push with the ordinary git client."""
 
 from pathlib import Path
 
@@ -8,10 +8,11 @@ FORWARD, SIGNED = "Block non fast-forward pushes", "Block Un-Signed commits"
 NO_BRANCHES = "Prevent creating new branches by git push"
 
 
-async def push(work: Path, *wanted: str, by: Client | None = None, fails: bool = False) -> str:
+async def push(work: Path, *arguments: str, by: Client | None = None, fails: bool = False) -> str:
     to = by.git_url("nethack") if by else "origin"
-    options = [each for each in wanted if each.startswith("--")]
-    return await git("push", *options, to, *(each for each in wanted if each not in options), cwd=work, fails=fails)
+    options = [argument for argument in arguments if argument.startswith("--")]
+    refspecs = [argument for argument in arguments if argument not in options]
+    return await git("push", *options, to, *refspecs, cwd=work, fails=fails)
 
 
 async def heads(client: Client) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Bare repositories for the tests of the git layer, work trees beside them, and histories out of thin air."""
+"""Bare repositories, work trees and generated histories for the tests of the git layer."""
 
 import random
 import subprocess
@@ -7,34 +7,37 @@ from pathlib import Path
 from tests.conftest import git
 
 
-async def bare(folder: Path, name: str = "there", head: str = "main") -> Path:
+async def create_bare(folder: Path, name: str = "there", head: str = "main") -> Path:
     repo_path = folder / f"{name}.git"
     await git("init", "-q", "--bare", "-b", head, str(repo_path))
     return repo_path
 
 
-async def work_tree(repo_path: Path) -> Path:
-    """A clone beside the repository, on `main` whatever the repository holds."""
+async def clone_work_tree(repo_path: Path) -> Path:
+    """Clone the repository next to it and check out `main`, whether it exists or not."""
     work = repo_path.with_suffix(".work")
     await git("clone", "-q", str(repo_path), str(work))
     await git("checkout", "-q", "-B", "main", cwd=work)
     return work
 
 
-async def said(repo_path: Path, *arguments: str) -> list[str]:
-    """The words that the git program answers with."""
+async def git_words(repo_path: Path, *arguments: str) -> list[str]:
+    """Run git and split its output into words."""
     return (await git(*arguments, cwd=repo_path)).split()
 
 
-def typed(repo_path: Path, kind: str, body: bytes) -> str:
-    """The id of a new object with exactly these bytes."""
+def write_object(repo_path: Path, kind: str, body: bytes) -> str:
+    """Write an object with exactly these bytes; return its id."""
     arguments = ["git", "hash-object", "-t", kind, "-w", "--stdin", "--literally"]
     done = subprocess.run(arguments, cwd=repo_path, input=body, capture_output=True, check=True)
     return done.stdout.decode().strip()
 
 
-def grown(repo_path: Path, seed: int, commits: int = 30) -> list[str]:
-    """A tangled history, the same for the same seed: roots, merges, clocks that go wrong; the ids of its branches."""
+def grow_history(repo_path: Path, seed: int, commits: int = 30) -> list[str]:
+    """Write a random history with several roots, merges and wrong clocks; return the names of its branches.
+
+    The same seed gives the same history.
+    """
     dice = random.Random(seed)
     lines: list[str] = []
     for mark in range(1, commits + 1):
@@ -49,8 +52,8 @@ def grown(repo_path: Path, seed: int, commits: int = 30) -> list[str]:
     return [f"b{mark}" for mark in range(1, commits + 1)]
 
 
-def straight(repo_path: Path, commits: int) -> None:
-    """A history of `main`, each commit with a tree and a file that is almost the one before."""
+def grow_linear_history(repo_path: Path, commits: int) -> None:
+    """Write a linear history of `main` in which each commit appends one line to a file."""
     lines, content = [], ""
     for mark in range(1, commits + 1):
         content += f"line {mark} of many\n"

@@ -1,4 +1,4 @@
-"""What changed, beside what git's own diff commands say."""
+"""Diffs and statistics, compared with those of the git program."""
 
 import random
 import resource
@@ -11,20 +11,20 @@ import pytest
 from app.git import commits, diff
 from app.git.errors import EmptyDiff, NoCommit, TooLarge
 from tests.conftest import commit, git
-from tests.git.repositories import bare, grown, said, typed, work_tree
+from tests.git.repositories import clone_work_tree, create_bare, git_words, grow_history, write_object
 
 NOTHING = "0" * 40
 
 
-async def snap(work: Path, message: str = "change") -> str:
+async def commit_all(work: Path, message: str = "change") -> str:
     await git("add", "-A", cwd=work)
     await git("commit", "-qm", message, "--allow-empty", cwd=work)
-    return (await said(work, "rev-parse", "HEAD"))[0]
+    return (await git_words(work, "rev-parse", "HEAD"))[0]
 
 
-async def eventful(tmp_path: Path) -> tuple[Path, Path, str, str]:
-    """A commit that does to files whatever can be done; the work tree, the repository, before and after."""
-    work = await work_tree(repo_path := await bare(tmp_path))
+async def create_eventful_history(tmp_path: Path) -> tuple[Path, Path, str, str]:
+    """Commit every kind of change; return the repository, the work tree, and the commits before and after."""
+    work = await clone_work_tree(repo_path := await create_bare(tmp_path))
     for name in ("kept", "changed", "gone", "typed"):
         (work / name).write_text(f"{name}\n" * 3)
     (work / "from here").write_text("".join(f"{n}\n" for n in range(40)))
@@ -46,15 +46,15 @@ async def eventful(tmp_path: Path) -> tuple[Path, Path, str, str]:
     await git("add", "changed", "gone", "typed", "from here", "to thére", "binary", "odd\udcff\n\"'", cwd=work)
     await git("commit", "-qm", "after", cwd=work)
     await git("push", "-q", "origin", "main", cwd=work)
-    old, new = await said(work, "rev-parse", "HEAD~1", "HEAD")
+    old, new = await git_words(work, "rev-parse", "HEAD~1", "HEAD")
     return repo_path, work, old, new
 
 
-async def test_the_statistics_tell_what_became_of_each_file(tmp_path: Path) -> None:
-    repo_path, _, old, new = await eventful(tmp_path)
+async def test_the_statistics_list_the_change_of_each_file(tmp_path: Path) -> None:
+    repo_path, _, old, new = await create_eventful_history(tmp_path)
     found = diff.statistics(repo_path, old, new)
-    told = {path: (one.status, one.old_path, one.lines_added, one.lines_removed) for path, one in found.items()}
-    assert told == {
+    changes = {path: (one.status, one.old_path, one.lines_added, one.lines_removed) for path, one in found.items()}
+    assert changes == {
         "binary": ("M", "binary", 0, 0),
         "changed": ("M", "changed", 1, 2),
         "gone": ("D", "gone", 0, 3),
@@ -64,7 +64,7 @@ async def test_the_statistics_tell_what_became_of_each_file(tmp_path: Path) -> N
         "to thére": ("R", "from here", 0, 0),
         "typed": ("M", "typed", 1, 3),
     }
-    ids = await said(repo_path, "rev-parse", f"{old}:changed", f"{new}:changed", f"{old}:gone")
+    ids = await git_words(repo_path, "rev-parse", f"{old}:changed", f"{new}:changed", f"{old}:gone")
     assert (found["changed"].old_id, found["changed"].new_id, found["gone"].old_id) == tuple(ids)
     assert (found["gone"].new_id, found["odd\\xff\n\"'"].old_id) == (NOTHING, NOTHING)
     assert (found["sub"].old_id, found["sub"].new_id) == ("1" * 40, "2" * 40)
@@ -74,18 +74,18 @@ async def test_the_statistics_tell_what_became_of_each_file(tmp_path: Path) -> N
     }  # fmt: skip
 
 
-async def test_a_root_commit_is_compared_with_nothing(tmp_path: Path) -> None:
-    work = await work_tree(repo_path := await bare(tmp_path))
+async def test_a_root_commit_is_compared_with_the_empty_tree(tmp_path: Path) -> None:
+    work = await clone_work_tree(repo_path := await create_bare(tmp_path))
     first, second = await commit(work, "a", "1\n2\n"), await commit(work, "b")
     await git("push", "-q", "origin", "main", cwd=work)
     assert (diff.find_base(repo_path, first), diff.find_base(repo_path, second)) == (None, first)
     assert {path: one.status for path, one in diff.statistics(repo_path, None, second).items()} == {"a": "A", "b": "A"}
 
 
-async def test_where_nothing_changes_there_are_no_statistics(tmp_path: Path) -> None:
-    work = await work_tree(repo_path := await bare(tmp_path))
+async def test_an_empty_diff_or_a_missing_commit_raises(tmp_path: Path) -> None:
+    work = await clone_work_tree(repo_path := await create_bare(tmp_path))
     await commit(work)
-    head = await snap(work)
+    head = await commit_all(work)
     await git("push", "-q", "origin", "main", cwd=work)
     for old in (head, diff.find_base(repo_path, head)):
         with pytest.raises(EmptyDiff):
@@ -102,30 +102,30 @@ async def test_where_nothing_changes_there_are_no_statistics(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_the_counts_are_those_of_numstat(tmp_path: Path, seed: int) -> None:
-    branches = grown(repo_path := await bare(tmp_path), seed)
-    heads = dict(zip(branches, await said(repo_path, "rev-parse", *branches), strict=True))
+async def test_the_line_counts_equal_those_of_numstat(tmp_path: Path, seed: int) -> None:
+    branches = grow_history(repo_path := await create_bare(tmp_path), seed)
+    heads = dict(zip(branches, await git_words(repo_path, "rev-parse", *branches), strict=True))
     dice = random.Random(seed)
     for old, new in (dice.sample(branches, k=2) for _ in range(10)):
-        told = [line.split("\t") for line in (await git("diff", "--numstat", old, new, cwd=repo_path)).splitlines()]
-        if not told:
+        numstat = [line.split("\t") for line in (await git("diff", "--numstat", old, new, cwd=repo_path)).splitlines()]
+        if not numstat:
             continue
         found = diff.statistics(repo_path, heads[old], heads[new])
         assert sorted((one.lines_added, one.lines_removed) for one in found.values()) == sorted(
-            (int(added), int(removed)) for added, removed, _ in told
+            (int(added), int(removed)) for added, removed, _ in numstat
         )
 
 
-async def test_a_pull_request_becomes_a_series_of_mails_that_git_takes(tmp_path: Path) -> None:
-    work = await work_tree(repo_path := await bare(tmp_path))
+async def test_a_pull_request_becomes_a_series_of_mails_that_git_am_applies(tmp_path: Path) -> None:
+    work = await clone_work_tree(repo_path := await create_bare(tmp_path))
     start = await commit(work, "base")
     (work / "a").write_text("1\n")
-    await snap(work, "Add a\n\nBecause of b.\n\nAnd c.")
+    await commit_all(work, "Add a\n\nBecause of b.\n\nAnd c.")
     (work / "b").write_text("2\n")
-    last = await snap(work, "Ünicode subject")
+    last = await commit_all(work, "Ünicode subject")
     await git("push", "-q", "origin", "main", cwd=work)
     text = b"".join(diff.patches(repo_path, last, start)).decode()
-    first = (await said(work, "rev-parse", "HEAD~1"))[0]
+    first = (await git_words(work, "rev-parse", "HEAD~1"))[0]
     date = "Date: " + (await git("show", "-s", "--format=%cd", "--date=format-local:%b %d %Y %H:%M:%S +0000", first,
                                  cwd=work, )).strip()  # fmt: skip
     assert text.startswith(
@@ -137,35 +137,36 @@ async def test_a_pull_request_becomes_a_series_of_mails_that_git_takes(tmp_path:
     (tmp_path / "series").write_text(text)
     await git("checkout", "-q", start, cwd=work)
     await git("am", "-q", str(tmp_path / "series"), cwd=work)
-    assert await said(work, "rev-parse", "HEAD^{tree}") == await said(work, "rev-parse", f"{last}^{{tree}}")
-    told = await git("log", "--format=%s|%b|%an", f"{start}..", cwd=work)
-    assert told == "Ünicode subject||Alice\nAdd a|Because of b.\n\nAnd c.\n|Alice\n"
-    alone = b"".join(diff.patch(repo_path, last)).decode()
-    assert alone.startswith(f"From {last} ")
-    assert "\nSubject: Ünicode subject\n" in alone
-    shown = await git("diff-tree", "-p", start, first, cwd=work) + await git("diff-tree", "-p", first, last, cwd=work)
-    assert b"".join(diff.diffs(repo_path, last, start)).decode() == shown
+    assert await git_words(work, "rev-parse", "HEAD^{tree}") == await git_words(work, "rev-parse", f"{last}^{{tree}}")
+    log = await git("log", "--format=%s|%b|%an", f"{start}..", cwd=work)
+    assert log == "Ünicode subject||Alice\nAdd a|Because of b.\n\nAnd c.\n|Alice\n"
+    single = b"".join(diff.patch(repo_path, last)).decode()
+    assert single.startswith(f"From {last} ")
+    assert "\nSubject: Ünicode subject\n" in single
+    expected = await git("diff-tree", "-p", start, first, cwd=work) + await git(
+        "diff-tree", "-p", first, last, cwd=work
+    )
+    assert b"".join(diff.diffs(repo_path, last, start)).decode() == expected
 
 
-async def test_a_series_holds_every_commit_of_the_pull_request_oldest_first(tmp_path: Path) -> None:
-    branches = grown(repo_path := await bare(tmp_path), 5, 40)
-    head = (await said(repo_path, "rev-parse", branches[-1]))[0]
+async def test_a_series_contains_every_commit_of_the_pull_request_oldest_first(tmp_path: Path) -> None:
+    branches = grow_history(repo_path := await create_bare(tmp_path), 5, 40)
+    head = (await git_words(repo_path, "rev-parse", branches[-1]))[0]
     text = b"".join(diff.patches(repo_path, head, None)).decode()
     heads = [line.split()[1] for line in text.splitlines() if line.endswith(" Mon Sep 17 00:00:00 2001")]
     assert heads == list(commits.list_ids(repo_path, head, None))[::-1]
-    made = f"\nSubject: [PATCH {len(heads)}/{len(heads)}] hi\n"
-    assert made in text
+    assert f"\nSubject: [PATCH {len(heads)}/{len(heads)}] hi\n" in text
 
 
-async def test_a_commit_cannot_forge_the_head_of_its_mail(tmp_path: Path) -> None:
-    repo_path = await bare(tmp_path)
-    tree = typed(repo_path, "tree", b"")
+async def test_a_commit_cannot_forge_the_headers_of_its_mail(tmp_path: Path) -> None:
+    repo_path = await create_bare(tmp_path)
+    tree = write_object(repo_path, "tree", b"")
     raw = (
         b"tree "
         + tree.encode()
         + b"\nauthor E\x1b[31m\xff\rvil <a@b\r> 1 +0000\ncommitter C <c@d> 99999999999999 +0000\n\nS\r\xfe"
     )
-    made = typed(repo_path, "commit", raw)
+    made = write_object(repo_path, "commit", raw)
     head = b"".join(diff.patch(repo_path, made)).decode()
     assert head.splitlines()[1:4] == [
         "From: E [31m\\xff vil <a@b>",
@@ -174,8 +175,8 @@ async def test_a_commit_cannot_forge_the_head_of_its_mail(tmp_path: Path) -> Non
     ]
 
 
-async def test_limits_end_what_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    repo_path, _, old, new = await eventful(tmp_path)
+async def test_diffs_above_the_limits_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo_path, _, old, new = await create_eventful_history(tmp_path)
     monkeypatch.setattr(diff, "DIFF_LIMIT", 100)
     for render in (diff.patches, diff.diffs):
         with pytest.raises(TooLarge):
@@ -183,30 +184,30 @@ async def test_limits_end_what_is_too_large(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(TooLarge):
         list(diff.patch(repo_path, new))
     monkeypatch.setattr(diff, "CHANGES_LIMIT", 3)
-    for asked in (diff.statistics, diff.changed_files):
+    for compare in (diff.statistics, diff.changed_files):
         with pytest.raises(TooLarge):
-            asked(repo_path, old, new)
+            compare(repo_path, old, new)
     monkeypatch.setattr(diff, "PATCHES_LIMIT", 1)
-    for asked in (diff.patches, diff.diffs):
+    for render in (diff.patches, diff.diffs):
         with pytest.raises(TooLarge):
-            asked(repo_path, new, None)
+            render(repo_path, new, None)
 
 
-async def test_a_huge_file_takes_no_memory(tmp_path: Path) -> None:
-    work = await work_tree(repo_path := await bare(tmp_path))
+async def test_a_huge_file_is_not_held_in_memory(tmp_path: Path) -> None:
+    work = await clone_work_tree(repo_path := await create_bare(tmp_path))
     await commit(work)
     (work / "huge").write_bytes(b"0123456789abcde\n" * (1 << 21) + b"x")
     (work / "long").write_text("a line\n" * (1 << 20))
-    head = await snap(work)
+    head = await commit_all(work)
     await git("push", "-q", "origin", "main", cwd=work)
     program = (
         "import sys; from pathlib import Path; from app.git import diff\n"
         "print(sum(map(len, diff.diffs(Path(sys.argv[1]), sys.argv[2], None))))"
     )
-    asked = [sys.executable, "-c", program, str(repo_path), head]
+    arguments = [sys.executable, "-c", program, str(repo_path), head]
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
-    assert 8 << 20 < int(told) < 9 << 20
+    size = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+    assert 8 << 20 < int(size) < 9 << 20
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss - before < 64 << 10
     found = diff.statistics(repo_path, None, head)
     assert (found["huge"].lines_added, found["long"].lines_added) == (0, 1 << 20)

@@ -1,4 +1,4 @@
-"""A push in quarantine: all or nothing of it, what is left behind, and how its client is told."""
+"""Pushes in quarantine: atomicity, leftovers, and reports to the client."""
 
 import asyncio
 import os
@@ -22,11 +22,12 @@ async def test_an_atomic_push_moves_all_refs_or_none(forge: Forge, nethack: Clie
     before = await heads(nethack)
     await install_plugin(nethack, plugin, branches="topic")
     refused = "HEAD~1:topic" if plugin == FORWARD else "HEAD:fresh"
-    said = await push(work, "--atomic", "--force", refused, "HEAD:main", fails=True)
-    assert no("main", "Another ref of this atomic push was refused.") in said
-    forward, none = "This branch accepts only fast-forward pushes.", "This project takes no new branches."
-    why = forward if plugin == FORWARD else none
-    assert no(refused.partition(":")[2], why) in said
+    output = await push(work, "--atomic", "--force", refused, "HEAD:main", fails=True)
+    assert no("main", "Another ref of this atomic push was refused.") in output
+    why = (
+        "This branch accepts only fast-forward pushes." if plugin == FORWARD else "This project takes no new branches."
+    )
+    assert no(refused.partition(":")[2], why) in output
     assert await heads(nethack) == before
     assert before == {"main": old, "topic": await head(work)}
     await push(work, "--atomic", "HEAD:main", "HEAD:topic", "HEAD:refs/tags/v1")
@@ -34,7 +35,7 @@ async def test_an_atomic_push_moves_all_refs_or_none(forge: Forge, nethack: Clie
     assert await forge.db.fetchval("select count(*) from open_pushes") == 0
 
 
-async def test_a_push_of_which_nothing_is_taken_leaves_nothing_behind(
+async def test_a_push_that_is_declined_entirely_leaves_no_objects(
     nethack: Client, settings: Settings, work: Path
 ) -> None:
     repo_path = store.repository_path(settings.repositories, await id_of(nethack))
@@ -52,22 +53,22 @@ async def test_a_push_of_which_nothing_is_taken_leaves_nothing_behind(
     await install_plugin(nethack, NO_BRANCHES)
     assert "(This project takes no new branches.)" in await push(work, "HEAD:topic", fails=True)
     assert objects() == before
-    for left in ("--no-thin", "--quiet"):
-        assert "(This project takes no new branches.)" in await push(work, left, "HEAD:topic", fails=True)
+    for option in ("--no-thin", "--quiet"):
+        assert "(This project takes no new branches.)" in await push(work, option, "HEAD:topic", fails=True)
 
 
-async def test_a_push_of_many_refs_is_told_of_each_of_them(nethack: Client, work: Path) -> None:
+async def test_a_push_of_many_refs_gets_a_status_for_each(nethack: Client, work: Path) -> None:
     await install_plugin(nethack, SIGNED)
     old = await head(work, "HEAD~1")
     names = [f"{'unsigned' if n % 2 else 'fine'}-{n}" + "x" * 150 for n in range(400)]
     wanted = [f"{'HEAD' if name.startswith('unsigned') else old}:refs/heads/{name}" for name in names]
-    said = await push(work, *wanted, fails=True)
-    assert said.count("is not signed off.)") == 200
+    output = await push(work, *wanted, fails=True)
+    assert output.count("is not signed off.)") == 200
     assert (await heads(nethack)).keys() == {"main", *(name for name in names if name.startswith("fine"))}
 
 
 @pytest.mark.parametrize(
-    ("able", "band"),
+    ("capabilities", "band"),
     [
         (b"report-status", None),
         (b"report-status side-band-64k", b"\1"),
@@ -75,33 +76,33 @@ async def test_a_push_of_many_refs_is_told_of_each_of_them(nethack: Client, work
         (b"", None),
     ],
 )
-async def test_clients_of_every_kind_are_told_in_their_own_way(
-    nethack: Client, work: Path, able: bytes, band: bytes | None
+async def test_each_client_gets_the_report_that_it_supports(
+    nethack: Client, work: Path, capabilities: bytes, band: bytes | None
 ) -> None:
-    async def sent(*wishes: bytes) -> bytes:
+    async def send(*commands: bytes) -> bytes:
         headers = {"Content-Type": "application/x-git-receive-pack-request"}
-        first, *others = wishes
-        body = b"".join(encode_line(each) for each in (first + b"\0" + able, *others)) + b"0000"
+        first, *others = commands
+        body = b"".join(encode_line(line) for line in (first + b"\0" + capabilities, *others)) + b"0000"
         url = nethack.git_url("nethack") + "/git-receive-pack"
         async with nethack.forge.session.post(url, data=body, headers=headers) as answer:
             assert answer.status == 200
             return await answer.read()
 
-    def told(*lines: bytes) -> bytes:
-        report = b"".join(encode_line(each) for each in lines) + b"0000"
-        return b"" if not able else report if band is None else encode_line(band + report) + b"0000"
+    def expect(*lines: bytes) -> bytes:
+        report = b"".join(encode_line(line) for line in lines) + b"0000"
+        return b"" if not capabilities else report if band is None else encode_line(band + report) + b"0000"
 
     zeros, new = ZEROS.encode(), (await head(work, "origin/main")).encode()
     refused = b"ng refs/pull/1/head Refs below this name are reserved for the server.\n"
     command = zeros + b" " + new + b" refs/pull/1/head"
-    assert await sent(command) == told(b"unpack ok\n", refused)
+    assert await send(command) == expect(b"unpack ok\n", refused)
     await push(work, "origin/main:refs/heads/gone")
-    said = await sent(command, new + b" " + zeros + b" refs/heads/gone")
-    assert said == told(b"unpack ok\n", b"ok refs/heads/gone\n", refused)
+    report = await send(command, new + b" " + zeros + b" refs/heads/gone")
+    assert report == expect(b"unpack ok\n", b"ok refs/heads/gone\n", refused)
     assert (await heads(nethack)).keys() == {"main"}
 
 
-async def test_hooks_that_cannot_run_let_nothing_through(
+async def test_pushes_are_refused_if_the_hooks_cannot_run(
     nethack: Client, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = await heads(nethack)
@@ -113,11 +114,11 @@ async def test_hooks_that_cannot_run_let_nothing_through(
     await push(work, "HEAD:main")
 
 
-async def test_a_project_that_demands_nothing_runs_no_hook(
+async def test_a_project_without_requirements_runs_no_hook(
     nethack: Client, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*arguments: object, **options: object) -> None:
-        raise AssertionError("nothing is demanded")
+        raise AssertionError("the project has no requirements")
 
     monkeypatch.setattr(receive, "run_hooks", never)
     monkeypatch.setattr(refs, "resolve_alias", never)
@@ -127,12 +128,12 @@ async def test_a_project_that_demands_nothing_runs_no_hook(
     await push(work, "--force", "HEAD~1:main", ":topic")
 
 
-async def test_pushes_at_once_are_judged_each_by_itself(nethack: Client, work: Path) -> None:
+async def test_concurrent_pushes_are_checked_independently(nethack: Client, work: Path) -> None:
     await install_plugin(nethack, SIGNED)
     old = await head(work, "HEAD~1")
-    said = await asyncio.gather(
+    output = await asyncio.gather(
         *(push(work, f"{old}:refs/heads/fine-{n}") for n in range(4)),
         *(push(work, f"HEAD:refs/heads/unsigned-{n}", fails=True) for n in range(4)),
     )
-    assert ["is not signed off.)" in each for each in said] == [False] * 4 + [True] * 4
+    assert ["is not signed off.)" in output for output in output] == [False] * 4 + [True] * 4
     assert (await heads(nethack)).keys() == {"main", *(f"fine-{n}" for n in range(4))}

@@ -1,4 +1,4 @@
-"""Branches, tags, aliases and HEAD; and what can be seen from them."""
+"""Branches, tags, aliases and HEAD, and the objects that are visible through them."""
 
 import threading
 from pathlib import Path
@@ -9,32 +9,32 @@ from app.git import refs
 from app.git.errors import AlreadyExists, BadName, GitFailed, NoBranch, NoCommit, RefMoved
 from app.git.objects import is_reachable
 from tests.conftest import commit, git
-from tests.git.repositories import bare, said, typed, work_tree
+from tests.git.repositories import clone_work_tree, create_bare, git_words, write_object
 
 ALICE = ("Alice <a>\n", "alice@example.org")
 BAD = ["", "-x", "--force", "HEAD", "a b", "a..b", "a/", "/a", ".a", "a.lock", "a~1", "a\nb", "a\0b", "\udcff", "a@{b"]
 
 
-async def filled(tmp_path: Path) -> tuple[Path, Path, str, str]:
-    """A repository with `main`, a work tree, and its two commits."""
-    work = await work_tree(repo_path := await bare(tmp_path))
+async def create_filled(tmp_path: Path) -> tuple[Path, Path, str, str]:
+    """A repository with two commits on `main`, its work tree, and the two commits."""
+    work = await clone_work_tree(repo_path := await create_bare(tmp_path))
     first, second = await commit(work, "a"), await commit(work, "b")
     await git("push", "-q", "origin", "main", cwd=work)
     return repo_path, work, first, second
 
 
 async def test_a_branch_starts_from_a_branch_or_a_commit(tmp_path: Path) -> None:
-    repo_path, _, first, second = await filled(tmp_path)
+    repo_path, _, first, second = await create_filled(tmp_path)
     assert refs.create_branch(repo_path, "deep/er", from_branch="main") == second
     assert refs.create_branch(repo_path, "old", from_commit=first[:8]) == first
     assert refs.create_branch(repo_path, "neither") == second
-    assert await said(repo_path, "rev-parse", "deep/er", "old", "neither") == [second, first, second]
+    assert await git_words(repo_path, "rev-parse", "deep/er", "old", "neither") == [second, first, second]
     refs.create_branch(repo_path, "master", from_commit=first)
     assert refs.create_branch(repo_path, "from-master") == first
 
 
-async def test_a_branch_that_cannot_be_is_refused_with_its_reason(tmp_path: Path) -> None:
-    repo_path, _, first, _ = await filled(tmp_path)
+async def test_a_branch_that_cannot_be_created_raises_the_reason(tmp_path: Path) -> None:
+    repo_path, _, first, _ = await create_filled(tmp_path)
     with pytest.raises(NoBranch):
         refs.create_branch(repo_path, "x", from_branch="gone")
     for nothing in ("f" * 40, "main", "--all", ""):
@@ -51,22 +51,22 @@ async def test_a_branch_that_cannot_be_is_refused_with_its_reason(tmp_path: Path
         with pytest.raises(BadName):
             refs.create_branch(repo_path, name)
     with pytest.raises(NoBranch):
-        refs.create_branch(await bare(tmp_path, "empty"), "x")
+        refs.create_branch(await create_bare(tmp_path, "empty"), "x")
     assert refs.is_empty(tmp_path / "empty.git")
     assert not refs.is_empty(repo_path)
 
 
-async def test_a_tag_is_annotated_and_signed_with_the_name_of_who_made_it(tmp_path: Path) -> None:
-    repo_path, _, first, second = await filled(tmp_path)
+async def test_a_tag_is_annotated_and_names_its_tagger(tmp_path: Path) -> None:
+    repo_path, _, first, second = await create_filled(tmp_path)
     assert refs.create_tag(repo_path, "v1", first[:9], tagger=ALICE, at=1_700_000_000, message="One\n\nTwo")
     assert (await git("cat-file", "tag", "v1", cwd=repo_path)) == (
         f"object {first}\ntype commit\ntag v1\ntagger Alice a <alice@example.org> 1700000000 +0000\n\nOne\n\nTwo\n"
     )
     assert not refs.create_tag(repo_path, "v1", second, tagger=ALICE, at=1)
-    assert await said(repo_path, "rev-parse", "v1^{commit}") == [first]
+    assert await git_words(repo_path, "rev-parse", "v1^{commit}") == [first]
     assert refs.create_tag(repo_path, "v1", second, tagger=ALICE, at=1, force=True)
     assert refs.create_tag(repo_path, "v2", second, tagger=("", ""), at=1, force=True)
-    assert await said(repo_path, "rev-parse", "v1^{commit}") == [second]
+    assert await git_words(repo_path, "rev-parse", "v1^{commit}") == [second]
     await git("fsck", "--strict", cwd=repo_path)
     for name in BAD:
         with pytest.raises(BadName):
@@ -76,19 +76,19 @@ async def test_a_tag_is_annotated_and_signed_with_the_name_of_who_made_it(tmp_pa
             refs.create_tag(repo_path, "v3", nothing, tagger=ALICE, at=1)
 
 
-async def test_head_goes_to_a_branch_that_is_there(tmp_path: Path) -> None:
-    repo_path, _, first, _ = await filled(tmp_path)
+async def test_head_is_set_to_an_existing_branch_only(tmp_path: Path) -> None:
+    repo_path, _, first, _ = await create_filled(tmp_path)
     refs.create_branch(repo_path, "other", from_commit=first)
     refs.set_head(repo_path, "other")
-    assert await said(repo_path, "symbolic-ref", "HEAD") == ["refs/heads/other"]
+    assert await git_words(repo_path, "symbolic-ref", "HEAD") == ["refs/heads/other"]
     for name in ("gone", *BAD):
         with pytest.raises(NoBranch):
             refs.set_head(repo_path, name)
-    assert await said(repo_path, "symbolic-ref", "HEAD") == ["refs/heads/other"]
+    assert await git_words(repo_path, "symbolic-ref", "HEAD") == ["refs/heads/other"]
 
 
-async def test_an_alias_stands_for_a_branch_until_it_is_dropped(tmp_path: Path) -> None:
-    repo_path, _, _, second = await filled(tmp_path)
+async def test_an_alias_stands_for_a_branch_until_it_is_deleted(tmp_path: Path) -> None:
+    repo_path, _, _, second = await create_filled(tmp_path)
     assert refs.list_aliases(repo_path) == {}
     refs.create_alias(repo_path, "master", "main")
     assert refs.list_aliases(repo_path) == {"refs/heads/master": "refs/heads/main"}
@@ -105,14 +105,14 @@ async def test_an_alias_stands_for_a_branch_until_it_is_dropped(tmp_path: Path) 
         refs.delete_alias(repo_path, "main", "gone")
     refs.set_head(repo_path, "master")
     assert refs.delete_alias(repo_path, "main", "master")
-    assert await said(repo_path, "symbolic-ref", "HEAD") == ["refs/heads/main"]
+    assert await git_words(repo_path, "symbolic-ref", "HEAD") == ["refs/heads/main"]
     refs.create_alias(repo_path, "master", "main")
     assert refs.delete_alias(repo_path, "master", "main")
-    assert await said(repo_path, "for-each-ref", "--format=%(refname)") == ["refs/heads/main"]
+    assert await git_words(repo_path, "for-each-ref", "--format=%(refname)") == ["refs/heads/main"]
 
 
-async def test_an_alias_that_leads_nowhere_can_be_listed_and_dropped_and_takes_its_name(tmp_path: Path) -> None:
-    repo_path, _, _, _ = await filled(tmp_path)
+async def test_a_dangling_alias_occupies_its_name_and_can_be_listed_and_deleted(tmp_path: Path) -> None:
+    repo_path, _, _, _ = await create_filled(tmp_path)
     await git("symbolic-ref", "refs/heads/lost", "refs/heads/gone", cwd=repo_path)
     assert refs.list_aliases(repo_path) == {"refs/heads/lost": "refs/heads/gone"}
     with pytest.raises(AlreadyExists):
@@ -122,8 +122,8 @@ async def test_an_alias_that_leads_nowhere_can_be_listed_and_dropped_and_takes_i
     assert refs.delete_alias(repo_path, "lost", "gone")
 
 
-async def test_a_ref_moves_only_from_where_it_was_seen(tmp_path: Path) -> None:
-    repo_path, _, first, second = await filled(tmp_path)
+async def test_a_ref_moves_only_from_its_expected_target(tmp_path: Path) -> None:
+    repo_path, _, first, second = await create_filled(tmp_path)
     with pytest.raises(RefMoved):
         refs.move(repo_path, "refs/heads/main", first, first)
     with pytest.raises(RefMoved):
@@ -141,35 +141,35 @@ async def test_a_ref_moves_only_from_where_it_was_seen(tmp_path: Path) -> None:
     assert refs.find_target(repo_path, "refs/heads/main") is None
 
 
-async def test_of_many_that_move_a_ref_at_once_one_wins(tmp_path: Path) -> None:
-    repo_path, _, first, second = await filled(tmp_path)
-    won: list[str] = []
+async def test_one_of_many_concurrent_moves_of_a_ref_succeeds(tmp_path: Path) -> None:
+    repo_path, _, first, second = await create_filled(tmp_path)
+    winners: list[int] = []
 
     def race() -> None:
         try:
             refs.move(repo_path, "refs/heads/main", first, second)
         except RefMoved:
             return
-        won.append("me")
+        winners.append(threading.get_ident())
 
     threads = [threading.Thread(target=race) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert won == ["me"]
+    assert len(winners) == 1
 
 
-async def test_an_object_can_be_seen_when_a_visible_ref_leads_to_it(tmp_path: Path) -> None:
-    repo_path, work, first, _ = await filled(tmp_path)
+async def test_an_object_is_visible_if_a_visible_ref_leads_to_it(tmp_path: Path) -> None:
+    repo_path, work, first, _ = await create_filled(tmp_path)
     (work / "sub").mkdir()
     await commit(work, "sub/secret", "hush")
     await git("tag", "-am", "inner", "inner", cwd=work)
     await git("tag", "-am", "outer", "outer", "inner", cwd=work)
     names = ["HEAD", "HEAD^{tree}", "HEAD:sub", "HEAD:sub/secret", "inner", "outer"]
-    secret = await said(work, "rev-parse", *names)
+    secret = await git_words(work, "rev-parse", *names)
     await git("push", "-q", "origin", "outer", cwd=work)
-    known = await said(work, "rev-parse", "HEAD~1", "HEAD~2", "HEAD~1^{tree}", "HEAD~2^{tree}", "HEAD~1:a")
+    known = await git_words(work, "rev-parse", "HEAD~1", "HEAD~2", "HEAD~1^{tree}", "HEAD~2^{tree}", "HEAD~1:a")
     assert [is_reachable(repo_path, one) for one in [*secret, *known]] == [True] * 11
     await git("update-ref", "refs/internal/kept", "refs/tags/outer", cwd=repo_path)
     await git("tag", "-d", "outer", cwd=repo_path)
@@ -178,16 +178,16 @@ async def test_an_object_can_be_seen_when_a_visible_ref_leads_to_it(tmp_path: Pa
     await git("update-ref", "refs/pull/1/head", secret[0], cwd=repo_path)
     assert [is_reachable(repo_path, one) for one in secret] == [True] * 4 + [False] * 2
     assert not is_reachable(repo_path, "f" * 40)
-    # A name cannot spell an id into the history.
-    hidden = typed(repo_path, "blob", b"hidden")
+    # A file name that spells the id of an object does not make the object visible.
+    hidden = write_object(repo_path, "blob", b"hidden")
     await commit(work, hidden)
     await git("push", "-q", "origin", "main", cwd=work)
     assert not is_reachable(repo_path, hidden)
     assert first in known
 
 
-async def test_a_repository_without_refs_shows_nothing(tmp_path: Path) -> None:
-    repo_path = await bare(tmp_path)
-    blob = typed(repo_path, "blob", b"x")
+async def test_no_object_of_a_repository_without_refs_is_visible(tmp_path: Path) -> None:
+    repo_path = await create_bare(tmp_path)
+    blob = write_object(repo_path, "blob", b"x")
     assert not is_reachable(repo_path, blob)
-    assert not is_reachable(repo_path, typed(repo_path, "tree", b""))
+    assert not is_reachable(repo_path, write_object(repo_path, "tree", b""))

@@ -1,4 +1,4 @@
-"""What users may aim the forge at: listeners that must not be reached, names that answer as told, TLS, repositories."""
+"""Fixtures of outgoing connections: a listener that must not be reached, fake DNS, TLS, and remote repositories."""
 
 import asyncio
 import socket
@@ -21,21 +21,23 @@ from cryptography.x509.oid import NameOID
 from app.outgoing.guard import Guard
 from tests.conftest import commit, git
 
-# Both are this machine. Tests allow THERE and nothing else, so whoever comes to HERE has passed a guard that failed.
-HERE, THERE = "127.0.0.1", "127.0.0.2"
-Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+# Both are this machine. Tests allow ALLOWED_HOST only, so a connection to BLOCKED_HOST means that the guard has failed.
+BLOCKED_HOST, ALLOWED_HOST = "127.0.0.1", "127.0.0.2"
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def talking(talk: Talk, *hosts: str, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """A server that says what `talk` says; its port."""
+async def run_server(
+    handle: Handler, *hosts: str, port: int = 0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    """Run a TCP server whose connections are handled by `handle`; yields its port."""
 
-    async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.CancelledError):
-            await talk(reader, writer)
+            await handle(reader, writer)
         writer.close()
 
-    server = await asyncio.start_server(served, list(hosts) or [THERE], port, ssl=tls)
+    server = await asyncio.start_server(serve, list(hosts) or [ALLOWED_HOST], port, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -43,29 +45,32 @@ async def talking(talk: Talk, *hosts: str, port: int = 0, tls: ssl.SSLContext | 
 
 
 class Listener:
-    """A port of HERE and ::1, and who has come to it."""
+    """Accepts connections at BLOCKED_HOST and ::1, and records their peers."""
 
     def __init__(self) -> None:
         self.port = 0
         self.peers: list[Any] = []
-        self.came = asyncio.Event()
+        self.connected = asyncio.Event()
 
-    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.peers.append(writer.get_extra_info("peername"))
-        self.came.set()
+        self.connected.set()
 
-    async def untouched(self) -> bool:
-        """Whether nobody came before us: connections are taken in the order in which they are made."""
-        _, writer = await asyncio.open_connection(HERE, self.port)
+    async def is_untouched(self) -> bool:
+        """Return whether nothing has connected so far.
+
+        Connects itself: connections are accepted in the order in which they are made.
+        """
+        _, writer = await asyncio.open_connection(BLOCKED_HOST, self.port)
         mine = writer.get_extra_info("sockname")
         while mine not in self.peers:
-            await self.came.wait()
-            self.came.clear()
+            await self.connected.wait()
+            self.connected.clear()
         writer.close()
         return self.peers == [mine]
 
 
-def has(address: str) -> bool:
+def has_address(address: str) -> bool:
     with socket.socket(socket.AF_INET6) as probe, suppress(OSError):
         probe.bind((address, 0))
         return True
@@ -75,26 +80,29 @@ def has(address: str) -> bool:
 @pytest.fixture
 async def listener() -> AsyncIterator[Listener]:
     listener = Listener()
-    async with talking(listener.take, HERE) as listener.port:
-        if not has("::1"):
+    async with run_server(listener.accept, BLOCKED_HOST) as listener.port:
+        if not has_address("::1"):
             yield listener
             return
-        async with talking(listener.take, "::1", port=listener.port):
+        async with run_server(listener.accept, "::1", port=listener.port):
             yield listener
 
 
 @pytest.fixture
 def guard(listener: Listener) -> Guard:
-    """Lets through to THERE. The listener's port is as good as 443, so that it is the address that is refused."""
-    return Guard(networks=(ip_network(THERE),), ports=frozenset({80, 443, listener.port}))
+    """Allows ALLOWED_HOST, and the port of the listener like 443, so that it is the address that is refused."""
+    return Guard(networks=(ip_network(ALLOWED_HOST),), ports=frozenset({80, 443, listener.port}))
 
 
 class Names:
-    """What names answer, one list of addresses after the other; the last stays. Other names have no address."""
+    """Fake DNS: each name has a list of answers, given one after the other; the last is repeated.
+
+    Other names have no address.
+    """
 
     def __init__(self) -> None:
         self.answers: dict[str, list[list[str]]] = {}
-        self.asked: list[str] = []
+        self.lookups: list[str] = []
 
     def __setitem__(self, name: str, answers: list[list[str]]) -> None:
         self.answers[name] = answers
@@ -102,12 +110,14 @@ class Names:
     def getaddrinfo(self, real: Any, host: str, port: int, **options: Any) -> list[Any]:
         with suppress(socket.gaierror):
             return list(real(host, port, **{**options, "flags": socket.AI_NUMERICHOST}))
-        self.asked.append(host)
+        self.lookups.append(host)
         if host not in self.answers:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         answers = self.answers[host]
-        now = answers.pop(0) if len(answers) > 1 else answers[0]
-        return [each for address in now for each in real(address, port, **{**options, "flags": socket.AI_NUMERICHOST})]
+        addresses = answers.pop(0) if len(answers) > 1 else answers[0]
+        return [
+            info for address in addresses for info in real(address, port, **{**options, "flags": socket.AI_NUMERICHOST})
+        ]
 
 
 @pytest.fixture
@@ -116,17 +126,17 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     monkeypatch.setattr(
         socket, "getaddrinfo", lambda host, port, **options: names.getaddrinfo(real, host, port, **options)
     )
-    names["localhost"] = [[HERE]]
+    names["localhost"] = [[BLOCKED_HOST]]
     return names
 
 
 class Authority:
-    """A certificate for THERE and its names, and who trusts it."""
+    """A self-signed certificate for ALLOWED_HOST and there.example, with TLS contexts that serve and trust it."""
 
     def __init__(self, folder: Path) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "there.example")])
-        names = [x509.DNSName("there.example"), x509.IPAddress(ip_address(THERE))]
+        names = [x509.DNSName("there.example"), x509.IPAddress(ip_address(ALLOWED_HOST))]
         now = datetime.now(UTC)
         certificate = (
             x509.CertificateBuilder(who, who, key.public_key(), x509.random_serial_number())
@@ -155,24 +165,24 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @asynccontextmanager
-async def site(handler: Any, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """A web site at THERE that answers every path by the handler; its URL."""
+async def run_site(handler: Any, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """Run a web site at ALLOWED_HOST that answers every path with the handler; yields its URL."""
     application = web.Application(client_max_size=1 << 26)
     application.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2)
     await runner.setup()
-    await web.TCPSite(runner, THERE, 0, ssl_context=tls).start()
+    await web.TCPSite(runner, ALLOWED_HOST, 0, ssl_context=tls).start()
     try:
-        yield f"http{'s' if tls else ''}://{THERE}:{runner.addresses[0][1]}"
+        yield f"http{'s' if tls else ''}://{ALLOWED_HOST}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 
 
-class Away:
-    """A repository that is served elsewhere, and one here that knows nothing of it."""
+class Remote:
+    """A repository that is served at ALLOWED_HOST, and a local one without any of its objects."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder / "away"
+        self.folder = folder / "remote"
         self.work = folder / "work"
         self.here = folder / "here.git"
         self.head = ""
@@ -199,22 +209,22 @@ class Away:
         return web.FileResponse(file)
 
     async def smart(self, request: web.Request) -> web.StreamResponse:
-        """The same repository as a server that knows git serves it."""
+        """Serve the same repository over the smart protocol."""
         service = request.query.get("service") or request.path.rpartition("/")[2]
         arguments = ["git", service.removeprefix("git-"), "--stateless-rpc", str(self.folder)]
         if request.path.endswith("/info/refs"):
             arguments.insert(3, "--http-backend-info-refs")
         git = await asyncio.create_subprocess_exec(*arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        said, _ = await git.communicate(await request.read())
+        output, _ = await git.communicate(await request.read())
         if request.path.endswith("/info/refs"):
             head = f"# service={service}\n".encode()
-            said = b"%04x%s0000%s" % (len(head) + 4, head, said)
-            return web.Response(body=said, content_type=f"application/x-{service}-advertisement")
-        return web.Response(body=said, content_type=f"application/x-{service}-result")
+            output = b"%04x%s0000%s" % (len(head) + 4, head, output)
+            return web.Response(body=output, content_type=f"application/x-{service}-advertisement")
+        return web.Response(body=output, content_type=f"application/x-{service}-result")
 
 
 @pytest.fixture
-async def away(tmp_path: Path) -> Away:
-    away = Away(tmp_path)
-    await away.make()
-    return away
+async def remote(tmp_path: Path) -> Remote:
+    remote = Remote(tmp_path)
+    await remote.make()
+    return remote

@@ -1,4 +1,4 @@
-"""Nothing but the guarded ways opens connections to anywhere."""
+"""Only app/outgoing opens connections to addresses that users choose."""
 
 import ast
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ OPENERS = {
     *("clone_repository", "remotes", "RemoteCallbacks", "socket.socket"),
 }
 LIBRARIES = {"requests", "httpx", "urllib3", "http.client", "smtplib", "ftplib", "xmlrpc.client", "urllib.request"}
-# Those go to services and ports of our own, which no user names; the tools are run by whoever names the forge to them.
-OURS = {
+# These connect to services and ports of the forge itself; the command line is used by the person who chose the address.
+INTERNAL = {
     ("app/ops/embedded.py", "socket.socket"),
     ("app/ops/embedded.py", "create_connection"),
     ("app/ops/supervise.py", "socket.socket"),
@@ -21,8 +21,8 @@ OURS = {
 }
 
 
-def openers(source: str) -> Iterator[str]:
-    """What in a module may open connections."""
+def find_openers(source: str) -> Iterator[str]:
+    """Find the names in a module that can open connections."""
     for node in ast.walk(ast.parse(source)):
         names: list[str] = []
         match node:
@@ -38,16 +38,16 @@ def openers(source: str) -> Iterator[str]:
                 names = [node.id]
         for name in names:
             if name in OPENERS or any(name == library or name.startswith(library + ".") for library in LIBRARIES):
-                yield name if name in OPENERS else next(each for each in LIBRARIES if name.startswith(each))
+                yield name if name in OPENERS else next(library for library in LIBRARIES if name.startswith(library))
 
 
-def test_connections_are_opened_where_the_guard_stands() -> None:
+def test_connections_are_opened_behind_the_guard_only() -> None:
     found = {
         (str(path.relative_to(ROOT)), name)
         for package in ("app", "events", "workers")
         for path in sorted((ROOT / package).rglob("*.py"))
-        for name in openers(path.read_text())
+        for name in find_openers(path.read_text())
     }
     guarded = {(path, name) for path, name in found if path.startswith("app/outgoing/")}
     assert {name for _, name in guarded} >= {"ClientSession", "socket.socket", "sock_connect", "open_connection"}
-    assert found - guarded == OURS
+    assert found - guarded == INTERNAL

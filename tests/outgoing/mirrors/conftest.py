@@ -1,4 +1,4 @@
-"""A forge whose users may mirror what is served at THERE."""
+"""A forge that may mirror repositories at ALLOWED_HOST."""
 
 from collections.abc import AsyncIterator
 from ipaddress import IPv4Network
@@ -9,7 +9,7 @@ import pytest
 from app.config import Settings
 from app.outgoing import git as remotes
 from tests.conftest import settled
-from tests.outgoing.conftest import THERE, Authority, Away, site
+from tests.outgoing.conftest import ALLOWED_HOST, Authority, Remote, run_site
 from workers import mirrors, perform
 
 
@@ -21,15 +21,15 @@ async def settings(
     authority: Authority,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Settings:
-    """Users may aim the forge at THERE, whose certificate it trusts."""
+    """A forge that may connect to ALLOWED_HOST, whose certificate it trusts."""
     monkeypatch.setitem(remotes.CONFIG, "http.sslCAInfo", str(authority.file))
     monkeypatch.setattr(mirrors, "POLL_INTERVAL", 0.05)
     monkeypatch.setattr(perform, "PROGRESS_INTERVAL", 0.02)
     made = await settled(database_url, services, tmp_path / "var")
-    return made.model_copy(update={"webhook_allow": [IPv4Network(THERE)]})
+    return made.model_copy(update={"webhook_allow": [IPv4Network(ALLOWED_HOST)]})
 
 
 @pytest.fixture
-async def url(away: Away, authority: Authority) -> AsyncIterator[str]:
-    async with site(away.smart, authority.serving) as url:
+async def url(remote: Remote, authority: Authority) -> AsyncIterator[str]:
+    async with run_site(remote.smart, authority.serving) as url:
         yield url + "/x.git"

@@ -1,4 +1,4 @@
-"""What tests of mirrors do: make one, have it looked at, stop it half way."""
+"""Helpers for tests of mirrors: create one, have it pulled, stop it half way."""
 
 import asyncio
 import os
@@ -11,20 +11,20 @@ from typing import Any
 from aiohttp import web
 
 from tests.conftest import Client, Forge
-from tests.outgoing.conftest import Authority, Away, site
+from tests.outgoing.conftest import Authority, Remote, run_site
 
 
-async def new(client: Client, url: str, name: str = "mirror", **form: str) -> tuple[int, Any]:
+async def create_mirror(client: Client, url: str, name: str = "mirror", **form: str) -> tuple[int, Any]:
     return await client.post("/new", name=name, description="d", mirrored_from=url, **form)
 
 
-async def branches(client: Client, name: str = "mirror") -> dict[str, str]:
+async def list_branches(client: Client, name: str = "mirror") -> dict[str, str]:
     form = {"params": {"with_commits": "1"}}
     return dict((await client.get(f"/api/0/{name}/git/branches", **form))[1]["branches"])
 
 
-async def look_again(forge: Forge) -> None:
-    """Let the only mirror be due, and wait until it has been looked at."""
+async def pull_again(forge: Forge) -> None:
+    """Make the only mirror due, and wait until it has been pulled."""
     async with asyncio.timeout(20):
         while not (await forge.db.execute("update mirrors set due_at = now() where token is null")).endswith("1"):
             await asyncio.sleep(0.02)
@@ -33,13 +33,13 @@ async def look_again(forge: Forge) -> None:
     await forge.idle()
 
 
-async def events(forge: Forge, type: str) -> list[dict[str, Any]]:
-    rows = await forge.db.fetch("select actor, data from events where type = $1 order by position", type)
+async def list_events(forge: Forge, event_type: str) -> list[dict[str, Any]]:
+    rows = await forge.db.fetch("select actor, data from events where type = $1 order by position", event_type)
     return [{"actor": row["actor"], **row["data"]} for row in rows]
 
 
-def crowd(repo_path: Path) -> None:
-    """Commits that no packing makes small."""
+def add_large_commits(repo_path: Path) -> None:
+    """Add a branch of incompressible commits."""
     lines: list[bytes] = []
     for mark in range(1, 121):
         content = os.urandom(1 << 13).hex().encode()
@@ -48,16 +48,16 @@ def crowd(repo_path: Path) -> None:
     subprocess.run(["git", "fast-import", "--quiet"], cwd=repo_path, input=b"\n".join(lines), check=True)
 
 
-class Slow:
-    """The repository there, whose packs stop in their middle until they are let go."""
+class SlowRemote:
+    """Serves a repository, but stops in the middle of a pack until `go` is set."""
 
-    def __init__(self, away: Away) -> None:
-        self.away = away
+    def __init__(self, remote: Remote) -> None:
+        self.remote = remote
         self.go = asyncio.Event()
         self.gone = asyncio.Event()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        answer = await self.away.smart(request)
+        answer = await self.remote.smart(request)
         body = answer.body if isinstance(answer, web.Response) else None
         if not isinstance(body, bytes) or len(body) < 1 << 20:
             return answer
@@ -77,12 +77,14 @@ class Slow:
 
 
 @asynccontextmanager
-async def half_way(alice: Client, away: Away, authority: Authority) -> AsyncIterator[tuple[str, Slow]]:
-    """The task of a mirror of which half has come, and who serves the rest."""
-    crowd(away.folder)
-    slow = Slow(away)
-    async with site(slow.serve, authority.serving) as url:
-        task = (await new(alice, url, wait="0"))[1]["taskid"]
+async def start_slow_mirror(
+    alice: Client, remote: Remote, authority: Authority
+) -> AsyncIterator[tuple[str, SlowRemote]]:
+    """Create a mirror and yield, once half of it has arrived, its task and the server of the rest."""
+    add_large_commits(remote.folder)
+    slow = SlowRemote(remote)
+    async with run_site(slow.serve, authority.serving) as url:
+        task = (await create_mirror(alice, url, wait="0"))[1]["taskid"]
         async with asyncio.timeout(20):
             while (await alice.get(f"/v1/tasks/{task}"))[1]["stage"] != "receive":
                 await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Mirrors that take long to come: how far they are, and who cuts them short."""
+"""Mirrors that arrive slowly: progress, cancellation and timeouts."""
 
 import asyncio
 import threading
@@ -12,31 +12,33 @@ from app.dialects.pagure.words import FAILURES
 from app.git import store
 from events.tasks import FailureReason
 from tests.conftest import Client, Forge
-from tests.outgoing.conftest import Authority, Away, site
-from tests.outgoing.mirrors.mirroring import branches, events, half_way, new
+from tests.outgoing.conftest import Authority, Remote, run_site
+from tests.outgoing.mirrors.mirroring import create_mirror, list_branches, list_events, start_slow_mirror
 from workers import mirrors
 from workers.settings import CONCURRENCY
 
 
-async def test_a_task_tells_how_far_its_mirror_is(
-    forge: Forge, alice: Client, away: Away, authority: Authority
+async def test_the_task_of_a_mirror_reports_progress(
+    forge: Forge, alice: Client, remote: Remote, authority: Authority
 ) -> None:
-    async with half_way(alice, away, authority) as (task, slow):
+    async with start_slow_mirror(alice, remote, authority) as (task, slow):
         async with asyncio.timeout(20):
             while not 30 < (await alice.get(f"/v1/tasks/{task}"))[1]["percent"] < 60:
                 await asyncio.sleep(0.02)
         slow.go.set()
         assert (await alice.get(f"/v1/tasks/{task}?wait=30"))[1]["status"] == "succeeded"
-    told = [step["percent"] for step in await events(forge, "task.progressed")]
-    assert told == sorted(told)
-    assert len(await branches(alice)) == 2
+    percents = [step["percent"] for step in await list_events(forge, "task.progressed")]
+    assert percents == sorted(percents)
+    assert len(await list_branches(alice)) == 2
 
 
-async def test_nobody_waits_behind_slow_mirrors(forge: Forge, alice: Client, away: Away, authority: Authority) -> None:
-    async with half_way(alice, away, authority) as (task, slow):
-        url = (await events(forge, "project.created"))[0]["mirrored_from"]
+async def test_slow_mirrors_do_not_delay_other_work(
+    forge: Forge, alice: Client, remote: Remote, authority: Authority
+) -> None:
+    async with start_slow_mirror(alice, remote, authority) as (task, slow):
+        url = (await list_events(forge, "project.created"))[0]["mirrored_from"]
         for number in range(max(CONCURRENCY.values())):
-            assert (await new(alice, url, f"mirror-{number}", wait="0"))[0] == 200
+            assert (await create_mirror(alice, url, f"mirror-{number}", wait="0"))[0] == 200
         started = "select count(*) from events where type = 'task.started'"
         async with asyncio.timeout(20):
             while await forge.db.fetchval(started) < 1 + 1 + max(CONCURRENCY.values()):
@@ -48,10 +50,10 @@ async def test_nobody_waits_behind_slow_mirrors(forge: Forge, alice: Client, awa
         await forge.idle()
 
 
-async def test_a_mirror_that_is_cancelled_half_way_leaves_nothing(
-    forge: Forge, alice: Client, away: Away, authority: Authority, settings: Settings
+async def test_a_mirror_that_is_cancelled_half_way_leaves_no_files(
+    forge: Forge, alice: Client, remote: Remote, authority: Authority, settings: Settings
 ) -> None:
-    async with half_way(alice, away, authority) as (task, slow):
+    async with start_slow_mirror(alice, remote, authority) as (task, slow):
         repo_path = store.repository_path(
             settings.repositories, await forge.db.fetchval("select project_id from projects")
         )
@@ -65,7 +67,7 @@ async def test_a_mirror_that_is_cancelled_half_way_leaves_nothing(
     assert (await alice.pagure("/mirror"))[0] == 404
 
 
-async def test_a_mirror_that_is_cancelled_at_its_very_end_leaves_nothing(
+async def test_a_mirror_that_is_cancelled_at_the_last_moment_leaves_no_files(
     forge: Forge, alice: Client, url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched, cancelled, original = threading.Event(), threading.Event(), mirrors._set_head
@@ -76,7 +78,7 @@ async def test_a_mirror_that_is_cancelled_at_its_very_end_leaves_nothing(
         original(repo_path, name)
 
     monkeypatch.setattr(mirrors, "_set_head", late)
-    task = (await new(alice, url, wait="0"))[1]["taskid"]
+    task = (await create_mirror(alice, url, wait="0"))[1]["taskid"]
     await asyncio.to_thread(fetched.wait, 20)
     repo_path = store.repository_path(settings.repositories, await forge.db.fetchval("select project_id from projects"))
     assert (await alice.json("POST", f"/v1/tasks/{task}/cancel"))[0] == 202
@@ -84,12 +86,12 @@ async def test_a_mirror_that_is_cancelled_at_its_very_end_leaves_nothing(
     await forge.idle()
     cancelled.set()
     async with asyncio.timeout(20):
-        # Neither a repository nor what it was to become.
+        # Neither the repository nor its staging directory.
         while list(repo_path.parent.iterdir()):
             await asyncio.sleep(0.02)
 
 
-async def test_what_comes_too_slowly_is_ended(
+async def test_a_mirror_that_arrives_too_slowly_fails(
     database_url: str, alice: Client, authority: Authority, forge: Forge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mirrors, "LISTING_TIMEOUT", 1.0)
@@ -101,7 +103,7 @@ async def test_what_comes_too_slowly_is_ended(
             await response.write(b"0")
             await asyncio.sleep(0.05)
 
-    async with site(drip, authority.serving) as url:
-        status, body = await new(alice, url)
+    async with run_site(drip, authority.serving) as url:
+        status, body = await create_mirror(alice, url)
     assert (status, body["error"]) == (400, FAILURES[FailureReason.MIRROR_TIMEOUT])
     assert (await alice.pagure("/mirror"))[0] == 404
