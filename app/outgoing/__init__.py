@@ -1,1 +1,1 @@
-"""The one way out: every connection that a user can aim is made here, and only to where the guard lets it."""
+"""Outgoing connections to addresses that users choose. All of them are made here, and only if the guard allows it."""

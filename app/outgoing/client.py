@@ -1,4 +1,4 @@
-"""HTTP to where users aim it: one request, one short answer, no way around the guard."""
+"""HTTP client for URLs that users choose: every connection passes the guard, and responses are short."""
 
 import asyncio
 import socket
@@ -16,13 +16,13 @@ from yarl import URL
 from app.outgoing.failures import Failure, OutgoingError
 from app.outgoing.guard import CONNECT_TIMEOUT, AddressRefused, Guard, resolve
 
-TOTAL_TIMEOUT = 15.0  # seconds for all of a request, to the end of its answer
-MAX_BODY = 1 << 14  # bytes of an answer that are read
+TOTAL_TIMEOUT = 15.0  # seconds for a request, to the end of its response
+MAX_BODY = 1 << 14  # bytes of a response body that are read
 
 
 @dataclass(frozen=True)
 class Response:
-    """What the other side said. `body` is as it came over the wire; `cut` when there was more of it."""
+    """An HTTP response. `body` is not decompressed; `cut` says that it was longer and has been cut off."""
 
     status: int
     headers: Mapping[str, str]
@@ -31,7 +31,7 @@ class Response:
 
     @property
     def retry_after(self) -> float:
-        """For how many seconds the other side wants no more: a number or a date (RFC 9110, 10.2.3); else 0."""
+        """The Retry-After header in seconds, be it a number or a date (RFC 9110, 10.2.3); 0 without one."""
         text = self.headers.get("Retry-After", "")
         if text.isascii() and text.isdigit():
             return float(text)
@@ -42,37 +42,42 @@ class Response:
 
 
 class Client:
-    """Made by `client`, below."""
+    """Sends requests; create one with `open_client`."""
 
-    def __init__(self, session: aiohttp.ClientSession, total: float, most: int) -> None:
+    def __init__(self, session: aiohttp.ClientSession, total: float, max_body: int) -> None:
         self._session = session
         self._total = total
-        self._most = most
+        self._max_body = max_body
 
     async def send(
         self, method: str, url: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> Response:
-        """The answer, whatever its status; a redirect is an answer like any other. Raises Failed."""
+        """Send a request and return the response, whatever its status. Redirects are not followed.
+
+        Raises OutgoingError.
+        """
         try:
             async with asyncio.timeout(self._total):
                 return await self._send(method, url, body, headers or {})
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = _classify(error)
-        # Outside of the handler: the error names addresses, and nothing that is raised here shall lead to it.
+        # Raised outside the handler: the original error contains addresses and must not become the context of this one.
         raise OutgoingError(failure)
 
     async def _send(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Response:
-        where = URL(url)
-        if where.scheme not in ("http", "https"):
+        target = URL(url)
+        if target.scheme not in ("http", "https"):
             raise aiohttp.NonHttpUrlClientError(url)
         async with self._session.request(
-            method, where, data=body, headers=headers, allow_redirects=False, skip_auto_headers=("Accept-Encoding",)
+            method, target, data=body, headers=headers, allow_redirects=False, skip_auto_headers=("Accept-Encoding",)
         ) as response:
-            read = bytearray()
-            while len(read) <= self._most and (piece := await response.content.read(self._most + 1 - len(read))):
-                read += piece
+            content = bytearray()
+            limit = self._max_body + 1  # one byte more than is kept tells whether there was more
+            while len(content) < limit and (chunk := await response.content.read(limit - len(content))):
+                content += chunk
             response.close()
-            return Response(response.status, response.headers, bytes(read[: self._most]), len(read) > self._most)
+            is_cut = len(content) > self._max_body
+            return Response(response.status, response.headers, bytes(content[: self._max_body]), is_cut)
 
 
 @asynccontextmanager
@@ -81,20 +86,20 @@ async def open_client(
     *,
     connect: float = CONNECT_TIMEOUT,
     total: float = TOTAL_TIMEOUT,
-    most: int = MAX_BODY,
+    max_body: int = MAX_BODY,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Client]:
-    """A client whose connections the guard allows one by one: none is kept for the next request.
+    """Open a client whose connections are checked by the guard, each of them anew: none is reused.
 
-    Proxies, passwords and cookies come from nowhere: the environment is not asked and nothing is remembered.
-    `connect` and `total` are seconds; without `tls` certificates are checked against the system's authorities.
+    No proxies, credentials or cookies are used: the environment is not consulted and nothing is stored. `connect` and
+    `total` are seconds; without `tls`, certificates are verified against the authorities of the system.
     """
     connector = aiohttp.TCPConnector(
         socket_factory=guard.socket,
         resolver=_Resolver(),
         use_dns_cache=False,
         force_close=True,
-        limit=0,  # whoever is slow makes nobody else wait; how many requests there are at once is the caller's matter
+        limit=0,  # a slow receiver must not delay others; the caller limits the number of concurrent requests
         ssl=tls or True,
     )
     async with aiohttp.ClientSession(
@@ -104,7 +109,7 @@ async def open_client(
         auto_decompress=False,
         trust_env=False,
     ) as session:
-        yield Client(session, total, most)
+        yield Client(session, total, max_body)
 
 
 class _Resolver(AbstractResolver):
@@ -121,7 +126,7 @@ class _Resolver(AbstractResolver):
 
 
 def _classify(error: Exception) -> Failure:
-    # The order matters: some of these are several things at once.
+    # The order matters: some errors are instances of several of these classes.
     match error:
         case TimeoutError():
             return Failure.TIMEOUT

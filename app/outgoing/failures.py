@@ -1,25 +1,25 @@
-"""Why a connection or an answer did not come about, in words that may be shown to whoever aimed it."""
+"""Reasons why an outgoing request failed, safe to show to the user who chose the address."""
 
 from enum import StrEnum
 
 
 class Failure(StrEnum):
-    """A class and nothing more: no byte of the other side, no address that a name was found to have."""
+    """The class of a failure. It reveals nothing that the other side sent and no address that a name resolved to."""
 
-    INVALID = "invalid"  # no URL that could be called
-    REFUSED = "refused"  # the guard lets nothing go there
+    INVALID = "invalid"  # not a usable URL
+    REFUSED = "refused"  # the guard does not allow the address
     UNRESOLVED = "unresolved"  # the name has no address
-    UNREACHABLE = "unreachable"  # nobody takes the connection
+    UNREACHABLE = "unreachable"  # nothing accepts the connection
     TIMEOUT = "timeout"
     TLS = "tls"
-    RESET = "reset"  # ended before the answer was whole
-    MALFORMED = "malformed"  # what came was no answer, or one with endless headers
-    TOO_LARGE = "too large"  # more than one run of git may carry
-    REJECTED = "rejected"  # the other side was reached, and git got nothing from it
+    RESET = "reset"  # the connection ended before the response was complete
+    MALFORMED = "malformed"  # not an HTTP response, or one with too many headers
+    TOO_LARGE = "too large"  # more than one run of git may transfer
+    REJECTED = "rejected"  # the other side was reached, but git failed
 
 
 class OutgoingError(Exception):
-    """Its text is the class alone."""
+    """An outgoing request failed; the message is the class of the failure and nothing else."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.value)

@@ -1,4 +1,4 @@
-"""Git towards where a user aims it: through the proxy, by https, and nowhere else."""
+"""Running git against remotes that users choose: over https only, and always through the proxy."""
 
 import asyncio
 import re
@@ -13,25 +13,23 @@ from app.git.process import DEFAULT_TIMEOUT, Progress
 from app.outgoing.failures import Failure, OutgoingError
 from app.outgoing.proxy import Proxy
 
-# The program's other guards, an environment of its own and `protocol.allow=never` among them, are app/git/process.py's.
+# app/git/process.py adds the general restrictions, such as a clean environment and `protocol.allow=never`.
 CONFIG = {
     "protocol.https.allow": "always",
     "http.proxyAuthMethod": "basic",
     "http.followRedirects": "false",
     "http.sslVerify": "true",
-    # Nobody is asked for a password, and no program that might know one.
+    # Never ask for a password, be it at a terminal or from a program.
     "credential.helper": "",
     "core.askPass": "",
-    # Large files stay where they are stored: no program fetches them.
+    # Do not download files of Git LFS.
     "filter.lfs.process": "",
     "filter.lfs.required": "false",
 }
-MAX_OUTPUT = (
-    1 << 22
-)  # bytes of what git says about where it was: it lists refs, say, and the other side has as many as it likes
-# Whoever is slow elsewhere keeps its thread: so these are not the threads that git works in here.
-RUNS = ThreadPoolExecutor(32, thread_name_prefix="elsewhere")
-TLS = re.compile(r"fatal: unable to access '.*': .*(?:SSL|TLS|certificate)")
+MAX_OUTPUT = 1 << 22  # bytes; a list of refs, for example, is as long as the other side likes
+# Slow remotes occupy threads of this pool, not those in which git works on local repositories.
+EXECUTOR = ThreadPoolExecutor(32, thread_name_prefix="remote-git")
+TLS_ERROR = re.compile(r"fatal: unable to access '.*': .*(?:SSL|TLS|certificate)")
 
 
 async def run_git(
@@ -42,24 +40,25 @@ async def run_git(
     config: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> bytes:
-    """The output of git in the repository at `place`, such as `git(proxy, place, "fetch", "--", url, refspec)`.
+    """Run git in a repository and return its output, as in `run_git(proxy, path, "fetch", "--", url, refspec)`.
 
-    A URL stands behind `--`, so that git never takes it for an option. `config` adds settings and loosens none;
-    `progress` hears as that of `process.run` does. Raises NoRepository, and Failed with the class that the proxy saw,
-    or git: its words may hold what stands in the URL, and the other side's, so nobody keeps them.
+    A URL has to follow `--`, so that git never takes it for an option. `config` adds settings but cannot override the
+    restrictions; `progress` works as in `process.run`. Raises NoRepository, and OutgoingError with the class of failure
+    that the proxy or git reports. The error output of git is discarded, since it may contain the password in the URL
+    and text of the other side.
     """
-    with proxy.admit() as admitted:
-        guarded = {**(config or {}), **CONFIG, "http.proxy": admitted.url}
-        run = partial(process.run, deadline=deadline, config=guarded, progress=progress, max_output=MAX_OUTPUT)
+    with proxy.admit() as proxy_pass:
+        settings = {**(config or {}), **CONFIG, "http.proxy": proxy_pass.url}
+        run = partial(process.run, deadline=deadline, config=settings, progress=progress, max_output=MAX_OUTPUT)
         try:
-            return await asyncio.get_running_loop().run_in_executor(RUNS, run, repo_path, *arguments)
+            return await asyncio.get_running_loop().run_in_executor(EXECUTOR, run, repo_path, *arguments)
         except TimedOut:
             failure = Failure.TIMEOUT
         except TooLarge:
             failure = Failure.TOO_LARGE
-        except GitFailed as failed:
-            failure = admitted.failure or Failure.REJECTED
-            # What goes wrong inside of a tunnel, only git can say; to the proxy it looks like an end.
-            if failure in (Failure.REJECTED, Failure.RESET) and TLS.search(failed.subject):
+        except GitFailed as error:
+            failure = proxy_pass.failure or Failure.REJECTED
+            # Only git knows of TLS errors; the proxy merely sees that the tunnel ends.
+            if failure in (Failure.REJECTED, Failure.RESET) and TLS_ERROR.search(error.subject):
                 failure = Failure.TLS
     raise OutgoingError(failure)

@@ -1,4 +1,4 @@
-"""Where a user may aim this machine. Decided when the connection is made, on the address it is made to."""
+"""The guard: decides whether the forge may connect to an address, at the moment when it connects."""
 
 import asyncio
 import socket
@@ -13,83 +13,82 @@ from app.outgoing.failures import Failure, OutgoingError
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 SocketAddress = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
-ResolvedAddress = tuple[int, int, int, str, SocketAddress]  # as getaddrinfo gives it
+ResolvedAddress = tuple[int, int, int, str, SocketAddress]  # as returned by getaddrinfo
 
 PORTS = frozenset({80, 443})
-CONNECT_TIMEOUT = 5.0  # seconds until there is a connection, looking up the name included
+CONNECT_TIMEOUT = 5.0  # seconds to resolve the name and to connect
 MAX_ADDRESSES = 8  # addresses of one name that are tried
-# A slow name server, which a user may have chosen, keeps its thread beyond any deadline: so these are not the threads
-# that git works in, and enough for everybody else.
-MAX_LOOKUPS = ThreadPoolExecutor(256, thread_name_prefix="lookup")
+# A slow name server, which a user may have chosen, occupies a thread beyond any deadline. So lookups have threads of
+# their own, enough of them that slow ones do not delay the others.
+LOOKUP_EXECUTOR = ThreadPoolExecutor(256, thread_name_prefix="lookup")
 
-# All of IPv6's global unicast. Outside lie the forms that only wrap an IPv4 address: ::/96, ::ffff:0:0/96,
-# ::ffff:0:0:0/96, 64:ff9b::/96 and 64:ff9b:1::/48, of which Python takes some for global.
+# All global unicast addresses of IPv6. The forms that only wrap an IPv4 address are outside: ::/96, ::ffff:0:0/96,
+# ::ffff:0:0:0/96, 64:ff9b::/96 and 64:ff9b:1::/48, some of which Python considers global.
 UNICAST = IPv6Network("2000::/3")
-# What Python, in one version or another, takes for global although it is none or wraps another address.
+# Networks that some version of Python considers global although they are not, or wrap another address.
 BLOCKED_NETWORKS = tuple(
     ip_network(network)
     for network in (
-        "192.0.0.0/24",  # protocol assignments: gateways and their like
+        "192.0.0.0/24",  # protocol assignments, gateways among them
         "192.88.99.0/24",  # relays of 6to4
-        "168.63.129.16/32",  # where Azure's machines find their host
-        "2001::/23",  # protocol assignments, Teredo's 2001::/32 among them
+        "168.63.129.16/32",  # the host of virtual machines on Azure
+        "2001::/23",  # protocol assignments, 2001::/32 of Teredo among them
         "2002::/16",  # 6to4
         "3fff::/20",  # documentation
     )
 )
-ISATAP = 0x00005EFE  # before the IPv4 address in the lower half, but for two bits
-UNSPECIFIED: dict[int, Address] = {4: IPv4Address("240.0.0.1"), 6: IPv6Address("100::1")}
+ISATAP = 0x00005EFE  # precedes the IPv4 address in the lower half; two of its bits may vary
+UNASSIGNED: dict[int, Address] = {4: IPv4Address("240.0.0.1"), 6: IPv6Address("100::1")}  # of no machine
 
 
 class AddressRefused(OSError):
-    """The guard lets nothing go there. An OSError, so that whoever connects tries the name's next address."""
+    """The guard does not allow the address. An OSError, so that callers try the next address of the name."""
 
 
 def is_public(address: Address) -> bool:
-    """Whether this is a global unicast address that means itself, and not another one inside of it."""
-    if isinstance(address, IPv6Address) and (address not in UNICAST or address.scope_id or _isatap(address)):
+    """Return whether this is a global unicast address that does not wrap another address."""
+    if isinstance(address, IPv6Address) and (address not in UNICAST or address.scope_id or _is_isatap(address)):
         return False
     return (
         address.is_global and not address.is_multicast and not any(address in network for network in BLOCKED_NETWORKS)
     )
 
 
-def _isatap(address: IPv6Address) -> bool:
+def _is_isatap(address: IPv6Address) -> bool:
     return int(address) >> 32 & 0xFCFFFFFF == ISATAP
 
 
 def is_own_address(address: Address) -> bool:
-    """Whether it is this machine's own. Nothing is sent to find out."""
+    """Return whether the address belongs to this machine. Sends nothing."""
     if not _can_bind(address):
         return False
-    # With net.ipv4.ip_nonlocal_bind a machine binds everybody's addresses; then it is asked what it would send from.
-    return not _can_bind(UNSPECIFIED[address.version]) or _source(address) == address
+    # With net.ipv4.ip_nonlocal_bind any address can be bound; then the source address of the route decides.
+    return not _can_bind(UNASSIGNED[address.version]) or _find_source(address) == address
 
 
 def _can_bind(address: Address) -> bool:
-    with _datagrams(address) as probe, suppress(OSError):
+    with _open_udp_socket(address) as probe, suppress(OSError):
         probe.bind((str(address), 0))
         return True
     return False
 
 
-def _source(address: Address) -> Address | None:
-    with _datagrams(address) as probe, suppress(OSError):
+def _find_source(address: Address) -> Address | None:
+    with _open_udp_socket(address) as probe, suppress(OSError):
         probe.connect((str(address), 9))
         return ip_address(probe.getsockname()[0])
     return None
 
 
-def _datagrams(address: Address) -> socket.socket:
+def _open_udp_socket(address: Address) -> socket.socket:
     return socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
 
 
 @dataclass(frozen=True)
 class Guard:
-    """The rule: public addresses at the usual ports, and besides whatever lies in `networks`.
+    """Allows public addresses at `ports`, and addresses in `networks` at any port.
 
-    A network allows the addresses it holds as they are written, at any port: 10.0.0.0/8 does not allow
-    ::ffff:10.0.0.1, which ::ffff:10.0.0.0/104 does.
+    Wrapped addresses are not unwrapped: 10.0.0.0/8 does not allow ::ffff:10.0.0.1, ::ffff:10.0.0.0/104 does.
     """
 
     networks: tuple[Network, ...] = ()
@@ -101,7 +100,7 @@ class Guard:
         return port in self.ports and is_public(address) and not is_own_address(address)
 
     def socket(self, answer: ResolvedAddress) -> socket.socket:
-        """A socket for what may be connected to; nothing has been sent yet. Raises Refusal."""
+        """Create a socket to connect to an allowed address; nothing is sent. Raises AddressRefused."""
         family, kind, protocol, _, (host, port, *_) = answer
         try:
             address = ip_address(str(host))
@@ -113,11 +112,11 @@ class Guard:
 
 
 async def resolve(host: str, port: int) -> list[ResolvedAddress]:
-    """The addresses of a name or literal, at least one. Raises OSError."""
-    ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    """Resolve a name or literal to at least one address. Raises OSError."""
+    lookup = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
     try:
-        answers = await asyncio.get_running_loop().run_in_executor(MAX_LOOKUPS, ask)
-    except ValueError:  # what cannot be a name at all
+        answers = await asyncio.get_running_loop().run_in_executor(LOOKUP_EXECUTOR, lookup)
+    except ValueError:  # not a valid name
         answers = []
     if not answers:
         raise socket.gaierror(socket.EAI_NONAME, "no address")
@@ -125,35 +124,35 @@ async def resolve(host: str, port: int) -> list[ResolvedAddress]:
 
 
 async def connect(guard: Guard, host: str, port: int, deadline: float = CONNECT_TIMEOUT) -> socket.socket:
-    """A socket connected to one of the addresses that the guard allows, tried in turn. Raises Failed."""
+    """Connect to the first allowed address that accepts the connection. Raises OutgoingError."""
     loop = asyncio.get_running_loop()
-    end = loop.time() + deadline
+    ends_at = loop.time() + deadline
     try:
-        async with asyncio.timeout_at(end):
+        async with asyncio.timeout_at(ends_at):
             answers = await resolve(host, port)
     except TimeoutError:
         raise OutgoingError(Failure.TIMEOUT) from None
     except OSError:
         raise OutgoingError(Failure.UNRESOLVED) from None
     failure = Failure.REFUSED
-    for nth, answer in enumerate(answers):
-        share = (end - loop.time()) / (len(answers) - nth)
-        tried = await _try(guard, answer, share)
-        if isinstance(tried, socket.socket):
-            return tried
-        failure = tried or failure
+    for index, answer in enumerate(answers):
+        share = (ends_at - loop.time()) / (len(answers) - index)  # leaves time for the remaining addresses
+        result = await _try_address(guard, answer, share)
+        if isinstance(result, socket.socket):
+            return result
+        failure = result or failure
     raise OutgoingError(failure)
 
 
-async def _try(guard: Guard, answer: ResolvedAddress, deadline: float) -> socket.socket | Failure | None:
-    """A connected socket, or why there is none; None if the guard refused."""
+async def _try_address(guard: Guard, answer: ResolvedAddress, deadline: float) -> socket.socket | Failure | None:
+    """Return a connected socket or the failure; None if the guard refused the address."""
     try:
-        with ExitStack() as opened:
-            sock = opened.enter_context(guard.socket(answer))
+        with ExitStack() as stack:
+            sock = stack.enter_context(guard.socket(answer))
             sock.setblocking(False)
             async with asyncio.timeout(deadline):
                 await asyncio.get_running_loop().sock_connect(sock, answer[4])
-            opened.pop_all()
+            stack.pop_all()
             return sock
     except AddressRefused:
         return None

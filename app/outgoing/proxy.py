@@ -1,4 +1,4 @@
-"""The way out for git: a CONNECT proxy on loopback that asks the guard, since git would look names up by itself."""
+"""A CONNECT proxy on loopback for outgoing git, which otherwise would resolve names itself and bypass the guard."""
 
 import asyncio
 import re
@@ -13,45 +13,45 @@ from hmac import compare_digest
 from app.outgoing.failures import Failure, OutgoingError
 from app.outgoing.guard import CONNECT_TIMEOUT, Guard, connect
 
-MAX_HEAD = 5.0  # seconds for a request to be there
-IDLE_TIMEOUT = 60.0  # seconds in which some byte has to pass, either way
+REQUEST_TIMEOUT = 5.0  # seconds to receive a request
+IDLE_TIMEOUT = 60.0  # seconds without a byte in either direction
 MAX_LIFETIME = 3600.0  # seconds of one tunnel
-MAX_TUNNELS = 8  # of one pass, at once
-MAX_BYTES = 2 << 30  # through the tunnels of one pass, both ways together
-CHUNK = 1 << 16
+MAX_TUNNELS = 8  # of one pass at a time
+MAX_BYTES = 2 << 30  # through all tunnels of one pass, both directions together
+CHUNK = 1 << 16  # bytes
 TARGET = re.compile(r"CONNECT (?:\[([0-9A-Fa-f:.]{2,45})\]|([^\s:/@\[\]]{1,255})):([0-9]{1,5}) HTTP/1\.[01]")
 STATUS = {Failure.REFUSED: "403 Forbidden", Failure.TIMEOUT: "504 Gateway Timeout"}
 
 
 @dataclass(eq=False)
 class ProxyPass:
-    """What one run of git shows. It ends with the run, and so do the tunnels dug with it."""
+    """The credentials of one run of git. Its tunnels are closed when the run ends."""
 
-    url: str = field(repr=False)  # of the proxy; holds the secret
+    url: str = field(repr=False)  # of the proxy; contains the secret
     secret: str = field(repr=False)
-    left: int  # bytes
-    failure: Failure | None = None  # why the latest tunnel was not dug, or broke
+    remaining: int  # bytes that may still be transferred
+    failure: Failure | None = None  # why the latest tunnel was not opened, or broke
     tunnels: set["asyncio.Task[None] | None"] = field(default_factory=set)
 
 
 class Proxy:
-    """Made by `proxy`, below."""
+    """Accepts connections and serves tunnels; start one with `open_proxy`."""
 
-    def __init__(self, guard: Guard, *, connect: float, idle: float, lifetime: float, bytes: int) -> None:
+    def __init__(self, guard: Guard, *, connect: float, idle: float, lifetime: float, max_bytes: int) -> None:
         self.address = ""
         self._guard = guard
         self._connect = connect
         self._idle = idle
         self._lifetime = lifetime
-        self._bytes = bytes
+        self._max_bytes = max_bytes
         self._passes: dict[str, ProxyPass] = {}
-        self.open: set[asyncio.Task[None]] = set()
+        self.connections: set[asyncio.Task[None]] = set()
 
     @contextmanager
     def admit(self) -> Iterator[ProxyPass]:
-        """A pass for the length of the block."""
+        """Issue a pass that is valid for the length of the block."""
         name, secret = secrets.token_hex(8), secrets.token_hex(24)
-        issued = ProxyPass(f"http://{name}:{secret}@{self.address}", secret, self._bytes)
+        issued = ProxyPass(f"http://{name}:{secret}@{self.address}", secret, self._max_bytes)
         self._passes[name] = issued
         try:
             yield issued
@@ -63,82 +63,86 @@ class Proxy:
 
     def accept(self, reader: StreamReader, writer: StreamWriter) -> None:
         task = asyncio.create_task(self._serve(reader, writer))
-        self.open.add(task)
-        task.add_done_callback(self.open.discard)
+        self.connections.add(task)
+        task.add_done_callback(self.connections.discard)
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         try:
-            async with asyncio.timeout(MAX_HEAD):
+            async with asyncio.timeout(REQUEST_TIMEOUT):
                 request, *headers = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-            shown = self._shown(headers)
-            if shown is None:
+            proxy_pass = self._find_pass(headers)
+            if proxy_pass is None:
                 writer.write(_reply('407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm="git"'))
             elif not request.startswith("CONNECT "):
                 writer.write(_reply("405 Method Not Allowed\r\nAllow: CONNECT"))
             elif not (target := TARGET.fullmatch(request)) or int(target[3]) > 0xFFFF:
                 writer.write(_reply("400 Bad Request"))
-            elif len(shown.tunnels) >= MAX_TUNNELS:
+            elif len(proxy_pass.tunnels) >= MAX_TUNNELS:
                 writer.write(_reply("429 Too Many Requests"))
             else:
-                await self._dig(shown, target[1] or target[2], int(target[3]), reader, writer)
+                await self._open_tunnel(proxy_pass, target[1] or target[2], int(target[3]), reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # whoever it was is gone, or took too long, and gets no answer
+            pass  # the client is gone or too slow, and gets no response
         finally:
             writer.close()
 
-    def _shown(self, headers: list[str]) -> ProxyPass | None:
-        """The pass that is named, with its secret."""
+    def _find_pass(self, headers: list[str]) -> ProxyPass | None:
+        """Return the pass whose name and secret the client has sent."""
         for header in headers:
             name, _, value = header.partition(":")
             scheme, _, credentials = value.strip().partition(" ")
             if (name.lower(), scheme.lower()) == ("proxy-authorization", "basic"):
                 with suppress(ValueError):
-                    who, _, secret = b64decode(credentials, validate=True).decode("ascii").partition(":")
-                    known = self._passes.get(who)
+                    pass_name, _, secret = b64decode(credentials, validate=True).decode("ascii").partition(":")
+                    known = self._passes.get(pass_name)
                     return known if known and compare_digest(known.secret, secret) else None
         return None
 
-    async def _dig(self, shown: ProxyPass, host: str, port: int, reader: StreamReader, writer: StreamWriter) -> None:
-        """Carry bytes between whoever asked and the other side, until both have ended."""
-        outward: StreamWriter | None = None
+    async def _open_tunnel(
+        self, proxy_pass: ProxyPass, host: str, port: int, reader: StreamReader, writer: StreamWriter
+    ) -> None:
+        """Copy bytes between the client and the remote host until both have closed the connection."""
+        remote_writer: StreamWriter | None = None
         task = asyncio.current_task()
-        shown.tunnels.add(task)
+        proxy_pass.tunnels.add(task)
         try:
             sock = await connect(self._guard, host, port, self._connect)
-            inward, outward = await asyncio.open_connection(sock=sock)
+            remote_reader, remote_writer = await asyncio.open_connection(sock=sock)
             writer.write(_reply("200 Connection Established"))
             async with asyncio.timeout(self._lifetime), asyncio.timeout(self._idle) as idle:
-                await self._both(shown, idle, (reader, outward), (inward, writer))
-        except OutgoingError as failed:
-            shown.failure = failed.failure
-            if outward is None:
-                writer.write(_reply(STATUS.get(failed.failure, "502 Bad Gateway")))
+                await self._copy_both_ways(proxy_pass, idle, (reader, remote_writer), (remote_reader, writer))
+        except OutgoingError as error:
+            proxy_pass.failure = error.failure
+            if remote_writer is None:
+                writer.write(_reply(STATUS.get(error.failure, "502 Bad Gateway")))
         except TimeoutError:
-            shown.failure = Failure.TIMEOUT
+            proxy_pass.failure = Failure.TIMEOUT
         except OSError:
-            shown.failure = Failure.RESET
+            proxy_pass.failure = Failure.RESET
         finally:
-            shown.tunnels.discard(task)
-            if outward:
-                outward.close()
+            proxy_pass.tunnels.discard(task)
+            if remote_writer:
+                remote_writer.close()
 
-    async def _both(self, shown: ProxyPass, idle: asyncio.Timeout, *ways: tuple[StreamReader, StreamWriter]) -> None:
-        async def carry(source: StreamReader, sink: StreamWriter) -> None:
-            while piece := await source.read(CHUNK):
-                shown.left -= len(piece)
-                if shown.left < 0:
+    async def _copy_both_ways(
+        self, proxy_pass: ProxyPass, idle: asyncio.Timeout, *directions: tuple[StreamReader, StreamWriter]
+    ) -> None:
+        async def copy(source: StreamReader, sink: StreamWriter) -> None:
+            while chunk := await source.read(CHUNK):
+                proxy_pass.remaining -= len(chunk)
+                if proxy_pass.remaining < 0:
                     raise OutgoingError(Failure.TOO_LARGE)
                 idle.reschedule(asyncio.get_running_loop().time() + self._idle)
-                sink.write(piece)
+                sink.write(chunk)
                 await sink.drain()
             sink.write_eof()
 
-        pumps = [asyncio.create_task(carry(*way)) for way in ways]
+        tasks = [asyncio.create_task(copy(*direction)) for direction in directions]
         try:
-            await asyncio.gather(*pumps)
+            await asyncio.gather(*tasks)
         finally:
-            for pump in pumps:
-                pump.cancel()
+            for task in tasks:
+                task.cancel()
 
 
 def _reply(status: str) -> bytes:
@@ -153,21 +157,21 @@ async def open_proxy(
     connect: float = CONNECT_TIMEOUT,
     idle: float = IDLE_TIMEOUT,
     lifetime: float = MAX_LIFETIME,
-    bytes: int = MAX_BYTES,
+    max_bytes: int = MAX_BYTES,
 ) -> AsyncIterator[Proxy]:
-    """A proxy on a port of loopback's, for this process's own runs of git: without a pass it does nothing.
+    """Start a proxy on a loopback port, for the git processes of this process; it refuses clients without a pass.
 
-    `connect`, `idle` and `lifetime` are seconds; `bytes` is what all tunnels of one pass may carry together.
+    `connect`, `idle` and `lifetime` are seconds; `max_bytes` limits what all tunnels of one pass transfer together.
     """
-    made = Proxy(guard, connect=connect, idle=idle, lifetime=lifetime, bytes=bytes)
-    server = await asyncio.start_server(made.accept, "127.0.0.1", 0, limit=CHUNK)
+    proxy = Proxy(guard, connect=connect, idle=idle, lifetime=lifetime, max_bytes=max_bytes)
+    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0, limit=CHUNK)
     host, port = server.sockets[0].getsockname()
-    made.address = f"{host}:{port}"
+    proxy.address = f"{host}:{port}"
     try:
-        yield made
+        yield proxy
     finally:
         server.close()
-        running = list(made.open)
+        running = list(proxy.connections)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
