@@ -1,4 +1,4 @@
-"""A forge as its clients reach it: by address and token, patient with what breaks off."""
+"""HTTP client of the command line: requests to a forge by URL and token, with retries when it is unreachable."""
 
 import asyncio
 import re
@@ -17,31 +17,33 @@ from rich.console import Console
 from app.ops.supervise import settings_for, wait_for_signal
 
 READ_TIMEOUT = (
-    60.0  # seconds without a byte after which a connection is taken for dead; streams and polls are never so long
+    60.0  # seconds without a byte after which a connection counts as lost; no stream or poll is silent so long
 )
-LONG_POLL_SECONDS = 30  # seconds that a poll is held
-RETRY_PAUSE = 2.0  # seconds until the next try where the forge names none
+LONG_POLL_SECONDS = 30  # that the server may hold a poll
+RETRY_PAUSE = 2.0  # seconds until the next attempt, unless the forge asks for another pause
 
 Address = Annotated[
     str | None,
-    typer.Option("--url", envvar="POLYFORGE_URL", help="Address of the forge; default: the one that runs over --data."),
+    typer.Option("--url", envvar="POLYFORGE_URL", help="URL of the forge. Default: the one that runs with --data."),
 ]
 Token = Annotated[
-    str | None, typer.Option(envvar="POLYFORGE_TOKEN", help="Whose eyes to use; default: those of anybody.")
+    str | None, typer.Option(envvar="POLYFORGE_TOKEN", help="API token. Without one, only public data is shown.")
 ]
-Data = Annotated[Path | None, typer.Option(help="Directory of a running `up`.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON lines, which is what others than terminals get anyway.")]
+Data = Annotated[Path | None, typer.Option(help="Data directory of a running `polyforge up`.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print JSON lines, as is done anyway if the output is not a terminal.")
+]
 
 
 class RequestRefused(Exception):
-    """The forge refuses, and would refuse again. Its text is for people."""
+    """The request failed and would fail again. The message is for the user."""
 
 
 class Unreachable(Exception):
-    """There is no answer, or it broke off, or it asks for backoff: for `pause` seconds, if it says so."""
+    """No response, an incomplete one, or one that asks to retry later: after `pause` seconds, if known."""
 
-    def __init__(self, said: str, pause: float | None = None) -> None:
-        super().__init__(said)
+    def __init__(self, message: str, pause: float | None = None) -> None:
+        super().__init__(message)
         self.pause = pause
 
 
@@ -60,21 +62,23 @@ class ForgeClient:
         accept: str = "application/json",
         last_id: str = "",
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """An answer of the wanted kind. Raises No and Away, the latter also when it breaks off while it is read."""
+        """Send a request; yield a successful response of the content type `accept`.
+
+        Raises RequestRefused and Unreachable, the latter also if the connection is lost while the body is read.
+        """
         headers = {"Accept": accept, **({"Last-Event-ID": last_id} if last_id else {})}
         try:
             async with self.session.request(method, self.url + path, params=query, headers=headers) as answer:
                 if answer.status != 200:
                     raise await _describe_failure(answer)
                 if answer.content_type != accept:
-                    raise RequestRefused(f"{self.url} does not answer as a forge does.")
+                    raise RequestRefused(f"{self.url} is not a Polyforge API.")
                 yield answer
         except aiohttp.ClientPayloadError:
-            raise Unreachable(f"{self.url} broke off") from None
+            raise Unreachable(f"Lost the connection to {self.url}") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(
-                f"{self.url} cannot be reached: {strip_control(str(error)) or type(error).__name__}"
-            ) from None
+            reason = strip_control(str(error)) or type(error).__name__
+            raise Unreachable(f"Cannot reach {self.url}: {reason}") from None
 
     async def get(self, path: str, query: Mapping[str, str] | None = None, *, method: str = "GET") -> Any:
         async with self.request(path, query, method=method) as answer:
@@ -83,29 +87,30 @@ class ForgeClient:
 
 async def _describe_failure(answer: aiohttp.ClientResponse) -> RequestRefused | Unreachable:
     try:
-        said = orjson.loads(await answer.read())
-        where = said["errors"][0]["pointer"] + ": " if said.get("errors") else ""
-        sentence = where + (said.get("detail") or said.get("title") or said["error"])
+        problem = orjson.loads(await answer.read())
+        prefix = problem["errors"][0]["pointer"] + ": " if problem.get("errors") else ""
+        message = prefix + (problem.get("detail") or problem.get("title") or problem["error"])
     except (ValueError, TypeError, LookupError, AttributeError):
-        sentence = f"{answer.url.with_query(None)} answers {answer.status} {answer.reason}"
-    again = answer.headers.get("Retry-After", "")
+        message = f"{answer.url.with_query(None)} returned {answer.status} {answer.reason}"
+    retry_after = answer.headers.get("Retry-After", "")
     if answer.status in (408, 429) or answer.status >= 500:
-        return Unreachable(strip_control(sentence), float(again) if re.fullmatch("[0-9]{1,6}", again) else None)
-    return RequestRefused(strip_control(sentence))
+        pause = float(retry_after) if re.fullmatch("[0-9]{1,6}", retry_after) else None
+        return Unreachable(strip_control(message), pause)
+    return RequestRefused(strip_control(message))
 
 
 class Backoff:
-    """A forge that never answered is a mistake of whoever asks; one that has answered will be back."""
+    """Waits between attempts. A forge that has never answered is not waited for: its URL is probably wrong."""
 
     def __init__(self) -> None:
         self.answered = False
 
-    async def wait(self, away: Unreachable, pause: float = RETRY_PAUSE) -> None:
-        """Wait so many seconds, or those the forge asks for; raises what happened if nothing was ever answered."""
+    async def wait(self, error: Unreachable, pause: float = RETRY_PAUSE) -> None:
+        """Wait `pause` seconds, or as long as the forge asks for. Raises the error if there was no answer yet."""
         if not self.answered:
-            raise away
-        seconds = pause if away.pause is None else away.pause
-        typer.echo(f"{away} (again in {seconds:g} s)", err=True)
+            raise error
+        seconds = pause if error.pause is None else error.pause
+        typer.echo(f"{error} (retrying in {seconds:g} s)", err=True)
         await asyncio.sleep(seconds)
 
 
@@ -119,31 +124,31 @@ async def connect(url: str | None, token: str | None, data: Path | None) -> Asyn
 
 
 def run(main: Coroutine[Any, Any, Any]) -> Any:
-    """What comes of it; None when it was told to stop first, by Ctrl-C or SIGTERM."""
+    """Run a coroutine and return its result; None if Ctrl-C or SIGTERM stopped it."""
 
-    async def until_the_end() -> Any:
-        job = asyncio.create_task(main)
-        await wait_for_signal(job)
-        if job.done():
-            return job.result()
-        job.cancel()
-        await asyncio.gather(job, return_exceptions=True)
+    async def run_until_signal() -> Any:
+        task = asyncio.create_task(main)
+        await wait_for_signal(task)
+        if task.done():
+            return task.result()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
         return None
 
-    return asyncio.run(until_the_end())
+    return asyncio.run(run_until_signal())
 
 
-def terminal(json: bool) -> Console | None:
-    """Where people read; None when JSON is wanted, or nobody is there."""
+def open_console(json: bool) -> Console | None:
+    """Return a console if the output is a terminal; None if JSON is requested or the output is redirected."""
     return Console(highlight=False) if sys.stdout.isatty() and not json else None
 
 
 def print_json(value: Any) -> None:
-    """One line of JSON, at once."""
+    """Print a line of JSON and flush it."""
     sys.stdout.write(orjson.dumps(value).decode() + "\n")
     sys.stdout.flush()
 
 
 def strip_control(text: str) -> str:
-    """What others wrote, on one line and without anything that would steer a terminal."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+    """Replace line ends and control characters, which could manipulate the terminal."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -1,4 +1,4 @@
-"""`polyforge events`: the event feed, by the page or as it happens."""
+"""`polyforge events`: print a page of the event feed, or follow it."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -20,34 +20,40 @@ from app.cli.client import (
     Token,
     Unreachable,
     connect,
+    open_console,
     print_json,
     run,
     strip_control,
-    terminal,
 )
 
-STREAM = "text/event-stream"
-RENDERERS = ("title", "ref", "name", "username", "reason")  # fields that say most of an event, the first that is there
+EVENT_STREAM = "text/event-stream"
+SUMMARY_FIELDS = ("title", "ref", "name", "username", "reason")  # the first one present is printed
 
 
 def events(
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens, until Ctrl-C.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print new events as they happen, until Ctrl-C.")
+    ] = False,
     after: Annotated[
-        str | None, typer.Option(help="A number, or `now`; default: 0, and `now` with --follow.", metavar="SEQ")
+        str | None,
+        typer.Option(help="Start after this event number, or `now`. Default: 0, with --follow `now`.", metavar="SEQ"),
     ] = None,
-    types: Annotated[str | None, typer.Option(help="Such as issue.*,ref.updated")] = None,
-    project: Annotated[str | None, typer.Option(help="A project's path.")] = None,
-    actor: Annotated[str | None, typer.Option(help="A username.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Events of the page.")] = 100,
+    types: Annotated[str | None, typer.Option(help="Event types, such as issue.*,ref.updated.")] = None,
+    project: Annotated[str | None, typer.Option(help="Path of a project.")] = None,
+    actor: Annotated[str | None, typer.Option(help="Name of the user who caused the events.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Number of events in the page.")] = 100,
     json: Json = False,
     url: Address = None,
     token: Token = None,
     data: Data = None,
 ) -> None:
-    """Show events: one page, or with --follow all that happen, over cuts and restarts, none missing and none twice."""
-    wanted = {"after": after, "types": types, "project": project, "actor": actor}
-    query = {name: value for name, value in wanted.items() if value is not None}
-    console = terminal(json)
+    """Print a page of events, or follow them with --follow.
+
+    Following reconnects after interruptions, and neither misses nor repeats an event.
+    """
+    filters = {"after": after, "types": types, "project": project, "actor": actor}
+    query = {name: value for name, value in filters.items() if value is not None}
+    console = open_console(json)
 
     async def main() -> None:
         async with connect(url, token, data) as forge:
@@ -60,29 +66,29 @@ def events(
                 for event in page["events"]:
                     print_event(event, console)
                 if page["next"] < page["head"]:
-                    typer.echo(f"Go on with --after {page['next']}.", err=True)
+                    typer.echo(f"There are more events: continue with --after {page['next']}.", err=True)
 
     run(main())
 
 
 async def follow_events(forge: ForgeClient, query: Mapping[str, str]) -> AsyncGenerator[Any, None]:
-    """Every event from `after` on, for ever: where a stream breaks off, the next one goes on."""
+    """Yield every event after `after`, without end; a stream that breaks off is resumed."""
     backoff, stream = Backoff(), sse.Stream()
     if query["after"] == "now":
-        # As a number, or whatever happens between a cut before the first message and the return would be missed.
+        # Resolved to a number: if the connection is lost before the first message, `now` would skip events on return.
         head = (await forge.get("/v1/events", {**query, "limit": "1"}))["next"]
         query = {**query, "after": str(head)}
         backoff.answered = True
     while True:
         try:
-            async with forge.request("/v1/events", query, accept=STREAM, last_id=stream.last_id) as answer:
+            async with forge.request("/v1/events", query, accept=EVENT_STREAM, last_id=stream.last_id) as answer:
                 backoff.answered = True
                 async for message in stream.read(answer.content.iter_any()):
                     if message.event != "bookmark":
                         yield orjson.loads(message.data)
-            raise Unreachable(f"{forge.url} ended the stream")
-        except Unreachable as away:
-            await backoff.wait(away, stream.retry)
+            raise Unreachable(f"{forge.url} closed the stream")
+        except Unreachable as error:
+            await backoff.wait(error, stream.retry)
 
 
 def print_event(event: Any, console: Console | None) -> None:
@@ -91,7 +97,7 @@ def print_event(event: Any, console: Console | None) -> None:
         return
     at = datetime.fromisoformat(event["at"]).astimezone()
     project = (event["project"] or {}).get("path") or ""
-    told = next((str(event["data"][name]) for name in RENDERERS if event["data"].get(name)), "")
+    summary = next((str(event["data"][name]) for name in SUMMARY_FIELDS if event["data"].get(name)), "")
     line = Text.assemble(
         (f"{at:%Y-%m-%d %H:%M:%S}", "dim"),
         (f" {event['seq']:>7} ", "cyan"),
@@ -101,6 +107,6 @@ def print_event(event: Any, console: Console | None) -> None:
         " ",
         (strip_control(event["subject"]), "dim"),
         " ",
-        strip_control(told),
+        strip_control(summary),
     )
     console.print(line, soft_wrap=True)

@@ -1,7 +1,8 @@
-"""`polyforge hooks`: a receiver of deliveries, for those who are about to build one."""
+"""`polyforge hooks`: a receiver that prints webhook deliveries, to try subscriptions with."""
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,52 +12,56 @@ from aiohttp import web
 from rich.console import Console
 from rich.text import Text
 
-from app.cli.client import Json, RequestRefused, print_json, run, strip_control, terminal
+from app.cli.client import Json, RequestRefused, open_console, print_json, run, strip_control
 from app.feed import signing
 
 NO_CONTENT, UNAUTHORIZED = 204, 401
 
-hooks = typer.Typer(no_args_is_help=True, help="Receive what subscriptions send.")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+hooks = typer.Typer(no_args_is_help=True, help="Receive webhook deliveries.")
 
 
 @hooks.callback()
-def explain() -> None:
-    """Receive what subscriptions send."""
+def hooks_options() -> None:
+    """Receive webhook deliveries."""
 
 
 @hooks.command()
 def listen(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")],
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     secret: Annotated[
-        str | None, typer.Option(envvar="POLYFORGE_HOOK_SECRET", help="What signs; without it nothing is verified.")
+        str | None,
+        typer.Option(envvar="POLYFORGE_HOOK_SECRET", help="Signing secret. Without it, nothing is verified."),
     ] = None,
     answer: Annotated[
-        int | None, typer.Option(min=200, max=599, help="Status of all answers; default: 204, and 401 if not verified.")
+        int | None,
+        typer.Option(min=200, max=599, help="Status of all responses. Default: 204, or 401 if not verified."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Print the deliveries that come, each with whether its signature is right, until Ctrl-C."""
+    """Print incoming deliveries and whether their signatures are valid, until Ctrl-C."""
     if secret is not None and signing.signing_key(secret) is None:
         raise typer.BadParameter(
-            "whsec_ and base64 of 24 to 64 bytes, or 16 to 128 visible characters", param_hint="--secret"
+            "must be whsec_ and base64 of 24 to 64 bytes, or 16 to 128 printable characters", param_hint="--secret"
         )
-    console = terminal(json)
+    console = open_console(json)
 
-    async def take(request: web.Request) -> web.Response:
+    async def receive(request: web.Request) -> web.Response:
         body = await request.read()
-        wrong = find_fault(secret, request, body)
-        status = answer or (UNAUTHORIZED if wrong and secret else NO_CONTENT)
-        print_delivery(describe(request, body, wrong, status), console)
+        fault = find_fault(secret, request, body)
+        status = answer or (UNAUTHORIZED if fault and secret else NO_CONTENT)
+        print_delivery(describe_delivery(request, body, fault, status), console)
         return web.Response(status=status)
 
-    run(serve(host, port, take))
+    run(serve(host, port, receive))
 
 
-async def serve(host: str, port: int, take: Any) -> None:
-    """Until cancelled. Every path and method is taken."""
+async def serve(host: str, port: int, receive: Handler) -> None:
+    """Serve every path and method until cancelled. Raises RequestRefused if the address is not available."""
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", take)
+    app.router.add_route("*", "/{path:.*}", receive)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -64,36 +69,36 @@ async def serve(host: str, port: int, take: Any) -> None:
         typer.echo(f"Listening at http://{host}:{port}/", err=True)
         await asyncio.Event().wait()
     except OSError as error:
-        raise RequestRefused(f"{host}:{port} cannot be listened on: {error.strerror}") from None
+        raise RequestRefused(f"Cannot listen on {host}:{port}: {error.strerror}") from None
     finally:
         await runner.cleanup()
 
 
 def find_fault(secret: str | None, request: web.Request, body: bytes) -> str | None:
-    """Why the delivery is not to be believed."""
+    """Return the reason why a delivery is not verified; None if it is."""
     if secret is None:
         return "no secret was given"
     try:
         signing.verify(secret, request.headers, body, time.time())
-    except signing.SignatureError as wrong:
-        return str(wrong)
+    except signing.SignatureError as error:
+        return str(error)
     return None
 
 
-def describe(request: web.Request, body: bytes, wrong: str | None, status: int) -> dict[str, Any]:
+def describe_delivery(request: web.Request, body: bytes, fault: str | None, status: int) -> dict[str, Any]:
     try:
-        said = orjson.loads(body)
+        payload = orjson.loads(body)
     except ValueError:
-        said = None
-    type = said.get("type") or said.get("topic") if isinstance(said, dict) else None
+        payload = None
+    event_type = payload.get("type") or payload.get("topic") if isinstance(payload, dict) else None
     return {
         "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "id": request.headers.get("webhook-id"),
-        "type": type,
-        "verified": wrong is None,
-        "reason": wrong,
+        "type": event_type,
+        "verified": fault is None,
+        "reason": fault,
         "answer": status,
-        "body": said,
+        "body": payload,
     }
 
 

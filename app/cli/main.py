@@ -1,4 +1,4 @@
-"""The command line: up, serve, work, relay, migrate, rebuild, user, token, events, tasks, hooks, config, doctor."""
+"""Polyforge, a git forge backend."""
 
 import asyncio
 import contextlib
@@ -50,35 +50,35 @@ cli.add_typer(user_cli, name="user", help="Add and list users.")
 cli.add_typer(token_cli, name="token", help="Issue and revoke tokens.")
 cli.add_typer(hooks, name="hooks")
 
-DataOption = Annotated[Path | None, typer.Option(help="Directory of repositories and embedded services.")]
+DataOption = Annotated[
+    Path | None, typer.Option(help="Data directory, with repositories and embedded services. Default: var.")
+]
 
 
 def main() -> None:
-    """Mistakes and outages in a sentence; whatever is left is a bug and shows where it is."""
+    """Run the command line. Expected errors are printed as one line; any other is a bug and keeps its traceback."""
     try:
         cli()
-    except ValidationError as wrong:
-        for error in wrong.errors():
+    except ValidationError as invalid:
+        for error in invalid.errors():
             name = "_".join(str(part) for part in error["loc"][:1]).upper()
             typer.echo(f"POLYFORGE_{name} (--{name.lower().replace('_', '-')}): {error['msg']}", err=True)
     except Refused as refused:
-        typer.echo(f"No: {describe_refusal(refused)}", err=True)
-    except (RequestRefused, Unreachable) as answer:
-        typer.echo(f"No: {answer}", err=True)
-    except RebuildRunning as busy:
-        typer.echo(f"No: {busy}", err=True)
+        typer.echo(f"Error: {describe_refusal(refused)}", err=True)
+    except (RequestRefused, Unreachable, RebuildRunning) as error:
+        typer.echo(f"Error: {error}", err=True)
     except asyncpg.UndefinedTableError:
-        typer.echo("The database has no schema. Run polyforge migrate.", err=True)
-    except (*DB_ERRORS, RedisError) as failure:
-        typer.echo(f"Database, queue or storage cannot be used: {failure or type(failure).__name__}", err=True)
+        typer.echo("Error: the database has no schema. Run `polyforge migrate`.", err=True)
+    except (*DB_ERRORS, RedisError) as error:
+        typer.echo(f"Error: cannot use the database, queue or storage: {error or type(error).__name__}", err=True)
     else:
         return
     sys.exit(1)
 
 
-def run(main: Coroutine[Any, Any, Any], settings: Settings, *, typed: bool = False) -> Any:
-    """Run it to its end. What people type does not log what goes well."""
-    configure("warning" if typed else settings.log_level)
+def run(main: Coroutine[Any, Any, Any], settings: Settings, *, interactive: bool = False) -> Any:
+    """Run a coroutine to its end. Interactive commands log warnings and errors only."""
+    configure("warning" if interactive else settings.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
 
@@ -90,35 +90,37 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 
 async def _wait_for_schema(part: str, settings: Settings) -> None:
-    """Wait for a database with the schema of this program."""
     await migrations.wait_for_schema(settings.required_database_url())
     log.info("starting", part=part, version=version("polyforge"), url=settings.url if part == "serve" else None)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"polyforge {version('polyforge')}")
         raise typer.Exit
 
 
 @cli.callback()
 def root_options(
-    wanted: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell the version.")
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """A git forge backend: serve, relay and work are its processes, up starts them all."""
+    """Polyforge, a git forge backend.
+
+    It runs as three kinds of processes: serve, relay and work. `up` starts all of them.
+    """
 
 
 @cli.command()
 def up(
-    data: Annotated[Path | None, typer.Option(help="Directory of everything the forge keeps; default: var.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port of the API; default: 8080.")] = None,
-    admin_token: Annotated[str | None, typer.Option(help="The administrator's token, 20 or more characters.")] = None,
-    api_processes: Annotated[int, typer.Option(min=1, help="Processes that answer HTTP.")] = 1,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that do the work.")] = 1,
+    data: Annotated[Path | None, typer.Option(help="Data directory. Default: var.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the API. Default: 8080.")] = None,
+    admin_token: Annotated[str | None, typer.Option(help="Token of the administrator, at least 20 characters.")] = None,
+    api_processes: Annotated[int, typer.Option(min=1, help="Number of API processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of worker processes.")] = 1,
 ) -> None:
-    """Start the whole forge on this machine; Ctrl-C stops it."""
+    """Start the whole forge on this machine, until Ctrl-C."""
     secret = SecretStr(admin_token) if admin_token else None
     settings = Settings.of(data=data, port=port, admin_token=secret)
     sys.exit(Up(settings, api_processes, workers).run())
@@ -126,9 +128,9 @@ def up(
 
 @cli.command()
 def serve(
-    data: DataOption = None, port: Annotated[int | None, typer.Option(help="Port of the API; default: 8080.")] = None
+    data: DataOption = None, port: Annotated[int | None, typer.Option(help="Port of the API. Default: 8080.")] = None
 ) -> None:
-    """Answer HTTP."""
+    """Run an API process, which also serves git over HTTP."""
     settings = settings_for(data, port=port)
 
     async def main() -> None:
@@ -137,7 +139,7 @@ def serve(
         await runner.setup()
         try:
             await web.TCPSite(runner, settings.host, settings.port, reuse_port=True).start()
-            # What has been loaded by now stays; looking through it at every collection only costs time.
+            # Modules and routes live as long as the process; do not scan them in every garbage collection.
             gc.collect()
             gc.freeze()
             await wait_for_signal()
@@ -149,7 +151,7 @@ def serve(
 
 @cli.command()
 def work(data: DataOption = None) -> None:
-    """Do the git work that events ask for."""
+    """Run a worker, which does git work, mirrors and deliveries in the background."""
     settings = settings_for(data)
 
     async def main() -> None:
@@ -157,11 +159,11 @@ def work(data: DataOption = None) -> None:
         settings.repositories.mkdir(parents=True, exist_ok=True, mode=0o700)
         redis = await queue.connect(settings.required_redis_url())
         async with open_database(settings) as db:
-            working = asyncio.create_task(start_work(WorkerContext(db, settings, queue.relay_bell(redis)), redis))
-            await wait_for_signal(working)
-            working.cancel()
+            worker = asyncio.create_task(start_work(WorkerContext(db, settings, queue.relay_bell(redis)), redis))
+            await wait_for_signal(worker)
+            worker.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await working
+                await worker
         await redis.aclose()
 
     run(main(), settings)
@@ -169,18 +171,18 @@ def work(data: DataOption = None) -> None:
 
 @cli.command()
 def relay(data: DataOption = None) -> None:
-    """Number events and ring the workers; any number may run, one leads."""
+    """Run a relay, which numbers events and notifies workers. Of several relays, one is active."""
     settings = settings_for(data)
 
     async def main() -> None:
         await _wait_for_schema("relay", settings)
         redis = await queue.connect(settings.required_redis_url())
         async with open_database(settings) as db:
-            leading = asyncio.create_task(Relay(db, redis).run())
-            await wait_for_signal(leading)
-            leading.cancel()
+            relay_task = asyncio.create_task(Relay(db, redis).run())
+            await wait_for_signal(relay_task)
+            relay_task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await leading
+                await relay_task
         await redis.aclose()
 
     run(main(), settings)
@@ -188,43 +190,43 @@ def relay(data: DataOption = None) -> None:
 
 @cli.command()
 def migrate(data: DataOption = None) -> None:
-    """Bring the database to this program's schema, and the first administrator into it."""
+    """Load or upgrade the database schema, and create the first administrator."""
     settings = settings_for(data)
 
     async def main() -> tuple[str, str | None]:
-        done = await migrations.migrate(settings.required_database_url())
+        message = await migrations.migrate(settings.required_database_url())
         async with open_database(settings) as db:
-            return done, await migrations.first_admin(db, settings)
+            return message, await migrations.first_admin(db, settings)
 
-    done, token = run(main(), settings, typed=True)
-    typer.echo(done)
+    message, token = run(main(), settings, interactive=True)
+    typer.echo(message)
     if token:
-        typer.echo(f"The token of {settings.admin_user}: {token}")
+        typer.echo(f"Token of {settings.admin_user}: {token}")
 
 
 @cli.command()
 def rebuild(data: DataOption = None) -> None:
-    """Write the read tables anew from the log, beside the live ones, and swap them in."""
+    """Rebuild the read tables from the event log. The forge stays available meanwhile."""
     settings = settings_for(data)
 
     async def main() -> int:
         async with open_database(settings) as db:
-            with Console(stderr=True).status("Replaying the log…") as status:
-                return await rebuild_rows(db, lambda done, of: status.update(f"Replayed {done} of {of} events"))
+            with Console(stderr=True).status("Replaying the event log…") as status:
+                return await rebuild_rows(db, lambda done, total: status.update(f"Replayed {done} of {total} events"))
 
-    typer.echo(f"Rebuilt from {run(main(), settings, typed=True)} events.")
+    typer.echo(f"Rebuilt from {run(main(), settings, interactive=True)} events.")
 
 
 @user_cli.command("add")
 def user_add(
     username: str,
     email: str,
-    fullname: str | None = None,
-    admin: bool = False,
-    password: Annotated[str | None, typer.Option(prompt=False, envvar="POLYFORGE_PASSWORD")] = None,
+    fullname: Annotated[str | None, typer.Option(help="Full name. Default: the username.")] = None,
+    admin: Annotated[bool, typer.Option(help="Make the user an administrator.")] = False,
+    password: Annotated[str | None, typer.Option(envvar="POLYFORGE_PASSWORD", help="Password. Default: none.")] = None,
     data: DataOption = None,
 ) -> None:
-    """Add a user and print a token for them."""
+    """Add a user and print a token for that user."""
     settings = settings_for(data)
 
     async def main() -> str:
@@ -234,10 +236,10 @@ def user_add(
             if password:
                 await credentials.store_password(db, username, password)
             token = credentials.new_token()
-            await migrations.issue_token(db, username, token, "made with the user")
+            await migrations.issue_token(db, username, token, "created with the user")
             return token
 
-    typer.echo(run(main(), settings, typed=True))
+    typer.echo(run(main(), settings, interactive=True))
 
 
 @user_cli.command("list")
@@ -252,12 +254,16 @@ def user_list(data: DataOption = None) -> None:
                 table.add_row(row["username"], row["fullname"], row["email"], "yes" if row["admin"] else "")
         return table
 
-    Console().print(run(main(), settings, typed=True))
+    Console().print(run(main(), settings, interactive=True))
 
 
 @token_cli.command("add")
-def token_add(username: str, description: str = "made at the command line", data: DataOption = None) -> None:
-    """Issue a token and print it, once."""
+def token_add(
+    username: str,
+    description: Annotated[str, typer.Option(help="Description, shown in lists.")] = "created on the command line",
+    data: DataOption = None,
+) -> None:
+    """Issue a token and print it. It cannot be shown again."""
     settings = settings_for(data)
 
     async def main() -> str:
@@ -266,29 +272,29 @@ def token_add(username: str, description: str = "made at the command line", data
             typer.echo(f"id {await migrations.issue_token(db, username, token, description)}", err=True)
             return token
 
-    typer.echo(run(main(), settings, typed=True))
+    typer.echo(run(main(), settings, interactive=True))
 
 
 @token_cli.command("list")
 def token_list(username: str, data: DataOption = None) -> None:
-    """List a user's tokens, by which to revoke them."""
+    """List the tokens of a user, with the ids needed to revoke them."""
     settings = settings_for(data)
 
     async def main() -> Table:
-        table = Table("id", "begins with", "description", "expires", "made")
+        table = Table("id", "prefix", "description", "expires", "created")
         async with open_database(settings) as db:
             for row in await users.list_tokens(db, username, uuid.UUID(int=0), 1000):
                 expires = f"{row['expires_at']:%Y-%m-%d}" if row["expires_at"] else "never"
-                made = f"{row['created_at']:%Y-%m-%d %H:%M}"
-                table.add_row(str(row["token_id"]), row["prefix"], row["description"], expires, made)
+                created = f"{row['created_at']:%Y-%m-%d %H:%M}"
+                table.add_row(str(row["token_id"]), row["prefix"], row["description"], expires, created)
         return table
 
-    Console().print(run(main(), settings, typed=True))
+    Console().print(run(main(), settings, interactive=True))
 
 
 @token_cli.command("revoke")
 def token_revoke(token_id: uuid.UUID, data: DataOption = None) -> None:
-    """Revoke a token by its id."""
+    """Revoke a token. `polyforge token list` shows the ids."""
     settings = settings_for(data)
 
     async def main() -> str:
@@ -297,12 +303,12 @@ def token_revoke(token_id: uuid.UUID, data: DataOption = None) -> None:
             await commands.execute(db, migrations.FORGE, command, command_id=uuid.uuid4())
             return "Revoked."
 
-    typer.echo(run(main(), settings, typed=True))
+    typer.echo(run(main(), settings, interactive=True))
 
 
 @cli.command()
 def config() -> None:
-    """List the settings: variable and default, then the meaning."""
+    """List all settings with their defaults and descriptions."""
     for name, field in Settings.model_fields.items():
         default = (
             orjson.dumps(field.default, default=str).decode() if isinstance(field.default, list) else field.default
@@ -312,13 +318,13 @@ def config() -> None:
 
 @cli.command()
 def doctor(data: DataOption = None) -> None:
-    """Check database, queue, storage, schema version and whether log and disk agree; say what to do."""
+    """Check queue, storage, database, relay and workers, and compare the refs on disk with the event log."""
     settings = settings_for(data)
 
     async def main() -> bool:
         return await doctor_checks.examine(settings, typer.echo)
 
-    raise typer.Exit(0 if run(main(), settings, typed=True) else 1)
+    raise typer.Exit(0 if run(main(), settings, interactive=True) else 1)
 
 
 cli.command()(events)

@@ -1,4 +1,4 @@
-"""`polyforge tasks`: what work there is, and how far it is."""
+"""`polyforge tasks`: list tasks and watch their progress."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,41 +20,46 @@ from app.cli.client import (
     Token,
     Unreachable,
     connect,
+    open_console,
     print_json,
     run,
     strip_control,
-    terminal,
 )
 
 FINAL = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
-INTERRUPTED = 130
+INTERRUPTED = 130  # exit code
 
 
 def tasks(
-    task_id: Annotated[UUID | None, typer.Argument(metavar="[ID]", help="One task; default: a list.")] = None,
+    task_id: Annotated[
+        UUID | None, typer.Argument(metavar="[ID]", help="Show this task. Default: the newest tasks.")
+    ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Until they have ended; without an ID, your own that have not.")
+        bool, typer.Option("--watch", "-w", help="Watch until the end. Without an ID: your own unfinished tasks.")
     ] = False,
-    status: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled")] = None,
-    project: Annotated[str | None, typer.Option(help="A project's path.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Such as create-project")] = None,
-    actor: Annotated[str | None, typer.Option(help="A username.")] = None,
+    status: Annotated[str | None, typer.Option(help="One of queued, running, succeeded, failed, cancelled.")] = None,
+    project: Annotated[str | None, typer.Option(help="Path of a project.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Kind of task, such as create-project.")] = None,
+    actor: Annotated[str | None, typer.Option(help="Name of the user who started the tasks.")] = None,
     json: Json = False,
     url: Address = None,
     token: Token = None,
     data: Data = None,
 ) -> None:
-    """Show tasks, or watch them until they end: exit code 1 if one of them failed or was cancelled."""
-    wanted = {"status": status, "project": project, "kind": kind, "actor": actor}
-    query = {name: value for name, value in wanted.items() if value is not None}
-    console = terminal(json)
+    """List tasks, or watch them until they end.
+
+    With --watch, the exit code is 1 if a task failed or was cancelled.
+    """
+    filters = {"status": status, "project": project, "kind": kind, "actor": actor}
+    query = {name: value for name, value in filters.items() if value is not None}
+    console = open_console(json)
 
     async def main() -> int:
         async with connect(url, token, data) as forge:
-            found = await select_tasks(forge, task_id, query, unfinished=watch)
+            selected = await select_tasks(forge, task_id, query, unfinished=watch)
             if watch:
-                return await watch_tasks(forge, found, console)
-            build_table(found, console)
+                return await watch_tasks(forge, selected, console)
+            print_tasks(selected, console)
             return 0
 
     code = run(main())
@@ -62,7 +67,7 @@ def tasks(
 
 
 async def select_tasks(forge: ForgeClient, task_id: UUID | None, query: dict[str, str], unfinished: bool) -> list[Any]:
-    """The task, or the newest of the list; of those that are to be watched, one's own that have not ended."""
+    """Return one task by id, the newest tasks, or the unfinished tasks of the user or of the requested actor."""
     if task_id is not None:
         return [await forge.get(f"/v1/tasks/{task_id}")]
     if not unfinished:
@@ -73,26 +78,24 @@ async def select_tasks(forge: ForgeClient, task_id: UUID | None, query: dict[str
     return list({task["id"]: task for page in pages for task in page["tasks"]}.values())
 
 
-async def watch_tasks(forge: ForgeClient, found: list[Any], console: Console | None) -> int:
-    """1 if one of them did not succeed."""
+async def watch_tasks(forge: ForgeClient, selected: list[Any], console: Console | None) -> int:
+    """Watch tasks until all have ended; return the exit code: 1 if one did not succeed."""
     if console is None:
-        ends = await asyncio.gather(*(follow_until_ended(forge, task, print_json) for task in found))
+        results = await asyncio.gather(*(watch_task(forge, task, print_json) for task in selected))
     else:
         with Progress(
             TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[state]}"),
             console=console,
         ) as progress:  # fmt: skip
-            ends = await asyncio.gather(
-                *(follow_until_ended(forge, task, update_bar(progress, task)) for task in found)
-            )
-        if not found:
-            console.print("Nothing is queued or running.")
-    return 0 if all(end == "succeeded" for end in ends) else 1
+            results = await asyncio.gather(*(watch_task(forge, task, add_bar(progress, task)) for task in selected))
+        if not selected:
+            console.print("No tasks are queued or running.")
+    return 0 if all(result == "succeeded" for result in results) else 1
 
 
-async def follow_until_ended(forge: ForgeClient, task: Any, tell: Callable[[Any], None]) -> str:
-    """How it ended. Each state that it is found in is told once."""
-    tell(task)
+async def watch_task(forge: ForgeClient, task: Any, report: Callable[[Any], None]) -> str:
+    """Report each state of a task once, until it has ended; return its final status."""
+    report(task)
     backoff = Backoff()
     backoff.answered = True
     while task["status"] not in FINAL:
@@ -100,28 +103,28 @@ async def follow_until_ended(forge: ForgeClient, task: Any, tell: Callable[[Any]
             later = await forge.get(
                 f"/v1/tasks/{task['id']}", {"wait": str(LONG_POLL_SECONDS), "after": str(task["seq"])}
             )
-        except Unreachable as away:
-            await backoff.wait(away)
+        except Unreachable as error:
+            await backoff.wait(error)
             continue
         if later != task:
-            tell(later)
+            report(later)
         task = later
     return str(task["status"])
 
 
-def update_bar(progress: Progress, task: Any) -> Callable[[Any], None]:
-    """A line of the display, which follows what it is told."""
-    name = progress.add_task(strip_control(f"{task['kind']} {task['project'] or ''}"), total=None, state="")
+def add_bar(progress: Progress, task: Any) -> Callable[[Any], None]:
+    """Add a progress bar for a task; return the function that updates it."""
+    bar = progress.add_task(strip_control(f"{task['kind']} {task['project'] or ''}"), total=None, state="")
 
-    def tell(task: Any) -> None:
+    def update(task: Any) -> None:
         total = 100 if task["percent"] is not None or task["status"] in FINAL else None
-        progress.update(name, total=total, completed=task["percent"] or 0, state=describe_state(task))
+        progress.update(bar, total=total, completed=task["percent"] or 0, state=describe_state(task))
 
-    return tell
+    return update
 
 
 def describe_state(task: Any) -> str:
-    """Status, stage, attempts from the second on, and what went wrong."""
+    """Describe status, stage, message and, from the second one on, the attempt."""
     color = FINAL.get(task["status"])
     words = [
         f"[{color}]{task['status']}[/]" if color else task["status"],
@@ -132,13 +135,13 @@ def describe_state(task: Any) -> str:
     return " ".join(filter(None, words))
 
 
-def build_table(found: list[Any], console: Console | None) -> None:
+def print_tasks(selected: list[Any], console: Console | None) -> None:
     if console is None:
-        for task in found:
+        for task in selected:
             print_json(task)
         return
-    table = Table(Column("id", no_wrap=True), "kind", "project", "actor", "state", "made")
-    for task in found:
+    table = Table(Column("id", no_wrap=True), "kind", "project", "actor", "state", "created")
+    for task in selected:
         names = [strip_control(task[name] or "").replace("[", r"\[") for name in ("kind", "project", "actor")]
         table.add_row(task["id"], *names, describe_state(task), task["created_at"])
     console.print(table)

@@ -1,4 +1,4 @@
-"""`polyforge` as people and scripts run it: processes, a terminal, and connections that break."""
+"""Run `polyforge` as users and scripts do: in processes, at a terminal, and over connections that break."""
 
 import asyncio
 import os
@@ -13,39 +13,39 @@ import orjson
 from app.ops import embedded
 
 
-class Command:
-    """A running `polyforge`."""
+class RunningCommand:
+    """A running `polyforge` process."""
 
     def __init__(self, process: asyncio.subprocess.Process, output: asyncio.StreamReader) -> None:
         self.process = process
         self.output = output
 
-    async def line(self) -> str:
+    async def read_line(self) -> str:
         async with asyncio.timeout(20):
             line = await self.output.readline()
         return line.decode().rstrip()
 
-    async def json(self) -> Any:
-        line = await self.line()
-        assert line, await self.warning()
+    async def read_json(self) -> Any:
+        line = await self.read_line()
+        assert line, await self.read_error()
         return orjson.loads(line)
 
-    async def warning(self) -> str:
-        """The next line of standard error."""
+    async def read_error(self) -> str:
+        """Read the next line of standard error."""
         assert self.process.stderr is not None
         async with asyncio.timeout(20):
             return (await self.process.stderr.readline()).decode().rstrip()
 
-    async def end(self, told: int | None = None) -> int:
-        """Its exit code, after it was told to stop or by itself."""
-        if told is not None:
-            self.process.send_signal(told)
+    async def wait(self, signal_number: int | None = None) -> int:
+        """Wait for the exit code, after sending a signal if one is given."""
+        if signal_number is not None:
+            self.process.send_signal(signal_number)
         async with asyncio.timeout(20):
             return await self.process.wait()
 
 
 @asynccontextmanager
-async def running(*arguments: str, terminal: bool = False, **environment: str) -> AsyncIterator[Command]:
+async def start_command(*arguments: str, terminal: bool = False, **environment: str) -> AsyncIterator[RunningCommand]:
     known = {name: value for name, value in os.environ.items() if not name.startswith("POLYFORGE_")}
     master, slave = os.openpty() if terminal else (None, asyncio.subprocess.PIPE)
     process = await asyncio.create_subprocess_exec(
@@ -55,14 +55,14 @@ async def running(*arguments: str, terminal: bool = False, **environment: str) -
     try:
         if master is None:
             assert process.stdout is not None
-            yield Command(process, process.stdout)
+            yield RunningCommand(process, process.stdout)
         else:
             os.close(slave)
             output, loop = asyncio.StreamReader(), asyncio.get_running_loop()
             transport, _ = await loop.connect_read_pipe(
                 lambda: asyncio.StreamReaderProtocol(output), os.fdopen(master, "rb")
             )
-            yield Command(process, output)
+            yield RunningCommand(process, output)
             transport.close()
     finally:
         with suppress(ProcessLookupError):
@@ -70,16 +70,22 @@ async def running(*arguments: str, terminal: bool = False, **environment: str) -
         await process.communicate()
 
 
-async def run(*arguments: str, **environment: str) -> tuple[int, list[Any], str]:
-    """Exit code, the JSON lines that were printed, and standard error."""
-    async with running(*arguments, **environment) as command, asyncio.timeout(30):
-        output, said = await command.process.communicate()
+def describe_problem(problem: Any) -> str:
+    """Return the line that a command prints for an error response of the native API."""
+    [pointer, *_] = [f"{error['pointer']}: " for error in problem.get("errors", [])] or [""]
+    return f"Error: {pointer}{problem.get('detail') or problem['title']}"
+
+
+async def run_command(*arguments: str, **environment: str) -> tuple[int, list[Any], str]:
+    """Run a command to its end; return its exit code, the JSON lines it printed, and its standard error."""
+    async with start_command(*arguments, **environment) as command, asyncio.timeout(30):
+        output, errors = await command.process.communicate()
         assert command.process.returncode is not None
-        return command.process.returncode, [orjson.loads(line) for line in output.splitlines()], said.decode()
+        return command.process.returncode, [orjson.loads(line) for line in output.splitlines()], errors.decode()
 
 
-class Wire:
-    """Between a client and the forge: it can be cut, and be away."""
+class FlakyProxy:
+    """A TCP proxy between a client and the forge that can cut connections and be stopped."""
 
     def __init__(self, port: int, to: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -90,10 +96,10 @@ class Wire:
         self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
 
-    async def up(self) -> None:
+    async def start(self) -> None:
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
 
-    async def down(self) -> None:
+    async def stop(self) -> None:
         assert self._server is not None
         self._server.close()
         self.cut()
@@ -120,11 +126,11 @@ class Wire:
 
 
 @asynccontextmanager
-async def wired(url: str) -> AsyncIterator[Wire]:
-    wire = Wire(embedded.free_port(), int(url.rpartition(":")[2]))
-    await wire.up()
+async def run_flaky_proxy(url: str) -> AsyncIterator[FlakyProxy]:
+    proxy = FlakyProxy(embedded.free_port(), int(url.rpartition(":")[2]))
+    await proxy.start()
     try:
-        yield wire
+        yield proxy
     finally:
-        await wire.down()
+        await proxy.stop()
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""`polyforge hooks listen`: deliveries are believed when they are signed, and only then."""
+"""`polyforge hooks listen`: verification of signatures and output."""
 
 import asyncio
 import signal
@@ -12,7 +12,7 @@ import pytest
 
 from app.feed import signing
 from app.ops import embedded
-from tests.cli.command import Command, running
+from tests.cli.command import RunningCommand, start_command
 from tests.conftest import Client
 
 pytestmark = pytest.mark.slow
@@ -24,19 +24,21 @@ BODY = b'{"type":"issue.opened","data":{}}'
 
 
 @asynccontextmanager
-async def listening(*options: str, terminal: bool = False) -> AsyncIterator[tuple[Command, str]]:
+async def listen(*options: str, terminal: bool = False) -> AsyncIterator[tuple[RunningCommand, str]]:
     port = embedded.free_port()
-    async with running("hooks", "listen", "--port", str(port), *options, terminal=terminal, TERM="dumb") as command:
-        assert await command.warning() == f"Listening at http://127.0.0.1:{port}/"
+    async with start_command(
+        "hooks", "listen", "--port", str(port), *options, terminal=terminal, TERM="dumb"
+    ) as command:
+        assert await command.read_error() == f"Listening at http://127.0.0.1:{port}/"
         yield command, f"http://127.0.0.1:{port}/hook"
 
 
-def signed(secret: str = SECRET, *, at: float = 0, id: str = "1", body: bytes = BODY) -> dict[str, str]:
-    """The headers of a delivery, `at` seconds from now."""
+def sign(secret: str = SECRET, *, at: float = 0, delivery_id: str = "1", body: bytes = BODY) -> dict[str, str]:
+    """Return the headers of a signed delivery, sent `at` seconds from now."""
     key, timestamp = signing.signing_key(secret), int(time.time() + at)
     assert key
-    signature = signing.sign([key], id, timestamp, body)
-    return {"webhook-id": id, "webhook-timestamp": str(timestamp), "webhook-signature": signature}
+    signature = signing.sign([key], delivery_id, timestamp, body)
+    return {"webhook-id": delivery_id, "webhook-timestamp": str(timestamp), "webhook-signature": signature}
 
 
 async def post(url: str, headers: dict[str, str], body: bytes = BODY) -> int:
@@ -44,117 +46,125 @@ async def post(url: str, headers: dict[str, str], body: bytes = BODY) -> int:
         return answer.status
 
 
-def changed(name: str, value: str) -> dict[str, str]:
-    return {**signed(), name: value}
+def sign_and_change(name: str, value: str) -> dict[str, str]:
+    return {**sign(), name: value}
 
 
-def without(name: str) -> dict[str, str]:
-    return {key: value for key, value in signed().items() if key != name}
+def sign_without(name: str) -> dict[str, str]:
+    return {key: value for key, value in sign().items() if key != name}
 
 
-def several(*secrets: str) -> dict[str, str]:
-    each = [signed(secret) for secret in secrets]
-    return {**each[0], "webhook-signature": " ".join(headers["webhook-signature"] for headers in each)}
+def sign_with_each(*secrets: str) -> dict[str, str]:
+    signed = [sign(secret) for secret in secrets]
+    return {**signed[0], "webhook-signature": " ".join(headers["webhook-signature"] for headers in signed)}
 
 
-async def test_what_the_forge_sends_is_verified(nethack: Client) -> None:
-    for secret, format in ((SECRET, "standard"), (TEXT, "cloudevents")):
-        async with listening("--secret", secret) as (command, url):
-            asked = {"url": url, "project": "nethack", "types": ["issue.*"], "secret": secret, "format": format}
-            status, made = await nethack.json("POST", "/v1/subscriptions", asked)
+async def test_deliveries_of_the_forge_are_verified(nethack: Client) -> None:
+    for secret, payload_format in ((SECRET, "standard"), (TEXT, "cloudevents")):
+        async with listen("--secret", secret) as (command, url):
+            body = {"url": url, "project": "nethack", "types": ["issue.*"], "secret": secret, "format": payload_format}
+            status, made = await nethack.json("POST", "/v1/subscriptions", body)
             assert status == 201
             assert (await nethack.post("/nethack/new_issue", title="t", issue_content="c"))[0] == 200
-            got = await command.json()
-            assert got == {
-                "at": got["at"], "id": got["id"], "type": "issue.opened", "verified": True, "reason": None,
-                "answer": 204, "body": got["body"],
+            delivery = await command.read_json()
+            assert delivery == {
+                "at": delivery["at"], "id": delivery["id"], "type": "issue.opened", "verified": True, "reason": None,
+                "answer": 204, "body": delivery["body"],
             }  # fmt: skip
-            _, event = await nethack.get(f"/v1/events/{got['body']['data']['seq']}")
-            assert got["body"]["data"] == event
+            _, event = await nethack.get(f"/v1/events/{delivery['body']['data']['seq']}")
+            assert delivery["body"]["data"] == event
             async with asyncio.timeout(20):
-                while (await nethack.get(f"/v1/deliveries/{got['id']}"))[1]["status"] != "delivered":
+                while (await nethack.get(f"/v1/deliveries/{delivery['id']}"))[1]["status"] != "delivered":
                     await asyncio.sleep(0.05)
             assert (await nethack.json("DELETE", f"/v1/subscriptions/{made['id']}"))[0] == 204
-            assert await command.end(signal.SIGINT) == 0
+            assert await command.wait(signal.SIGINT) == 0
 
 
-async def test_only_what_is_signed_is_believed() -> None:
+async def test_only_valid_signatures_are_verified() -> None:
     wrong_one = "webhook-signature does not match the secret and the body"
     wrong_pagure = "X-Pagure-Signature-256 does not match the secret and the body"
     pagure = {"X-Pagure-Signature-256": signing.sign_pagure(SECRET, BODY)["X-Pagure-Signature-256"]}
-    async with listening("--secret", SECRET) as (command, url):
+    async with listen("--secret", SECRET) as (command, url):
         cases: list[tuple[dict[str, str], str | None]] = [
-            (signed(), None),
-            (several(OTHER, SECRET), None),
-            (several(SECRET, OTHER), None),
-            (signed(at=-200), None),
+            (sign(), None),
+            (sign_with_each(OTHER, SECRET), None),
+            (sign_with_each(SECRET, OTHER), None),
+            (sign(at=-200), None),
             (pagure, None),
-            ({**signed(), **pagure}, None),
+            ({**sign(), **pagure}, None),
             ({}, "it has no signature"),
-            (signed(OTHER), wrong_one),
-            (several(OTHER, TEXT), wrong_one),
-            (signed(body=BODY + b" "), wrong_one),
-            (changed("webhook-id", "2"), wrong_one),
-            (changed("webhook-timestamp", str(int(time.time()) - 60)), wrong_one),
-            (changed("webhook-signature", ""), wrong_one),
-            (without("webhook-id"), wrong_one),
-            (without("webhook-timestamp"), "webhook-timestamp is missing or not a number"),
-            (changed("webhook-timestamp", "soon"), "webhook-timestamp is missing or not a number"),
-            (signed(at=-400), "it is more than five minutes old"),
-            (signed(at=400), "it is more than five minutes early"),
-            ({**signed(), "X-Pagure-Signature-256": "0" * 64}, wrong_pagure),
-            ({**pagure, **signed(OTHER)}, wrong_one),
+            (sign(OTHER), wrong_one),
+            (sign_with_each(OTHER, TEXT), wrong_one),
+            (sign(body=BODY + b" "), wrong_one),
+            (sign_and_change("webhook-id", "2"), wrong_one),
+            (sign_and_change("webhook-timestamp", str(int(time.time()) - 60)), wrong_one),
+            (sign_and_change("webhook-signature", ""), wrong_one),
+            (sign_without("webhook-id"), wrong_one),
+            (sign_without("webhook-timestamp"), "webhook-timestamp is missing or not a number"),
+            (sign_and_change("webhook-timestamp", "soon"), "webhook-timestamp is missing or not a number"),
+            (sign(at=-400), "it is more than five minutes old"),
+            (sign(at=400), "it is more than five minutes early"),
+            ({**sign(), "X-Pagure-Signature-256": "0" * 64}, wrong_pagure),
+            ({**pagure, **sign(OTHER)}, wrong_one),
         ]
         for headers, reason in cases:
             assert await post(url, headers) == (401 if reason else 204), headers
-            got = await command.json()
-            assert (got["verified"], got["reason"], got["id"]) == (not reason, reason, headers.get("webhook-id"))
+            delivery = await command.read_json()
+            assert (delivery["verified"], delivery["reason"], delivery["id"]) == (
+                not reason,
+                reason,
+                headers.get("webhook-id"),
+            )
 
 
-async def test_bytes_that_are_no_text_are_no_signature() -> None:
-    async with listening("--secret", SECRET) as (command, url):
+async def test_a_signature_that_is_not_ascii_is_invalid() -> None:
+    async with listen("--secret", SECRET) as (command, url):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(url.split(":")[2].removesuffix("/hook")))
-        lines = [f"{name}: {value}" for name, value in changed("webhook-signature", "v1,\xfc").items()]
+        lines = [f"{name}: {value}" for name, value in sign_and_change("webhook-signature", "v1,\xfc").items()]
         request = "\r\n".join(["POST / HTTP/1.0", *lines, "Content-Length: 0", "", ""])
         writer.write(request.encode("latin-1"))
         assert (await reader.readline()).split()[1] == b"401"
-        assert (await command.json())["reason"] == "webhook-signature does not match the secret and the body"
+        assert (await command.read_json())["reason"] == "webhook-signature does not match the secret and the body"
         writer.close()
 
 
-async def test_without_a_secret_everything_is_taken_and_nothing_believed() -> None:
-    async with listening() as (command, url):
-        for body, said in ((BODY, {"type": "issue.opened", "data": {}}), (b"[1]", [1]), (b"\xff", None)):
-            assert await post(url, signed(), body) == 204
-            got = await command.json()
-            assert (got["verified"], got["reason"], got["body"]) == (False, "no secret was given", said)
+async def test_without_a_secret_everything_is_accepted_but_not_verified() -> None:
+    async with listen() as (command, url):
+        for body, payload in ((BODY, {"type": "issue.opened", "data": {}}), (b"[1]", [1]), (b"\xff", None)):
+            assert await post(url, sign(), body) == 204
+            delivery = await command.read_json()
+            assert (delivery["verified"], delivery["reason"], delivery["body"]) == (
+                False,
+                "no secret was given",
+                payload,
+            )
 
 
 @pytest.mark.parametrize("secret", [SECRET, OTHER])
-async def test_the_answer_may_be_chosen(secret: str) -> None:
-    async with listening("--secret", SECRET, "--answer", "503") as (command, url):
-        assert await post(url, signed(secret)) == 503
-        got: Any = await command.json()
-        assert (got["answer"], got["verified"]) == (503, secret == SECRET)
+async def test_the_status_of_responses_can_be_chosen(secret: str) -> None:
+    async with listen("--secret", SECRET, "--answer", "503") as (command, url):
+        assert await post(url, sign(secret)) == 503
+        delivery: Any = await command.read_json()
+        assert (delivery["answer"], delivery["verified"]) == (503, secret == SECRET)
 
 
-async def test_people_at_a_terminal_get_a_line() -> None:
-    async with listening("--secret", SECRET, terminal=True) as (command, url):
-        await post(url, signed(), BODY.replace(b"issue.opened", b"\\u001b[2J"))
-        line = await command.line()
+async def test_terminal_output_is_one_line_per_delivery() -> None:
+    async with listen("--secret", SECRET, terminal=True) as (command, url):
+        await post(url, sign(), BODY.replace(b"issue.opened", b"\\u001b[2J"))
+        line = await command.read_line()
         assert "\x1b" not in line
         assert line.split()[-1] == "401"
-        await post(url, signed())
-        assert (await command.line()).split()[1:] == ["issue.opened", "1", "verified", "204"]
+        await post(url, sign())
+        assert (await command.read_line()).split()[1:] == ["issue.opened", "1", "verified", "204"]
 
 
-async def test_what_cannot_be_listened_with_is_refused_in_a_sentence() -> None:
-    async with running("hooks", "listen", "--port", "8000", "--secret", "short") as command:
-        assert await command.end() == 2
-    async with listening() as (_, url):
+async def test_a_bad_secret_or_a_taken_port_is_reported() -> None:
+    async with start_command("hooks", "listen", "--port", "8000", "--secret", "short") as command:
+        assert await command.wait() == 2
+    async with listen() as (_, url):
         port = url.split(":")[2].removesuffix("/hook")
-        async with running("hooks", "listen", "--port", port) as second:
-            while "Listening" in (said := await second.warning()):
+        async with start_command("hooks", "listen", "--port", port) as second:
+            while "Listening" in (error := await second.read_error()):
                 pass
-            assert said.startswith(f"No: 127.0.0.1:{port} cannot be listened on: ")
-            assert await second.end() == 1
+            assert error.startswith(f"Error: Cannot listen on 127.0.0.1:{port}: ")
+            assert await second.wait() == 1

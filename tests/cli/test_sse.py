@@ -1,4 +1,4 @@
-"""Server-sent events are read as the standard has it, in whatever pieces they arrive."""
+"""Server-sent events are parsed as in the standard, however they are split into chunks."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from app.cli.sse import Message, Stream
 
-SAID = (
+STREAM = (
     "\ufeffretry: 2500\n\n: nothing but a comment\n\n"
     "id: 1\nevent: issue.opened\ndata: {}\n\n"
     "data:no blank\rdata:  two blanks\r\rid: 2\r\ndata\r\n\r\n"
     "event: forgotten, for it has no data\n\ndata: grüße\nid: x\0\ncolor: red\nretry: soon\n\n"
     "id: 3\ndata: this one never ends\n"
 ).encode()
-HEARD = [
+MESSAGES = [
     Message("issue.opened", "{}"),
     Message("message", "no blank\n two blanks"),
     Message("message", ""),
@@ -23,15 +23,15 @@ HEARD = [
 ]
 
 
-@given(st.sets(st.integers(1, len(SAID) - 1)))
-def test_a_stream_is_the_same_in_any_pieces(cuts: set[int]) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
-        for begin, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(SAID)], strict=True):
-            yield SAID[begin:end]
+@given(st.sets(st.integers(1, len(STREAM) - 1)))
+def test_messages_do_not_depend_on_how_the_stream_is_split(cuts: set[int]) -> None:
+    async def split() -> AsyncIterator[bytes]:
+        for begin, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(STREAM)], strict=True):
+            yield STREAM[begin:end]
 
     async def read() -> None:
         stream = Stream()
-        assert [message async for message in stream.read(pieces())] == HEARD
+        assert [message async for message in stream.read(split())] == MESSAGES
         assert (stream.last_id, stream.retry) == ("2", 2.5)
 
     asyncio.run(read())

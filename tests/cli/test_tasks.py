@@ -1,4 +1,4 @@
-"""`polyforge tasks`: work is watched until it ends."""
+"""`polyforge tasks`: listing and watching."""
 
 import asyncio
 import re
@@ -9,7 +9,7 @@ import pytest
 
 from events.event import StoredEvent
 from events.record import NewEvent
-from tests.cli.command import run, running, wired
+from tests.cli.command import describe_problem, run_command, run_flaky_proxy, start_command
 from tests.conftest import Client, Forge
 from workers.reactions import REACTIONS, WorkerContext
 
@@ -17,19 +17,19 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-async def held() -> AsyncIterator[asyncio.Event]:
-    """The making of repositories, which begins and does not end before this is set."""
-    reaction, go_on = REACTIONS["create-repository"], asyncio.Event()
+async def gate() -> AsyncIterator[asyncio.Event]:
+    """Repositories are not created before this event is set."""
+    reaction, gate = REACTIONS["create-repository"], asyncio.Event()
     original = reaction.work
 
     async def work(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
-        ctx.progress.report("copy", 40)
-        await go_on.wait()
+        ctx.progress.say("copy", 40)
+        await gate.wait()
         return await original(ctx, cause)
 
     object.__setattr__(reaction, "work", work)
-    yield go_on
-    go_on.set()
+    yield gate
+    gate.set()
     object.__setattr__(reaction, "work", original)
 
 
@@ -39,98 +39,102 @@ async def create(client: Client, name: str) -> str:
     return str(queued["taskid"])
 
 
-def asked(client: Client, *arguments: str) -> tuple[str, ...]:
+def build_arguments(client: Client, *arguments: str) -> tuple[str, ...]:
     assert client.token
     return ("tasks", *arguments, "--url", client.forge.url, "--token", client.token)
 
 
-async def test_a_task_is_shown_as_the_forge_shows_it(nethack: Client) -> None:
+async def test_tasks_are_printed_as_in_the_api(nethack: Client) -> None:
     task = await create(nethack, "angband")
     _, found = await nethack.get(f"/v1/tasks/{task}?wait=20")
-    assert await run(*asked(nethack, task)) == (0, [found], "")
-    assert await run(*asked(nethack, task, "--watch")) == (0, [found], "")
+    assert await run_command(*build_arguments(nethack, task)) == (0, [found], "")
+    assert await run_command(*build_arguments(nethack, task, "--watch")) == (0, [found], "")
     _, page = await nethack.get("/v1/tasks")
     assert len(page["tasks"]) == 2
-    assert await run(*asked(nethack)) == (0, page["tasks"], "")
-    assert (await run(*asked(nethack, "--project", "angband", "--status", "succeeded")))[1] == [found]
-    assert await run(*asked(nethack, "--kind", "fork-project")) == (0, [], "")
+    assert await run_command(*build_arguments(nethack)) == (0, page["tasks"], "")
+    assert (await run_command(*build_arguments(nethack, "--project", "angband", "--status", "succeeded")))[1] == [found]
+    assert await run_command(*build_arguments(nethack, "--kind", "fork-project")) == (0, [], "")
 
 
-async def test_a_task_is_watched_over_cuts_until_it_has_succeeded(alice: Client, held: asyncio.Event) -> None:
+async def test_a_task_is_watched_until_it_succeeds_though_connections_are_cut(
+    alice: Client, gate: asyncio.Event
+) -> None:
     task = await create(alice, "nethack")
-    async with wired(alice.forge.url) as wire:
+    async with run_flaky_proxy(alice.forge.url) as proxy:
         assert alice.token
-        async with running("tasks", "--watch", task, "--url", wire.url, "--token", alice.token) as command:
-            seen = [await command.json()]
+        async with start_command("tasks", "--watch", task, "--url", proxy.url, "--token", alice.token) as command:
+            seen = [await command.read_json()]
             while (seen[-1]["stage"], seen[-1]["percent"]) != ("copy", 40):
-                seen.append(await command.json())
-            await wire.down()
-            assert "(again in 2 s)" in await command.warning()
-            held.set()
-            await wire.up()
-            seen.append(await command.json())
-            assert await command.end() == 0
-    assert {each["id"] for each in seen} == {task}
-    assert len({each["seq"] for each in seen}) == len(seen)
+                seen.append(await command.read_json())
+            await proxy.stop()
+            assert "(retrying in 2 s)" in await command.read_error()
+            gate.set()
+            await proxy.start()
+            seen.append(await command.read_json())
+            assert await command.wait() == 0
+    assert {state["id"] for state in seen} == {task}
+    assert len({state["seq"] for state in seen}) == len(seen)
     assert (seen[-1]["status"], seen[-1]["percent"]) == ("succeeded", 100)
 
 
-async def test_watching_what_does_not_succeed_ends_with_1(alice: Client, held: asyncio.Event) -> None:
-    """Also when it had ended before."""
+async def test_watching_a_task_that_does_not_succeed_exits_with_1(alice: Client, gate: asyncio.Event) -> None:
+    """Even if it had ended before."""
     task = await create(alice, "nethack")
-    async with running(*asked(alice, task, "-w")) as command:
-        assert (await command.json())["id"] == task
+    async with start_command(*build_arguments(alice, task, "-w")) as command:
+        assert (await command.read_json())["id"] == task
         assert (await alice.json("POST", f"/v1/tasks/{task}/cancel"))[0] == 202
-        while (said := await command.json())["status"] != "cancelled":
-            assert said["status"] in ("queued", "running")
-        assert await command.end() == 1
-    code, [said], _ = await run(*asked(alice, task, "-w"))
-    assert (code, said["status"]) == (1, "cancelled")
-    assert (await run(*asked(alice, task)))[0] == 0
+        while (state := await command.read_json())["status"] != "cancelled":
+            assert state["status"] in ("queued", "running")
+        assert await command.wait() == 1
+    code, [state], _ = await run_command(*build_arguments(alice, task, "-w"))
+    assert (code, state["status"]) == (1, "cancelled")
+    assert (await run_command(*build_arguments(alice, task)))[0] == 0
 
 
-async def test_ones_own_tasks_are_watched_all_at_once(forge: Forge, nethack: Client, held: asyncio.Event) -> None:
+async def test_all_tasks_of_the_user_are_watched_at_once(forge: Forge, nethack: Client, gate: asyncio.Event) -> None:
     bob = await forge.user("bob")
-    theirs, mine = await create(bob, "moria"), {await create(nethack, name) for name in ("angband", "larn")}
-    async with running(*asked(nethack, "--watch")) as command:
-        assert {(await command.json())["id"], (await command.json())["id"]} == mine
-        held.set()
+    bobs, own = await create(bob, "moria"), {await create(nethack, name) for name in ("angband", "larn")}
+    async with start_command(*build_arguments(nethack, "--watch")) as command:
+        assert {(await command.read_json())["id"], (await command.read_json())["id"]} == own
+        gate.set()
         ended = set()
-        while line := await command.line():
-            assert theirs not in line
-            ended |= {task for task in mine if f'"id":"{task}"' in line and '"status":"succeeded"' in line}
-        assert (ended, await command.end()) == (mine, 0)
-    assert await run(*asked(nethack, "--watch")) == (0, [], "")
+        while line := await command.read_line():
+            assert bobs not in line
+            ended |= {task for task in own if f'"id":"{task}"' in line and '"status":"succeeded"' in line}
+        assert (ended, await command.wait()) == (own, 0)
+    assert await run_command(*build_arguments(nethack, "--watch")) == (0, [], "")
 
 
-async def test_whoever_stops_watching_has_not_seen_it_succeed(alice: Client, held: asyncio.Event) -> None:
+async def test_interrupted_watching_exits_with_130(alice: Client, gate: asyncio.Event) -> None:
     task = await create(alice, "nethack")
-    async with running(*asked(alice, task, "--watch")) as command:
-        await command.json()
-        assert await command.end(2) == 130
+    async with start_command(*build_arguments(alice, task, "--watch")) as command:
+        await command.read_json()
+        assert await command.wait(2) == 130
 
 
-async def test_people_at_a_terminal_see_how_far_it_is(alice: Client, held: asyncio.Event) -> None:
+async def test_terminal_output_shows_progress(alice: Client, gate: asyncio.Event) -> None:
     task = await create(alice, "nethack")
-    async with running(*asked(alice, task, "--watch"), terminal=True) as command:
-        drawn = ""
-        while "40%" not in drawn or "copy" not in drawn:
+    async with start_command(*build_arguments(alice, task, "--watch"), terminal=True) as command:
+        screen = ""
+        while "40%" not in screen or "copy" not in screen:
             async with asyncio.timeout(20):
-                drawn += (await command.output.read(4096)).decode(errors="replace")
-        held.set()
-        while "succeeded" not in drawn:
+                screen += (await command.output.read(4096)).decode(errors="replace")
+        gate.set()
+        while "succeeded" not in screen:
             async with asyncio.timeout(20):
-                drawn += (await command.output.read(4096)).decode(errors="replace")
-        assert await command.end() == 0
-    assert re.search("create-project nethack .*100%", drawn.replace("\x1b", ""))
-    async with running(*asked(alice), terminal=True) as command:
-        table = [await command.line() for _ in range(4)]
+                screen += (await command.output.read(4096)).decode(errors="replace")
+        assert await command.wait() == 0
+    assert re.search("create-project nethack .*100%", screen.replace("\x1b", ""))
+    async with start_command(*build_arguments(alice), terminal=True) as command:
+        table = [await command.read_line() for _ in range(4)]
     assert task in table[3]
     assert "succeeded" in table[3]
 
 
 @pytest.mark.parametrize("watch", [[], ["--watch"]])
-async def test_a_task_that_is_not_there_is_said_not_to_be(alice: Client, watch: list[str]) -> None:
-    missing = "No: There is no such task, or you may not see it.\n"
-    assert await run(*asked(alice, str(uuid4()), *watch)) == (1, [], missing)
-    assert (await run("tasks", "--watch", "--url", alice.forge.url))[0] == 1
+async def test_a_missing_task_is_reported(alice: Client, watch: list[str]) -> None:
+    missing = str(uuid4())
+    _, problem = await alice.get(f"/v1/tasks/{missing}")
+    expected = (1, [], f"{describe_problem(problem)}\n")
+    assert await run_command(*build_arguments(alice, missing, *watch)) == expected
+    assert (await run_command("tasks", "--watch", "--url", alice.forge.url))[0] == 1
