@@ -1,4 +1,4 @@
-"""`python -m app` is `polyforge`."""
+"""Run `polyforge` as `python -m app`."""
 
 from app.cli.main import main
 

@@ -1,4 +1,4 @@
-"""What goes on beside something else, and ends with it."""
+"""Background tasks that are bound to a block."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -8,13 +8,16 @@ from typing import Any
 
 @asynccontextmanager
 async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """The work goes on for as long as the block runs, and has ended when it is left."""
+    """Run a coroutine in the background for the length of a block; it has ended when the block is left.
+
+    If it fails by itself, its error is raised at the end of the block.
+    """
     task = asyncio.create_task(work)
     try:
         yield
     finally:
         task.cancel()
-        # Not `await task`: from outside, its being cancelled cannot be told from ours, which must not be lost.
+        # Not `await task`: its CancelledError could not be told from our own cancellation, which must not be lost.
         await asyncio.wait([task])
     if not task.cancelled():
         task.result()

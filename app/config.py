@@ -1,4 +1,4 @@
-"""The settings, read once from `POLYFORGE_*` variables."""
+"""Settings, read once from `POLYFORGE_*` environment variables."""
 
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
@@ -10,62 +10,68 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """What can be set. Every field is the variable `POLYFORGE_` + its name in capitals."""
+    """The field `name` is read from the variable `POLYFORGE_NAME`."""
 
     model_config = SettingsConfigDict(env_prefix="POLYFORGE_", env_ignore_empty=True, frozen=True)
 
-    data: Path = Field(Path("var"), description="Directory of repositories and of the embedded services.")
-    database_url: str | None = Field(None, description="PostgreSQL to use; unset: `up` starts an embedded one.")
-    redis_url: str | None = Field(None, description="Valkey or Redis to use; unset: `up` starts an embedded one.")
-    host: str = Field("127.0.0.1", description="Address the API listens on.")
-    port: int = Field(8080, ge=1, le=65535, description="Port the API listens on.")
-    public_url: str | None = Field(None, description="How clients reach the API; default: http://HOST:PORT.")
+    data: Path = Field(Path("var"), description="Data directory, with repositories and embedded services.")
+    database_url: str | None = Field(None, description="PostgreSQL URL. If unset, `up` starts an embedded server.")
+    redis_url: str | None = Field(None, description="Valkey or Redis URL. If unset, `up` starts an embedded server.")
+    host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(8080, ge=1, le=65535, description="Port that the API listens on.")
+    public_url: str | None = Field(
+        None, description="Base URL by which clients reach the API. Default: http://HOST:PORT."
+    )
     ssh_url: str | None = Field(
-        None, description="Base of ssh clone URLs, such as ssh://git@forge.example; unset: none shown."
+        None, description="Base of SSH clone URLs, such as ssh://git@forge.example. If unset, none are shown."
     )
-    admin_user: str = Field("admin", description="Name of the administrator made at first start.")
+    admin_user: str = Field("admin", description="Username of the administrator that is created at first start.")
     admin_token: SecretStr | None = Field(
-        None, min_length=20, description="The administrator's token, 20 or more characters; default: a new one."
+        None, min_length=20, description="Token of the administrator, at least 20 characters. Default: generated."
     )
-    pool_size: int = Field(10, description="Database connections of one process.")
-    pagure_namespaces: list[str] = Field([], description="Namespaces in which every user may create projects, as JSON.")
+    pool_size: int = Field(10, description="Maximum number of database connections per process.")
+    pagure_namespaces: list[str] = Field(
+        [], description="Namespaces in which all users may create projects, as a JSON list."
+    )
     pagure_disabled_plugins: list[str] = Field(
-        [], description="Plugins that no project may install or remove, by Pagure's names, as JSON."
+        [], description="Plugins that projects may not install or remove, by their names in Pagure, as a JSON list."
     )
-    new_projects: bool = Field(True, description="Whether projects may be created at all.")
-    new_groups: bool = Field(True, description="Whether everybody may create groups; administrators always may.")
-    private_projects: bool = Field(True, description="Whether projects may be private.")
+    new_projects: bool = Field(True, description="Allow the creation of projects.")
+    new_groups: bool = Field(True, description="Allow all users to create groups. Administrators always may.")
+    private_projects: bool = Field(True, description="Allow private projects.")
     user_namespaces: bool = Field(
-        False, description="Whether a project for which no namespace is given lies below its owner's name."
+        False, description="Create projects without a given namespace in the namespace of their owner."
     )
-    delete_projects: bool = Field(True, description="Whether projects that are no forks may be deleted.")
-    delete_forks: bool = Field(True, description="Whether forks may be deleted.")
-    default_branch: str = Field("main", description="HEAD of a new repository.")
-    max_push_bytes: int = Field(2 << 30, description="Largest body of one push, in bytes.")
-    git_deadline: float = Field(3600.0, description="Seconds after which a git process is ended.")
-    mirroring: bool = Field(True, description="Whether projects may be mirrors of repositories elsewhere.")
-    mirror_interval: float = Field(3600.0, gt=0, description="Seconds between two looks at what a project mirrors.")
-    lease: float = Field(30.0, description="Seconds that work or a push is held without a sign of life.")
+    delete_projects: bool = Field(True, description="Allow the deletion of projects that are not forks.")
+    delete_forks: bool = Field(True, description="Allow the deletion of forks.")
+    default_branch: str = Field("main", description="Default branch of new repositories.")
+    max_push_bytes: int = Field(2 << 30, description="Maximum size of a push in bytes.")
+    git_deadline: float = Field(3600.0, description="Maximum duration of a git process in seconds.")
+    mirroring: bool = Field(True, description="Allow mirrors of remote repositories.")
+    mirror_interval: float = Field(3600.0, gt=0, description="Mirror polling interval in seconds.")
+    lease: float = Field(
+        30.0, description="Lease of a job or push in seconds. If not renewed by then, another process takes over."
+    )
     metrics_allow: list[IPv4Network | IPv6Network] = Field(
         [IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")],
-        description="Networks that may read /metrics without an administrator's token, as JSON.",
+        description="Networks that may read /metrics without the token of an administrator, as a JSON list.",
     )
     webhook_allow: list[IPv4Network | IPv6Network] = Field(
         [],
-        description="Networks that users may aim the forge at beside public addresses, at any port, as JSON.",
+        description="Networks that webhooks and mirrors may connect to at any port, besides public ones, as a JSON list.",
     )
     log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
-        "info", description="The least grave lines that are logged: debug, info, warning, error or critical."
+        "info", description="Minimum level of log lines: debug, info, warning, error or critical."
     )
 
     @classmethod
     def of(cls, **options: Any) -> "Settings":
-        """The settings with the options that are not None; the others are left to the environment."""
+        """Load the settings, overridden by those options that are not None."""
         return cls(**{name: value for name, value in options.items() if value is not None})
 
     @cached_property
     def url(self) -> str:
-        """The public base URL, without a slash at its end."""
+        """The public base URL, without a trailing slash."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
     @property
@@ -78,10 +84,10 @@ class Settings(BaseSettings):
 
     def required_database_url(self) -> str:
         if not self.database_url:
-            raise SystemExit("POLYFORGE_DATABASE_URL is not set; `polyforge up` starts everything, database included.")
+            raise SystemExit("POLYFORGE_DATABASE_URL is not set. (`polyforge up` needs no database of its own.)")
         return self.database_url
 
     def required_redis_url(self) -> str:
         if not self.redis_url:
-            raise SystemExit("POLYFORGE_REDIS_URL is not set; `polyforge up` starts everything, queue included.")
+            raise SystemExit("POLYFORGE_REDIS_URL is not set. (`polyforge up` needs no queue of its own.)")
         return self.redis_url

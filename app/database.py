@@ -1,4 +1,4 @@
-"""The connection pool. SQLAlchemy Core composes what varies, asyncpg executes everything."""
+"""The connection pool. asyncpg executes all statements; SQLAlchemy Core composes those that vary."""
 
 import asyncio
 from collections import deque
@@ -15,13 +15,13 @@ from sqlalchemy.sql.compiler import SQLCompiler
 SCHEMA = 6  # the version of schema.sql that this program works with
 SEARCH_PATH = "live, public"
 DIALECT = dialect.dialect()  # type: ignore[no-untyped-call]
-DEADLOCKS = 3  # that a statement may lose before it gives up
-CONNECT = 5.0  # seconds for a connection to come about
-# What asyncpg says of a connection that is not there any more; the last one when the news came between two statements.
-GONE = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-DB_ERRORS = (*GONE, asyncpg.PostgresError)  # whatever a statement can end in
-UNAVAILABLE = (  # the part of it that is nobody's mistake and passes
-    *GONE,
+MAX_DEADLOCKS = 3  # after which a statement is retried only once more
+CONNECT_TIMEOUT = 5.0  # seconds
+# Raised by asyncpg for a lost connection; the last one if it was lost between two statements.
+CONNECTION_LOST = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+DB_ERRORS = (*CONNECTION_LOST, asyncpg.PostgresError)  # all errors of a statement
+UNAVAILABLE = (  # those that are temporary
+    *CONNECTION_LOST,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
@@ -32,17 +32,17 @@ Row: TypeAlias = asyncpg.Record
 
 
 class Connection(asyncpg.Connection):  # type: ignore[misc]
-    """Our sessions are never altered, so giving one back needs no round trip to reset it."""
+    """Sessions are never altered, so no round trip is needed to reset one when it is released."""
 
     def get_reset_query(self) -> str:
         return ""
 
 
 class Database:
-    """Runs statements; each call is one round trip and, by itself, one transaction.
+    """Runs statements; each call is one round trip and one transaction of its own.
 
-    Connections are the pool's, but those that come back whole are kept at hand and passed on to whoever waits: the
-    pool's own release starts a task each time, which costs more than a small query does.
+    Connections belong to the pool, but intact ones are kept here and handed to the next waiter: releasing one to the
+    pool starts a task, which costs more than a small query.
     """
 
     def __init__(self, pool: asyncpg.Pool) -> None:
@@ -52,7 +52,7 @@ class Database:
         self._waiting: deque[asyncio.Future[Any]] = deque()
 
     def acquire(self) -> "ConnectionLease":
-        """A connection for the length of a block."""
+        """Lease a connection for the length of a block."""
         return ConnectionLease(self)
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Row]:
@@ -70,11 +70,11 @@ class Database:
         return tag
 
     async def _run(self, method: str, sql: str, *arguments: Any) -> Any:
-        """One statement is one transaction, so one that lost a deadlock has done nothing and may be sent again.
+        """Run a statement, and retry it after a deadlock: a statement is one transaction, so it has had no effect.
 
-        A rebuild that swaps the read tables locks all of them, and may meet a query that has one and wants another.
+        A rebuild locks all read tables to swap them, and may deadlock with a query that holds one and needs another.
         """
-        for _ in range(DEADLOCKS):
+        for _ in range(MAX_DEADLOCKS):
             try:
                 async with ConnectionLease(self) as connection:
                     return await getattr(connection, method)(sql, *arguments)
@@ -84,7 +84,7 @@ class Database:
             return await getattr(connection, method)(sql, *arguments)
 
     async def select(self, statement: ClauseElement) -> list[Row]:
-        """The rows of a Core expression, compiled once per shape."""
+        """Fetch the rows of a Core expression, which is compiled once per shape."""
         sql, arguments = compile_statement(statement)
         return await self.fetch(sql, *arguments)
 
@@ -103,45 +103,45 @@ class Database:
             self._lent += 1
             try:
                 return await self.pool.acquire()
-            except BaseException:  # whoever gave up waiting included: the place is free again, and it is raised again
+            except BaseException:  # cancellation included: the slot is free again
                 self._lent -= 1
-                self._invite()
+                self._offer_slot()
                 raise
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
         try:
-            connection = await turn
+            connection = await waiter
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._give(turn.result())
+            if waiter.done() and not waiter.cancelled():
+                self._give(waiter.result())
             raise
         return connection if connection is not None else await self._take()
 
     def _give(self, connection: Any) -> None:
-        """To the next in line, or into the drawer."""
+        """Hand a connection to the next waiter, or keep it; None tells the waiter to open one."""
         while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(connection)
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
                 return
         if connection is not None:
             self._free.append(connection)
 
-    def _invite(self) -> None:
-        """There is room for one more connection: whoever is next may open it."""
+    def _offer_slot(self) -> None:
+        """Let the next waiter open a connection, since there is room for one."""
         self._give(None)
 
     async def _drop(self, connection: Any) -> None:
-        """Back to the pool, which looks after connections that were lost or interrupted."""
+        """Release a connection to the pool, which handles those that were lost or interrupted."""
         self._lent -= 1
         try:
             await self.pool.release(connection)
         finally:
-            self._invite()
+            self._offer_slot()
 
 
 def is_lost(connection: Any) -> bool:
-    """Whether the other side has hung up; the pool has then taken the connection back already."""
+    """Return whether the server has closed the connection; the pool has then reclaimed it already."""
     try:
         closed: bool = connection.is_closed()
     except asyncpg.InterfaceError:
@@ -150,7 +150,7 @@ def is_lost(connection: Any) -> bool:
 
 
 class ConnectionLease:
-    """`async with`: a connection, passed on afterwards unless the block failed."""
+    """An async context manager for a connection, which is reused afterwards unless the block failed."""
 
     __slots__ = ("connection", "db")
 
@@ -169,26 +169,26 @@ class ConnectionLease:
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Whether this says that the database cannot be asked at the moment. Asking again may help."""
-    # Trouble with a file is an OSError too, but no network's.
+    """Return whether the error means that the database is temporarily unavailable."""
+    # Errors of files are OSErrors too; those of the network have no file name.
     return isinstance(error, UNAVAILABLE) and getattr(error, "filename", None) is None
 
 
 def compile_statement(statement: ClauseElement) -> tuple[str, list[Any]]:
-    """The statement as PostgreSQL text and its arguments, in the order of their numbers."""
+    """Return the SQL of a statement and its arguments, in the order of their numbers."""
     key = statement._generate_cache_key()
-    found = _compiled.get(key.key) if key else None
-    if found is None:
-        # With its key, the compiler can give a later statement of the same shape its own parameters.
-        found = DIALECT.statement_compiler(DIALECT, statement, cache_key=key)
+    compiled = _compiled.get(key.key) if key else None
+    if compiled is None:
+        # The key lets the compiler extract the parameters of later statements of the same shape.
+        compiled = DIALECT.statement_compiler(DIALECT, statement, cache_key=key)
         if key:
-            _compiled[key.key] = found
-    values = found.construct_params(extracted_parameters=key.bindparams if key else None)
-    return found.string, [values[name] for name in found.positiontup or []]
+            _compiled[key.key] = compiled
+    values = compiled.construct_params(extracted_parameters=key.bindparams if key else None)
+    return compiled.string, [values[name] for name in compiled.positiontup or []]
 
 
 async def prepare_connection(connection: asyncpg.Connection) -> None:
-    """JSON travels as text that has been encoded already, and is decoded on the way back."""
+    """Pass JSON arguments as text that the caller has encoded, and decode JSON results."""
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=str, decoder=orjson.loads)
 
 
@@ -200,7 +200,7 @@ async def open_pool(url: str, size: int) -> asyncpg.Pool:
         connection_class=Connection,
         init=prepare_connection,
         statement_cache_size=500,
-        timeout=CONNECT,
+        timeout=CONNECT_TIMEOUT,
         server_settings={
             "search_path": SEARCH_PATH,
             "jit": "off",

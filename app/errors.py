@@ -1,12 +1,12 @@
-"""Refusals: why the core says no, as data. Every dialect has its own words for them.
+"""Refusals of commands and queries, as data. Each dialect renders them in its own words.
 
 Refused
-├── NotFound      there is no such thing, or it is hidden from this actor
-├── Forbidden     the thing is there and this actor may not do that to it
-├── Invalid       the command cannot be carried out as it is written
-├── Malformed     the request cannot even be read
-├── Conflict      the command clashes with what there is
-└── Disabled      the thing has been switched off
+├── NotFound      it does not exist, or it is hidden from this actor
+├── Forbidden     it exists, but this actor may not do that
+├── Invalid       a value of the command is not allowed
+├── Malformed     the command cannot be parsed
+├── Conflict      the command conflicts with the present state
+└── Disabled      the feature is disabled
 """
 
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON line per request, command and job, tied together by the request id."""
+"""Structured logs: one JSON line per request, command and job, correlated by the request id."""
 
 import logging
 import sys
@@ -12,11 +12,11 @@ import structlog
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-REQUEST: ContextVar[str] = ContextVar("request", default="")  # the id of the request in whose name things happen
+REQUEST: ContextVar[str] = ContextVar("request", default="")  # id of the request that caused the current work
 
 
 def _add_timestamp(_: object, level: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Level, time and request of a line, in one pass: every request pays for this."""
+    """Add level, time and request id to a line, in one processor for speed."""
     line["level"] = level
     line["at"] = datetime.now(UTC)
     line.setdefault("request", REQUEST.get())

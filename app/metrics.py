@@ -1,14 +1,14 @@
-"""What Prometheus may scrape.
+"""Metrics in the format of Prometheus.
 
-Under `up`, and wherever PROMETHEUS_MULTIPROC_DIR names a directory that the processes of a machine share, every
-`serve` tells the numbers of all of them.
+If PROMETHEUS_MULTIPROC_DIR names a directory that the processes of a machine share, as under `up`, every `serve`
+reports the numbers of all of them.
 """
 
 import os
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
-SHARED = "PROMETHEUS_MULTIPROC_DIR"
+SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 REQUESTS = Histogram(
     "http_server_request_duration_seconds", "Time to answer a request.", ["dialect", "method", "status"]
@@ -16,7 +16,7 @@ REQUESTS = Histogram(
 COMMANDS = Histogram(
     "polyforge_command_duration_seconds", "Time to decide and store a command.", ["command", "outcome"]
 )
-JOBS = Histogram("polyforge_job_duration_seconds", "Time a worker spends on a piece of work.", ["reaction", "outcome"])
+JOBS = Histogram("polyforge_job_duration_seconds", "Time that a worker spends on a job.", ["reaction", "outcome"])
 RELAY_HEAD = Gauge("polyforge_relay_head", "Number of the newest numbered event.", multiprocess_mode="mostrecent")
 RELAY_LAG = Gauge(
     "polyforge_unnumbered_event_age_seconds",
@@ -25,18 +25,18 @@ RELAY_LAG = Gauge(
 )
 LEADERSHIPS = Counter("polyforge_relay_leaderships_total", "Times this relay became the leader.")
 DELIVERIES = Counter("polyforge_deliveries_total", "Attempts to send an event to a subscriber.", ["outcome"])
-WAITERS = Gauge("polyforge_waiting_requests", "Requests that wait for an event.", multiprocess_mode="livesum")
+WAITERS = Gauge("polyforge_waiting_requests", "Requests that are waiting for an event.", multiprocess_mode="livesum")
 
 
 def render_metrics() -> bytes:
-    """Prometheus' text format."""
-    if SHARED not in os.environ:
+    """Render all metrics in the text format of Prometheus."""
+    if SHARED_DIRECTORY not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
 
 
-def remove_process(pid: int, shared: str) -> None:
-    """A process has ended: what it was in the middle of is over."""
-    multiprocess.mark_process_dead(pid, shared)  # type: ignore[no-untyped-call]
+def remove_process(pid: int, directory: str) -> None:
+    """Remove the live gauges of a process that has ended."""
+    multiprocess.mark_process_dead(pid, directory)  # type: ignore[no-untyped-call]

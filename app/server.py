@@ -1,4 +1,4 @@
-"""Puts database, queue, dialects and transports together."""
+"""The API application: database, queue, dialects and transports."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ from app.transports import smart_http
 
 
 def application(settings: Settings) -> web.Application:
-    """The whole API; it opens its connections when it starts and closes them when it stops."""
+    """Build the application, which opens its connections at start and closes them at the end."""
     app = web.Application(middlewares=[log_requests, collapse_slashes], client_max_size=MAX_BODY)
     app[SETTINGS] = settings
     app.cleanup_ctx.append(open_connections)

@@ -14,7 +14,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from app.ops.supervise import settings_for, wait_for_signal
+from app.ops.supervise import load_settings, wait_for_signal
 
 READ_TIMEOUT = (
     60.0  # seconds without a byte after which a connection counts as lost; no stream or poll is silent so long
@@ -116,7 +116,7 @@ class Backoff:
 
 @asynccontextmanager
 async def connect(url: str | None, token: str | None, data: Path | None) -> AsyncIterator[ForgeClient]:
-    address = (url or settings_for(data).url).rstrip("/")
+    address = (url or load_settings(data).url).rstrip("/")
     headers = {"Authorization": f"token {token}"} if token else {}
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=READ_TIMEOUT)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:

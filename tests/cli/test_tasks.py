@@ -23,7 +23,7 @@ async def gate() -> AsyncIterator[asyncio.Event]:
     original = reaction.work
 
     async def work(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
-        ctx.progress.say("copy", 40)
+        ctx.progress.report("copy", 40)
         await gate.wait()
         return await original(ctx, cause)
 

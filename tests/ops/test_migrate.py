@@ -1,4 +1,4 @@
-"""A database of an older program is brought to the present schema, and nothing in it is lost."""
+"""Upgrades of the database schema."""
 
 import asyncpg
 import pytest
@@ -17,7 +17,7 @@ SHAPE = """
     where    schemaname in ('public', 'live')
     order by 1, 2, 3
 """
-BACK_TO_1 = """
+DOWNGRADE_TO_1 = """
     drop table project_secrets, mirrors;
     drop table subscription_endpoints, delivery_attempts, deliveries, lanes, circuits;
     alter table idempotency_keys drop column command_id;
@@ -30,25 +30,25 @@ BACK_TO_1 = """
 """
 
 
-async def test_an_older_database_is_brought_here_with_all_of_its_events(forge: Forge, nethack: Client) -> None:
+async def test_an_older_database_is_upgraded_and_keeps_all_events(forge: Forge, nethack: Client) -> None:
     await nethack.post("/nethack/new_issue", title="t", issue_content="c")
     shape = await forge.db.fetch(SHAPE)
     events = await forge.numbered()
     url = forge.settings.required_database_url()
     async with forge.db.acquire() as connection:
-        await connection.execute(BACK_TO_1)
+        await connection.execute(DOWNGRADE_TO_1)
     assert (await forge.nobody.get("/readyz"))[1]["checks"]["database"].endswith("run polyforge migrate")
-    assert await migrate.migrate(url) == f"The schema went from 1 to {SCHEMA}; {events} events were told again."
+    assert await migrate.migrate(url) == f"Upgraded the schema from version 1 to {SCHEMA} and replayed {events} events."
     assert await forge.db.fetch(SHAPE) == shape
     assert "already" in await migrate.migrate(url)
     assert (await nethack.pagure("/nethack/issue/1"))[1]["title"] == "t"
     assert (await forge.nobody.get("/readyz"))[0] == 200
 
 
-async def test_a_database_of_a_newer_program_is_left_alone(database_url: str) -> None:
+async def test_a_database_of_a_newer_version_is_not_changed(database_url: str) -> None:
     connection = await asyncpg.connect(database_url)
     await connection.execute("update schema_version set version = 999")
-    with pytest.raises(SystemExit, match="newer program"):
+    with pytest.raises(SystemExit, match="newer version"):
         await migrate.migrate(database_url)
     assert await connection.fetchval("select version from schema_version") == 999
     await connection.close()

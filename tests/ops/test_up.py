@@ -1,4 +1,4 @@
-"""`polyforge up`, as a newcomer starts it: real processes, killed without warning."""
+"""`polyforge up` with real processes, which are killed without warning."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ TOKEN = "a-token-for-this-test-alone"
 
 
 class Running:
-    """A forge in processes of its own."""
+    """A forge started by `polyforge up`."""
 
     def __init__(self, up: subprocess.Popen[bytes], url: str, session: aiohttp.ClientSession) -> None:
         self.up = up
@@ -34,11 +34,11 @@ class Running:
         async with self.session.request(method, self.url + path, headers=headers, data=form or None) as answer:
             return answer.status, await answer.json(content_type=None)
 
-    async def measured(self) -> str:
+    async def read_metrics(self) -> str:
         async with self.session.get(self.url + "/metrics") as answer:
             return await answer.text()
 
-    async def ready(self) -> None:
+    async def wait_until_ready(self) -> None:
         async with asyncio.timeout(40):
             while True:
                 try:
@@ -48,8 +48,8 @@ class Running:
                     assert self.up.poll() is None
                 await asyncio.sleep(0.05)
 
-    def part(self, name: str) -> int:
-        """The process id of one part, such as `serve` or `bin/postgres`."""
+    def find_process(self, name: str) -> int:
+        """Return the process id of a child of `up`, such as `serve` or `bin/postgres`."""
         for entry in Path("/proc").iterdir():
             try:
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
@@ -61,18 +61,18 @@ class Running:
         raise AssertionError(name)
 
     async def kill(self, name: str) -> None:
-        """SIGKILL the part and wait until `up` has put another in its place."""
-        old = self.part(name)
+        """Send SIGKILL to a process and wait until `up` has replaced it."""
+        old = self.find_process(name)
         os.kill(old, signal.SIGKILL)
         async with asyncio.timeout(20):
             while True:
                 try:
-                    if self.part(name) != old:
+                    if self.find_process(name) != old:
                         break
                 except AssertionError:
                     pass
                 await asyncio.sleep(0.05)
-        await self.ready()
+        await self.wait_until_ready()
 
 
 def start(data: Path, port: int, stderr: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
@@ -83,13 +83,13 @@ def start(data: Path, port: int, stderr: int = subprocess.DEVNULL) -> "subproces
 
 
 @asynccontextmanager
-async def started(data: Path, port: int | None = None) -> AsyncIterator[Running]:
+async def run_up(data: Path, port: int | None = None) -> AsyncIterator[Running]:
     port = port or embedded.free_port()
     up = start(data, port)
     async with aiohttp.ClientSession() as session:
         running = Running(up, f"http://127.0.0.1:{port}", session)
         try:
-            await running.ready()
+            await running.wait_until_ready()
             yield running
         finally:
             up.send_signal(signal.SIGINT)
@@ -98,25 +98,25 @@ async def started(data: Path, port: int | None = None) -> AsyncIterator[Running]
     assert TOKEN in output.decode()
 
 
-async def test_its_database_and_its_queue_are_started_again_where_they_were(tmp_path: Path) -> None:
-    async with started(tmp_path / "var") as forge:
-        parts = [forge.part(name) for name in ("serve", "relay", "work")]
-        for n, part in enumerate(("valkey-server", "bin/postgres", "valkey-server")):
-            assert (await forge.call("POST", "/api/0/new", name=f"p{n}", description="d", wait="0"))[0] == 200
+async def test_database_and_queue_are_restarted_at_the_same_address(tmp_path: Path) -> None:
+    async with run_up(tmp_path / "var") as forge:
+        parts = [forge.find_process(name) for name in ("serve", "relay", "work")]
+        for index, part in enumerate(("valkey-server", "bin/postgres", "valkey-server")):
+            assert (await forge.call("POST", "/api/0/new", name=f"p{index}", description="d", wait="0"))[0] == 200
             await forge.kill(part)
-            assert (await forge.call("POST", "/api/0/new", name=f"q{n}", description="d"))[0] == 200
+            assert (await forge.call("POST", "/api/0/new", name=f"q{index}", description="d"))[0] == 200
         assert (await forge.call("GET", "/api/0/projects"))[1]["total_projects"] == 6
         created, after = 0, 0
         while created < 6:
             _, feed = await forge.call("GET", f"/v1/events?types=repository.created&wait=20&after={after}")
             assert feed["events"]
             created, after = created + len(feed["events"]), feed["next"]
-        assert [forge.part(name) for name in ("serve", "relay", "work")] == parts
+        assert [forge.find_process(name) for name in ("serve", "relay", "work")] == parts
 
 
-async def test_what_was_acknowledged_survives_kills_and_a_restart(tmp_path: Path) -> None:
+async def test_acknowledged_changes_survive_kills_and_a_restart(tmp_path: Path) -> None:
     data, work = tmp_path / "var", tmp_path / "work"
-    async with started(data) as forge:
+    async with run_up(data) as forge:
         assert (await forge.call("POST", "/api/0/new", name="nethack", description="d", create_readme="1"))[0] == 200
         await forge.kill("work")
         _, queued = await forge.call("POST", "/api/0/fork", repo="nethack", wait="0")
@@ -128,60 +128,60 @@ async def test_what_was_acknowledged_survives_kills_and_a_restart(tmp_path: Path
         await git("clone", "-q", f"{forge.url}/nethack.git", str(work))
         head = await commit(work)
         await git("push", "-q", forge.url.replace("//", f"//admin:{TOKEN}@") + "/nethack.git", "HEAD:main", cwd=work)
-        measured = await forge.measured()
-        assert 'polyforge_job_duration_seconds_count{outcome="done",reaction="create-repository"}' in measured
-        assert "polyforge_relay_leaderships_total" in measured
+        metrics = await forge.read_metrics()
+        assert 'polyforge_job_duration_seconds_count{outcome="done",reaction="create-repository"}' in metrics
+        assert "polyforge_relay_leaderships_total" in metrics
         assert (await forge.call("POST", "/api/0/nethack/new_issue", title="t", issue_content="c"))[0] == 200
         await forge.kill("serve")
 
-    async with started(data) as forge:
+    async with run_up(data) as forge:
         _, branches = await forge.call("GET", "/api/0/nethack/git/branches?with_commits=1")
         assert branches["branches"] == {"main": head}
         assert (await forge.call("GET", "/api/0/nethack/issue/1"))[1]["title"] == "t"
         assert (await forge.call("GET", "/api/0/projects"))[1]["total_projects"] == 2
-        looked = await asyncio.create_subprocess_exec(sys.executable, "-m", "app", "doctor", "--data", str(data))
-        assert await looked.wait() == 0
+        doctor = await asyncio.create_subprocess_exec(sys.executable, "-m", "app", "doctor", "--data", str(data))
+        assert await doctor.wait() == 0
 
 
-async def ended(pids: list[int]) -> None:
-    """All of these processes are gone."""
+async def wait_until_gone(pids: list[int]) -> None:
+    """Wait until all of these processes are gone."""
     async with asyncio.timeout(30):
         while any(Path(f"/proc/{pid}/exe").exists() for pid in pids):
             await asyncio.sleep(0.05)
 
 
-async def test_a_forge_that_was_killed_leaves_nothing_behind_and_starts_again(tmp_path: Path) -> None:
+async def test_a_killed_up_leaves_no_processes_behind_and_can_be_started_again(tmp_path: Path) -> None:
     data, port = tmp_path / "var", embedded.free_port()
     killed = start(data, port)
     async with aiohttp.ClientSession() as session:
         forge = Running(killed, f"http://127.0.0.1:{port}", session)
-        await forge.ready()
+        await forge.wait_until_ready()
         assert (await forge.call("POST", "/api/0/new", name="nethack", description="d"))[0] == 200
-        parts = [forge.part(name) for name in ("serve", "relay", "work", "bin/postgres", "valkey-server")]
+        parts = [forge.find_process(name) for name in ("serve", "relay", "work", "bin/postgres", "valkey-server")]
         killed.send_signal(signal.SIGKILL)
         await asyncio.to_thread(killed.communicate)
-        async with started(data, port) as again:
+        async with run_up(data, port) as again:
             assert (await again.call("GET", "/api/0/nethack"))[0] == 200
-            await ended(parts)
+            await wait_until_gone(parts)
 
 
-async def test_a_second_forge_over_one_directory_is_refused_and_disturbs_nothing(tmp_path: Path) -> None:
+async def test_a_second_up_with_the_same_directory_is_refused_and_does_no_harm(tmp_path: Path) -> None:
     data = tmp_path / "var"
-    async with started(data) as forge:
+    async with run_up(data) as forge:
         for port in (embedded.free_port(), int(forge.url.rpartition(":")[2])):
             second = start(data, port, stderr=subprocess.PIPE)
-            _, said = await asyncio.to_thread(second.communicate, timeout=20)
-            assert (second.returncode, f"process {forge.up.pid}, {forge.url}" in said.decode()) == (1, True)
+            _, errors = await asyncio.to_thread(second.communicate, timeout=20)
+            assert (second.returncode, f"process {forge.up.pid}, {forge.url}" in errors.decode()) == (1, True)
         assert (data / "services.json").exists()
         assert (await forge.call("POST", "/api/0/new", name="nethack", description="d"))[0] == 200
 
 
-async def test_who_waits_is_answered_before_the_forge_stops(tmp_path: Path) -> None:
-    async with started(tmp_path / "var") as forge:
+async def test_waiting_requests_are_answered_before_the_forge_stops(tmp_path: Path) -> None:
+    async with run_up(tmp_path / "var") as forge:
         _, feed = await forge.call("GET", "/v1/events")
         waiting = asyncio.create_task(forge.call("GET", f"/v1/events?after={feed['head']}&wait=50"))
         async with asyncio.timeout(20):
-            while "polyforge_waiting_requests 1.0" not in await forge.measured():
+            while "polyforge_waiting_requests 1.0" not in await forge.read_metrics():
                 await asyncio.sleep(0.05)
         forge.up.send_signal(signal.SIGINT)
         status, answer = await asyncio.wait_for(waiting, 10)

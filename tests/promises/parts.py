@@ -89,7 +89,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     """Yield a forge of which only database and queue run; end what the test has started."""
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(database(settings.required_database_url(), 1))
-        await migrate.first_admin(db, settings)
+        await migrate.create_first_admin(db, settings)
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)))
         parts = Parts(settings, session, db)
         try:
