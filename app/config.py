@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     )
     webhook_allow: list[IPv4Network | IPv6Network] = Field(
         [],
-        description="Networks that webhooks and mirrors may connect to at any port, besides public ones, as a JSON list.",
+        description="Networks besides public ones that webhooks and mirrors may reach, at any port, as a JSON list.",
     )
     log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
         "info", description="Minimum level of log lines: debug, info, warning, error or critical."
