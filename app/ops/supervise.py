@@ -69,9 +69,8 @@ class Up:
 
     def run(self) -> int:
         level = self.settings.log_level
-        configure(
-            "warning" if level == "info" else level
-        )  # normal operation is reported by the banner, not by log lines
+        # Normal operation is reported by the banner, not by log lines.
+        configure("warning" if level == "info" else level)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         started = time.monotonic()
@@ -115,12 +114,12 @@ class Up:
         behind, its processes may be ending at this moment and are waited for.
         """
         deadline = time.monotonic() + STOP_TIMEOUT
-        while not self._port_is_free():
+        while not self._is_port_free():
             if not (self.settings.data / SERVICES_FILE).exists() or time.monotonic() > deadline:
                 raise embedded.ServiceError(f"Port {self.settings.port} is in use; choose another with --port.")
             time.sleep(0.2)
 
-    def _port_is_free(self) -> bool:
+    def _is_port_free(self) -> bool:
         try:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
