@@ -107,7 +107,7 @@ async def test_every_event_arrives_in_order_whatever_is_killed(
                 valkey.process.kill()
                 await asyncio.to_thread(valkey.process.wait, 20)
                 await asyncio.sleep(0.3)
-                valkey.process = (await asyncio.to_thread(valkey.again)).process
+                valkey.process = (await asyncio.to_thread(valkey.restart)).process
                 await asyncio.sleep(0.3)
                 async with Redis.from_url(valkey.url) as redis:
                     await redis.flushall()

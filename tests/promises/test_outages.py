@@ -61,7 +61,7 @@ async def test_a_restart_of_the_database_loses_nothing(
                 "ok",
             )
             await asyncio.sleep(1)
-            postgres.process = (await asyncio.to_thread(postgres.again)).process
+            postgres.process = (await asyncio.to_thread(postgres.restart)).process
             await parts.wait_until_ready()
             assert load.unavailable > refused
             assert acknowledged > 10
@@ -76,7 +76,7 @@ async def test_a_restart_waits_for_the_child_processes_of_a_killed_postmaster(po
     os.kill(child, signal.SIGSTOP)
     postgres.process.kill()
     await asyncio.to_thread(postgres.process.wait, 20)
-    starting = asyncio.create_task(asyncio.to_thread(postgres.again))
+    starting = asyncio.create_task(asyncio.to_thread(postgres.restart))
     try:
         await asyncio.sleep(0.7)
         assert not starting.done()

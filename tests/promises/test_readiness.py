@@ -58,7 +58,7 @@ async def test_a_process_is_ready_when_relay_queue_and_storage_are(parts: Parts,
     valkey.process.kill()
     await asyncio.to_thread(valkey.process.wait, 20)
     assert (await failed_checks(parts.admin))["queue"].startswith("not responding")
-    valkey.process = (await asyncio.to_thread(valkey.again)).process
+    valkey.process = (await asyncio.to_thread(valkey.restart)).process
     await parts.wait_until_ready()
     folder = parts.settings.repositories
     folder.rename(folder.with_name("away"))
