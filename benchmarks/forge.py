@@ -23,7 +23,7 @@ from app.core.users import CreateUser
 from app.database import database, open_pool
 from app.logs import configure
 from app.ops.migrate import FORGE, issue_token
-from app.ops.supervise import JOIN
+from app.ops.supervise import SERVICES_FILE
 from events.log import AppendRequest, append
 from events.projects import ProjectCreated
 
@@ -95,7 +95,7 @@ def run_forge(data: Path, token: str) -> Iterator[Forge]:
     try:
         _await_ready(process, port)
         ready = time.perf_counter() - begun
-        services = orjson.loads((data / JOIN).read_bytes())
+        services = orjson.loads((data / SERVICES_FILE).read_bytes())
         yield Forge(process, data, port, token, services["database_url"], services["redis_url"], ready)
     finally:
         process.send_signal(signal.SIGINT)

@@ -12,7 +12,7 @@ from app.outgoing.guard import Guard
 from tests.conftest import Client, Forge, settled
 from tests.outgoing.conftest import ALLOWED_HOST, BLOCKED_HOST, Listener, Names, run_server
 from tests.outgoing.test_client import SPELLINGS, answer_with
-from tests.subscriptions import deliveries, open_issue, until
+from tests.subscriptions import list_deliveries, open_issue, wait_for_delivery
 from workers import delivery
 
 NUMBERS = "2130706433 127.1 0 0177.0.0.1 127.0.0.1. 017700000001 127.0.0.01"
@@ -50,7 +50,7 @@ async def subscribe(client: Client, url: str) -> Any:
 
 async def wait_for_errors(client: Client, made: Any) -> set[str]:
     """Wait for the first attempt; return the failures of all attempts."""
-    while not (attempts := (await until(client, made))["attempts"]):
+    while not (attempts := (await wait_for_delivery(client, made))["attempts"]):
         pass
     assert {attempt["status"] for attempt in attempts} == {None}
     return {attempt["error"] for attempt in attempts}
@@ -101,7 +101,7 @@ async def test_a_name_that_changes_its_address_between_two_deliveries_is_refused
         await open_issue(nethack)
         await forge.numbered()
         assert await wait_for_errors(nethack, made) == {"refused"}
-    assert [delivery["status"] for delivery in await deliveries(nethack, made)] == ["waiting", "delivered"]
+    assert [delivery["status"] for delivery in await list_deliveries(nethack, made)] == ["waiting", "delivered"]
     assert names.lookups == ["rebind.example"] * 2
     assert await listener.is_untouched()
 
@@ -113,7 +113,7 @@ async def test_a_redirect_to_this_machine_is_a_failure_and_not_followed(
     async with run_server(answer_with(answer.encode())) as port:
         made = await subscribe(nethack, f"http://{ALLOWED_HOST}:{port}/")
         await open_issue(nethack)
-        while not (attempts := (await until(nethack, made))["attempts"]):
+        while not (attempts := (await wait_for_delivery(nethack, made))["attempts"]):
             pass
     assert (attempts[0]["status"], attempts[0]["error"]) == (307, "status")
     assert await listener.is_untouched()
