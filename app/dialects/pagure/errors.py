@@ -292,8 +292,9 @@ def describe_push_refusal(reason: str, commit: str = "") -> str:
 def render_refusal(refused: Refused) -> ApiError:
     """A refusal of the core."""
     answer = WORDS.get((type(refused), refused.subject))
-    if answer is None:
-        return ApiError(404 if isinstance(refused, NotFound) else 400, "ENOCODE", message=describe_refusal(refused))
+    if answer is None:  # in UNSERVED, and nevertheless met
+        status = {NotFound: 404, Forbidden: 401}.get(type(refused), 400)
+        return ApiError(status, "ENOCODE", message=describe_refusal(refused))
     params = refused.params
     if refused.subject is Subject.REF:
         params = {"refusal": describe_push_refusal(params["reason"], params["commit"])}
