@@ -9,134 +9,141 @@ Refused
 └── Disabled      the feature is disabled
 """
 
-from enum import StrEnum
+from enum import StrEnum, auto
 from typing import Any
 
 
 class Subject(StrEnum):
-    """What a refusal is about. Together with the kind it says why; parameters fill in names and limits."""
+    """What a refusal is about. Together with the kind it says why; parameters fill in names and limits.
+
+    The values, which logs show, are the names in kebab case.
+    """
+
+    @staticmethod
+    def _generate_next_value_(name: str, start: int, count: int, last_values: list[str]) -> str:
+        return name.lower().replace("_", "-")
 
     # Things that are missing, hidden or switched off; some of them are in the way (Conflict).
-    BOARD = "board"
-    COMMENT = "comment"
-    DELIVERY = "delivery"
-    EVENT = "event"
-    FLAG = "flag"
-    GROUP = "group"
-    ID = "id"
-    INSTALLED_PLUGIN = "installed-plugin"
-    ISSUE = "issue"
-    ISSUE_TRACKER = "issue-tracker"
-    MEMBER = "member"
-    MEMBER_USER = "member-user"
-    MIRROR = "mirror"
-    PLUGIN = "plugin"
-    PROJECT = "project"
-    PULL_REQUEST = "pull-request"
-    PULL_REQUESTS = "pull-requests"
-    READ_ONLY_TRACKER = "read-only-tracker"
-    SUBSCRIPTION = "subscription"
-    TAG = "tag"
-    TASK = "task"
-    TOKEN = "token"  # noqa: S105 - the name of a thing, not one
-    USER = "user"
+    BOARD = auto()
+    COMMENT = auto()
+    DELIVERY = auto()
+    EVENT = auto()
+    FLAG = auto()
+    GROUP = auto()
+    ID = auto()
+    INSTALLED_PLUGIN = auto()
+    ISSUE = auto()
+    ISSUE_TRACKER = auto()
+    MEMBER = auto()
+    MEMBER_USER = auto()
+    MIRROR = auto()
+    PLUGIN = auto()
+    PROJECT = auto()
+    PULL_REQUEST = auto()
+    PULL_REQUESTS = auto()
+    READ_ONLY_TRACKER = auto()
+    SUBSCRIPTION = auto()
+    TAG = auto()
+    TASK = auto()
+    TOKEN = auto()
+    USER = auto()
 
     # What an instance's administrators have switched off (app/core/instance_policy.py).
-    DELETING_PROJECTS = "deleting-projects"
-    MIRRORING = "mirroring"
-    NEW_GROUPS = "new-groups"
-    NEW_PROJECTS = "new-projects"
-    PRIVATE_PROJECTS = "private-projects"
+    DELETING_PROJECTS = auto()
+    MIRRORING = auto()
+    NEW_GROUPS = auto()
+    NEW_PROJECTS = auto()
+    PRIVATE_PROJECTS = auto()
 
     # What somebody may not do. ACTION is one of `access.ACTIONS`, named by the parameter `action`.
-    ACTION = "action"
-    ADD_MEMBER = "add-member"
-    ADMIN_GROUP = "admin-group"
-    ADMINISTRATION = "administration"
-    BLOCKED = "blocked"
-    BLOCK_USERS = "block-users"
-    CANCEL_TASK = "cancel-task"
-    CLOSE_PULL_REQUEST = "close-pull-request"
-    EDIT_ISSUE = "edit-issue"
-    EDIT_PULL_REQUEST = "edit-pull-request"
-    MERGE_OF_ANOTHERS = "merge-of-anothers"
-    READ_HOOK_TOKEN = "read-hook-token"  # noqa: S105 - likewise
-    READ_ISSUE = "read-issue"
-    REBASE_PULL_REQUEST = "rebase-pull-request"
-    REF = "ref"
-    REMOVE_MEMBER = "remove-member"
-    SCORE = "score"
-    SUBSCRIPTIONS = "subscriptions"
-    TRIAGE_ISSUE = "triage-issue"
-    UNASSIGNED_PULL_REQUEST = "unassigned-pull-request"
+    ACTION = auto()
+    ADD_MEMBER = auto()
+    ADMIN_GROUP = auto()
+    ADMINISTRATION = auto()
+    BLOCKED = auto()
+    BLOCK_USERS = auto()
+    CANCEL_TASK = auto()
+    CLOSE_PULL_REQUEST = auto()
+    EDIT_ISSUE = auto()
+    EDIT_PULL_REQUEST = auto()
+    MERGE_OF_ANOTHERS = auto()
+    READ_HOOK_TOKEN = auto()
+    READ_ISSUE = auto()
+    REBASE_PULL_REQUEST = auto()
+    REF = auto()
+    REMOVE_MEMBER = auto()
+    SCORE = auto()
+    SUBSCRIPTIONS = auto()
+    TRIAGE_ISSUE = auto()
+    UNASSIGNED_PULL_REQUEST = auto()
 
     # Values of a field that cannot be taken.
-    ACLS = "acls"
-    BODY = "body"
-    CHOICE = "choice"
-    CUSTOM_FIELD = "custom-field"
-    CUSTOM_FIELD_LINK = "custom-field-link"
-    EMAIL = "email"
-    ENDPOINT = "endpoint"
-    ENDPOINT_LOGIN = "endpoint-login"
-    EVENT_TYPE = "event-type"
-    FULLNAME = "fullname"
-    GROUP_NAME = "group-name"
-    HEADER_NAME = "header-name"
-    HEADER_VALUE = "header-value"
-    NAME_REQUIRED = "name-required"
-    NAMESPACE = "namespace"
-    PROJECT_REQUIRED = "project-required"
-    REQUIRED = "required"
-    RESERVED_NAME = "reserved-name"
-    SECRET = "secret"  # noqa: S105 - likewise
-    STATUS_NAME = "status-name"
-    TAG_NAME = "tag-name"
-    TAG_STYLE = "tag-style"
-    TOKEN_LENGTH = "token-length"  # noqa: S105 - likewise
-    TOO_LONG = "too-long"
-    USERNAME = "username"
-    VALUE = "value"
+    ACLS = auto()
+    BODY = auto()
+    CHOICE = auto()
+    CUSTOM_FIELD = auto()
+    CUSTOM_FIELD_LINK = auto()
+    EMAIL = auto()
+    ENDPOINT = auto()
+    ENDPOINT_LOGIN = auto()
+    EVENT_TYPE = auto()
+    FULLNAME = auto()
+    GROUP_NAME = auto()
+    HEADER_NAME = auto()
+    HEADER_VALUE = auto()
+    NAME_REQUIRED = auto()
+    NAMESPACE = auto()
+    PROJECT_REQUIRED = auto()
+    REQUIRED = auto()
+    RESERVED_NAME = auto()
+    SECRET = auto()
+    STATUS_NAME = auto()
+    TAG_NAME = auto()
+    TAG_STYLE = auto()
+    TOKEN_LENGTH = auto()
+    TOO_LONG = auto()
+    USERNAME = auto()
+    VALUE = auto()
 
     # Limits.
-    TOO_MANY_BOARDS = "too-many-boards"
-    TOO_MANY_HEADERS = "too-many-headers"
-    TOO_MANY_PLACEMENTS = "too-many-placements"
-    TOO_MANY_STATUSES = "too-many-statuses"
-    TOO_MANY_SUBSCRIPTIONS = "too-many-subscriptions"
-    TOO_MANY_WEB_HOOKS = "too-many-web-hooks"
+    TOO_MANY_BOARDS = auto()
+    TOO_MANY_HEADERS = auto()
+    TOO_MANY_PLACEMENTS = auto()
+    TOO_MANY_STATUSES = auto()
+    TOO_MANY_SUBSCRIPTIONS = auto()
+    TOO_MANY_WEB_HOOKS = auto()
 
     # How things stand.
-    ACCESS = "access"
-    BOARD_STATUS = "board-status"
-    BOARD_TAG = "board-tag"
-    COMMAND_REPEATED = "command-repeated"
-    CONTENTION = "contention"
-    DEFAULT_STATUS = "default-status"
-    DEPENDENCY_CYCLE = "dependency-cycle"
-    FORK = "fork"
-    GROUP_CREATOR = "group-creator"
-    IDEMPOTENCY_KEY = "idempotency-key"
-    IDEMPOTENCY_KEY_IN_USE = "idempotency-key-in-use"
-    IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
-    NO_CUSTOM_FIELDS = "no-custom-fields"
-    OPEN_DEPENDENCIES = "open-dependencies"
-    PATH = "path"
-    PLACED_ISSUE = "placed-issue"
-    PULL_REQUEST_CLOSED = "pull-request-closed"
-    PULL_REQUEST_NOT_CLOSED = "pull-request-not-closed"
-    REFS = "refs"
-    REPOSITORY = "repository"
-    RESERVED_PATH = "reserved-path"
-    SOURCE_BRANCH = "source-branch"
-    SOURCE_EMPTY = "source-empty"
-    SUBSCRIPTION_ENDED = "subscription-ended"
-    TAG_IN_USE = "tag-in-use"
-    TAKEN = "taken"
-    TARGET_BRANCH = "target-branch"
-    TASK_ENDED = "task-ended"
-    UNRELATED_PROJECTS = "unrelated-projects"
-    WEB_HOOK = "web-hook"
+    ACCESS = auto()
+    BOARD_STATUS = auto()
+    BOARD_TAG = auto()
+    COMMAND_REPEATED = auto()
+    CONTENTION = auto()
+    DEFAULT_STATUS = auto()
+    DEPENDENCY_CYCLE = auto()
+    FORK = auto()
+    GROUP_CREATOR = auto()
+    IDEMPOTENCY_KEY = auto()
+    IDEMPOTENCY_KEY_IN_USE = auto()
+    IDEMPOTENCY_KEY_REUSED = auto()
+    NO_CUSTOM_FIELDS = auto()
+    OPEN_DEPENDENCIES = auto()
+    PATH = auto()
+    PLACED_ISSUE = auto()
+    PULL_REQUEST_CLOSED = auto()
+    PULL_REQUEST_NOT_CLOSED = auto()
+    REFS = auto()
+    REPOSITORY = auto()
+    RESERVED_PATH = auto()
+    SOURCE_BRANCH = auto()
+    SOURCE_EMPTY = auto()
+    SUBSCRIPTION_ENDED = auto()
+    TAG_IN_USE = auto()
+    TAKEN = auto()
+    TARGET_BRANCH = auto()
+    TASK_ENDED = auto()
+    UNRELATED_PROJECTS = auto()
+    WEB_HOOK = auto()
 
 
 class Refused(Exception):
