@@ -1,4 +1,4 @@
-"""Input that no decent client sends, for tests that send it."""
+"""Strategies for hostile input."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from tests.raw import FETCH, PUSH
 async def for_all(
     check: Callable[..., Awaitable[None]], examples: int, /, **strategies: st.SearchStrategy[Any]
 ) -> None:
-    """Hypothesis chooses in a thread of its own; the check runs here, where the forge is."""
+    """Run the check on generated arguments. Hypothesis runs in a thread, the check on this event loop."""
     loop = asyncio.get_running_loop()
 
     @hypothesis_settings(
@@ -32,7 +32,7 @@ async def _await(check: Awaitable[None]) -> None:
     await check
 
 
-# ---------------------------------------------------------------- what is sent
+# ---------------------------------------------------------------- strategies
 
 SHARP = [
     "", " ", ".", "..", "../../etc/passwd", "-", "--help", "--upload-pack=x", "-u", "a/b", "a\\b", "/", "~",
@@ -74,6 +74,6 @@ media = st.sampled_from([
 
 
 def vary(fields: dict[str, st.SearchStrategy[Any]], odd: st.SearchStrategy[Any] = nasty) -> st.SearchStrategy[Any]:
-    """These fields, one of them turned into something nasty."""
+    """Generate these fields, or with one of them replaced by something odd."""
     one = st.sampled_from(sorted(fields)).flatmap(lambda name: st.fixed_dictionaries({**fields, name: odd}))
     return one | st.fixed_dictionaries(fields)

@@ -1,4 +1,4 @@
-"""Requests byte by byte, as no decent client sends them."""
+"""A raw HTTP client, for requests that no ordinary client sends."""
 
 import asyncio
 import json
@@ -47,7 +47,7 @@ class Answer:
 async def send(
     port: int, method: Text, target: Text, headers: Sequence[tuple[Text, Text]] = (), body: Text = b"", wait: float = 15
 ) -> Answer:
-    """One request on a connection of its own; every header that is not given is the least there can be."""
+    """Send a request on a new connection, with minimal headers besides the given ones."""
     given = {encode(name).lower() for name, _ in headers}
     least = [(b"Host", b"forge"), (b"Content-Length", str(len(encode(body))).encode()), (b"Connection", b"close")]
     if b"transfer-encoding" in given:
@@ -74,7 +74,7 @@ async def send(
 
 
 class Stranger:
-    """Sends whatever it likes in somebody's name, and looks at the answer and at what has changed."""
+    """A client that sends raw requests with a user's token and checks every response."""
 
     def __init__(self, forge: Forge, client: Client) -> None:
         self.forge = forge
@@ -88,7 +88,7 @@ class Stranger:
     async def __call__(
         self, method: Text, target: str, *headers: tuple[Text, Text], body: Text = b"", token: bool = True
     ) -> Answer:
-        """What is refused is refused in the dialect of its path and changes nothing."""
+        """Send a request; a refusal must be in the dialect of the path and change nothing."""
         before = await self.counts()
         given = [self.token, *headers] if token else list(headers)
         answer = await send(self.forge.settings.port, method, target, given, body)
@@ -107,7 +107,7 @@ class Stranger:
 
 
 def check_dialect(target: str, answer: Answer) -> None:
-    """The error that the contract of this path promises."""
+    """Check that an error has the form of the path's dialect."""
     if target.startswith("/api/0/"):
         assert answer.media in ("application/json", "application/problem+json"), answer
         assert {"error", "error_code"} <= answer.json.keys()

@@ -1,4 +1,4 @@
-"""A receiver of deliveries on loopback, which answers as it is told and remembers what it got."""
+"""A webhook receiver on loopback, which records deliveries and answers as the test wants."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -33,7 +33,7 @@ class Receiver:
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}/hook"
         self.received: list[ReceivedRequest] = []
-        self.responses: list[int | Answer] = []  # for the next ones; then 200
+        self.responses: list[int | Answer] = []  # to the next deliveries; after them 200
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -43,7 +43,7 @@ class Receiver:
         return web.Response(status=answer) if isinstance(answer, int) else await answer(got)
 
     async def wait_for(self, count: int) -> list[ReceivedRequest]:
-        """What came, once it is so much."""
+        """Wait for so many deliveries and return all of them."""
         async with asyncio.timeout(20):
             while len(self.received) < count:
                 await asyncio.sleep(0.01)

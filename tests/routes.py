@@ -1,4 +1,4 @@
-"""The routes of the code, as the pages of docs write them; `python -m tests.routes` writes docs/api.md."""
+"""The routes as docs/api.md lists them; `python -m tests.routes` writes that page."""
 
 import re
 import sys
@@ -18,7 +18,7 @@ def route_tables() -> list[Routes]:
 
 @dataclass(frozen=True)
 class Call:
-    """A route as a page shows it: Pagure's four addresses of a project are one, `{P}`."""
+    """A route as the documentation shows it: the four forms of a project's path are written `{P}`."""
 
     route: Route
     prefix: str
@@ -31,7 +31,7 @@ class Call:
 
     @property
     def line(self) -> str:
-        """Its line in docs/api.md."""
+        """The line in docs/api.md."""
         return f"| `{self.route.method}` | `{self.prefix}{self.path}` | {self.route.action} |"
 
 
@@ -54,7 +54,7 @@ ROWS = re.compile(r"(?:^\| `[A-Z]+` \|.*\n)+", re.MULTILINE)
 
 
 def render_page() -> str:
-    """docs/api.md with the tables that it should have: Pagure's calls, native ones, and those of neither."""
+    """Render docs/api.md with current tables: Pagure's calls, native ones, and those of neither dialect."""
     prefixes = iter(["/api/0", "/v1", ""])
 
     def rows(_: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""What tests of subscriptions do: make one, let something happen, see what became of it."""
+"""Helpers for tests of subscriptions and their deliveries."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -33,7 +33,7 @@ async def list_deliveries(client: Client, subscription: Any, query: str = "") ->
 
 
 async def wait_for_delivery(client: Client, subscription: Any, **fields: Any) -> Any:
-    """The newest delivery, once it says so."""
+    """Wait until the newest delivery has these fields and return it."""
     async with asyncio.timeout(20):
         while True:
             rows = await list_deliveries(client, subscription)

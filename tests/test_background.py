@@ -1,4 +1,4 @@
-"""What goes on beside something else ends with it, and hides nothing from it."""
+"""Background tasks end with their block, and their errors reach it."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ async def for_ever() -> None:
     await asyncio.Event().wait()
 
 
-async def test_it_ends_with_the_block() -> None:
+async def test_a_background_task_ends_with_the_block() -> None:
     before = asyncio.all_tasks()
     async with in_background(for_ever()):
         await asyncio.sleep(0)
@@ -19,16 +19,16 @@ async def test_it_ends_with_the_block() -> None:
     assert asyncio.all_tasks() == before
 
 
-async def test_a_mistake_in_it_comes_out() -> None:
-    async def mistaken() -> None:
+async def test_an_error_in_a_background_task_is_raised() -> None:
+    async def fail() -> None:
         raise ValueError("mistaken")
 
     with pytest.raises(ValueError, match="mistaken"):
-        async with in_background(mistaken()):
+        async with in_background(fail()):
             await asyncio.sleep(0)
 
 
-async def test_whoever_is_cancelled_while_it_ends_is_cancelled() -> None:
+async def test_a_cancellation_during_the_end_of_the_block_is_not_lost() -> None:
     ending, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow_to_end() -> None:
@@ -38,11 +38,11 @@ async def test_whoever_is_cancelled_while_it_ends_is_cancelled() -> None:
             ending.set()
             await go_on.wait()
 
-    async def somebody() -> None:
+    async def run_block() -> None:
         async with in_background(slow_to_end()):
             await asyncio.sleep(0)
 
-    task = asyncio.create_task(somebody())
+    task = asyncio.create_task(run_block())
     await ending.wait()
     task.cancel()
     go_on.set()

@@ -1,4 +1,4 @@
-"""Connections are passed from hand to hand, never doubled, never lost."""
+"""The connection pool: connections are shared fairly and never lost."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ async def backends(db: Database) -> int:
     return found
 
 
-async def test_many_share_few_connections_in_the_order_they_came(database_url: str) -> None:
+async def test_waiting_callers_get_connections_in_order(database_url: str) -> None:
     served: list[int] = []
 
     async def ask(db: Database, n: int) -> None:
@@ -28,14 +28,14 @@ async def test_many_share_few_connections_in_the_order_they_came(database_url: s
     assert all(abs(n - place) <= 2 for place, n in enumerate(served))
 
 
-async def test_whoever_gives_up_waiting_takes_no_connection_along(database_url: str) -> None:
+async def test_a_cancelled_wait_does_not_lose_a_connection(database_url: str) -> None:
     async with database(database_url, 1) as db:
         async with db.acquire():
             waiting = [asyncio.create_task(db.fetchval("select 1")) for _ in range(3)]
             await asyncio.sleep(0)
             waiting[0].cancel()
             await asyncio.sleep(0)
-        waiting[1].cancel()  # it has just been handed the connection, and has not woken up yet
+        waiting[1].cancel()  # it has been given the connection, but has not resumed yet
         assert await asyncio.wait_for(waiting[2], 5) == 1
         assert await asyncio.wait_for(db.fetchval("select 2"), 5) == 2
 
@@ -48,7 +48,7 @@ async def test_an_interrupted_query_leaves_a_usable_connection(database_url: str
         assert await asyncio.wait_for(db.fetchval("select 1"), 5) == 1
 
 
-async def test_a_connection_that_was_cut_is_replaced(database_url: str) -> None:
+async def test_a_terminated_connection_is_replaced(database_url: str) -> None:
     async with database(database_url, 2) as db:
         pid = await db.fetchval("select pg_backend_pid()")
         other = await asyncpg.connect(database_url)
@@ -59,7 +59,7 @@ async def test_a_connection_that_was_cut_is_replaced(database_url: str) -> None:
             assert await asyncio.wait_for(db.fetchval("select pg_backend_pid()"), 5) != pid
 
 
-async def test_a_statement_that_lost_a_deadlock_is_sent_again(database_url: str) -> None:
+async def test_a_statement_is_retried_after_a_deadlock(database_url: str) -> None:
     patient = {"deadlock_timeout": "20s", "search_path": "live, public"}
     other = await asyncpg.connect(database_url, server_settings=patient)
     async with database(database_url, 1) as db:
@@ -69,13 +69,13 @@ async def test_a_statement_that_lost_a_deadlock_is_sent_again(database_url: str)
             reading = asyncio.create_task(
                 db.fetchval("select (select count(*) from tasks) + (select count(*) from users)")
             )
-            await asyncio.sleep(0.3)  # it has one table and waits for the other
+            await asyncio.sleep(0.3)  # it has locked one table and waits for the other
             await asyncio.wait_for(other.execute("lock table tasks in access exclusive mode"), 10)
         assert await asyncio.wait_for(reading, 10) == 0
     await other.close()
 
 
-async def test_a_refused_statement_costs_no_connection(database_url: str) -> None:
+async def test_a_failed_statement_keeps_the_connection(database_url: str) -> None:
     async with database(database_url, 1) as db:
         for _ in range(3):
             with pytest.raises(asyncpg.DivisionByZeroError):

@@ -1,4 +1,4 @@
-"""What is written down twice agrees: tables and columns, projections, events and their page, routes and actions."""
+"""Things that are written twice agree: tables, projections, events, routes and their documentation."""
 
 import json
 import re
@@ -32,7 +32,7 @@ async def db(database_url: str) -> AsyncIterator[Database]:
         yield db
 
 
-async def test_the_named_columns_are_the_tables_columns(db: Database) -> None:
+async def test_the_declared_columns_exist_in_the_schema(db: Database) -> None:
     named = [table for table in vars(tables).values() if isinstance(table, TableClause)]
     assert named
     for table in named:
@@ -49,21 +49,21 @@ async def test_the_named_columns_are_the_tables_columns(db: Database) -> None:
             assert real.get(column.name) == column.type.compile(DIALECT).lower(), f"{table.name}.{column.name}"
 
 
-async def test_every_projection_is_sql_that_fits_the_schema(db: Database) -> None:
+async def test_every_projection_is_valid_sql(db: Database) -> None:
     async with db.acquire() as connection:
         for event_type in PROJECTIONS:
             statements, _ = projection_sql(event_type)
             await connection.prepare(f"with event as (select * from events where position = $1){statements} select 1")
 
 
-async def test_every_read_table_is_in_live_and_told_by_some_event(db: Database) -> None:
+async def test_every_read_table_is_written_by_a_projection(db: Database) -> None:
     rows = await db.fetch("select tablename, schemaname from pg_tables where schemaname in ('live', 'public')")
     written = {name for each in PROJECTIONS.values() for statement in each for name in WRITES.findall(statement)}
     assert {row["tablename"] for row in rows if row["schemaname"] == "live"} == written
 
 
 def documented() -> dict[str, str]:
-    """The page's section about each type."""
+    """Return the section of docs/events.md for each event type."""
     parts = re.split(r"^### (.+)$", PAGE, flags=re.MULTILINE)[1:]
     return dict(zip(parts[::2], (part.split("\n## ")[0] for part in parts[1::2]), strict=True))
 
@@ -74,14 +74,14 @@ def test_every_event_has_its_section_on_the_page_and_its_projection() -> None:
 
 
 @pytest.mark.parametrize("event", TYPES.values(), ids=lambda event: event.type)
-def test_the_page_tells_every_field_of_an_event_and_no_other(event: type[Event]) -> None:
+def test_the_page_documents_exactly_the_fields_of_an_event(event: type[Event]) -> None:
     names = [field.name for field in fields(event)]  # type: ignore[arg-type]
     assert re.findall(r"^\| `(\w+)` \|", documented()[event.type], flags=re.MULTILINE) == names
     assert example(event).keys() == set(names)
 
 
 def example(event: type[Event]) -> dict[str, Any]:
-    """What the page shows as the data of such an event."""
+    """Return the example data of an event on the page."""
     found = re.search(r"```json\n(.+?)```", documented()[event.type], flags=re.DOTALL)
     assert found is not None
     shown: dict[str, Any] = json.loads(found[1])
@@ -89,7 +89,7 @@ def example(event: type[Event]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("event", TYPES.values(), ids=lambda event: event.type)
-def test_the_pages_example_is_such_an_event_and_continues_the_subject_that_the_page_says(event: type[Event]) -> None:
+def test_the_example_on_the_page_is_valid_and_has_the_documented_subject(event: type[Event]) -> None:
     made = TypeAdapter(event).validate_json(json.dumps(example(event)), strict=True)
     subject = re.search(r"Subject:\s+`([^`]+)`", documented()[event.type])
     assert subject is not None
@@ -97,7 +97,7 @@ def test_the_pages_example_is_such_an_event_and_continues_the_subject_that_the_p
     assert re.fullmatch(anything, made.stream), made.stream
 
 
-def test_every_route_stands_under_an_action_and_every_action_is_used(settings: Settings) -> None:
+def test_every_route_declares_an_action_and_every_action_is_used(settings: Settings) -> None:
     declared = {(each.route.method, each.prefix + each.pattern): each.route.action for each in routes.list_calls()}
     served = {(route.method, route.resource.canonical) for route in application(settings).router.routes()}
     assert len(served) > 50
@@ -107,5 +107,5 @@ def test_every_route_stands_under_an_action_and_every_action_is_used(settings: S
 
 
 def test_the_page_of_calls_lists_each_of_them() -> None:
-    """`python -m tests.routes` writes it anew."""
+    """`python -m tests.routes` updates it."""
     assert routes.PAGE.read_text() == render_page()

@@ -1,4 +1,4 @@
-"""What the table of actions says: levels, tokens, blocks and bindings, without a dialect in between."""
+"""The table of actions: levels, tokens, blocks and bindings, without a dialect."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,7 @@ ALICE = Actor("alice")
 
 
 @pytest.mark.parametrize(("action", "level"), LEVELS)
-def test_nobody_may_do_more_than_read_a_public_project(action: str, level: Level) -> None:
+def test_without_a_grant_users_may_only_read_a_public_project(action: str, level: Level) -> None:
     reads = action in ("read-project", "read-issues", "read-code", "read-pull-requests")
     assert may(NOBODY, action, PUBLIC) == reads
     assert may(Actor("bob"), action, PUBLIC) == (level == Level.READ)
@@ -44,7 +44,7 @@ def test_a_token_without_the_scope_is_refused(action: str) -> None:
 
 
 @pytest.mark.parametrize("action", WRITING)
-def test_whatever_writes_is_refused_to_a_blocked_owner_and_to_a_token_bound_elsewhere(action: str) -> None:
+def test_writing_is_refused_to_a_blocked_owner_and_to_a_token_bound_elsewhere(action: str) -> None:
     authorize(ALICE, action, PUBLIC)
     with pytest.raises(Forbidden, match="blocked"):
         authorize(ALICE, action, {**PUBLIC, "blocked": ["alice"]})

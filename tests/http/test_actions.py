@@ -1,4 +1,4 @@
-"""The action that a route declares enforces, whatever dialect the route belongs to: generated from the registry."""
+"""The action that a route declares is enforced in every dialect. The tests are generated from the routes."""
 
 import re
 from typing import Any
@@ -12,12 +12,12 @@ from app.http.routes import Routes, admit_nobody
 from tests.conftest import Client, Forge
 from tests.routes import Call, list_calls
 
-# What the parameters of a path stand for in these tests.
+# Values for the parameters of paths.
 NAMES = {
     "repo": "nethack", "path": "nethack", "issue": "1", "request": "1", "comment": "1", "tag": "pet", "username": "bob",
     "name": "hackers", "group": "hackers", "hash": "deadbeef", "id": "00000000-0000-0000-0000-000000000001", "seq": "1",
 }  # fmt: skip
-# A dialect may complain of the input first. These calls are asked with one that has nothing wrong with it.
+# Valid input for calls whose dialect checks the input first.
 INPUTS: dict[str, dict[str, Any]] = {
     "PATCH /api/0/{P}": {"data": {"main_admin": "bob"}},
 }
@@ -27,7 +27,7 @@ REFUSED = (401, 403)
 def build_url(call: Call) -> str:
     path = (call.prefix + call.path).replace("/{P}", "/nethack")
     filled = re.sub(r"\{(\w+)\}", lambda found: NAMES.get(found[1], "x"), path)
-    # Refs are told to whoever may push by the service that the query names.
+    # Refs are advertised for pushes only if the query names the service.
     return filled + ("?service=git-receive-pack" if filled.endswith("/info/refs") else "")
 
 
@@ -41,7 +41,7 @@ async def call_route(client: Client, call: Call) -> int:
 
 
 def find_calls(**wanted: Any) -> list[Call]:
-    """The routes whose actions are like that, one of each."""
+    """Find the routes whose actions have these attributes, one of each."""
     found = {}
     for call in list_calls():
         action = ACTIONS["push" if call.path.endswith("/info/refs") else call.route.action]
@@ -52,7 +52,7 @@ def find_calls(**wanted: Any) -> list[Call]:
 
 @pytest.fixture
 async def bob(forge: Forge, nethack: Client) -> Client:
-    """An administrator of alice's project, which has a tag and an issue."""
+    """Bob, an administrator of alice's project, which has a tag and an issue."""
     await nethack.post("/nethack/new_issue", title="t", issue_content="c", tag="pet")
     bob = await forge.user("bob")
     status, body = await nethack.post("/nethack/git/modifyacls", user_type="user", name="bob", acl="admin")
@@ -61,7 +61,7 @@ async def bob(forge: Forge, nethack: Client) -> Client:
     return bob
 
 
-async def test_a_token_without_the_scope_is_refused_by_every_route_that_takes_one(bob: Client) -> None:
+async def test_every_route_refuses_a_token_without_its_scope(bob: Client) -> None:
     limited = await bob.limited(acls=["internal_access"])
     asked = 0
     for call in list_calls():
@@ -74,13 +74,13 @@ async def test_a_token_without_the_scope_is_refused_by_every_route_that_takes_on
         assert await call_route(limited, call) in REFUSED, call.line
 
 
-async def test_no_route_that_takes_a_user_is_open_to_nobody(forge: Forge, bob: Client) -> None:
+async def test_every_route_that_takes_a_user_refuses_anonymous_requests(forge: Forge, bob: Client) -> None:
     for call in list_calls():
         if ACTIONS[call.route.action].token not in (Token.NONE, Token.OPTIONAL):
             assert await call_route(forge.nobody, call) == 401, call.line
 
 
-async def test_a_token_of_another_project_is_refused_by_whatever_writes(bob: Client) -> None:
+async def test_every_route_that_writes_refuses_a_token_of_another_project(bob: Client) -> None:
     bound = await bob.limited(project="other")
     asked = [call for call in find_calls(writes=True) if call.route.of_project]
     for call in asked:
@@ -88,7 +88,7 @@ async def test_a_token_of_another_project_is_refused_by_whatever_writes(bob: Cli
     assert len(asked) > 40
 
 
-async def test_a_blocked_owner_is_refused_by_whatever_writes(forge: Forge, nethack: Client, bob: Client) -> None:
+async def test_every_route_that_writes_refuses_a_blocked_owner(forge: Forge, nethack: Client, bob: Client) -> None:
     alice = await nethack.limited(project="nethack")
     assert (await alice.post("/nethack/blockuser", username="alice"))[0] == 200
     before = await forge.db.fetchval("select count(*) from events")
@@ -108,7 +108,7 @@ def test_a_route_without_an_action_cannot_be_added() -> None:
         Routes(admit_nobody).add("GET", "/", "")(handler)
 
 
-def test_a_route_whose_action_names_no_scope_cannot_be_added(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_route_whose_action_declares_no_token_cannot_be_added(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(access.ACTIONS, "paint-project", Action(Level.WRITE))
     with pytest.raises(LookupError, match="declares no token"):
         Routes(admit_nobody).add("POST", "/{repo}/paint", "paint-project")(handler)

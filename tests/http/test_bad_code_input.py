@@ -1,4 +1,4 @@
-"""What no decent client asks of code, files, pull requests and plugins: it is refused or done, and nothing breaks."""
+"""Hostile input for code, files, pull requests and plugins: it is refused or accepted, and nothing breaks."""
 
 import gc
 from pathlib import Path
@@ -28,7 +28,7 @@ def stranger(forge: Forge, nethack: Client) -> Stranger:
 
 @pytest.fixture
 def repo_path(forge: Forge, nethack: Client) -> Path:
-    """The only repository there is."""
+    """The path of the only repository."""
     [found] = forge.settings.repositories.glob("*/*")
     return found
 
@@ -39,7 +39,7 @@ async def head(repo_path: Path) -> str:
 
 
 def ref_forms(head: str) -> dict[str, dict[str, st.SearchStrategy[Any]]]:
-    """What moves refs, by the end of its address."""
+    """Forms that move refs, by the end of the path."""
     name = sane | st.sampled_from(["main", "a/b", "stands-for-main"])
     return {
         "git/branch": {"branch": name, "from_branch": st.just("main")},
@@ -56,7 +56,7 @@ def ref_forms(head: str) -> dict[str, dict[str, st.SearchStrategy[Any]]]:
 REFS_REFUSED = ("EINVALIDREQ", "EGITERROR", "EBRANCHNOTFOUND", "ENOCODE")
 
 
-async def test_whatever_is_asked_of_refs_the_api_shows_what_is_on_disk(
+async def test_the_api_agrees_with_the_disk_after_any_change_of_refs(
     stranger: Stranger, repo_path: Path, head: str
 ) -> None:
     async def check(path: str, fields: dict[str, str], as_json: bool) -> None:
@@ -86,7 +86,7 @@ PLACES = [
 ]  # fmt: skip
 
 
-async def test_whatever_is_sought_in_a_repository_it_is_there_or_not(stranger: Stranger) -> None:
+async def test_any_path_in_a_repository_is_found_or_not_found(stranger: Stranger) -> None:
     named = st.lists(segments | nasty.map(lambda name: quote(name, errors="replace")), min_size=1, max_size=3)
 
     async def check(repo_path: str, names: list[str]) -> None:
@@ -116,7 +116,7 @@ REQUESTS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
 }  # fmt: skip
 
 
-async def test_whatever_is_said_of_a_pull_request_it_is_refused_or_shown_as_it_is(
+async def test_any_input_for_a_pull_request_is_refused_or_shown_unchanged(
     forge: Forge, nethack: Client, head: str
 ) -> None:
     stranger = Stranger(forge, await nethack.limited(project="nethack"))
@@ -152,7 +152,7 @@ PLUGINS_REFUSED = (
 )  # fmt: skip
 
 
-async def test_whatever_a_plugin_is_given_it_is_refused_or_kept(stranger: Stranger) -> None:
+async def test_any_input_for_a_plugin_is_refused_or_stored(stranger: Stranger) -> None:
     names = ["IRC", "Mail", "Mirroring", "Pagure CI", "Read the Doc", "Block non fast-forward pushes", "default"]
     texts = ["server", "port", "nick_pass", "mail_to", "target", "ci_type", "active_pr", "branches", "api_token"]
     fields = st.dictionaries(st.sampled_from(texts) | nasty, nasty | st.just("a@b.cc"), max_size=4)
@@ -182,9 +182,9 @@ def part(name: bytes, content: bytes, *more: bytes) -> bytes:
     return b"\r\n".join(lines) + b"\r\n"
 
 
-# What aiohttp has read of a form that breaks off is closed when it is collected.
+# aiohttp closes the files of a truncated form only when they are garbage collected.
 @pytest.mark.filterwarnings("ignore:Unclosed file:ResourceWarning")
-async def test_whatever_file_comes_with_an_issue_it_is_kept_inside_or_refused(forge: Forge, stranger: Stranger) -> None:
+async def test_any_file_of_an_issue_is_stored_in_its_folder_or_refused(forge: Forge, stranger: Stranger) -> None:
     octet = st.binary(max_size=40) | nasty.map(lambda text: text.encode("utf-8", "surrogatepass"))
     before = sorted(each.name for each in forge.settings.data.iterdir())
 
@@ -226,7 +226,7 @@ QUERIES = {
 }
 
 
-async def test_whatever_is_asked_of_the_other_listings_is_answered_or_refused(stranger: Stranger) -> None:
+async def test_any_query_of_the_other_listings_is_answered_or_refused(stranger: Stranger) -> None:
     await stranger.json("/v1/groups", {"name": "hackers"})
     dates = st.sampled_from(["2020-02-02", "..2020-02-02", "2020-13-01..", "1..2", "..", "0001-01-01", "9999-12-31.."])
     value = (nasty | dates).map(lambda text: quote(text, safe="", errors="replace")) | percent

@@ -1,4 +1,4 @@
-"""Input that no decent client sends: it gets the contract's error, never a 500, and leaves no trace."""
+"""Hostile input: it is answered with an error of the contract, never with a 500, and changes nothing."""
 
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -12,7 +12,7 @@ from tests.nasty import bodies, for_all, media, nasty, percent, sane, segments, 
 from tests.pagure import trackers
 from tests.raw import PUSH, Stranger, Text
 
-# aiohttp warns of what it then leaves out, Python of escapes that are none.
+# aiohttp warns of headers that it ignores, Python of invalid escapes.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::aiohttp.BadContentDispositionHeader", "ignore::DeprecationWarning"),
     pytest.mark.slow,
@@ -29,14 +29,14 @@ def admin(forge: Forge) -> Stranger:
     return Stranger(forge, forge.admin)
 
 
-# ---------------------------------------------------------------- whatever is sent
+# ---------------------------------------------------------------- generated input
 
 
 def is_true(text: str) -> bool:
     return text not in ("", "0", "false", "False")
 
 
-async def test_whatever_a_project_is_called_it_is_refused_or_kept_as_it_is(forge: Forge, stranger: Stranger) -> None:
+async def test_any_project_name_is_refused_or_stored_unchanged(forge: Forge, stranger: Stranger) -> None:
     root = forge.settings.repositories
 
     async def check(fields: dict[str, str], as_json: bool) -> None:
@@ -78,7 +78,7 @@ FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
 }  # fmt: skip
 
 
-async def test_whatever_is_asked_of_a_project_or_group_is_refused_or_done(stranger: Stranger) -> None:
+async def test_any_change_of_a_project_or_group_is_refused_or_done(stranger: Stranger) -> None:
     await stranger.json("/v1/groups", {"name": "hackers"})
 
     async def check(path: str, fields: dict[str, str], as_json: bool) -> None:
@@ -91,7 +91,7 @@ async def test_whatever_is_asked_of_a_project_or_group_is_refused_or_done(strang
         await for_all(check, 30, path=st.just(path), fields=vary(fields), as_json=st.booleans())
 
 
-async def test_whatever_a_tracker_is_told_is_refused_or_kept(stranger: Stranger) -> None:
+async def test_any_input_for_a_tracker_is_refused_or_stored(stranger: Stranger) -> None:
     async def check(fields: dict[str, Any]) -> None:
         answer = await stranger.json("/v1/projects/nethack/tracker", fields, "PATCH")
         assert answer.status in (200, 400, 404, 422)
@@ -107,7 +107,7 @@ async def test_whatever_a_tracker_is_told_is_refused_or_kept(stranger: Stranger)
     await for_all(check, 100, fields=vary(fields, structures))
 
 
-async def test_whatever_a_board_is_told_is_refused_or_kept(stranger: Stranger) -> None:
+async def test_any_input_for_a_board_is_refused_or_stored(stranger: Stranger) -> None:
     await stranger.json("/api/0/nethack/tags/new", {"tag": "dev", "tag_color": "red"})
     await stranger.json("/api/0/nethack/new_issue", {"title": "t", "issue_content": "c"})
     await stranger.json("/api/0/nethack/boards", {"dev": {"tag": "dev"}})
@@ -137,14 +137,14 @@ async def test_whatever_a_board_is_told_is_refused_or_kept(stranger: Stranger) -
 
 
 @pytest.mark.parametrize("place", ["user/{}", "user/{}/issues", "group/{}", "nethack/tag/{}", "users?pattern={}"])
-async def test_whatever_a_user_group_or_tag_is_called_in_an_address(stranger: Stranger, place: str) -> None:
+async def test_any_name_of_a_user_group_or_tag_in_a_path_is_answered(stranger: Stranger, place: str) -> None:
     async def check(name: str) -> None:
         assert (await stranger("GET", "/api/0/" + place.format(name))).status in (200, 308, 400, 404)
 
     await for_all(check, 60, name=segments)
 
 
-async def test_whatever_an_issue_says_it_is_refused_or_kept_as_it_is(stranger: Stranger) -> None:
+async def test_any_issue_is_refused_or_stored_unchanged(stranger: Stranger) -> None:
     async def check(fields: dict[str, str], remark: str, as_json: bool) -> None:
         post = stranger.json if as_json else stranger.form
         answer = await post("/api/0/nethack/new_issue", fields)
@@ -164,7 +164,7 @@ async def test_whatever_an_issue_says_it_is_refused_or_kept_as_it_is(stranger: S
     await for_all(check, 150, fields=vary(fields), remark=nasty, as_json=st.booleans())
 
 
-async def test_whatever_is_made_of_an_issue_it_is_refused_or_shown_as_it_is(forge: Forge, nethack: Client) -> None:
+async def test_any_change_of_an_issue_is_refused_or_shown_unchanged(forge: Forge, nethack: Client) -> None:
     tracker = await trackers.make_tracker(forge, nethack)
     await tracker.issue()
     stranger = Stranger(forge, tracker.alice)
@@ -190,7 +190,7 @@ async def test_whatever_is_made_of_an_issue_it_is_refused_or_shown_as_it_is(forg
     await for_all(check, 60, change=changes, name=nasty, value=nasty, as_json=st.booleans())
 
 
-async def test_whatever_is_asked_of_a_listing_is_answered_or_refused(forge: Forge, stranger: Stranger) -> None:
+async def test_any_query_of_a_listing_is_answered_or_refused(forge: Forge, stranger: Stranger) -> None:
     await forge.admin.post("/nethack/new_issue", title="t", issue_content="c", tag="a,b")
     paths = {
         "/api/0/nethack/issues": "page per_page since status priority order tags author assignee no_stones query_id",
@@ -221,7 +221,7 @@ async def test_whatever_is_asked_of_a_listing_is_answered_or_refused(forge: Forg
     await for_all(check, 250, asked=asked, quoted=st.booleans())
 
 
-async def test_whatever_the_path_is_the_answer_is_in_its_dialect(stranger: Stranger) -> None:
+async def test_any_path_is_answered_in_its_dialect(stranger: Stranger) -> None:
     tails = [
         "", "/", "/info/refs?service=git-upload-pack", "/info/refs?service=git-receive-pack", "/git-upload-pack",
         "/git-receive-pack", "/info/refs?service=--help", ".git/info/refs?service=git-upload-archive", "?%00", "?%ff",
@@ -241,7 +241,7 @@ async def test_whatever_the_path_is_the_answer_is_in_its_dialect(stranger: Stran
     )
 
 
-async def test_whatever_the_body_is_it_is_understood_or_refused(admin: Stranger, nethack: Client) -> None:
+async def test_any_body_is_accepted_or_refused(admin: Stranger, nethack: Client) -> None:
     targets = [
         "/api/0/new", "/api/0/fork", "/api/0/nethack/new_issue", "/api/0/nethack/issue/1/comment", "/v1/users",
         "/v1/users/alice/tokens", "/nethack.git/git-upload-pack", "/nethack.git/git-receive-pack", "/api/0/-/whoami",
@@ -256,7 +256,7 @@ async def test_whatever_the_body_is_it_is_understood_or_refused(admin: Stranger,
                   packed=st.sampled_from(["", "", "", "gzip", "deflate", "br", "nonsense"]))  # fmt: skip
 
 
-async def test_whatever_the_native_fields_hold_they_are_pointed_at_or_kept(forge: Forge, admin: Stranger) -> None:
+async def test_any_input_for_native_fields_is_refused_by_name_or_stored(forge: Forge, admin: Stranger) -> None:
     async def check(user: dict[str, Any], token: dict[str, Any]) -> None:
         made = await admin.json("/v1/users", user)
         if made.status == 201:
@@ -284,7 +284,7 @@ async def test_whatever_the_native_fields_hold_they_are_pointed_at_or_kept(forge
     await for_all(check, 150, user=vary(user, structures), token=vary(token, odd))
 
 
-async def test_whatever_the_credentials_are_they_are_good_or_refused(stranger: Stranger) -> None:
+async def test_any_credentials_are_accepted_or_refused(stranger: Stranger) -> None:
     schemes = st.sampled_from(
         ["", "token ", "TOKEN", "Bearer ", "Basic ", "Basic Og==", "Digest ", "token token ", "pf_"]
     )

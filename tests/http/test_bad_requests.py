@@ -1,4 +1,4 @@
-"""The sharpest of bad input, case by case."""
+"""The worst bad input, case by case."""
 
 import asyncio
 import secrets
@@ -29,7 +29,7 @@ def admin(forge: Forge) -> Stranger:
     return Stranger(forge, forge.admin)
 
 
-async def test_an_unreadable_header_is_refused_in_words_for_every_client(stranger: Stranger) -> None:
+async def test_an_invalid_header_is_refused_in_a_form_that_every_client_reads(stranger: Stranger) -> None:
     for header in HEADERS:
         for target in READABLE:
             answer = await stranger("GET", target, header, token=False)
@@ -37,20 +37,20 @@ async def test_an_unreadable_header_is_refused_in_words_for_every_client(strange
             assert {"type", "title", "status", "instance", "error", "error_code"} == answer.json.keys()
 
 
-async def test_what_is_no_http_is_told_so_without_an_echo(forge: Forge) -> None:
+async def test_a_request_that_is_not_http_is_refused_without_an_echo(forge: Forge) -> None:
     for line in (b"GET /\xff", b"GET", b"FOO /", b"\x16\x03\x01", b"GET http://[", b"GET http://x:99999/", b"GET \x00"):
         answer = await send(forge.settings.port, *line.partition(b" ")[::2])
         assert (answer.status, answer.json["title"]) == (400, "The request could not be read.")
 
 
-async def test_a_body_that_does_not_unpack_is_a_bad_request(admin: Stranger, nethack: Client) -> None:
+async def test_a_body_that_cannot_be_decompressed_is_a_bad_request(admin: Stranger, nethack: Client) -> None:
     for target in ("/api/0/nethack/new_issue", "/v1/users", "/nethack.git/git-receive-pack"):
         for packed in ("gzip", "deflate"):
             media = PUSH if "git" in target else FORM
             assert (await admin("POST", target, media, ("Content-Encoding", packed), body="0000")).status == 400
 
 
-async def test_a_fetch_that_does_not_unpack_is_cut_off_at_once(forge: Forge, nethack: Client) -> None:
+async def test_a_fetch_that_cannot_be_decompressed_is_closed_at_once(forge: Forge, nethack: Client) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", forge.settings.port)
     head = f"POST /nethack.git/git-upload-pack HTTP/1.1\r\nHost: x\r\n{': '.join(FETCH)}\r\nContent-Encoding: gzip\r\n"
     writer.write(head.encode() + b"Content-Length: 4\r\n\r\n0000")
@@ -59,7 +59,7 @@ async def test_a_fetch_that_does_not_unpack_is_cut_off_at_once(forge: Forge, net
     writer.close()
 
 
-async def test_asking_for_the_headers_of_the_refs_gets_no_body(forge: Forge, nethack: Client) -> None:
+async def test_a_head_request_for_the_refs_gets_no_body(forge: Forge, nethack: Client) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", forge.settings.port)
     target = b"/nethack.git/info/refs?service=git-upload-pack"
     writer.write(b"HEAD " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -68,19 +68,19 @@ async def test_asking_for_the_headers_of_the_refs_gets_no_body(forge: Forge, net
     writer.close()
 
 
-async def test_a_number_that_hides_behind_zeros_is_still_too_large(stranger: Stranger) -> None:
+async def test_a_number_with_leading_zeros_can_be_too_large(stranger: Stranger) -> None:
     for name, value in (("after", "9" * 30), ("limit", "9" * 5000), ("wait", "٣"), ("color", "red")):
         answer = await stranger("GET", f"/v1/events?{name}={'0' * 20}{quote(value)}")
         assert (answer.status, answer.json["errors"][0]["pointer"]) == (422, f"?{name}")
 
 
-async def test_a_time_that_hides_behind_zeros_is_still_out_of_range(stranger: Stranger) -> None:
+async def test_a_time_with_leading_zeros_can_be_out_of_range(stranger: Stranger) -> None:
     for since in ("0" * 20 + "9" * 20, "0" * 20 + "9" * 5000, "9" * 19):
         assert (await stranger("GET", f"/api/0/nethack/issues?since={since}")).json["error_code"] == "ETIMESTAMP"
     assert (await stranger("GET", "/api/0/nethack/issues?since=%D9%A3")).json["error_code"] == "EDATETIME"
 
 
-async def test_a_long_number_is_not_another_issues(stranger: Stranger) -> None:
+async def test_a_number_with_too_many_digits_names_no_issue(stranger: Stranger) -> None:
     await stranger.form("/api/0/nethack/new_issue", {"title": "t", "issue_content": "c"})
     assert (await stranger("GET", "/api/0/nethack/issue/1")).status == 200
     assert (await stranger("GET", "/api/0/nethack/issue/0000000000000000000123")).json["error_code"] == "ENOISSUE"
@@ -104,7 +104,7 @@ async def test_a_body_of_the_wrong_shape_is_invalid_input(stranger: Stranger) ->
             assert (answer.status, answer.json["error_code"]) == (400, "EINVALIDREQ"), body
 
 
-async def test_a_tag_is_no_longer_than_a_tag_can_be(stranger: Stranger) -> None:
+async def test_a_tag_that_is_too_long_is_refused(stranger: Stranger) -> None:
     fields = {"title": "t", "issue_content": "c", "tag": "a, " + secrets.token_hex(5000)}
     answer = await stranger.form("/api/0/nethack/new_issue", fields)
     assert answer.json["errors"] == {"tag": ["Field cannot be longer than 255 characters."]}
@@ -113,14 +113,14 @@ async def test_a_tag_is_no_longer_than_a_tag_can_be(stranger: Stranger) -> None:
 @pytest.mark.parametrize(
     ("field", "value"), [("avatar_email", "a@" + "." * 300_000 + "@"), ("url", "http://" + "a." * 150_000 + "-")]
 )
-async def test_an_address_made_of_dots_stops_nobody(stranger: Stranger, field: str, value: str) -> None:
+async def test_an_address_made_of_dots_is_refused_in_time(stranger: Stranger, field: str, value: str) -> None:
     started = time.monotonic()
     answer = await stranger.form("/api/0/new", {"name": "x", "description": "d", field: value})
     assert (answer.status, list(answer.json["errors"])) == (400, [field])
     assert time.monotonic() - started < 5
 
 
-async def test_a_branch_that_no_disk_can_hold_is_refused_at_once(stranger: Stranger) -> None:
+async def test_a_branch_that_cannot_be_stored_is_refused_at_once(stranger: Stranger) -> None:
     for branch in (
         "a" * 252,
         "ü" * 126,
@@ -138,7 +138,7 @@ async def test_a_branch_that_no_disk_can_hold_is_refused_at_once(stranger: Stran
         assert answer.json["errors"] == {"default_branch": ["Invalid input."]}, branch
 
 
-async def test_a_branch_may_look_like_a_whole_ref(stranger: Stranger, nethack: Client, tmp_path: Path) -> None:
+async def test_a_branch_name_may_look_like_a_whole_ref(stranger: Stranger, nethack: Client, tmp_path: Path) -> None:
     for name, branch in (("heads", "refs/heads/x"), ("tags", "refs/tags/x"), ("long", "a" * 250)):
         fields = {"name": name, "description": "d", "create_readme": "1", "default_branch": branch}
         assert (await stranger.form("/api/0/new", fields)).status == 200
@@ -146,7 +146,7 @@ async def test_a_branch_may_look_like_a_whole_ref(stranger: Stranger, nethack: C
         assert (tmp_path / name / "README.md").exists()
 
 
-async def test_a_ref_that_the_log_cannot_hold_is_not_pushed(
+async def test_a_ref_that_the_log_cannot_store_is_not_pushed(
     stranger: Stranger, nethack: Client, tmp_path: Path
 ) -> None:
     work = tmp_path / "work"
@@ -159,7 +159,7 @@ async def test_a_ref_that_the_log_cannot_hold_is_not_pushed(
     assert (await nethack.pagure("/nethack/git/branches"))[1]["branches"] == ["fine/ü\u202e", "main"]
 
 
-async def test_a_push_that_is_none_is_refused_before_git_sees_it(stranger: Stranger) -> None:
+async def test_a_malformed_push_is_refused_before_git_sees_it(stranger: Stranger) -> None:
     for body in ("", "nonsense", "-001", "00zz", "ffff", "0009push"):
         assert (await stranger("POST", "/nethack.git/git-receive-pack", PUSH, body=body)).status == 400
 
@@ -184,12 +184,12 @@ async def test_writing_takes_no_parameters_in_the_query(stranger: Stranger) -> N
         assert (answer.status, answer.json["errors"][0]["pointer"]) == (422, "?dry")
 
 
-async def test_six_characters_that_spell_nul_are_text(stranger: Stranger) -> None:
+async def test_the_escape_of_nul_as_text_is_accepted(stranger: Stranger) -> None:
     answer = await stranger.json("/v1/users/alice/tokens", {"description": r"\u0000", "project": "NetHack"})
     assert (answer.status, answer.json["description"], answer.json["project"]) == (201, r"\u0000", "nethack")
 
 
-async def test_an_address_with_doubled_slashes_leads_to_the_one_without_and_nowhere_else(stranger: Stranger) -> None:
+async def test_a_path_with_duplicate_slashes_redirects_to_the_same_host(stranger: Stranger) -> None:
     for asked, there in (
         ("/api/0//nethack", "/api/0/nethack"), ("//api/0/projects?x=//&y=%2F", "/api/0/projects?x=//&y=%2F"),
         ("//evil.example.org/%2e%2e//", "/evil.example.org/%2e%2e/"), ("////", "/"), ("/a//?", "/a/"),

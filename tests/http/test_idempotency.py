@@ -1,4 +1,4 @@
-"""A request with an Idempotency-Key is carried out once, however often it arrives."""
+"""A request with an Idempotency-Key is executed once, however often it is sent."""
 
 import asyncio
 from typing import Any
@@ -15,7 +15,7 @@ async def open_issue(client: Client, key: str, **form: Any) -> tuple[int, Any]:
     return await client.request("POST", "/api/0/nethack/new_issue", data=body, headers={"Idempotency-Key": key})
 
 
-async def test_a_repeated_request_gets_the_first_answer(forge: Forge, nethack: Client) -> None:
+async def test_a_repeated_request_gets_the_first_response(forge: Forge, nethack: Client) -> None:
     first = await open_issue(nethack, "k1")
     assert "Idempotency-Replayed" not in nethack.headers
     assert await open_issue(nethack, "k1") == first
@@ -41,13 +41,13 @@ async def test_the_same_key_for_another_request_is_refused_in_the_dialects_words
     assert (status, body["type"]) == (422, "/problems/invalid")
 
 
-async def test_keys_of_different_users_have_nothing_to_do_with_each_other(forge: Forge, nethack: Client) -> None:
+async def test_keys_of_different_users_are_independent(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     assert (await open_issue(nethack, "k1"))[1]["issue"]["user"]["name"] == "alice"
     assert (await open_issue(bob, "k1"))[1]["issue"]["user"]["name"] == "bob"
 
 
-async def test_another_token_of_the_same_user_sees_no_answer_it_may_not_have(forge: Forge, nethack: Client) -> None:
+async def test_another_token_of_the_same_user_does_not_get_the_response(forge: Forge, nethack: Client) -> None:
     await open_issue(nethack, "k1", private="1")
     _, weak = await nethack.json("POST", "/v1/users/alice/tokens", {"description": "d", "acls": ["commit"]})
     status, body = await open_issue(Client(forge, weak["token"], "alice"), "k1", private="1")
@@ -63,26 +63,26 @@ async def test_another_token_of_the_same_user_sees_no_answer_it_may_not_have(for
     ],
 )
 @pytest.mark.parametrize("path", ["/api/0/nethack/new_issue", "/v1/users/alice/tokens"])
-async def test_a_body_that_cannot_be_read_is_refused_with_a_key_as_without(
+async def test_an_unreadable_body_is_refused_with_and_without_a_key(
     forge: Forge, nethack: Client, headers: dict[str, str], path: str
 ) -> None:
-    headers = {**headers, "Connection": "close"}  # which the server does anyway, when it cannot read on
+    headers = {**headers, "Connection": "close"}  # the server closes the connection anyway if it cannot read on
     plain = await nethack.request("POST", path, data=b"garbage", headers=headers)
     keyed = await nethack.request("POST", path, data=b"garbage", headers={**headers, "Idempotency-Key": "k1"})
     assert (plain[0], keyed[0]) in [(400, 400), (422, 422)]
 
 
-async def test_a_long_key_is_taken(forge: Forge, nethack: Client) -> None:
+async def test_a_long_key_is_accepted(forge: Forge, nethack: Client) -> None:
     assert (await open_issue(nethack, "x" * 255))[0] == 200
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a b", "ä"])
-async def test_a_key_is_short_and_visible(forge: Forge, nethack: Client, key: str) -> None:
+async def test_an_invalid_key_is_refused(forge: Forge, nethack: Client, key: str) -> None:
     assert (await open_issue(nethack, key))[0] == 422
     assert (await nethack.pagure("/nethack/issues"))[1]["total_issues"] == 0
 
 
-async def test_many_at_once_open_one_issue(forge: Forge, nethack: Client) -> None:
+async def test_many_requests_with_one_key_open_one_issue(forge: Forge, nethack: Client) -> None:
     answers = await asyncio.gather(*(open_issue(nethack, "k1") for _ in range(10)))
     assert {status for status, _ in answers} <= {200, 409}
     assert 200 in {status for status, _ in answers}
@@ -90,10 +90,10 @@ async def test_many_at_once_open_one_issue(forge: Forge, nethack: Client) -> Non
     assert (await open_issue(nethack, "k1"))[0] == 200
 
 
-async def test_what_was_carried_out_but_not_answered_is_not_done_again(
+async def test_an_executed_command_without_a_stored_response_is_not_executed_again(
     forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when the process dies between the commit and the keeping of the answer."""
+    """As if the process died after the commit and before the response was stored."""
 
     async def dies(*_: object) -> None:
         raise asyncio.CancelledError
@@ -107,7 +107,7 @@ async def test_what_was_carried_out_but_not_answered_is_not_done_again(
     assert (await nethack.pagure("/nethack/issues"))[1]["total_issues"] == 1
 
 
-async def test_a_secret_is_shown_once_and_kept_nowhere(forge: Forge, alice: Client) -> None:
+async def test_a_secret_is_shown_once_and_not_stored(forge: Forge, alice: Client) -> None:
     headers = {"Idempotency-Key": "k1"}
     status, issued = await alice.json("POST", "/v1/users/alice/tokens", {"description": "d"}, headers=headers)
     assert (status, alice.headers["Cache-Control"]) == (201, "no-store")

@@ -1,4 +1,4 @@
-"""Endpoints that take connections and give nothing, and what they hold up."""
+"""Endpoints that accept connections and do not answer properly."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("sent_at_once")
 
 
 class DeadEndpoint:
-    """An endpoint that takes connections and does what it does to them; `open` are those it has at the moment."""
+    """An endpoint that mistreats its connections. `open` counts those it has now, `most` the maximum, `seen` all."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -74,14 +74,14 @@ async def serve_dead_endpoint(kind: str) -> AsyncIterator[DeadEndpoint]:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers of this forge wait for an answer longer than any test does."""
+    """Let workers wait longer for an answer than any test does."""
     monkeypatch.setattr(delivery, "open_client", partial(delivery.open_client, total=1000.0))
 
 
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("kind", ["never answers", "drips", "resets", "refuses", "never ends"])
-async def test_a_dead_endpoint_holds_up_none_of_the_others(nethack: Client, receiver: Receiver, kind: str) -> None:
-    """They have everything while the dead one's first attempt is still open, or waits for its next."""
+async def test_a_dead_endpoint_does_not_delay_others(nethack: Client, receiver: Receiver, kind: str) -> None:
+    """The others get everything while the first attempt to the dead endpoint is open or waits to be retried."""
     async with serve_dead_endpoint(kind) as endpoint:
         subscription = await subscribe(nethack, receiver, url=endpoint.url, types=["issue.*"])
         for n in range(19):
@@ -107,7 +107,7 @@ async def test_a_dead_endpoint_holds_up_none_of_the_others(nethack: Client, rece
             assert errors == {"reset" if kind == "resets" else "unreachable"}
 
 
-async def test_a_dead_endpoint_with_many_lanes_has_its_share_and_no_more(
+async def test_a_dead_endpoint_with_many_lanes_gets_only_its_share_of_lanes(
     nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "MAX_LANES", 3)
@@ -125,10 +125,10 @@ async def test_a_dead_endpoint_with_many_lanes_has_its_share_and_no_more(
         assert (endpoint.open, endpoint.seen, endpoint.most) == (2, 2, 2)
 
 
-async def test_what_is_on_its_way_is_cut_off_when_its_lease_ends(
+async def test_an_attempt_is_cancelled_when_its_lease_ends(
     nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when the database cannot be reached for so long; then somebody else may be sending it."""
+    """This happens when the database is unavailable for too long; another worker may then send the delivery."""
 
     async def unreachable(*_: Any) -> set[Any]:
         raise OSError

@@ -1,4 +1,4 @@
-"""What becomes of deliveries, with real receivers and workers."""
+"""The outcome of deliveries, with real receivers and workers."""
 
 import asyncio
 from datetime import timedelta
@@ -33,8 +33,8 @@ LEFT = """
 
 
 @pytest.mark.usefixtures("retried_at_once")
-async def test_whoever_may_no_longer_see_it_is_sent_nothing(forge: Forge, nethack: Client, receiver: Receiver) -> None:
-    """The event is there before the right ends, and sent after."""
+async def test_a_user_who_has_lost_access_is_sent_nothing(forge: Forge, nethack: Client, receiver: Receiver) -> None:
+    """The event is recorded before access is revoked, and would be sent after."""
     bob = await forge.user("bob")
     await nethack.post("/new", name="cave", description="d", private="1")
     grant = {"user_type": "user", "name": "bob", "acl": "commit"}
@@ -49,7 +49,7 @@ async def test_whoever_may_no_longer_see_it_is_sent_nothing(forge: Forge, nethac
     assert {attempt["status"] for attempt in row["attempts"]} == {503}
 
 
-async def test_a_strangers_subscription_tells_no_private_issue(
+async def test_a_subscription_does_not_send_private_issues_to_strangers(
     forge: Forge, nethack: Client, receiver: Receiver
 ) -> None:
     bob = await forge.user("bob")
@@ -60,7 +60,7 @@ async def test_a_strangers_subscription_tells_no_private_issue(
 
 
 @pytest.mark.own_forge
-async def test_a_worker_that_ends_finishes_what_is_on_its_way_and_lets_go(
+async def test_a_worker_that_stops_finishes_its_attempt_and_releases_its_lease(
     forge: Forge, nethack: Client, receiver: Receiver
 ) -> None:
     subscription = await subscribe(nethack, receiver, types=["issue.*"])
@@ -87,7 +87,7 @@ async def test_a_worker_that_ends_finishes_what_is_on_its_way_and_lets_go(
         await receiver.wait_for(5)
 
 
-async def test_a_subscription_that_is_deleted_while_it_is_sent_leaves_nothing(
+async def test_a_subscription_that_is_deleted_during_an_attempt_leaves_no_rows(
     forge: Forge, nethack: Client, receiver: Receiver
 ) -> None:
     subscription = await subscribe(nethack, receiver, types=["issue.*"])
@@ -124,7 +124,7 @@ async def _ended(forge: Forge) -> bool:
     return row is not None and (row["n"], row["m"]) == (0, 3)
 
 
-async def test_deleting_ends_what_waits_for_an_inactive_subscription(
+async def test_deleting_an_inactive_subscription_ends_its_waiting_deliveries(
     forge: Forge, nethack: Client, receiver: Receiver
 ) -> None:
     subscription = await subscribe(nethack, receiver, active=False)
@@ -137,7 +137,7 @@ async def test_deleting_ends_what_waits_for_an_inactive_subscription(
             await asyncio.sleep(0.02)
 
 
-async def test_while_the_read_tables_are_made_anew_nothing_is_given_up(
+async def test_no_delivery_is_given_up_while_the_read_tables_are_rebuilt(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "ORPHAN_PAUSE", 0.1)
@@ -159,11 +159,11 @@ async def test_while_the_read_tables_are_made_anew_nothing_is_given_up(
 
 
 async def _put_off(forge: Forge) -> bool:
-    """A worker has looked at what was long due, and left it for later."""
+    """Whether a worker has postponed the lane that was due."""
     return bool(await forge.db.fetchval("select due_at > now() - interval '30 minutes' from lanes"))
 
 
-async def test_an_endpoint_that_never_came_about_is_forgotten(forge: Forge, nethack: Client) -> None:
+async def test_an_endpoint_without_a_subscription_is_deleted(forge: Forge, nethack: Client) -> None:
     async with run_receiver() as receiver:
         await subscribe(nethack, receiver)
     await forge.db.execute("""
@@ -179,7 +179,7 @@ async def test_an_endpoint_that_never_came_about_is_forgotten(forge: Forge, neth
     assert left == {"http://being-subscription/", receiver.url}
 
 
-async def test_what_ended_long_ago_is_forgotten(
+async def test_old_deliveries_are_deleted(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "DELETE_BATCH", 1)
@@ -198,7 +198,7 @@ async def test_what_ended_long_ago_is_forgotten(
     assert await forge.db.fetchval("select count(*) from delivery_attempts") == 1
 
 
-async def test_a_mistake_of_ours_is_a_failure_like_any_other(
+async def test_an_internal_error_is_retried_like_any_failure(
     nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "SCHEDULE", (0.1,) * 10)

@@ -1,4 +1,4 @@
-"""Endpoints that answer with errors: when they are tried again, and when left alone."""
+"""Endpoints that answer with errors: retries, and the end of subscriptions."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from tests.subscriptions import list_deliveries, open_issue, subscribe, wait_for
 pytestmark = pytest.mark.usefixtures("retried_at_once")
 
 
-async def test_what_failed_is_sent_again_with_the_same_id(nethack: Client, receiver: Receiver) -> None:
+async def test_a_failed_delivery_is_sent_again_with_the_same_id(nethack: Client, receiver: Receiver) -> None:
     subscription = await subscribe(nethack, receiver, types=["issue.*"])
     receiver.responses = [500, 404, 302]
     await open_issue(nethack)
@@ -24,8 +24,8 @@ async def test_what_failed_is_sent_again_with_the_same_id(nethack: Client, recei
     assert (await nethack.get(f"/v1/subscriptions/{subscription['id']}"))[1]["failures"] == 0
 
 
-async def test_nothing_is_sent_to_where_nobody_may_aim(nethack: Client, receiver: Receiver) -> None:
-    """These tests allow one address of loopback and no other."""
+async def test_nothing_is_sent_to_a_forbidden_address(nethack: Client, receiver: Receiver) -> None:
+    """The tests allow one loopback address and no other."""
     url = receiver.url.replace("127.0.0.1", "127.0.0.2")
     subscription = await subscribe(nethack, receiver, url=url, types=["issue.*"])
     await open_issue(nethack)

@@ -1,4 +1,4 @@
-"""The event feed: pages, long polls and streams tell the same story, to those who may hear it."""
+"""The event feed: pages, long polls and streams agree, and show only what the reader may see."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ class Listener:
         self.answer = answer
 
     async def message(self) -> dict[str, str] | None:
-        """The next message, comments included; None when the stream has ended."""
+        """Return the next message, which may be a comment; None at the end of the stream."""
         fields: dict[str, str] = {}
         while line := (await self.answer.content.readline()).decode():
             if line == "\n" and fields:
@@ -34,7 +34,7 @@ class Listener:
         return None
 
     async def event(self) -> Any:
-        """The next event."""
+        """Return the next event; None at the end of the stream."""
         while (message := await self.message()) is not None:
             if "data" in message and message["event"] != "bookmark":
                 event = orjson.loads(message["data"])
@@ -60,7 +60,7 @@ async def open_issue(client: Client, title: str = "t") -> None:
     assert (await client.post("/nethack/new_issue", title=title, issue_content="c"))[0] == 200
 
 
-async def test_a_stream_tells_what_was_and_what_comes(forge: Forge, nethack: Client) -> None:
+async def test_a_stream_sends_past_events_and_then_new_ones(forge: Forge, nethack: Client) -> None:
     await forge.numbered()
     _, page = await forge.nobody.get("/v1/events?project=nethack")
     async with listen(forge.nobody, "?project=nethack") as reader, asyncio.timeout(20):
@@ -70,7 +70,7 @@ async def test_a_stream_tells_what_was_and_what_comes(forge: Forge, nethack: Cli
         assert (await reader.event())["type"] == "issue.opened"
 
 
-async def test_a_reader_who_comes_back_goes_on_where_they_were(forge: Forge, nethack: Client) -> None:
+async def test_a_reconnecting_reader_continues_after_its_last_event(forge: Forge, nethack: Client) -> None:
     for n in range(4):
         await open_issue(nethack, f"Issue {n}")
     await forge.numbered()
@@ -82,7 +82,7 @@ async def test_a_reader_who_comes_back_goes_on_where_they_were(forge: Forge, net
     assert [event["data"]["title"] for event in [first, *rest]] == [f"Issue {n}" for n in range(4)]
 
 
-async def test_a_stream_from_now_on_leaves_out_what_was(forge: Forge, nethack: Client) -> None:
+async def test_a_stream_from_now_on_sends_only_new_events(forge: Forge, nethack: Client) -> None:
     await forge.numbered()
     async with listen(forge.nobody, "?after=now") as reader, asyncio.timeout(20):
         assert await reader.message() == {"retry": "2000"}
@@ -90,7 +90,7 @@ async def test_a_stream_from_now_on_leaves_out_what_was(forge: Forge, nethack: C
         assert (await reader.event())["type"] == "issue.opened"
 
 
-async def test_silence_is_filled_and_what_was_hidden_is_passed_over(
+async def test_a_silent_stream_sends_heartbeats_and_bookmarks(
     forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "HEARTBEAT_INTERVAL", 0.5)
@@ -124,7 +124,7 @@ async def test_a_poll_ends_with_its_token(forge: Forge, alice: Client) -> None:
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
-async def test_a_client_that_hangs_up_is_waited_for_no_longer(forge: Forge, alice: Client, accept: str) -> None:
+async def test_a_wait_ends_when_the_client_hangs_up(forge: Forge, alice: Client, accept: str) -> None:
     url = f"{forge.url}/v1/events?after=now" + ("&wait=50" if accept == "application/json" else "")
     async with aiohttp.ClientSession() as session:
         call = asyncio.create_task(session.get(url, headers={"Accept": accept}))
@@ -136,7 +136,7 @@ async def test_a_client_that_hangs_up_is_waited_for_no_longer(forge: Forge, alic
 
 
 @pytest.mark.own_forge
-async def test_a_client_that_hangs_up_on_a_task_is_waited_for_no_longer(forge: Forge, alice: Client) -> None:
+async def test_a_wait_for_a_task_ends_when_the_client_hangs_up(forge: Forge, alice: Client) -> None:
     forge.worker.cancel()
     _, queued = await alice.post("/new", name="nethack", description="d", wait="0")
     async with aiohttp.ClientSession(headers={"Authorization": f"token {alice.token}"}) as session:
@@ -147,8 +147,8 @@ async def test_a_client_that_hangs_up_on_a_task_is_waited_for_no_longer(forge: F
 
 
 @pytest.mark.own_forge
-async def test_whoever_waits_holds_no_connection_and_no_thread(forge: Forge, nethack: Client) -> None:
-    """There are five connections and few threads; all who wait are more, and whoever does not is answered."""
+async def test_waiting_clients_hold_no_connection_and_no_thread(forge: Forge, nethack: Client) -> None:
+    """More clients wait than there are database connections and threads; other clients are still answered."""
     await forge.idle()
     await forge.numbered()
     forge.worker.cancel()
@@ -181,7 +181,7 @@ async def read_all(session: aiohttp.ClientSession, path: str) -> Any:
         return await answer.json()
 
 
-async def test_a_reader_who_does_not_read_is_cut_off(
+async def test_a_reader_that_does_not_read_is_disconnected(
     forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "SEND_TIMEOUT", 0.5)
@@ -212,7 +212,7 @@ async def test_a_reader_who_does_not_read_is_cut_off(
     assert 0 < taken < 12_000_000
 
 
-async def test_what_nobody_wants_costs_those_who_wait_no_statement(
+async def test_events_that_a_filter_excludes_cost_waiting_clients_no_statement(
     forge: Forge, nethack: Client, statements: list[str]
 ) -> None:
     head = await forge.numbered()
@@ -226,7 +226,7 @@ async def test_what_nobody_wants_costs_those_who_wait_no_statement(
     assert not [sql for sql in statements if "caused" in sql]
 
 
-async def test_the_digest_proves_that_nothing_is_missing(forge: Forge, nethack: Client) -> None:
+async def test_the_digest_matches_the_events_of_the_feed(forge: Forge, nethack: Client) -> None:
     await open_issue(nethack)
     await nethack.post("/nethack/new_issue", title="t", issue_content="c", private="1")
     head = await forge.numbered()
@@ -246,11 +246,11 @@ async def test_the_digest_proves_that_nothing_is_missing(forge: Forge, nethack: 
 
 
 @pytest.mark.parametrize("query", ["from=0", "from=2&to=1", "to=99999", "from=99999", "from=x", "color=1"])
-async def test_a_digest_of_what_is_not_there_is_refused(forge: Forge, nethack: Client, query: str) -> None:
+async def test_a_digest_of_unknown_events_is_refused(forge: Forge, nethack: Client, query: str) -> None:
     assert (await forge.nobody.get(f"/v1/events/digest?{query}"))[0] == 422
 
 
-async def test_an_event_can_be_had_by_its_number(forge: Forge, nethack: Client) -> None:
+async def test_an_event_can_be_read_by_its_number(forge: Forge, nethack: Client) -> None:
     await nethack.post("/nethack/new_issue", title="t", issue_content="c", private="1")
     head = await forge.numbered()
     _, page = await nethack.get("/v1/events")
@@ -262,7 +262,7 @@ async def test_an_event_can_be_had_by_its_number(forge: Forge, nethack: Client) 
         assert (await forge.admin.get(f"/v1/events/{seq}"))[0] == 404
 
 
-async def test_an_event_can_be_had_as_a_cloudevent(forge: Forge, nethack: Client) -> None:
+async def test_an_event_can_be_read_as_a_cloudevent(forge: Forge, nethack: Client) -> None:
     _, page = await nethack.get("/v1/events?project=nethack&limit=1")
     [event] = page["events"]
     accept = {"Accept": "application/cloudevents+json"}
@@ -281,7 +281,7 @@ async def test_an_event_can_be_had_as_a_cloudevent(forge: Forge, nethack: Client
     }
 
 
-async def test_numbers_that_are_no_longer_kept_are_gone(forge: Forge, nethack: Client) -> None:
+async def test_deleted_events_are_reported_as_gone(forge: Forge, nethack: Client) -> None:
     head = await forge.numbered()
     await forge.db.execute("delete from numbers where seq <= 2")
     status, problem = await forge.nobody.get("/v1/events?after=1")
@@ -294,7 +294,7 @@ async def test_numbers_that_are_no_longer_kept_are_gone(forge: Forge, nethack: C
 
 
 async def read_pages(reader: Client, after: int, last: int, query: str) -> dict[int, str]:
-    """The ids of all events up to `last`, by their numbers, page by page."""
+    """Read the ids of all events up to `last`, by number, page by page."""
     seen: dict[int, str] = {}
     while after < last:
         _, page = await reader.get(f"/v1/events?after={after}&{query}")
@@ -304,20 +304,20 @@ async def read_pages(reader: Client, after: int, last: int, query: str) -> dict[
 
 
 async def read_streams(reader: Client, after: int, last: int) -> dict[int, str]:
-    """The same from streams that break again and again, in the middle of messages as well."""
+    """Read the same from streams that break again and again, also in the middle of a message."""
     seen: dict[int, str] = {}
     while after < last:
         async with listen(reader, **{"Last-Event-ID": str(after)}) as stream:
             for _ in range(min(random.randint(1, 30), last - after)):
                 event = await stream.event()
-                assert event["seq"] > after  # once and no second time, on whichever connection
+                assert event["seq"] > after  # each event once, over all connections
                 seen[event["seq"]], after = event["id"], event["seq"]
             if after < last:
                 await stream.answer.content.read(random.randint(1, 100))
     return seen
 
 
-async def test_pages_polls_and_streams_tell_the_same_while_many_write(forge: Forge, nethack: Client) -> None:
+async def test_pages_polls_and_streams_agree_while_many_clients_write(forge: Forge, nethack: Client) -> None:
     head = await forge.numbered()
     last = head + 16 * 12
 

@@ -6,7 +6,7 @@ from app.config import Settings
 from tests.conftest import Client, Forge
 
 
-async def test_a_group_is_made_with_its_creator_in_it(forge: Forge, alice: Client) -> None:
+async def test_a_new_group_has_its_creator_as_a_member(forge: Forge, alice: Client) -> None:
     status, group = await alice.json("POST", "/v1/groups", {"name": "hackers"})
     assert status == 201
     assert group.pop("created_at").endswith("Z")
@@ -32,20 +32,20 @@ async def test_a_group_is_made_with_its_creator_in_it(forge: Forge, alice: Clien
         ({"name": "HACKERS"}, 409, "/group"), ({"name": "Alice"}, 409, "/group"),
     ],
 )  # fmt: skip
-async def test_groups_that_are_not_made(alice: Client, command: object, status: int, pointer: str) -> None:
+async def test_invalid_groups_are_refused(alice: Client, command: object, status: int, pointer: str) -> None:
     await alice.json("POST", "/v1/groups", {"name": "hackers"})
     answer, problem = await alice.json("POST", "/v1/groups", command)
     assert (answer, problem["errors"][0]["pointer"]) == (status, pointer)
 
 
-async def test_a_user_is_not_called_like_a_group(forge: Forge, alice: Client) -> None:
+async def test_a_user_cannot_have_the_name_of_a_group(forge: Forge, alice: Client) -> None:
     await alice.json("POST", "/v1/groups", {"name": "hackers"})
     command = {"username": "Hackers", "email": "h@example.org"}
     status, problem = await forge.admin.json("POST", "/v1/users", command)
     assert (status, problem["errors"][0]["pointer"]) == (409, "/username")
 
 
-async def test_who_makes_groups(forge: Forge, alice: Client) -> None:
+async def test_users_can_create_groups_with_a_token_for_it(forge: Forge, alice: Client) -> None:
     assert (await forge.nobody.json("POST", "/v1/groups", {"name": "x"}))[0] == 401
     assert (await alice.json("POST", "/v1/groups", {"name": "x", "type": "admin"}))[0] == 403
     other = await alice.limited(acls=["issue_create"])
@@ -54,17 +54,17 @@ async def test_who_makes_groups(forge: Forge, alice: Client) -> None:
     assert (await one.json("POST", "/v1/groups", {"name": "x"}))[0] == 201
 
 
-class TestWhereGroupsAreForAdministrators:
+class TestWithGroupsForAdministratorsOnly:
     @pytest.fixture
     def settings(self, own_settings: Settings) -> Settings:
         return own_settings.model_copy(update={"new_groups": False})
 
-    async def test_nobody_else_makes_one(self, forge: Forge, alice: Client) -> None:
+    async def test_other_users_cannot_create_groups(self, forge: Forge, alice: Client) -> None:
         assert (await alice.json("POST", "/v1/groups", {"name": "x"}))[0] == 403
         assert (await forge.admin.json("POST", "/v1/groups", {"name": "x"}))[0] == 201
 
 
-async def test_members_come_and_go(forge: Forge, alice: Client) -> None:
+async def test_members_are_added_and_removed(forge: Forge, alice: Client) -> None:
     bob, carol = await forge.user("bob"), await forge.user("carol")
     await alice.json("POST", "/v1/groups", {"name": "hackers"})
     member = "/v1/groups/hackers/members/bob"

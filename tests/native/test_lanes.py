@@ -1,4 +1,4 @@
-"""Lanes: what they keep in order, who sends them, and when they end."""
+"""Lanes: their order, their workers and their end."""
 
 import asyncio
 import random
@@ -34,10 +34,10 @@ FORGOTTEN = """
 
 
 @pytest.mark.usefixtures("retried_at_once")
-async def test_a_lane_keeps_its_order_and_another_does_not_wait(
+async def test_a_lane_keeps_its_order_and_does_not_delay_another_lane(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one is refused until the other has told everything."""
+    """One lane fails until the other has delivered everything."""
     monkeypatch.setattr(delivery, "SCHEDULE", (0.1,) * 1000)
     await nethack.post("/new", name="angband", description="d")
     status, _ = await forge.admin.json("POST", "/v1/subscriptions", {"url": receiver.url, "types": ["issue.opened"]})
@@ -62,7 +62,7 @@ async def test_a_lane_keeps_its_order_and_another_does_not_wait(
 
 
 @pytest.mark.usefixtures("retried_at_once")
-async def test_without_order_nothing_waits_for_what_failed(
+async def test_an_unordered_delivery_does_not_wait_for_a_failed_one(
     nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "SCHEDULE", (1000.0,) * 10)
@@ -76,8 +76,8 @@ async def test_without_order_nothing_waits_for_what_failed(
     assert [each["status"] for each in await list_deliveries(nethack, subscription)] == ["delivered", "waiting"]
 
 
-async def test_two_workers_never_send_one_lane_at_once(forge: Forge, nethack: Client, receiver: Receiver) -> None:
-    """The endpoint takes longer than a lease lasts, and the first worker lives."""
+async def test_two_workers_never_send_the_same_lane_at_once(forge: Forge, nethack: Client, receiver: Receiver) -> None:
+    """The endpoint takes longer than a lease, which the first worker renews."""
     await subscribe(nethack, receiver, types=["issue.*"])
     at_once = most = 0
 
@@ -99,7 +99,7 @@ async def test_two_workers_never_send_one_lane_at_once(forge: Forge, nethack: Cl
 
 
 @pytest.mark.own_forge
-async def test_a_busy_lane_makes_room_for_another(
+async def test_a_busy_lane_yields_to_another_lane(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "MAX_LANES", 1)
@@ -116,7 +116,7 @@ async def test_a_busy_lane_makes_room_for_another(
     assert {got.path for got in receiver.received[:4]} == {"/hook/busy", "/hook/other"}
 
 
-async def test_what_is_changed_counts_for_a_busy_lane_too(
+async def test_changes_of_a_subscription_apply_to_a_busy_lane(
     nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "CACHE_SECONDS", 0.0)
@@ -144,7 +144,7 @@ async def test_what_is_changed_counts_for_a_busy_lane_too(
     await receiver.wait_for(3)
 
 
-async def test_lanes_leave_nothing_behind(forge: Forge, nethack: Client, receiver: Receiver) -> None:
+async def test_finished_lanes_are_deleted(forge: Forge, nethack: Client, receiver: Receiver) -> None:
     await subscribe(nethack, receiver, types=["issue.*"], ordered=False)
     await subscribe(nethack, receiver, types=["issue.*"])
     for _ in range(5):
@@ -153,10 +153,10 @@ async def test_lanes_leave_nothing_behind(forge: Forge, nethack: Client, receive
     await wait_for(lambda: has_no_lanes(forge))
 
 
-async def test_a_lane_that_was_left_behind_is_found_again(
+async def test_a_lane_that_was_not_woken_is_found_by_the_relay(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process that made the subscription active died before it woke what waits."""
+    """The process that activated the subscription died before it woke its lanes."""
     subscription = await subscribe(nethack, receiver, active=False)
     await nethack.json("POST", f"/v1/subscriptions/{subscription['id']}/ping")
     await wait_for(lambda: has_no_lanes(forge))
@@ -175,10 +175,10 @@ async def test_a_lane_that_was_left_behind_is_found_again(
     assert await forge.db.fetchval(FORGOTTEN) == 0
 
 
-async def test_an_endpoint_that_recovers_is_sent_what_waits_in_every_lane(
+async def test_an_endpoint_that_recovers_gets_the_deliveries_of_all_lanes(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One probe a day is for one lane; when it succeeds, the others do not wait for theirs."""
+    """Once the daily probe of one lane succeeds, the other lanes do not wait for theirs."""
     subscription = await subscribe(nethack, receiver, types=["issue.*"], ordered=False)
     receiver.responses = [503] * 3
     for _ in range(3):
@@ -219,10 +219,10 @@ async def press_some_button(dice: random.Random, nethack: Client, subscription: 
             await open_issue(nethack, dice.choice(["nethack", "angband"]))
 
 
-async def test_in_any_storm_nothing_is_forgotten(
+async def test_no_delivery_is_lost_whatever_happens_to_subscriptions(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two workers, an endpoint in a bad mood, and a keeper who presses every button there is."""
+    """Two workers, an unreliable endpoint, and an owner who uses all endpoints of the API at random."""
     for name, value in (
         ("SCHEDULE", (0.02,) * 10),
         ("OPEN_SECONDS", 0.02),

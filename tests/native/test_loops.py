@@ -1,4 +1,4 @@
-"""Receivers that act on the forge because of what they are told do not keep each other busy for ever."""
+"""Loop protection: receivers that change the forge do not trigger each other for ever."""
 
 import pytest
 from aiohttp import web
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("sent_at_once")
 
 
 def comment_on_delivery(client: Client, header: str | None) -> Answer:
-    """Comments on the issue that it is told of, and says because of what, if it does, as it was told by this header."""
+    """Comment on the issue of a delivery, with the delivery id in the given header as request id."""
 
     async def answer(got: ReceivedRequest) -> web.StreamResponse:
         headers = {"X-Request-Id": got.headers[header]} if header else {}
@@ -24,7 +24,7 @@ def comment_on_delivery(client: Client, header: str | None) -> Answer:
 
 
 @pytest.mark.parametrize(("payload_format", "header"), [("standard", "webhook-id"), ("pagure", "x-request-id")])
-async def test_a_receiver_that_answers_itself_is_told_so_often_and_no_more(
+async def test_a_receiver_that_triggers_itself_is_stopped_after_the_longest_chain(
     payload_format: str, header: str, nethack: Client, receiver: Receiver
 ) -> None:
     subscription = await subscribe(nethack, receiver, types=["issue.*"], format=payload_format)
@@ -41,7 +41,7 @@ async def test_a_receiver_that_answers_itself_is_told_so_often_and_no_more(
     assert found["request"] == receiver.received[-1].id
 
 
-async def test_what_people_do_after_that_is_told_again(nethack: Client, receiver: Receiver) -> None:
+async def test_changes_by_users_are_delivered_after_a_loop(nethack: Client, receiver: Receiver) -> None:
     subscription = await subscribe(nethack, receiver, types=["issue.*"])
     receiver.responses = [comment_on_delivery(nethack, "webhook-id")] * MAX_CHAIN
     await open_issue(nethack)
@@ -51,7 +51,7 @@ async def test_what_people_do_after_that_is_told_again(nethack: Client, receiver
     assert last.json["data"]["data"]["comment"] == "Enough."
 
 
-async def test_a_request_that_names_what_was_never_delivered_is_told(nethack: Client, receiver: Receiver) -> None:
+async def test_a_request_with_an_unknown_delivery_id_is_delivered(nethack: Client, receiver: Receiver) -> None:
     await subscribe(nethack, receiver, types=["issue.*"])
     strange = ["0" * 32, "00000000-0000-0000-0000-000000000000", "00000000-0000-0000-0000-000000000000-x", "1-1"]
     for request in strange:
@@ -62,7 +62,9 @@ async def test_a_request_that_names_what_was_never_delivered_is_told(nethack: Cl
     assert [each.json["data"]["request"] for each in got] == strange
 
 
-async def test_what_others_deliveries_have_led_to_is_told(nethack: Client, receiver: Receiver, forge: Forge) -> None:
+async def test_a_loop_of_one_subscription_is_delivered_to_others(
+    nethack: Client, receiver: Receiver, forge: Forge
+) -> None:
     subscription = await subscribe(nethack, receiver, types=["issue.*"])
     bobs = await forge.user("bob")
     async with run_receiver() as quiet:
@@ -73,7 +75,7 @@ async def test_what_others_deliveries_have_led_to_is_told(nethack: Client, recei
         assert len(await quiet.wait_for(MAX_CHAIN + 1)) == MAX_CHAIN + 1
 
 
-async def test_a_request_with_a_delivery_somewhere_in_its_name_ends_the_chain(
+async def test_a_request_id_that_only_contains_a_delivery_id_ends_the_chain(
     nethack: Client, receiver: Receiver
 ) -> None:
     await subscribe(nethack, receiver, types=["issue.*"])

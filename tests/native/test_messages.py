@@ -1,4 +1,4 @@
-"""What a delivery says, and how it is signed."""
+"""The content of deliveries and their signatures."""
 
 import base64
 import hashlib
@@ -41,7 +41,7 @@ async def test_an_event_can_be_sent_as_a_cloudevent(nethack: Client, receiver: R
     assert (got.json["specversion"], got.json["type"], got.json["source"]) == ("1.0", "issue.opened", nethack.forge.url)
 
 
-async def test_a_ping_goes_the_way_of_events(nethack: Client, receiver: Receiver) -> None:
+async def test_a_ping_is_delivered_like_an_event(nethack: Client, receiver: Receiver) -> None:
     subscription = await subscribe(nethack, receiver)
     status, answer = await nethack.json("POST", f"/v1/subscriptions/{subscription['id']}/ping")
     assert (status, answer["delivery"]["type"], answer["delivery"]["seq"]) == (202, "ping", None)
@@ -50,7 +50,7 @@ async def test_a_ping_goes_the_way_of_events(nethack: Client, receiver: Receiver
     await wait_for_delivery(nethack, subscription, status="delivered")
 
 
-async def test_what_is_too_large_is_sent_thin(nethack: Client, receiver: Receiver) -> None:
+async def test_a_large_event_is_sent_as_a_link(nethack: Client, receiver: Receiver) -> None:
     await subscribe(nethack, receiver, types=["issue.*"])
     await open_issue(nethack, issue_content="x" * 300_000)
     [got] = await receiver.wait_for(1)

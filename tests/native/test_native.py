@@ -8,7 +8,7 @@ from app.feed import pages
 from tests.conftest import Client, Forge, waiters
 
 
-async def test_only_administrators_make_users(forge: Forge, alice: Client) -> None:
+async def test_only_administrators_create_users(forge: Forge, alice: Client) -> None:
     command = {"username": "bob", "email": "bob@example.org"}
     assert (await alice.json("POST", "/v1/users", command))[0] == 403
     assert (await forge.nobody.json("POST", "/v1/users", command))[0] == 401
@@ -31,14 +31,14 @@ async def test_only_administrators_make_users(forge: Forge, alice: Client) -> No
         ({"username": "x", "email": "e@x.org", "password": "short"}, ["/password"]),
     ],
 )
-async def test_what_is_wrong_is_pointed_at(forge: Forge, body: object, pointers: list[str]) -> None:
+async def test_errors_point_to_the_invalid_field(forge: Forge, body: object, pointers: list[str]) -> None:
     status, problem = await forge.admin.json("POST", "/v1/users", body)
     assert (status, [error["pointer"] for error in problem["errors"]]) == (422, pointers)
     assert forge.admin.headers["Content-Type"].startswith("application/problem+json")
     assert problem["instance"] == forge.admin.headers["X-Request-Id"]
 
 
-async def test_a_token_is_shown_once_and_ends_with_its_revocation(forge: Forge, alice: Client) -> None:
+async def test_a_token_is_shown_once_and_can_be_revoked(forge: Forge, alice: Client) -> None:
     status, issued = await alice.json("POST", "/v1/users/alice/tokens", {"description": "laptop"})
     assert (status, issued["token"][:3], len(issued["token"])) == (201, "pf_", 49)
     laptop = Client(forge, issued["token"])
@@ -53,7 +53,7 @@ async def test_a_token_is_shown_once_and_ends_with_its_revocation(forge: Forge, 
     assert (await alice.json("DELETE", f"/v1/tokens/{issued['id']}"))[0] == 404
 
 
-async def test_a_limited_token_cannot_make_a_wider_one(forge: Forge) -> None:
+async def test_a_limited_token_cannot_create_tokens(forge: Forge) -> None:
     limited = await forge.user("bob", acls=["issue_create"])
     assert (await limited.json("POST", "/v1/users/bob/tokens", {"description": "wider"}))[0] == 403
 
@@ -69,12 +69,12 @@ async def test_no_secret_is_in_the_log(forge: Forge, alice: Client) -> None:
         assert secret not in record
 
 
-async def test_a_long_poll_hears_of_an_event_at_once(forge: Forge, nethack: Client) -> None:
+async def test_a_long_poll_returns_as_soon_as_an_event_happens(forge: Forge, nethack: Client) -> None:
     head = await forge.numbered()
     poll = asyncio.create_task(forge.nobody.get(f"/v1/events?after={head}&wait=50"))
     await waiters(1)
     await nethack.post("/nethack/new_issue", title="t", issue_content="c")
-    async with asyncio.timeout(20):  # and not when the time is up
+    async with asyncio.timeout(20):  # much less than the wait
         _, page = await poll
     assert [event["type"] for event in page["events"]] == ["issue.opened"]
     assert page["events"][0]["project"]["path"] == "nethack"
@@ -99,12 +99,12 @@ async def test_a_private_projects_task_is_hidden(forge: Forge, alice: Client) ->
 
 
 @pytest.mark.parametrize("query", ["wait=56", "wait=x", "color=1", "after=-1", "wait=1&wait=2"])
-async def test_bad_parameters_are_named(forge: Forge, query: str) -> None:
+async def test_errors_name_the_invalid_parameter(forge: Forge, query: str) -> None:
     status, problem = await forge.nobody.get(f"/v1/events?{query}")
     assert (status, problem["errors"][0]["pointer"][0]) == (422, "?")
 
 
-async def test_a_token_bound_to_a_project_reads_nothing_hidden_beyond_it(forge: Forge, alice: Client) -> None:
+async def test_a_bound_token_reads_no_other_private_project(forge: Forge, alice: Client) -> None:
     for name in ("one", "two"):
         await alice.post("/new", name=name, description="d", private="1")
     _, queued = await alice.post("/new", name="three", description="d", wait="0")
@@ -114,14 +114,14 @@ async def test_a_token_bound_to_a_project_reads_nothing_hidden_beyond_it(forge: 
     assert [(await bound.pagure(f"/alice/{name}"))[0] for name in ("one", "two")] == [200, 404]
     assert (await bound.pagure("/alice/two/git/branches"))[0] == 404
     assert (await bound.pagure("/three/git/urls"))[0] == 200
-    assert (await bound.get(f"/v1/tasks/{queued['taskid']}"))[0] == 200  # as anybody may
+    assert (await bound.get(f"/v1/tasks/{queued['taskid']}"))[0] == 200  # like any user
     one = (await alice.pagure("/alice/one"))[1]["id"]
     events = (await bound.get("/v1/events"))[1]["events"]
     assert {event["project"]["id"] for event in events} == {one}
     assert (await bound.get("/v1/events?project=alice/two"))[0] == 404
 
 
-async def test_a_revoked_token_hears_nothing_more(forge: Forge, alice: Client) -> None:
+async def test_a_long_poll_with_a_revoked_token_is_refused(forge: Forge, alice: Client) -> None:
     _, issued = await alice.json("POST", "/v1/users/alice/tokens", {"description": "d"})
     revoked = Client(forge, issued["token"], "alice")
     await forge.numbered()
@@ -133,7 +133,7 @@ async def test_a_revoked_token_hears_nothing_more(forge: Forge, alice: Client) -
     assert (await waiting)[0] == 401
 
 
-async def test_the_number_of_a_task_never_goes_back(forge: Forge, alice: Client) -> None:
+async def test_the_seq_of_a_task_never_decreases(forge: Forge, alice: Client) -> None:
     _, queued = await alice.post("/new", name="nethack", description="d", wait="0")
     seen = []
     while True:
@@ -147,7 +147,7 @@ async def test_the_number_of_a_task_never_goes_back(forge: Forge, alice: Client)
     assert seen[0] > 0
 
 
-async def test_a_page_of_the_feed_looks_only_so_far(
+async def test_a_page_of_the_feed_scans_a_limited_number_of_events(
     forge: Forge, alice: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "MAX_SCANNED", 2)
@@ -166,7 +166,7 @@ async def test_a_page_of_the_feed_looks_only_so_far(
     assert len(waited["events"]) == 1
 
 
-async def test_what_the_client_has_still_is_not_sent_again(forge: Forge, alice: Client) -> None:
+async def test_an_unchanged_page_is_not_sent_again(forge: Forge, alice: Client) -> None:
     assert (await alice.get("/v1/users/alice"))[0] == 200
     known = {"If-None-Match": alice.headers["ETag"]}
     assert await alice.get("/v1/users/alice", headers=known) == (304, None)
@@ -175,12 +175,12 @@ async def test_what_the_client_has_still_is_not_sent_again(forge: Forge, alice: 
 
 
 @pytest.mark.parametrize("name", ["v1", "API", "fork", "healthz"])
-async def test_nobody_is_called_like_a_page_of_the_forge(forge: Forge, name: str) -> None:
+async def test_a_user_cannot_have_a_reserved_name(forge: Forge, name: str) -> None:
     status, problem = await forge.admin.json("POST", "/v1/users", {"username": name, "email": "e@example.org"})
     assert (status, problem["errors"][0]["pointer"]) == (422, "/username")
 
 
-async def test_metrics_are_for_near_networks_and_administrators(forge: Forge, alice: Client) -> None:
+async def test_metrics_are_shown_to_allowed_networks_and_administrators(forge: Forge, alice: Client) -> None:
     proxied = {"X-Forwarded-For": "192.0.2.7"}
     for client, expected in ((forge.nobody, 401), (alice, 403)):
         assert (await client.get("/metrics", headers=proxied))[0] == expected
@@ -190,7 +190,7 @@ async def test_metrics_are_for_near_networks_and_administrators(forge: Forge, al
         assert "polyforge_command_duration_seconds" in await answer.text()
 
 
-async def test_health_readiness_and_metrics(forge: Forge) -> None:
+async def test_the_health_endpoints_answer(forge: Forge) -> None:
     assert await forge.nobody.get("/healthz") == (200, {"status": "alive"})
     status, ready = await forge.nobody.get("/readyz")
     assert (status, ready["status"]) == (200, "ready")

@@ -1,4 +1,4 @@
-"""Sending again what was sent, and what happened before."""
+"""Redelivery, and replays of earlier events."""
 
 import pytest
 from aiohttp import web
@@ -12,7 +12,7 @@ from workers import delivery
 pytestmark = pytest.mark.usefixtures("sent_at_once")
 
 
-async def test_what_was_delivered_can_be_sent_again(nethack: Client, receiver: Receiver) -> None:
+async def test_a_delivery_can_be_sent_again(nethack: Client, receiver: Receiver) -> None:
     subscription = await subscribe(nethack, receiver, types=["issue.*"])
     await open_issue(nethack)
     [got] = await receiver.wait_for(1)
@@ -23,10 +23,10 @@ async def test_what_was_delivered_can_be_sent_again(nethack: Client, receiver: R
     assert (first.id, first.body) == (second.id, second.body)
 
 
-async def test_sending_again_counts_although_an_attempt_is_failing(
+async def test_a_redelivery_during_a_failing_attempt_counts(
     nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither is it put off, nor is the last attempt the last."""
+    """It is neither postponed, nor does the failure of the last attempt end the delivery."""
     monkeypatch.setattr(delivery, "SCHEDULE", (0.1,))
     subscription = await subscribe(nethack, receiver, types=["issue.*"])
 
@@ -53,7 +53,7 @@ async def test_sending_again_counts_although_an_attempt_is_failing(
     assert [attempt["status"] for attempt in row["attempts"]] == [500, 200]
 
 
-async def test_a_replay_tells_everything_since_in_order(nethack: Client, receiver: Receiver) -> None:
+async def test_a_replay_sends_the_events_of_a_range_in_order(nethack: Client, receiver: Receiver) -> None:
     for n in range(5):
         await open_issue(nethack, title=str(n))
     await nethack.forge.numbered()
@@ -69,7 +69,7 @@ async def test_a_replay_tells_everything_since_in_order(nethack: Client, receive
     assert [each["seq"] for each in await list_deliveries(nethack, subscription, f"?after={seqs[1]}")] == seqs[3:1:-1]
 
 
-async def test_a_replay_of_too_many_is_refused_and_leaves_nothing(
+async def test_a_replay_of_too_many_events_is_refused(
     nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "MAX_REPLAY", 3)

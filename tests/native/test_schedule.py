@@ -1,4 +1,4 @@
-"""When what failed is tried again, by the times that hold in earnest; the clock is moved by hand."""
+"""The real retry schedule; the tests shift the stored times instead of waiting."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ LATER = """
     )
     update lanes set due_at = due_at - make_interval(secs => $1)
 """
-# In seconds since an attempt began: when its lane is due, when its endpoint may be tried, and how late it is.
+# In seconds since an attempt began: when its lane is due, when the circuit closes, and the current time.
 AFTER = """
     select extract(epoch from lanes.due_at - $1)::float as due,
            extract(epoch from circuits.open_until - $1)::float as open,
@@ -34,12 +34,12 @@ AFTER = """
 
 
 async def pass_time(forge: Forge, seconds: float) -> None:
-    """So much later: whatever is waited for is that much nearer."""
+    """Shift all due times, as if so many seconds had passed."""
     await forge.db.execute(LATER, seconds)
 
 
 async def wait_for_attempts(forge: Forge, count: int) -> datetime:
-    """Wait until so many attempts are on record and nobody is at another; when the last one began."""
+    """Wait until so many attempts are recorded and none is running; return when the last one began."""
     async with asyncio.timeout(20):
         while True:
             row = await forge.db.fetchrow("select count(*) as count, max(at) as at from delivery_attempts")
@@ -53,7 +53,7 @@ async def wait_for_attempts(forge: Forge, count: int) -> datetime:
 
 
 async def has_nothing_to_send(forge: Forge) -> bool:
-    """Whether a worker that looks for something to send finds nothing."""
+    """Whether a worker finds no lane to send."""
     return (
         await lanes.claim(
             forge.db, 60.0, {}, delivery.MAX_LANES_PER_SUBSCRIPTION, delivery.FAILURES_TO_OPEN, delivery.MAX_LANES
@@ -78,8 +78,8 @@ def ask_to_retry_after(header: str) -> Answer:
     return answer
 
 
-async def test_the_whole_schedule(forge: Forge, nethack: Client, receiver: Receiver) -> None:
-    """Each attempt is put off as long as it should be, a fifth more or less, and until the circuit closes."""
+async def test_attempts_follow_the_whole_schedule(forge: Forge, nethack: Client, receiver: Receiver) -> None:
+    """Each attempt is postponed as scheduled, give or take a fifth, and until the circuit closes."""
     subscription = await subscribe(nethack, receiver, types=["issue.*"])
     receiver.responses = [503] * 11
     await open_issue(nethack)
@@ -99,7 +99,9 @@ async def test_the_whole_schedule(forge: Forge, nethack: Client, receiver: Recei
         await pass_time(forge, max(after["due"], after["open"]) - after["now"] - 1)
         assert await has_nothing_to_send(forge)
         await pass_time(forge, 1)
-    assert max(abs(each - 1) for each in spread[-5:]) > 0.01  # not all at once, when many failed at once
+    assert (
+        max(abs(each - 1) for each in spread[-5:]) > 0.01
+    )  # with jitter, so that many failed deliveries are not retried at once
     row = await wait_for_delivery(nethack, subscription, status="failed")
     assert (len(row["attempts"]), len({got.id for got in receiver.received}), row["next_attempt_at"]) == (11, 1, None)
     await pass_time(forge, 10 * minutes)
@@ -111,10 +113,10 @@ async def test_the_whole_schedule(forge: Forge, nethack: Client, receiver: Recei
     ("header", "least", "most"),
     [("7000", 7000, 7000), ("9" * 30, DAY, DAY), ("date", 6990, 7000), ("soon", 0, 0), ("-5", 0, 0)],
 )
-async def test_an_endpoint_may_ask_to_be_left_alone(
+async def test_an_endpoint_may_ask_for_a_pause(
     forge: Forge, nethack: Client, receiver: Receiver, header: str, least: float, most: float
 ) -> None:
-    """In seconds or with a date, for a day at most, and for all of its lanes."""
+    """In seconds or as a date, at most a day, and for all of its lanes."""
     if header == "date":
         header = format_datetime(datetime.now(UTC) + timedelta(seconds=7000), usegmt=True)
     subscription = await subscribe(nethack, receiver, types=["issue.*"], ordered=False)
@@ -133,8 +135,10 @@ async def test_an_endpoint_may_ask_to_be_left_alone(
         assert newest["next_attempt_at"] == oldest["next_attempt_at"]
 
 
-async def test_a_failing_endpoint_is_left_alone_for_a_while(forge: Forge, nethack: Client, receiver: Receiver) -> None:
-    """After so many failures in a row nothing is sent, and no attempt is used up, until the circuit closes again."""
+async def test_a_failing_endpoint_opens_the_circuit_for_a_while(
+    forge: Forge, nethack: Client, receiver: Receiver
+) -> None:
+    """After several failures in a row nothing is sent, and no attempt counted, until the circuit closes."""
     subscription = await subscribe(nethack, receiver, types=["issue.*"])
     receiver.responses = [503] * 5
     await open_issue(nethack)
@@ -148,7 +152,7 @@ async def test_a_failing_endpoint_is_left_alone_for_a_while(forge: Forge, nethac
     assert len((await wait_for_delivery(nethack, subscription, status="delivered"))["attempts"]) == 6
 
 
-async def test_a_failing_endpoint_is_paused_by_the_days_and_wakes_up_again(
+async def test_a_subscription_is_paused_after_days_of_failures_and_can_be_resumed(
     forge: Forge, nethack: Client, receiver: Receiver
 ) -> None:
     subscription = await subscribe(nethack, receiver, types=["issue.*"])
@@ -175,10 +179,10 @@ async def test_a_failing_endpoint_is_paused_by_the_days_and_wakes_up_again(
     assert receiver.received[-1].json["data"]["data"]["title"] == "meanwhile"
 
 
-async def test_a_paused_endpoint_is_tried_once_a_day_and_ends_after_thirty(
+async def test_a_paused_endpoint_is_tried_daily_and_ended_after_thirty_days(
     forge: Forge, nethack: Client, receiver: Receiver
 ) -> None:
-    """However many lanes it has."""
+    """This does not depend on the number of its lanes."""
     subscription = await subscribe(nethack, receiver, types=["issue.*"], ordered=False)
     receiver.responses = [503] * 1000
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Signatures, as programs of others verify them: Standard Webhooks' own library, and Pagure's way by hand."""
+"""Signatures, verified by the Standard Webhooks library and as Pagure's receivers do."""
 
 import hashlib
 import hmac
@@ -15,7 +15,7 @@ TEXT, CODED = "sixteen-characters-or-more", "whsec_cG9seWZvcmdlIHNpZ25zIHdlYmhvb
 
 
 def open_library(secret: str) -> Webhook:
-    """As the standard has it: the key is what the base64 means, or the text."""
+    """Open the library with the key: the decoded base64 of a whsec_ secret, or the text itself."""
     return Webhook(secret) if secret.startswith("whsec_") else Webhook(secret.encode())
 
 
@@ -28,7 +28,7 @@ def is_accepted(secret: str, got: ReceivedRequest) -> bool:
 
 
 def is_accepted_by_pagure(secret: str, got: ReceivedRequest) -> list[bool]:
-    """The key is the secret as it is shown, whatever it looks like; what is signed is the body."""
+    """Check Pagure's signatures of the body, whose key is the secret as shown."""
     digests = {"": hashlib.sha1, "-256": hashlib.sha256}
     return [
         got.headers[f"x-pagure-signature{name}"] == hmac.new(secret.encode(), got.body, digest).hexdigest()
@@ -38,7 +38,7 @@ def is_accepted_by_pagure(secret: str, got: ReceivedRequest) -> list[bool]:
 
 @pytest.mark.parametrize("secret", [TEXT, CODED, None])
 @pytest.mark.parametrize("payload_format", ["standard", "cloudevents", "pagure"])
-async def test_others_accept_our_signatures(
+async def test_other_implementations_accept_the_signatures(
     nethack: Client, receiver: Receiver, payload_format: str, secret: str | None
 ) -> None:
     subscription = await subscribe(nethack, receiver, types=["issue.*"], format=payload_format, secret=secret)
@@ -57,7 +57,7 @@ async def test_others_accept_our_signatures(
         assert is_accepted_by_pagure(TEXT[::-1], got) == [False, False]
 
 
-async def test_two_secrets_sign_while_one_is_replaced(nethack: Client, receiver: Receiver) -> None:
+async def test_both_secrets_sign_during_the_overlap(nethack: Client, receiver: Receiver) -> None:
     subscription = await subscribe(nethack, receiver, types=["issue.*"])
 
     async def replaced(**command: Any) -> str:

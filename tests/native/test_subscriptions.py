@@ -1,4 +1,4 @@
-"""Subscriptions: made, shown, changed and ended."""
+"""Subscriptions: creating, showing, changing and ending them."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.subscriptions import list_deliveries, open_issue, subscribe, wait_for
 pytestmark = pytest.mark.usefixtures("retried_at_once")
 
 
-async def test_a_subscription_is_shown_without_its_secret_and_address(nethack: Client, receiver: Receiver) -> None:
+async def test_a_subscription_is_shown_without_its_secret_and_url(nethack: Client, receiver: Receiver) -> None:
     subscription = await subscribe(nethack, receiver, types=["issue.*", "ref.updated"])
     assert subscription.pop("secret").startswith("whsec_")
     assert subscription == {
@@ -36,7 +36,7 @@ async def test_a_subscription_is_shown_without_its_secret_and_address(nethack: C
     assert await nethack.get("/v1/subscriptions") == (200, {"subscriptions": [subscription], "next": None})
 
 
-async def test_neither_secret_nor_address_is_in_the_log(forge: Forge, nethack: Client, receiver: Receiver) -> None:
+async def test_neither_secret_nor_url_is_in_the_log(forge: Forge, nethack: Client, receiver: Receiver) -> None:
     secret = "a-secret-of-sixteen-or-more"
     subscription = await subscribe(nethack, receiver, secret=secret, headers={"Authorization": "Bearer of-news"})
     await nethack.json("POST", f"/v1/subscriptions/{subscription['id']}/secret", {"secret": secret + "!"})
@@ -74,7 +74,7 @@ async def test_neither_secret_nor_address_is_in_the_log(forge: Forge, nethack: C
         ({"color": "red"}, "/color"),
     ],
 )
-async def test_what_cannot_be_sent_is_refused(nethack: Client, command: dict[str, Any], pointer: str) -> None:
+async def test_an_invalid_subscription_is_refused(nethack: Client, command: dict[str, Any], pointer: str) -> None:
     body = {"url": "https://example.org/", "project": "nethack", **command}
     status, problem = await nethack.json("POST", "/v1/subscriptions", body)
     assert (status, [error["pointer"] for error in problem["errors"]]) == (422, [pointer])
@@ -110,7 +110,7 @@ async def test_a_subscription_ends_with_its_token_that_expires(
     assert (len(await list_deliveries(nethack, subscription)), len(receiver.received)) == (2, 1)
 
 
-async def test_others_subscriptions_are_not_found(forge: Forge, nethack: Client, receiver: Receiver) -> None:
+async def test_subscriptions_of_other_users_are_not_found(forge: Forge, nethack: Client, receiver: Receiver) -> None:
     subscription = await subscribe(nethack, receiver, types=["issue.*"])
     await open_issue(nethack)
     [got] = await receiver.wait_for(1)
@@ -128,7 +128,7 @@ async def test_others_subscriptions_are_not_found(forge: Forge, nethack: Client,
     assert (await limited.get(here))[0] == 403
 
 
-async def test_nobody_has_more_than_so_many(
+async def test_a_user_has_a_limited_number_of_subscriptions(
     forge: Forge, nethack: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rules, "MAX_SUBSCRIPTIONS", 2)
@@ -142,8 +142,8 @@ async def test_nobody_has_more_than_so_many(
     assert (await nethack.json("POST", "/v1/subscriptions", command))[0] == 201
 
 
-async def test_a_deleted_subscription_is_sent_nothing(nethack: Client, receiver: Receiver) -> None:
-    """What another is sent tells that it has been its turn."""
+async def test_nothing_is_sent_to_a_deleted_subscription(nethack: Client, receiver: Receiver) -> None:
+    """The delivery to another subscription shows that its turn has passed."""
     subscription = await subscribe(nethack, receiver, url=receiver.url + "/deleted")
     await subscribe(nethack, receiver, types=["issue.*"])
     assert (await nethack.json("DELETE", f"/v1/subscriptions/{subscription['id']}"))[0] == 204
@@ -165,7 +165,7 @@ async def test_a_subscription_outlives_its_project_until_it_is_deleted(nethack: 
     assert (await nethack.get(address))[0] == 404
 
 
-async def test_a_subscription_at_rest_keeps_nothing_and_is_sent_nothing(nethack: Client, receiver: Receiver) -> None:
+async def test_an_inactive_subscription_gets_no_deliveries(nethack: Client, receiver: Receiver) -> None:
     subscription = await subscribe(nethack, receiver, active=False)
     await open_issue(nethack)
     await nethack.forge.numbered()

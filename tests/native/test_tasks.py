@@ -1,4 +1,4 @@
-"""Tasks: listed, followed, cancelled."""
+"""Tasks: listing, following and cancelling them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from workers.settings import CONCURRENCY
 
 
 class HeldWork:
-    """Work that begins and does not end before it is told to."""
+    """Work that begins and does not end before `go_on` is set."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
@@ -26,7 +26,7 @@ class HeldWork:
 
 @pytest.fixture
 async def held_creation() -> AsyncIterator[HeldWork]:
-    """The making of repositories, held."""
+    """The creation of repositories, which waits for the test."""
     reaction, held = REACTIONS["create-repository"], HeldWork()
     original = reaction.work
 
@@ -68,7 +68,7 @@ async def test_tasks_are_listed_newest_first_page_by_page(forge: Forge, alice: C
     assert seen[0] == await wait_for_end(alice, made[-1])
 
 
-async def test_tasks_are_narrowed(forge: Forge, alice: Client) -> None:
+async def test_tasks_are_filtered(forge: Forge, alice: Client) -> None:
     await wait_for_end(alice, await create(alice, "one"))
     bob = await forge.user("bob")
     await wait_for_end(bob, (await bob.post("/fork", repo="one", wait="0"))[1]["taskid"])
@@ -102,14 +102,14 @@ async def test_tasks_of_private_projects_are_hidden(forge: Forge, alice: Client)
     assert [each["id"] for each in (await bob.get("/v1/tasks"))[1]["tasks"]] == [task]
 
 
-async def test_a_token_for_one_project_sees_its_tasks_alone(forge: Forge, alice: Client) -> None:
+async def test_a_bound_token_sees_only_the_tasks_of_its_project(forge: Forge, alice: Client) -> None:
     for name in ("one", "two"):
         await wait_for_end(alice, await create(alice, name))
     bound = await alice.limited(project="one")
     assert [each["project"] for each in (await bound.get("/v1/tasks"))[1]["tasks"]] == ["one"]
 
 
-async def test_what_ended_long_ago_is_forgotten(forge: Forge, alice: Client) -> None:
+async def test_old_tasks_are_hidden(forge: Forge, alice: Client) -> None:
     task = await create(alice, "old")
     await wait_for_end(alice, task)
     await forge.db.execute("update tasks set ended_at = ended_at - interval '31 days'")
@@ -117,8 +117,8 @@ async def test_what_ended_long_ago_is_forgotten(forge: Forge, alice: Client) -> 
     assert (await alice.get(f"/v1/tasks/{task}"))[0] == 404
 
 
-async def test_nothing_comes_of_a_task_that_is_cancelled(forge: Forge, alice: Client, held_creation: HeldWork) -> None:
-    """Although its worker goes on and finishes what it is at."""
+async def test_a_cancelled_task_has_no_effect(forge: Forge, alice: Client, held_creation: HeldWork) -> None:
+    """Even though its worker finishes the work."""
     task = await create(alice, "nethack")
     await held_creation.begun.wait()
     waiting = asyncio.create_task(wait_for_end(alice, task))
@@ -136,8 +136,8 @@ async def test_nothing_comes_of_a_task_that_is_cancelled(forge: Forge, alice: Cl
     assert (await alice.json("POST", f"/v1/tasks/{task}/cancel"))[0] == 409
 
 
-async def test_a_task_that_nobody_has_begun_can_be_cancelled(alice: Client, held_creation: HeldWork) -> None:
-    """All places of the worker are taken."""
+async def test_a_queued_task_can_be_cancelled(alice: Client, held_creation: HeldWork) -> None:
+    """All slots of the worker are taken."""
     *_, last = [await create(alice, f"p{n}") for n in range(CONCURRENCY[GIT] + 1)]
     await held_creation.begun.wait()
     assert (await alice.get(f"/v1/tasks/{last}"))[1]["status"] == "queued"
@@ -146,7 +146,9 @@ async def test_a_task_that_nobody_has_begun_can_be_cancelled(alice: Client, held
     assert (await alice.pagure(f"/p{CONCURRENCY[GIT]}"))[0] == 404
 
 
-async def test_only_those_concerned_cancel(forge: Forge, alice: Client, held_creation: HeldWork) -> None:
+async def test_only_the_user_and_administrators_can_cancel_a_task(
+    forge: Forge, alice: Client, held_creation: HeldWork
+) -> None:
     task = await create(alice, "nethack")
     await held_creation.begun.wait()
     bob = await forge.user("bob")
@@ -160,7 +162,7 @@ async def test_only_those_concerned_cancel(forge: Forge, alice: Client, held_cre
     assert (await wait_for_end(alice, task))["status"] == "cancelled"
 
 
-async def test_long_work_tells_how_far_it_is(forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_task_reports_its_progress(forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perform, "PROGRESS_INTERVAL", 0.01)
     halfway = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -188,7 +190,7 @@ async def test_long_work_tells_how_far_it_is(forge: Forge, nethack: Client, monk
     assert (task["status"], task["stage"], task["percent"]) == ("succeeded", None, 100)
 
 
-async def test_waiting_for_a_task_ends_with_the_token(alice: Client, held_creation: HeldWork) -> None:
+async def test_waiting_for_a_task_ends_when_the_token_is_revoked(alice: Client, held_creation: HeldWork) -> None:
     task = await create(alice, "nethack")
     await held_creation.begun.wait()
     await alice.forge.numbered()
@@ -201,9 +203,7 @@ async def test_waiting_for_a_task_ends_with_the_token(alice: Client, held_creati
         assert (await waiting)[0] == 401
 
 
-async def test_whoever_waits_prefers_how_long_and_hears_when_to_ask_again(
-    alice: Client, held_creation: HeldWork
-) -> None:
+async def test_a_client_can_prefer_a_wait_and_is_told_when_to_retry(alice: Client, held_creation: HeldWork) -> None:
     task = await create(alice, "nethack")
     await held_creation.begun.wait()
     here = f"/v1/tasks/{task}"
@@ -222,7 +222,7 @@ async def test_whoever_waits_prefers_how_long_and_hears_when_to_ask_again(
     assert (alice.headers["Preference-Applied"], "Retry-After" in alice.headers) == ("wait=55", False)
 
 
-async def test_whoever_knows_what_was_hears_what_is_next(alice: Client, held_creation: HeldWork) -> None:
+async def test_a_client_can_wait_for_changes_after_a_known_seq(alice: Client, held_creation: HeldWork) -> None:
     task = await create(alice, "nethack")
     await held_creation.begun.wait()
     await alice.forge.numbered()
@@ -237,7 +237,7 @@ async def test_whoever_knows_what_was_hears_what_is_next(alice: Client, held_cre
 
 
 @pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "once"}])
-async def test_whoever_hangs_up_is_waited_for_no_longer_unless_they_come_back_for_the_answer(
+async def test_a_wait_ends_when_the_client_hangs_up_unless_it_has_an_idempotency_key(
     alice: Client, held_creation: HeldWork, key: dict[str, str]
 ) -> None:
     headers, form = {"Authorization": f"token {alice.token}", **key}, {"name": "nethack", "description": "d"}

@@ -1,4 +1,4 @@
-"""What Pagure keeps in its web pages."""
+"""Tracker settings that Pagure has only in its web pages."""
 
 import pytest
 
@@ -16,7 +16,7 @@ CYCLE = "An issue cannot depend on itself, directly or through other issues."
 TAGS = {"pet": {"color": "red", "description": "Needs food"}, "toy": {"color": "DeepSkyBlue", "description": ""}}
 
 
-async def test_a_trackers_words_are_set_and_shown(forge: Forge, nethack: Client) -> None:
+async def test_the_settings_of_a_tracker_are_changed_and_shown(forge: Forge, nethack: Client) -> None:
     command = {**WORDS, "milestones": {"v1": {"date": "2030-01-01"}, "v0": {"active": False}}}
     status, now = await nethack.json(
         "PATCH", "/v1/projects/nethack/tracker", {**command, "tags": {"pet": TAGS["pet"], "toy": {}}}
@@ -33,7 +33,7 @@ async def test_a_trackers_words_are_set_and_shown(forge: Forge, nethack: Client)
     assert (await nethack.pagure("/nethack/tag/pet"))[1]["tag_color"] == "red"
 
 
-async def test_what_is_absent_stays_and_null_clears(forge: Forge, nethack: Client) -> None:
+async def test_absent_fields_stay_and_null_clears_a_field(forge: Forge, nethack: Client) -> None:
     address = "/v1/projects/nethack/tracker"
     await nethack.json("PATCH", address, {**WORDS, "tags": TAGS})
     events = await forge.db.fetchval("select count(*) from events")
@@ -46,7 +46,7 @@ async def test_what_is_absent_stays_and_null_clears(forge: Forge, nethack: Clien
     }  # fmt: skip
 
 
-async def test_issues_are_made_to_wait_for_others(nethack: Client) -> None:
+async def test_dependencies_of_issues_are_added(nethack: Client) -> None:
     for title in ("a", "b", "c"):
         await nethack.post("/nethack/new_issue", title=title, issue_content="c")
     address = "/v1/projects/nethack/tracker"
@@ -57,7 +57,7 @@ async def test_issues_are_made_to_wait_for_others(nethack: Client) -> None:
     assert (await nethack.json("PATCH", address, {"dependencies": [[1, 9]]}))[0] == 404
 
 
-async def test_no_issue_is_made_to_wait_for_itself(nethack: Client) -> None:
+async def test_circular_dependencies_are_refused(nethack: Client) -> None:
     for title in ("a", "b", "c", "d"):
         await nethack.post("/nethack/new_issue", title=title, issue_content="c")
     address = "/v1/projects/nethack/tracker"
@@ -92,12 +92,12 @@ async def test_no_issue_is_made_to_wait_for_itself(nethack: Client) -> None:
         ("tags", {"x" * 256: {}}), ("tags", {"pet": {"color": "x" * 256}}), ("color", "red"), ("a/b", 1),
     ],
 )  # fmt: skip
-async def test_what_is_wrong_is_pointed_at(nethack: Client, field: str, value: object) -> None:
+async def test_errors_point_to_the_invalid_field(nethack: Client, field: str, value: object) -> None:
     status, problem = await nethack.json("PATCH", "/v1/projects/nethack/tracker", {field: value})
     assert (status, problem["errors"][0]["pointer"]) == (422, "/" + field.replace("/", "~1"))
 
 
-async def test_a_tracker_is_for_the_projects_administrators(forge: Forge, alice: Client) -> None:
+async def test_only_administrators_of_the_project_configure_its_tracker(forge: Forge, alice: Client) -> None:
     bob = await forge.user("bob")
     for namespace, private in (("rpms", ""), ("", "1")):
         await alice.post("/new", name="x", description="d", namespace=namespace, private=private)

@@ -1,4 +1,4 @@
-"""The tracker that tests of issues share, and the fork that tests of pull requests do."""
+"""Fixtures for tests of issues and pull requests: a tracker, and a fork."""
 
 from pathlib import Path
 

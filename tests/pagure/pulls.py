@@ -1,4 +1,4 @@
-"""What tests of pull requests have in common: a fork that is one commit ahead, and what becomes of it."""
+"""Helpers for tests of pull requests from a fork."""
 
 import asyncio
 import uuid
@@ -18,7 +18,7 @@ KEYS = {
 
 
 async def push_commit(work: Path, branch: str, name: str) -> str:
-    """A commit more on the branch."""
+    """Push a new commit to the branch and return its id."""
     await git("checkout", "-q", "-B", branch, cwd=work)
     made = await commit(work, name)
     await git("push", "-q", "origin", f"HEAD:{branch}", cwd=work)
@@ -36,7 +36,7 @@ async def open_pull_request(client: Client, **form: Any) -> Any:
 
 
 async def wait_for_pull_request(client: Client, number: int, name: str, value: Any) -> Any:
-    """The pull request, once it says so."""
+    """Wait until a field of the pull request has this value."""
     async with asyncio.timeout(15):
         while True:
             _, found = await client.pagure(f"/nethack/pull-request/{number}")

@@ -1,4 +1,4 @@
-"""What tests of branches, tags and aliases have in common."""
+"""Helpers for tests of branches, tags and aliases."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Aliases of branches, made and dropped through Pagure's API."""
+"""Aliases of branches in Pagure's API."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tests.pagure.test_sharing import (
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
-async def test_an_alias_is_made_listed_and_dropped_at_each_address(
+async def test_an_alias_is_created_listed_and_dropped_under_each_path(
     forge: Forge, alice: Client, tmp_path: Path, path: str
 ) -> None:
     await four_projects(alice)
@@ -39,7 +39,7 @@ async def test_an_alias_is_made_listed_and_dropped_at_each_address(
     ]
 
 
-async def test_an_alias_is_dropped_whichever_way_round_it_is_named(nethack: Client) -> None:
+async def test_an_alias_is_dropped_in_either_order_of_the_names(nethack: Client) -> None:
     names = {"alias_from": "trunk", "alias_to": "main"}
     assert (await nethack.json("POST", "/api/0/nethack/git/alias/new", names))[0] == 200
     assert await nethack.json("POST", "/api/0/nethack/git/alias/drop", names) == (200, {})
@@ -51,9 +51,7 @@ async def test_an_alias_is_dropped_whichever_way_round_it_is_named(nethack: Clie
     assert await nethack.pagure("/nethack/git/alias") == (200, known)
 
 
-async def test_an_alias_moves_with_its_branch_and_its_branch_with_it(
-    forge: Forge, nethack: Client, tmp_path: Path
-) -> None:
+async def test_an_alias_and_its_branch_move_together(forge: Forge, nethack: Client, tmp_path: Path) -> None:
     await nethack.post("/nethack/git/alias/new", alias_from="trunk", alias_to="main")
     await nethack.post("/nethack/git/alias/new", alias_from="top", alias_to="trunk")
     work = tmp_path / "work"
@@ -68,7 +66,7 @@ async def test_an_alias_moves_with_its_branch_and_its_branch_with_it(
     assert await list_branches(nethack) == {"devel": new}
 
 
-async def test_an_alias_that_is_the_default_branch_gives_way_to_its_branch(nethack: Client, settings: Settings) -> None:
+async def test_a_default_branch_that_is_an_alias_is_replaced_by_its_branch(nethack: Client, settings: Settings) -> None:
     await nethack.post("/nethack/git/alias/new", alias_from="trunk", alias_to="main")
     assert (await nethack.post("/nethack/git/branches", branch_name="trunk"))[1]["default"] == "trunk"
     assert await nethack.post("/nethack/git/alias/drop", alias_from="trunk", alias_to="main") == (200, {})
@@ -86,7 +84,7 @@ async def test_an_alias_that_is_the_default_branch_gives_way_to_its_branch(netha
         *(({"alias_from": "x", "alias_to": name}, 400, "EBRANCHNOTFOUND") for name in BAD_NAMES),
     ],
 )
-async def test_aliases_that_cannot_be(nethack: Client, form: dict[str, str], status: int, code: str) -> None:
+async def test_invalid_aliases_are_refused(nethack: Client, form: dict[str, str], status: int, code: str) -> None:
     for what in ("new", "drop"):
         answer, body = await nethack.post(f"/nethack/git/alias/{what}", **form)
         assert (answer, body["error_code"]) == (status, code)
@@ -94,22 +92,20 @@ async def test_aliases_that_cannot_be(nethack: Client, form: dict[str, str], sta
 
 
 @pytest.mark.parametrize("name", ["main", "main/x", *BAD_NAMES])
-async def test_an_alias_is_refused_for_its_name(forge: Forge, nethack: Client, name: str) -> None:
+async def test_an_alias_with_an_invalid_name_is_refused(forge: Forge, nethack: Client, name: str) -> None:
     refusal = message_error(f"Could not create alias from {name} to main. Reference already existing?")
     assert await nethack.post("/nethack/git/alias/new", alias_from=name, alias_to="main") == refusal
     assert await nethack.pagure("/nethack/git/alias") == (200, {})
     assert await forge.db.fetchval("select count(*) from open_pushes") == 0
 
 
-async def test_both_names_of_an_alias_are_texts(nethack: Client) -> None:
+async def test_both_names_of_an_alias_must_be_texts(nethack: Client) -> None:
     for what in ("new", "drop"):
         command = {"alias_from": 5, "alias_to": "main"}
         assert await nethack.json("POST", f"/api/0/nethack/git/alias/{what}", command) == (400, INVALID)
 
 
-async def test_aliases_of_aliases_end_where_git_would_lose_its_way(
-    forge: Forge, nethack: Client, tmp_path: Path
-) -> None:
+async def test_chains_of_aliases_are_as_long_as_git_allows(forge: Forge, nethack: Client, tmp_path: Path) -> None:
     before = "main"
     for name in ("a1", "a2", "a3"):
         assert (await nethack.post("/nethack/git/alias/new", alias_from=name, alias_to=before))[0] == 200
@@ -126,7 +122,7 @@ async def test_aliases_of_aliases_end_where_git_would_lose_its_way(
     assert status == 400
 
 
-async def test_aliases_are_for_those_who_may_push(forge: Forge, nethack: Client) -> None:
+async def test_aliases_take_the_right_to_push(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     await add_collaborator(forge, (await nethack.pagure("/nethack"))[1]["id"], "bob", "*")
     names = {"alias_from": "trunk", "alias_to": "main"}

@@ -1,4 +1,4 @@
-"""Files that come with a new issue in Pagure's dialect, and where they can be looked at."""
+"""Files uploaded with a new issue, and the pages that show them."""
 
 import asyncio
 import hashlib
@@ -38,7 +38,7 @@ def list_stored(forge: Forge) -> list[str]:
     return sorted(str(each.relative_to(forge.settings.data)) for each in forge.settings.attachments.glob("*/*/*"))
 
 
-async def test_a_picture_stands_in_the_issue_where_its_text_asks_for_it(forge: Forge, nethack: Client) -> None:
+async def test_an_image_is_linked_at_the_placeholder_in_the_text(forge: Forge, nethack: Client) -> None:
     status, body = await open_issue_with_file(nethack, "See <!!image> or <!!image>.")
     url = file_path("cat.png")
     link = f"[![cat.png]({url})]({url})"
@@ -48,13 +48,13 @@ async def test_a_picture_stands_in_the_issue_where_its_text_asks_for_it(forge: F
     assert (status, content, headers["Content-Type"]) == (200, PNG, "image/png")
     assert headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
     assert headers["X-Content-Type-Options"] == "nosniff"
-    # The same file again is there once.
+    # The same file is stored only once.
     assert (await open_issue_with_file(nethack, name="cat.png"))[0] == 200
     assert len(list_stored(forge)) == 1
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
-async def test_a_file_lies_at_the_address_of_its_project(forge: Forge, alice: Client, path: str) -> None:
+async def test_a_file_is_served_below_the_path_of_its_project(forge: Forge, alice: Client, path: str) -> None:
     await four_projects(alice)
     await alice.post(f"{path}/options/update", issue_tracker="1")
     status, body = await open_issue_with_file(alice, path=path[1:])
@@ -65,23 +65,21 @@ async def test_a_file_lies_at_the_address_of_its_project(forge: Forge, alice: Cl
         assert (status, content == PNG) == ((200, True) if each == path else (404, False))
 
 
-async def test_a_file_that_the_text_does_not_ask_for_is_not_kept(forge: Forge, nethack: Client) -> None:
+async def test_a_file_without_a_placeholder_in_the_text_is_not_stored(forge: Forge, nethack: Client) -> None:
     status, body = await open_issue_with_file(nethack, "No picture")
     assert (status, body["issue"]["content"], list_stored(forge)) == (200, "No picture", [])
 
 
 @pytest.mark.parametrize("fields", [{"title": " "}, {"assignee": "ghost"}, {"priority": "9"}])
-async def test_an_issue_that_is_refused_leaves_no_file_behind(
-    forge: Forge, nethack: Client, fields: dict[str, str]
-) -> None:
+async def test_a_refused_issue_leaves_no_file(forge: Forge, nethack: Client, fields: dict[str, str]) -> None:
     assert (await open_issue_with_file(nethack, **fields))[0] == 400
     assert list_stored(forge) == []
     assert (await open_issue_with_file(nethack))[0] == 200
     assert (await open_issue_with_file(nethack, **fields))[0] == 400
-    assert len(list_stored(forge)) == 1  # which another issue shows
+    assert len(list_stored(forge)) == 1  # another issue has the same file
 
 
-async def test_a_file_is_not_too_large(forge: Forge, nethack: Client) -> None:
+async def test_a_file_that_is_too_large_is_refused(forge: Forge, nethack: Client) -> None:
     status, body = await open_issue_with_file(nethack, body=b"x" * (5 << 20))
     assert (status, body["error_code"]) == (413, "ENOCODE")
     assert list_stored(forge) == []
@@ -95,7 +93,7 @@ async def test_a_file_is_not_too_large(forge: Forge, nethack: Client) -> None:
         ("x" * 300 + ".pdf", "x" * 96 + ".pdf"),
     ],
 )  # fmt: skip
-async def test_what_is_no_picture_is_for_downloading_under_a_harmless_name(
+async def test_other_files_are_downloaded_under_a_safe_name(
     forge: Forge, nethack: Client, name: str, kept: str
 ) -> None:
     body = b"<script>alert(1)</script>"
@@ -119,7 +117,7 @@ async def test_files_of_private_projects_are_hidden(forge: Forge, alice: Client)
         assert (await fetch_file(stranger, url))[:2] == (404, b"Project not found\n")
 
 
-async def test_a_file_of_a_private_issue_is_for_those_who_see_the_issue(forge: Forge, nethack: Client) -> None:
+async def test_a_file_of_a_private_issue_is_served_to_those_who_see_the_issue(forge: Forge, nethack: Client) -> None:
     bob, url = await forge.user("bob"), file_path("cat.png")
     assert (await open_issue_with_file(bob, private="1"))[0] == 200
     elsewhere = await forge.user("carol")
@@ -130,7 +128,7 @@ async def test_a_file_of_a_private_issue_is_for_those_who_see_the_issue(forge: F
     await bob.post("/new", name="moria", description="d")
     for stranger in (forge.nobody, elsewhere, await bob.limited(project="moria")):
         assert (await fetch_file(stranger, url))[0] == 404
-    # To write of it is not to have it.
+    # Mentioning a file in a text gives no access to it.
     await elsewhere.post("/nethack/new_issue", title="t", issue_content=f"See {url}")
     assert (await fetch_file(elsewhere, url))[0] == 404
     assert (await open_issue_with_file(bob))[0] == 200
@@ -138,7 +136,7 @@ async def test_a_file_of_a_private_issue_is_for_those_who_see_the_issue(forge: F
     assert (status, headers["Cache-Control"]) == (200, "public, max-age=3600")
 
 
-async def test_files_are_away_while_the_tracker_is(forge: Forge, nethack: Client) -> None:
+async def test_files_are_hidden_while_the_tracker_is_disabled(forge: Forge, nethack: Client) -> None:
     await open_issue_with_file(nethack)
     for wanted, status in (("false", 404), ("true", 200)):
         await nethack.post("/nethack/options/update", issue_tracker=wanted)
@@ -146,7 +144,7 @@ async def test_files_are_away_while_the_tracker_is(forge: Forge, nethack: Client
         assert (found, content) == (status, PNG if status == 200 else b"Issue tracker disabled\n")
 
 
-async def test_what_is_no_stored_file_is_not_found(forge: Forge, nethack: Client) -> None:
+async def test_unknown_files_are_not_found(forge: Forge, nethack: Client) -> None:
     await open_issue_with_file(nethack)
     digest = hashlib.sha256(PNG).hexdigest()
     await nethack.post("/new", name="other", description="d")
@@ -158,7 +156,7 @@ async def test_what_is_no_stored_file_is_not_found(forge: Forge, nethack: Client
         assert (await fetch_file(nethack, path))[0] == 404, path
 
 
-async def test_files_go_with_their_project(forge: Forge, nethack: Client) -> None:
+async def test_files_are_deleted_with_their_project(forge: Forge, nethack: Client) -> None:
     await open_issue_with_file(nethack)
     bound = await nethack.limited(project="nethack")
     assert (await bound.post("/nethack/delete"))[0] == 200
@@ -167,7 +165,7 @@ async def test_files_go_with_their_project(forge: Forge, nethack: Client) -> Non
     assert (await fetch_file(nethack, file_path("cat.png")))[0] == 404
 
 
-async def test_a_file_is_there_whole_or_not_at_all(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_is_stored_completely_or_not_at_all(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError("No space left on device")
 

@@ -1,4 +1,4 @@
-"""The boards of a tracker and their statuses, through Pagure's endpoints."""
+"""The boards of a tracker and their statuses."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -34,13 +34,13 @@ async def send_json(who: Client, path: str, body: Any) -> tuple[int, Any]:
 
 
 async def add_tags(who: Client, *tags: str, path: str = "/nethack") -> None:
-    """The project has these tags."""
+    """Create these tags in the project."""
     for tag in tags:
         assert (await who.post(f"{path}/tags/new", tag=tag, tag_color="DeepSkyBlue"))[0] == 200
 
 
 async def make_boards(who: Client, *names: str) -> None:
-    """These boards, each with a tag of its own name and the three statuses."""
+    """Create these boards, each with a tag of the same name and three statuses."""
     await add_tags(who, *names)
     assert (await send_json(who, "/nethack/boards", {name: {"active": True, "tag": name} for name in names}))[0] == 200
     for name in names:
@@ -54,7 +54,7 @@ async def list_boards(who: Client) -> list[str]:
 def run_before_call(
     monkeypatch: pytest.MonkeyPatch, module: Any, name: str, meanwhile: Callable[[], Awaitable[None]]
 ) -> None:
-    """Something else happens, in another process as it were, when this question is asked for the first time."""
+    """Run `meanwhile` before the first call of a function, as if another process did it."""
     original = getattr(module, name)
 
     async def interrupted(*arguments: Any) -> Any:
@@ -94,7 +94,7 @@ async def test_boards_are_set_given_statuses_listed_and_deleted(alice: Client, p
     assert await alice.forge.nobody.pagure(f"{path}/boards") == (200, listed)
 
 
-async def test_setting_boards_replaces_the_whole_set_and_keeps_the_statuses_of_those_that_stay(nethack: Client) -> None:
+async def test_setting_boards_replaces_the_set_and_keeps_statuses(nethack: Client) -> None:
     await make_boards(nethack, "dev", "ops")
     wanted = {"dev": {"active": False, "tag": "ops"}, "Ärger & more": {"active": "1", "tag": "dev"}}
     status, body = await send_json(nethack, "/nethack/boards", wanted)
@@ -107,7 +107,7 @@ async def test_setting_boards_replaces_the_whole_set_and_keeps_the_statuses_of_t
     assert (await send_json(nethack, "/nethack/boards/%C3%84rger%20%26%20more/status", STATUSES))[0] == 200
 
 
-async def test_a_board_shows_what_its_tag_looks_like_now(nethack: Client) -> None:
+async def test_a_board_shows_the_current_style_of_its_tag(nethack: Client) -> None:
     await make_boards(nethack, "dev")
     tags = {"dev": {"color": "red", "description": "Work"}}
     await nethack.json("PATCH", "/v1/projects/nethack/tracker", {"tags": tags})
@@ -130,7 +130,7 @@ NOTHING = [
 
 
 @pytest.mark.parametrize("path", ["", "/dev/status", "/dev/update_issue", "/dev/add_issue"])
-async def test_what_is_no_json_object_is_no_data(nethack: Client, path: str) -> None:
+async def test_a_body_that_is_not_a_json_object_is_refused(nethack: Client, path: str) -> None:
     await make_boards(nethack, "dev")
     before = await nethack.pagure("/nethack/boards")
     headers = {"Content-Type": "application/json"}
@@ -163,7 +163,7 @@ NO_BOARDS: list[tuple[Any, Any]] = [
 ]
 
 
-async def test_boards_that_are_not_set(nethack: Client) -> None:
+async def test_invalid_boards_are_refused(nethack: Client) -> None:
     await make_boards(nethack, "dev")
     for body, answer in NO_BOARDS:
         assert await send_json(nethack, "/nethack/boards", body) == answer, body
@@ -217,7 +217,7 @@ NO_STATUSES: list[tuple[Any, Any]] = [
 ]
 
 
-async def test_statuses_that_are_not_set(nethack: Client) -> None:
+async def test_invalid_statuses_are_refused(nethack: Client) -> None:
     await make_boards(nethack, "dev")
     before = await nethack.pagure("/nethack/boards")
     for body, answer in NO_STATUSES:
@@ -226,14 +226,14 @@ async def test_statuses_that_are_not_set(nethack: Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["status", "update_issue", "add_issue"])
-async def test_a_board_is_named_exactly_and_sought_before_the_body_is_read(nethack: Client, path: str) -> None:
+async def test_a_board_name_is_case_sensitive_and_checked_before_the_body(nethack: Client, path: str) -> None:
     await make_boards(nethack, "dev")
     for name in ("ghost", "DEV", "de", "%00", "dev%0a", "a%2Fb", "%ff"):
         assert await send_json(nethack, f"/nethack/boards/{name}/{path}", STATUSES) == MISSING
         assert await nethack.post(f"/nethack/boards/{name}/{path}") == MISSING
 
 
-async def test_statuses_come_in_the_order_of_their_ranks_then_names(nethack: Client) -> None:
+async def test_statuses_are_ordered_by_rank_and_name(nethack: Client) -> None:
     await make_boards(nethack, "dev")
     ranks = {"bb": (7, ""), "aa": (7, False), "cc": (-5, "False"), "dd": (2**31 - 1, 1)}
     body = {name: {"rank": rank, "default": default} for name, (rank, default) in ranks.items()}
@@ -242,7 +242,7 @@ async def test_statuses_come_in_the_order_of_their_ranks_then_names(nethack: Cli
     assert [each["default"] for each in answer["board"]["status"]] == [False, False, False, True]
 
 
-async def test_boards_are_written_by_committers_with_a_token_for_it(forge: Forge, nethack: Client) -> None:
+async def test_boards_are_changed_by_committers_with_the_scope(forge: Forge, nethack: Client) -> None:
     await make_boards(nethack, "dev")
     bob = await forge.user("bob")
     for level in (None, "ticket"):
@@ -266,9 +266,7 @@ async def test_boards_are_written_by_committers_with_a_token_for_it(forge: Forge
     assert (await send_json(await nethack.limited(project="nethack"), "/nethack/boards/dev/status", STATUSES))[0] == 200
 
 
-async def test_blocked_users_write_no_boards_and_nobody_sees_those_of_a_private_project(
-    forge: Forge, nethack: Client
-) -> None:
+async def test_blocked_users_cannot_change_boards_and_private_ones_are_hidden(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     await grant_access(nethack, "bob", "commit")
     bound = await nethack.limited(project="nethack")
@@ -281,7 +279,7 @@ async def test_blocked_users_write_no_boards_and_nobody_sees_those_of_a_private_
     assert (await nethack.pagure("/alice/secret/boards"))[0] == 200
 
 
-async def test_boards_stand_and_fall_with_the_tracker(tracker: Tracker) -> None:
+async def test_boards_need_an_enabled_tracker(tracker: Tracker) -> None:
     await make_boards(tracker.alice, "dev")
     readonly = {"error": "The issue tracker of this project is read-only", "error_code": "ETRACKERREADONLY"}
     await tracker.configure(issue_tracker_read_only=True)
@@ -295,7 +293,7 @@ async def test_boards_stand_and_fall_with_the_tracker(tracker: Tracker) -> None:
     assert await tracker.alice.pagure("/nethack/boards") == (404, off)
 
 
-async def test_of_two_who_set_boards_at_once_one_set_stays_whole(nethack: Client) -> None:
+async def test_concurrent_sets_of_boards_leave_one_complete_set(nethack: Client) -> None:
     sets = [{f"{who} {n}": {"tag": "dev"} for n in range(5)} for who in "abcd"]
     await make_boards(nethack, "dev")
     done = await asyncio.gather(*(send_json(nethack, "/nethack/boards", each) for each in sets))
@@ -303,7 +301,7 @@ async def test_of_two_who_set_boards_at_once_one_set_stays_whole(nethack: Client
     assert await list_boards(nethack) in [sorted(each) for each in sets]
 
 
-async def test_a_tag_is_not_deleted_as_long_as_a_board_has_it(nethack: Client) -> None:
+async def test_a_tag_of_a_board_cannot_be_deleted(nethack: Client) -> None:
     await make_boards(nethack, "dev", "ops")
     await send_json(nethack, "/nethack/boards", {name: {"tag": "dev"} for name in ("web", "app")})
     bound = await nethack.limited(project="nethack")
@@ -315,7 +313,7 @@ async def test_a_tag_is_not_deleted_as_long_as_a_board_has_it(nethack: Client) -
     assert (await bound.request("DELETE", "/api/0/nethack/tag/dev"))[0] == 200
 
 
-async def test_a_tag_that_goes_while_a_board_takes_it_leaves_no_board_without_one(
+async def test_a_tag_deleted_during_the_creation_of_its_board_leaves_no_board(
     nethack: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await add_tags(nethack, "dev")

@@ -1,4 +1,4 @@
-"""Branches made through Pagure's API, as good as pushed, and what goes for every change of a ref."""
+"""Branches created through Pagure's API, and rules for every change of a ref."""
 
 import asyncio
 from pathlib import Path
@@ -33,7 +33,7 @@ from tests.pagure.test_sharing import (
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
-async def test_a_branch_is_made_from_a_branch_or_a_commit_at_each_address(
+async def test_a_branch_is_created_from_a_branch_or_commit_under_each_path(
     forge: Forge, alice: Client, tmp_path: Path, path: str
 ) -> None:
     await four_projects(alice)
@@ -56,7 +56,7 @@ async def test_a_branch_is_made_from_a_branch_or_a_commit_at_each_address(
     ]
 
 
-async def test_a_branch_starts_from_master_when_nothing_is_said_and_else_from_the_default_branch(
+async def test_a_branch_starts_from_master_or_the_default_branch(
     nethack: Client,
 ) -> None:
     main = (await list_branches(nethack))["main"]
@@ -81,7 +81,7 @@ async def test_a_branch_starts_from_master_when_nothing_is_said_and_else_from_th
         *(({"branch": name}, (400, GIT_ERROR)) for name in BAD_NAMES),
     ],
 )
-async def test_branches_that_cannot_be_made(
+async def test_invalid_branches_are_refused(
     forge: Forge, nethack: Client, form: dict[str, str], answer: tuple[int, Any]
 ) -> None:
     before = await list_branches(nethack)
@@ -92,12 +92,12 @@ async def test_branches_that_cannot_be_made(
 
 @pytest.mark.parametrize("name", ["branch", "from_branch", "from_commit"])
 @pytest.mark.parametrize("value", [5, True, ["x"], {"a": "b"}])
-async def test_what_names_a_branch_is_a_text(nethack: Client, name: str, value: object) -> None:
+async def test_the_names_of_branches_must_be_texts(nethack: Client, name: str, value: object) -> None:
     command = {"branch": "x", name: value}
     assert await nethack.json("POST", "/api/0/nethack/git/branch", command) == (400, INVALID)
 
 
-async def test_names_with_half_characters_are_refused(nethack: Client) -> None:
+async def test_names_with_surrogates_are_refused(nethack: Client) -> None:
     headers = {"Content-Type": "application/json"}
     for path in ("git/branch", "git/tags", "git/alias/new"):
         body = b'{"branch": "\\ud800", "tagname": "\\ud800", "commit_hash": "x", "alias_from": "\\ud800"}'
@@ -106,7 +106,7 @@ async def test_names_with_half_characters_are_refused(nethack: Client) -> None:
     assert list(await list_branches(nethack)) == ["main"]
 
 
-async def test_an_empty_repository_has_nothing_to_start_from(alice: Client) -> None:
+async def test_an_empty_repository_has_no_branch_to_start_from(alice: Client) -> None:
     assert (await alice.post("/new", name="empty", description="d"))[0] == 200
     assert await alice.post("/empty/git/branch", branch="x") == message_error('The "master" branch does not exist')
     assert await alice.post("/empty/git/branches", branch_name="main") == (400, GIT_ERROR)
@@ -119,7 +119,7 @@ async def test_an_empty_repository_has_nothing_to_start_from(alice: Client) -> N
     assert await alice.pagure("/empty/git/tags") == (200, {"tags": [], "total_tags": 0})
 
 
-async def test_whoever_may_push_to_a_branch_may_make_it(forge: Forge, nethack: Client) -> None:
+async def test_users_who_may_push_to_a_branch_may_create_it(forge: Forge, nethack: Client) -> None:
     bob, carol, dave = [await forge.user(name) for name in ("bob", "carol", "dave")]
     await grant_access(nethack, "bob", "commit")
     await grant_access(nethack, "carol", "ticket")
@@ -143,7 +143,7 @@ async def test_whoever_may_push_to_a_branch_may_make_it(forge: Forge, nethack: C
         ("/git/alias/drop", "delete_git_alias, modify_git_alias, modify_project"),
     ],
 )
-async def test_writing_takes_a_token_that_is_meant_for_it(
+async def test_every_change_takes_a_token_with_its_scope(
     forge: Forge, nethack: Client, path: str, missing: str
 ) -> None:
     status, body = await forge.nobody.post(f"/nethack{path}")
@@ -166,7 +166,7 @@ async def test_writing_takes_a_token_that_is_meant_for_it(
     assert await bob.post(f"/nethack{path}") == (403, BLOCKED)
 
 
-async def test_a_branch_whose_process_died_is_found_again(
+async def test_a_branch_whose_process_died_is_recorded_later(
     forge: Forge, nethack: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def died(*arguments: Any, **options: Any) -> int:
@@ -178,7 +178,7 @@ async def test_a_branch_whose_process_died_is_found_again(
         ("tags", {"tagname": "v1", "commit_hash": main}),
         ("branches", {"branch_name": "kept"}),
     ):
-        # What a SIGKILL between git's end and ours leaves behind: the disk says so, and the row of what was begun.
+        # What a SIGKILL after git's end leaves behind: the branch on disk, and the row of the open push.
         monkeypatch.setattr(pushes, "record_refs", died)
         with pytest.raises(Exception, match="disconnected"):
             await nethack.post(f"/nethack/git/{path}", **form)
@@ -193,9 +193,7 @@ async def test_a_branch_whose_process_died_is_found_again(
     assert {actor for actor, _ in [*await list_events(forge), *await list_events(forge, "head.moved")]} == {"alice"}
 
 
-async def test_what_a_push_may_not_make_the_api_does_not_make_either(
-    forge: Forge, nethack: Client, bob: Client
-) -> None:
+async def test_the_api_obeys_the_rules_for_pushes(forge: Forge, nethack: Client, bob: Client) -> None:
     pulled = (await open_pull_request(bob))["commit_stop"]
     await forge.idle()
     unsigned = message_error(f"Remote hook declined the push: Commit {pulled} is not signed off.")
@@ -219,7 +217,7 @@ async def test_what_a_push_may_not_make_the_api_does_not_make_either(
     assert await forge.db.fetchval("select count(*) from open_pushes") == 0
 
 
-async def test_a_project_whose_repository_is_being_made_has_none_yet(
+async def test_a_repository_that_is_being_created_is_not_found(
     forge: Forge, nethack: Client, settings: Settings
 ) -> None:
     project_id = (await nethack.pagure("/nethack"))[1]["id"]

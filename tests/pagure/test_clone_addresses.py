@@ -1,4 +1,4 @@
-"""Where a project is cloned from."""
+"""The clone URLs of a project."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.conftest import Client, Forge
 from tests.pagure.test_sharing import ADDRESSES, four_projects
 
 
-async def test_a_forge_without_ssh_shows_none(forge: Forge, alice: Client) -> None:
+async def test_an_instance_without_ssh_shows_no_ssh_url(forge: Forge, alice: Client) -> None:
     await four_projects(alice)
     for address in ADDRESSES:
         name = (await alice.pagure(address))[1]["fullname"]
@@ -20,7 +20,7 @@ class TestWithSsh:
     def settings(self, own_settings: Settings) -> Settings:
         return own_settings.model_copy(update={"ssh_url": "ssh://{username}@forge.example/"})
 
-    async def test_everybody_sees_the_address_and_their_own_name_in_it(self, forge: Forge, nethack: Client) -> None:
+    async def test_users_see_the_ssh_url_with_their_own_name(self, forge: Forge, nethack: Client) -> None:
         assert (await nethack.post("/fork", repo="nethack"))[0] == 200
         for who, name in ((forge.nobody, "git"), (nethack, "alice")):
             assert await who.pagure("/fork/alice/nethack/git/urls") == (

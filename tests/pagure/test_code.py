@@ -1,4 +1,4 @@
-"""What is in a repository, as Pagure's clients read it: listings, commits, files, patches."""
+"""The contents of a repository: listings, commits, files and patches."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ TEXT = "text/plain; charset=utf-8"
 
 
 async def read_page(client: Client, path: str, method: str = "GET") -> tuple[int, bytes]:
-    """A page outside the API, as bytes."""
+    """Read a page outside of the API, as bytes."""
     headers = {"Accept": "text/plain", **({"Authorization": f"token {client.token}"} if client.token else {})}
     async with client.forge.session.request(method, client.forge.url + path, headers=headers) as answer:
         client.headers = answer.headers
@@ -27,7 +27,7 @@ async def read_page(client: Client, path: str, method: str = "GET") -> tuple[int
 
 
 async def fill_repository(client: Client, path: str, work: Path) -> str:
-    """A repository with a bit of everything on `main`; its commit."""
+    """Push a bit of everything to `main` and return its commit."""
     await git("init", "-q", "-b", "main", str(work))
     (work / "src" / "deep").mkdir(parents=True)
     (work / "src" / "deep" / "a b?.txt").write_text("spaces\n")
@@ -46,13 +46,13 @@ async def fill_repository(client: Client, path: str, work: Path) -> str:
 
 @pytest.fixture
 async def full(nethack: Client, tmp_path: Path) -> str:
-    """The repository of `full`, furnished; its commit."""
+    """Create the project `full` with a bit of everything and return its commit."""
     assert (await nethack.post("/new", name="full", description="d"))[0] == 200
     return await fill_repository(nethack, "/full", tmp_path / "full")
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
-async def test_a_tree_is_listed_at_each_address(forge: Forge, alice: Client, tmp_path: Path, path: str) -> None:
+async def test_a_tree_is_listed_under_each_path(forge: Forge, alice: Client, tmp_path: Path, path: str) -> None:
     await four_projects(alice)
     head = await fill_repository(alice, path, tmp_path / "work")
     nobody, base = forge.nobody, forge.url
@@ -85,7 +85,7 @@ async def test_a_tree_is_listed_at_each_address(forge: Forge, alice: Client, tmp
     assert await read_page(nobody, url.removeprefix(base)) == (200, b"spaces\n")
 
 
-async def test_every_link_of_a_listing_leads_somewhere(forge: Forge, full: str) -> None:
+async def test_every_link_of_a_listing_works(forge: Forge, full: str) -> None:
     folders, files = [f"{forge.url}/api/0/full/tree"], 0
     while folders:
         status, found = await forge.nobody.get(folders.pop())
@@ -126,7 +126,9 @@ async def test_objects_are_listed_by_their_ids(forge: Forge, full: str, tmp_path
     assert (await read_page(forge.nobody, f"/full/raw/{folder}"))[0] == 404
 
 
-async def test_names_that_are_no_text_are_listed_and_can_be_read(forge: Forge, nethack: Client, tmp_path: Path) -> None:
+async def test_names_that_are_not_utf8_are_listed_and_can_be_read(
+    forge: Forge, nethack: Client, tmp_path: Path
+) -> None:
     work = tmp_path / "work"
     await git("init", "-q", "-b", "main", str(work))
     Path(f"{work}/caf\udce9").write_text("latin")
@@ -143,7 +145,7 @@ async def test_names_that_are_no_text_are_listed_and_can_be_read(forge: Forge, n
         assert (answer.status, answer.body) == (200, content)
 
 
-async def test_a_file_of_the_name_that_git_asks_for_can_be_read(forge: Forge, nethack: Client, tmp_path: Path) -> None:
+async def test_a_file_named_info_refs_can_be_read(forge: Forge, nethack: Client, tmp_path: Path) -> None:
     work = tmp_path / "work"
     await git("clone", "-q", nethack.git_url("nethack"), str(work))
     (work / "info").mkdir()
@@ -157,14 +159,14 @@ async def test_a_file_of_the_name_that_git_asks_for_can_be_read(forge: Forge, ne
     ["gone", "main/f/gone", "main/f/README.md/x", "main/f/..", "main/f/%2e%2e/x", "main/f/module", "--all",
      "main/f/%00", "%ff", "%00", "%ed%a0%80", "f" * 40, "HEAD~1", "main^", "x" * 5000, "a/f/" * 1000 + "x"],
 )  # fmt: skip
-async def test_what_is_not_there_is_not_found(forge: Forge, full: str, address: str) -> None:
+async def test_missing_files_are_not_found(forge: Forge, full: str, address: str) -> None:
     answer = await send(forge.settings.port, "GET", f"/api/0/full/tree/{address}")
     assert (answer.status, answer.json) == (404, NO_FILE)
     answer = await send(forge.settings.port, "GET", f"/full/raw/{address}")
     assert (answer.status, answer.body) == (404, NO_FILE["error"].encode() + b"\n")
 
 
-async def test_an_empty_repository_says_so(forge: Forge, alice: Client) -> None:
+async def test_an_empty_repository_is_reported(forge: Forge, alice: Client) -> None:
     assert (await alice.post("/new", name="empty", description="d"))[0] == 200
     empty = {"error": "This git repository is empty", "error_code": "EEMPTYGIT"}
     for asked in ("tree", "tree/main", "tree/main/f/x"):
@@ -196,7 +198,7 @@ async def test_the_code_of_a_private_project_is_hidden(forge: Forge, alice: Clie
 # ---------------------------------------------------------------- commits
 
 
-async def test_a_commit_is_told_with_all_there_is_to_it(forge: Forge, full: str, tmp_path: Path) -> None:
+async def test_a_commit_is_shown_with_all_its_fields(forge: Forge, full: str, tmp_path: Path) -> None:
     work = tmp_path / "full"
     shown = (await git("log", "-1", "--format=%ct%n%P%n%T", cwd=work)).split()
     answer = {
@@ -209,7 +211,7 @@ async def test_a_commit_is_told_with_all_there_is_to_it(forge: Forge, full: str,
 
 
 @pytest.mark.parametrize("name", ["main", "xyz", "abc", "f" * 40, "f" * 41, "--all", "%00", "%ff"])
-async def test_what_is_no_commit_is_not_found(forge: Forge, full: str, tmp_path: Path, name: str) -> None:
+async def test_unknown_commits_are_not_found(forge: Forge, full: str, tmp_path: Path, name: str) -> None:
     none = {"error": "No such commit found in this repository", "error_code": "ENOCOMMIT"}
     folder = (await git("rev-parse", "main:src", cwd=tmp_path / "full")).strip()
     for each in (name, folder):
@@ -228,7 +230,7 @@ async def test_what_is_no_commit_is_not_found(forge: Forge, full: str, tmp_path:
         ("link", TEXT, b"/etc/passwd"),
     ],
 )
-async def test_a_file_is_bytes_and_never_a_page(forge: Forge, full: str, name: str, media: str, content: bytes) -> None:
+async def test_a_file_is_never_served_as_a_page(forge: Forge, full: str, name: str, media: str, content: bytes) -> None:
     nobody, path = forge.nobody, f"/full/raw/main/f/{name}"
     assert await read_page(nobody, path) == (200, content)
     assert nobody.headers["Content-Type"] == media
@@ -241,9 +243,7 @@ async def test_a_file_is_bytes_and_never_a_page(forge: Forge, full: str, name: s
     assert await read_page(nobody, f"/full/raw/{full}/f/{name}") == (200, content)
 
 
-async def test_a_large_file_is_sent_in_pieces_and_an_empty_one_too(
-    forge: Forge, nethack: Client, tmp_path: Path
-) -> None:
+async def test_large_and_empty_files_are_streamed(forge: Forge, nethack: Client, tmp_path: Path) -> None:
     work, large = tmp_path / "work", "ä" * 3_000_000
     await git("init", "-q", "-b", "main", str(work))
     await commit(work, "empty", "")
@@ -255,7 +255,7 @@ async def test_a_large_file_is_sent_in_pieces_and_an_empty_one_too(
     assert forge.nobody.headers["Content-Type"] == TEXT
 
 
-async def test_what_breaks_in_its_midst_is_cut_off_and_its_git_is_ended(
+async def test_a_stream_that_breaks_is_closed_and_its_git_process_ended(
     forge: Forge, full: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = []
@@ -283,7 +283,7 @@ def breaking_at_once() -> Any:
     yield
 
 
-async def test_git_ends_when_its_reader_goes() -> None:
+async def test_the_git_process_ends_when_its_reader_goes_away() -> None:
     ended = []
 
     def pieces() -> Any:
@@ -300,7 +300,7 @@ async def test_git_ends_when_its_reader_goes() -> None:
     assert ended == [True]
 
 
-async def test_a_project_called_raw_is_cloned_like_any_other(nethack: Client, tmp_path: Path) -> None:
+async def test_a_project_named_raw_can_be_cloned(nethack: Client, tmp_path: Path) -> None:
     command = {"name": "raw", "namespace": "rpms", "description": "d", "create_readme": "1"}
     assert (await nethack.post("/new", **command))[0] == 200
     await git("clone", "-q", nethack.git_url("rpms/raw").removesuffix(".git"), str(tmp_path / "clone"))
@@ -309,7 +309,7 @@ async def test_a_project_called_raw_is_cloned_like_any_other(nethack: Client, tm
 # ---------------------------------------------------------------- patches
 
 
-async def test_a_commit_without_a_path_is_a_patch(forge: Forge, full: str) -> None:
+async def test_the_raw_page_of_a_commit_is_a_patch(forge: Forge, full: str) -> None:
     for name in ("main", full, full[:9]):
         status, body = await read_page(forge.nobody, f"/full/raw/{name}")
         lines = body.decode().splitlines()
@@ -321,7 +321,7 @@ async def test_a_commit_without_a_path_is_a_patch(forge: Forge, full: str) -> No
         assert forge.nobody.headers["Content-Type"] == TEXT
 
 
-async def test_a_pull_request_is_read_as_patches_and_as_diffs(
+async def test_a_pull_request_is_served_as_patches_and_diffs(
     forge: Forge, nethack: Client, bob: Client, tmp_path: Path
 ) -> None:
     second = await push_commit(tmp_path / "bob", "topic", "two")
@@ -349,7 +349,7 @@ async def test_a_pull_request_is_read_as_patches_and_as_diffs(
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
-async def test_a_pull_request_is_read_at_each_address(forge: Forge, alice: Client, tmp_path: Path, path: str) -> None:
+async def test_a_pull_request_is_served_under_each_path(forge: Forge, alice: Client, tmp_path: Path, path: str) -> None:
     await four_projects(alice)
     await fill_repository(alice, path, tmp_path / "work")
     first = (await git("rev-parse", "HEAD~1", cwd=tmp_path / "work")).strip()
@@ -362,7 +362,7 @@ async def test_a_pull_request_is_read_at_each_address(forge: Forge, alice: Clien
         assert (status, body[: len(beginning)]) == (200, beginning)
 
 
-async def test_a_patch_applies(forge: Forge, nethack: Client, bob: Client, tmp_path: Path) -> None:
+async def test_a_patch_can_be_applied(forge: Forge, nethack: Client, bob: Client, tmp_path: Path) -> None:
     await open_pull_request(bob)
     _, body = await read_page(forge.nobody, "/nethack/pull-request/1.patch")
     (tmp_path / "one.patch").write_bytes(body)
@@ -370,7 +370,7 @@ async def test_a_patch_applies(forge: Forge, nethack: Client, bob: Client, tmp_p
     await git("apply", "--check", str(tmp_path / "one.patch"), cwd=tmp_path / "alice")
 
 
-async def test_pull_requests_that_are_not_there_are_no_patches(forge: Forge, nethack: Client, bob: Client) -> None:
+async def test_patches_of_unknown_pull_requests_are_not_found(forge: Forge, nethack: Client, bob: Client) -> None:
     for number in ("1", "0", "9" * 30):
         assert await read_page(forge.nobody, f"/nethack/pull-request/{number}.patch") == (
             404,

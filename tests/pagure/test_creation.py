@@ -1,4 +1,4 @@
-"""What a new project and a new fork are made of, and which are not made."""
+"""The creation of projects and forks, and its refusals."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ NO_NAMESPACE = (
 
 @pytest.mark.parametrize("path", ["/new", "/new/"])
 @pytest.mark.parametrize("encoding", ["form", "multipart", "JSON"])
-async def test_every_field_is_taken_in_every_encoding(alice: Client, path: str, encoding: str, tmp_path: Path) -> None:
+async def test_every_field_is_accepted_in_every_encoding(
+    alice: Client, path: str, encoding: str, tmp_path: Path
+) -> None:
     fields: dict[str, Any] = {
         "name": "x+y.z", "description": "A game", "namespace": " rpms ", "url": "https://example.org/x",
         "avatar_email": "a@b.c", "create_readme": "True", "private": "False", "mirrored_from": "",
@@ -54,7 +56,7 @@ async def test_a_project_without_a_readme_is_empty(alice: Client) -> None:
         assert (await alice.pagure(f"/{name}/git/tags?with_commits=1"))[1] == {"tags": {}, "total_tags": 0}
 
 
-async def test_every_spelling_of_no_does_not_wait(alice: Client) -> None:
+async def test_every_spelling_of_no_declines_to_wait(alice: Client) -> None:
     for number, wait in enumerate(("False", "0", "f", "n", "No", "", False, 0, None)):
         command = {"name": f"p{number}", "description": "d", "wait": wait}
         status, body = await alice.json("POST", "/api/0/new", command)
@@ -80,7 +82,7 @@ async def test_every_spelling_of_no_does_not_wait(alice: Client) -> None:
         ("default_branch", "a..b", "Invalid input."),
     ],
 )  # fmt: skip
-async def test_fields_that_are_refused_by_name(alice: Client, field: str, value: str, message: str) -> None:
+async def test_errors_name_the_invalid_fields(alice: Client, field: str, value: str, message: str) -> None:
     fields = {"name": "x", "description": "d", field: value}
     assert await alice.post("/new", **fields) == (
         400,
@@ -100,11 +102,11 @@ async def test_fields_that_are_refused_by_name(alice: Client, field: str, value:
         "ftp://[::1]:21/", "https://a-b.example.museum",
     ],
 )  # fmt: skip
-async def test_addresses_that_are_taken(alice: Client, url: str) -> None:
+async def test_an_existing_path_is_refused(alice: Client, url: str) -> None:
     assert await alice.post("/new", name="x", description="d", url=url) == (200, QUEUED)
 
 
-async def test_mirrors_that_are_switched_off_are_refused_after_the_form(own_settings: Settings) -> None:
+async def test_disabled_mirrors_are_refused_after_the_form(own_settings: Settings) -> None:
     mirror = {"mirrored_from": "https://example.org/x.git"}
     async with running(own_settings.model_copy(update={"mirroring": False})) as forge:
         alice = await forge.user("alice")
@@ -121,7 +123,7 @@ RESERVED = """
 """
 
 
-async def test_paths_with_another_meaning_are_kept_free(forge: Forge, alice: Client) -> None:
+async def test_reserved_paths_are_refused(forge: Forge, alice: Client) -> None:
     message = 'No project "{}" are allowed to be created due to potential conflicts in URLs with pagure itself'
     for name in RESERVED.split():
         assert await alice.post("/new", name=name, description="d") == (
@@ -135,7 +137,7 @@ async def test_paths_with_another_meaning_are_kept_free(forge: Forge, alice: Cli
         assert (status, body["error"]) == (400, message.format(f"{namespace}/x"))
 
 
-async def test_a_private_project_lies_below_its_owners_name(forge: Forge, alice: Client) -> None:
+async def test_a_private_project_is_created_below_its_owners_name(forge: Forge, alice: Client) -> None:
     for given in ("", "rpms"):
         name = f"secret-{given}"
         assert await alice.post("/new", name=name, description="d", private="1", namespace=given) == (200, QUEUED)
@@ -147,12 +149,12 @@ async def test_a_private_project_lies_below_its_owners_name(forge: Forge, alice:
     )
 
 
-class TestWhereNobodyMakesProjects:
+class TestWithoutNewProjects:
     @pytest.fixture
     def settings(self, own_settings: Settings) -> Settings:
         return own_settings.model_copy(update={"new_projects": False})
 
-    async def test_it_is_said_before_the_form_is_read(self, forge: Forge, alice: Client) -> None:
+    async def test_new_projects_are_refused_before_the_form_is_read(self, forge: Forge, alice: Client) -> None:
         assert await alice.post("/new") == (
             404,
             {"error": "Creating project have been disabled for this instance", "error_code": "ENEWPROJECTDISABLED"},
@@ -160,25 +162,23 @@ class TestWhereNobodyMakesProjects:
         assert (await forge.nobody.post("/new"))[0] == 401
 
 
-class TestWhereNothingIsPrivate:
+class TestWithoutPrivateProjects:
     @pytest.fixture
     def settings(self, own_settings: Settings) -> Settings:
         return own_settings.model_copy(update={"private_projects": False})
 
-    async def test_a_private_project_has_no_namespace_to_lie_in(self, alice: Client) -> None:
+    async def test_a_private_project_is_refused(self, alice: Client) -> None:
         refused = (400, {"error": NO_NAMESPACE, "error_code": "ENOCODE"})
         assert await alice.post("/new", name="x", description="d", private="1") == refused
         assert await alice.post("/new", name="x", description="d", private="0") == (200, QUEUED)
 
 
-class TestWhereEverybodyHasANamespace:
+class TestWithUserNamespaces:
     @pytest.fixture
     def settings(self, own_settings: Settings) -> Settings:
         return own_settings.model_copy(update={"user_namespaces": True})
 
-    async def test_a_project_lies_below_its_owners_name_unless_it_says_otherwise(
-        self, forge: Forge, alice: Client
-    ) -> None:
+    async def test_a_project_is_created_below_its_owners_name_by_default(self, forge: Forge, alice: Client) -> None:
         bob = await forge.user("bob")
         assert await alice.post("/new", name="one", description="d") == (200, QUEUED)
         assert await alice.post("/new", name="two", description="d", namespace="alice") == (200, QUEUED)
@@ -193,7 +193,7 @@ class TestWhereEverybodyHasANamespace:
 
 
 @pytest.mark.parametrize("path", ["/fork", "/fork/"])
-async def test_a_fork_is_answered_in_the_words_that_clients_look_for(forge: Forge, alice: Client, path: str) -> None:
+async def test_a_fork_is_answered_with_the_message_that_clients_expect(forge: Forge, alice: Client, path: str) -> None:
     assert await alice.post("/new", name="bash", description="A shell", namespace="rpms", create_readme="1") == (
         200,
         QUEUED,
@@ -217,7 +217,7 @@ async def test_a_fork_is_answered_in_the_words_that_clients_look_for(forge: Forg
     assert (shown["tags"], shown["close_status"], shown["access_users"]["owner"]) == ([], [], ["carol"])
 
 
-async def test_what_cannot_be_forked(forge: Forge, nethack: Client) -> None:
+async def test_invalid_forks_are_refused(forge: Forge, nethack: Client) -> None:
     assert (await nethack.post("/new", name="secret", description="d", private="1"))[0] == 200
     bob = await forge.user("bob")
     assert (await bob.post("/fork"))[1] == {

@@ -1,4 +1,4 @@
-"""Pagure's endpoints for an issue's custom fields."""
+"""The custom fields of issues."""
 
 from tests.pagure.trackers import UNCHANGED, Tracker, invalid_input, refusal
 
@@ -41,7 +41,7 @@ async def test_custom_fields_are_shown_in_the_trackers_order_with_their_choices(
     assert (await tracker.alice.pagure("/nethack/issues"))[1]["issues"] == [shown]
 
 
-async def test_a_link_field_takes_addresses_alone(tracker: Tracker) -> None:
+async def test_a_link_field_takes_only_urls(tracker: Tracker) -> None:
     await tracker.issue()
     no = refusal("EINVALIDISSUEFIELD_LINK", "Invalid custom field submitted, the value is not a link")
     for value in ("nonsense", "https://a.example,", "https://a.example, javascript:x", " "):
@@ -53,7 +53,7 @@ async def test_a_link_field_takes_addresses_alone(tracker: Tracker) -> None:
         assert await tracker.alice.post(f"/nethack/issue/1/custom/{name}", value="x") == unknown
 
 
-async def test_several_custom_fields_are_told_of_in_the_order_of_the_form(tracker: Tracker) -> None:
+async def test_messages_about_custom_fields_have_the_order_of_the_form(tracker: Tracker) -> None:
     await tracker.issue()
     await tracker.alice.post("/nethack/issue/1/custom", reviewer="bob", size="small")
     fields = {"size": "large", "done": "True", "reviewer": "", "docs": ""}
@@ -72,7 +72,7 @@ async def test_several_custom_fields_are_told_of_in_the_order_of_the_form(tracke
     }
 
 
-async def test_either_all_custom_fields_are_set_or_none(tracker: Tracker) -> None:
+async def test_custom_fields_are_set_all_or_none(tracker: Tracker) -> None:
     await tracker.issue()
     unknown = refusal("EINVALIDISSUEFIELD", "Invalid custom field submitted")
     assert await tracker.alice.post("/nethack/issue/1/custom", reviewer="bob", nonsense="x") == unknown

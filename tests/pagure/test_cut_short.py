@@ -1,4 +1,4 @@
-"""How far git is with its work, and what becomes of it when it is cancelled, or its worker dies, halfway."""
+"""Git work that is cancelled, or whose worker dies, halfway; and its progress."""
 
 import asyncio
 from pathlib import Path
@@ -20,7 +20,7 @@ REF = "refs/heads/main"
 
 
 class Halfway:
-    """Something that is stopped in the middle until it may go on."""
+    """A function that is stopped in the middle until it may go on."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
@@ -60,7 +60,7 @@ async def pull_request(client: Client) -> str:
 
 
 @pytest.mark.parametrize("what", ["merge", "rebase"])
-async def test_what_is_cancelled_before_the_branch_moves_moves_nothing(
+async def test_a_merge_cancelled_before_the_branch_moves_has_no_effect(
     what: str, forge: Forge, nethack: Client, bob: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_pull_request(bob)
@@ -98,7 +98,7 @@ async def test_what_is_cancelled_before_the_branch_moves_moves_nothing(
     assert await nethack.post(MERGE) == DONE
 
 
-async def test_a_merge_that_has_moved_the_branch_is_not_cancelled_any_more(
+async def test_a_merge_that_has_moved_the_branch_cannot_be_cancelled(
     forge: Forge, nethack: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_pull_request(bob)
@@ -122,7 +122,7 @@ async def test_a_merge_that_has_moved_the_branch_is_not_cancelled_any_more(
     assert await pull_request(nethack) == "Merged"
 
 
-async def test_a_branch_that_a_dying_worker_has_moved_is_told_of_by_the_next(
+async def test_a_branch_moved_by_a_dying_worker_is_recorded_by_the_next(
     forge: Forge, nethack: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opening = await open_pull_request(bob)
@@ -180,7 +180,7 @@ async def wait_for_progress(client: Client, task: str, *wanted: Any) -> bool:
 
 
 @pytest.mark.parametrize(("what", "percent"), [("merge", 90), ("rebase", 0)])
-async def test_git_work_tells_how_far_it_is(
+async def test_git_work_reports_its_progress(
     what: str, percent: int, nethack: Client, bob: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_pull_request(bob)

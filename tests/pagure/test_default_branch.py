@@ -1,4 +1,4 @@
-"""The default branch, chosen through Pagure's API."""
+"""Changing the default branch."""
 
 import asyncio
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.pagure.test_sharing import (
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
-async def test_the_default_branch_is_chosen_at_each_address(
+async def test_the_default_branch_is_changed_under_each_path(
     forge: Forge, alice: Client, settings: Settings, tmp_path: Path, path: str
 ) -> None:
     await four_projects(alice)
@@ -41,9 +41,7 @@ async def test_the_default_branch_is_chosen_at_each_address(
     assert store.read_state(await find_repository(alice, settings, path)).head == "main"
 
 
-async def test_a_new_default_branch_is_what_clones_check_out_and_forks_begin_with(
-    forge: Forge, nethack: Client, tmp_path: Path
-) -> None:
+async def test_clones_and_forks_use_the_new_default_branch(forge: Forge, nethack: Client, tmp_path: Path) -> None:
     await nethack.post("/nethack/git/branch", branch="devel")
     assert (await nethack.post("/nethack/git/branches", branch_name="devel"))[0] == 200
     assert (await nethack.post("/nethack/git/branches", branch_name="devel"))[0] == 200
@@ -59,7 +57,7 @@ async def test_a_new_default_branch_is_what_clones_check_out_and_forks_begin_wit
 
 
 @pytest.mark.parametrize("name", [None, "", "gone", *BAD_NAMES])
-async def test_only_a_branch_can_be_the_default_one(
+async def test_only_an_existing_branch_can_be_the_default(
     forge: Forge, nethack: Client, settings: Settings, name: str | None
 ) -> None:
     form = {} if name is None else {"branch_name": name}
@@ -69,7 +67,7 @@ async def test_only_a_branch_can_be_the_default_one(
     assert await forge.db.fetchval("select count(*) from open_pushes") == 0
 
 
-async def test_the_default_branch_is_for_administrators_to_choose(forge: Forge, nethack: Client) -> None:
+async def test_only_administrators_change_the_default_branch(forge: Forge, nethack: Client) -> None:
     bob, carol = await forge.user("bob"), await forge.user("carol")
     await grant_access(nethack, "bob", "commit")
     await grant_access(nethack, "carol", "admin")
@@ -79,7 +77,9 @@ async def test_the_default_branch_is_for_administrators_to_choose(forge: Forge, 
     assert (await carol.post("/nethack/git/branches", branch_name="devel"))[0] == 200
 
 
-async def test_many_who_choose_at_once_end_in_agreement(forge: Forge, nethack: Client, settings: Settings) -> None:
+async def test_concurrent_changes_of_the_default_branch_end_consistently(
+    forge: Forge, nethack: Client, settings: Settings
+) -> None:
     for name in ("one", "two"):
         await nethack.post("/nethack/git/branch", branch=name)
     choices = [nethack.post("/nethack/git/branches", branch_name=name) for name in ("one", "two", "main") * 4]

@@ -1,4 +1,4 @@
-"""What programs say of commits."""
+"""Flags on commits."""
 
 import uuid
 from pathlib import Path
@@ -26,7 +26,7 @@ async def push_commit(alice: Client, path: str, work: Path) -> str:
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
-async def test_a_flag_is_raised_changed_and_listed(forge: Forge, alice: Client, path: str, tmp_path: Path) -> None:
+async def test_a_flag_is_added_changed_and_listed(forge: Forge, alice: Client, path: str, tmp_path: Path) -> None:
     await four_projects(alice)
     flag = f"{path}/c/{await push_commit(alice, path, tmp_path / 'work')}/flag"
     assert await forge.nobody.pagure(flag) == (200, {"flags": [], "total_flags": 0})
@@ -62,7 +62,7 @@ async def test_a_flag_is_raised_changed_and_listed(forge: Forge, alice: Client, 
     status, answer = await alice.json("POST", f"/api/0{flag}", {**change, "uid": "u", "percent": 7})
     changed = {**shown, **change, "percent": 7, "username": "CI", "date_updated": answer["flag"]["date_updated"]}
     public = {key: shown["user"][key] for key in ("full_url", "fullname", "name", "url_path")}
-    changed["user"] = public  # whose address is nobody else's to see
+    changed["user"] = public  # others do not see the e-mail address
     assert (status, answer["message"], answer["flag"]) == (200, "Flag updated", changed)
     status, answer = await alice.post(flag, **PASSED, percent=" ")
     assert (answer["message"], len(answer["uid"]), answer["flag"]["percent"]) == ("Flag added", 32, None)
@@ -72,7 +72,7 @@ async def test_a_flag_is_raised_changed_and_listed(forge: Forge, alice: Client, 
     assert [each["user"].keys() for each in listed["flags"]] == [public.keys()] * 2
 
 
-async def test_flags_are_listed_by_when_they_changed(nethack: Client, tmp_path: Path) -> None:
+async def test_flags_are_ordered_by_their_last_change(nethack: Client, tmp_path: Path) -> None:
     made = await push_commit(nethack, "nethack", tmp_path / "work")
     for uid in ("one", "two", "three", "one"):
         assert (await nethack.post(f"/nethack/c/{made}/flag", **{**PASSED, "username": uid}, uid=uid))[0] == 200
@@ -81,7 +81,7 @@ async def test_flags_are_listed_by_when_they_changed(nethack: Client, tmp_path: 
         assert [each["username"] for each in listed["flags"]] == ["two", "three", "one"]
 
 
-async def test_a_uid_is_of_one_commit_of_one_project(alice: Client, tmp_path: Path) -> None:
+async def test_a_uid_is_unique_per_commit_and_project(alice: Client, tmp_path: Path) -> None:
     assert (await alice.post("/new", name="nethack", description="d", create_readme="1"))[0] == 200
     first = await push_commit(alice, "nethack", tmp_path / "one")
     assert (await alice.post("/fork", repo="nethack"))[0] == 200
@@ -102,7 +102,7 @@ async def test_a_uid_is_of_one_commit_of_one_project(alice: Client, tmp_path: Pa
         ("uid", "u" * 33, "Field cannot be longer than 32 characters."),
     ],
 )  # fmt: skip
-async def test_flags_that_are_not_raised(nethack: Client, tmp_path: Path, field: str, value: str, message: str) -> None:
+async def test_invalid_flags_are_refused(nethack: Client, tmp_path: Path, field: str, value: str, message: str) -> None:
     flag = f"/nethack/c/{await push_commit(nethack, 'nethack', tmp_path / 'work')}/flag"
     status, body = await nethack.post(flag, **{**PASSED, field: value})
     assert (status, body["error_code"], body["errors"]) == (400, "EINVALIDREQ", {field: [message]})
@@ -112,7 +112,7 @@ async def test_flags_that_are_not_raised(nethack: Client, tmp_path: Path, field:
     assert (await nethack.pagure(flag))[1]["total_flags"] == 0
 
 
-async def test_a_commit_is_told_by_the_beginning_of_its_name(nethack: Client, tmp_path: Path) -> None:
+async def test_a_commit_can_be_abbreviated(nethack: Client, tmp_path: Path) -> None:
     work = tmp_path / "work"
     made = await push_commit(nethack, "nethack", work)
     parent, tree = (await git("log", "-1", "--format=%P %T", cwd=work)).split()
@@ -132,7 +132,7 @@ async def test_a_commit_is_told_by_the_beginning_of_its_name(nethack: Client, tm
         assert await nethack.pagure(f"/nethack/c/{named}/flag") == (200, {"flags": [], "total_flags": 0})
 
 
-async def test_a_flag_says_one_of_five_things_whoever_asks(forge: Forge, nethack: Client) -> None:
+async def test_a_flag_has_one_of_five_statuses(forge: Forge, nethack: Client) -> None:
     project = (await nethack.pagure("/nethack"))[1]["id"]
     command = FlagCommit(
         project_id=project, commit="1" * 40, uid="u", username="CI", status="maybe", percent=None, comment="c", url=""

@@ -1,4 +1,4 @@
-"""How requests are read: headers, query strings, bodies, pages."""
+"""Reading requests: headers, query strings, bodies and pages."""
 
 import io
 from typing import Any
@@ -18,7 +18,7 @@ def refused(forge: Forge, errors: str | None = None) -> dict[str, str]:
     return {"error": message, "error_code": "EINVALIDTOK", **({"errors": errors} if errors else {})}
 
 
-async def test_a_token_is_what_follows_its_scheme(forge: Forge, alice: Client) -> None:
+async def test_the_token_is_the_text_after_its_scheme(forge: Forge, alice: Client) -> None:
     for header in ("token {}", "Token {}", "TOKEN {}", "token   {}  ", "token{}"):
         headers = {"Authorization": header.format(alice.token)}
         answer = await forge.nobody.request("POST", "/api/0/-/whoami", headers=headers)
@@ -32,7 +32,7 @@ async def test_a_token_is_what_follows_its_scheme(forge: Forge, alice: Client) -
     assert (await forge.nobody.post(f"/-/whoami?token={alice.token}"))[0] == 401
 
 
-async def test_a_token_that_is_over_is_told_so_where_tokens_are_looked_at(forge: Forge, nethack: Client) -> None:
+async def test_an_expired_token_is_reported_where_tokens_are_checked(forge: Forge, nethack: Client) -> None:
     status, made = await nethack.post("/nethack/token/new", acls="modify_project")
     assert status == 200
     one = Client(forge, made["token"]["id"], "alice")
@@ -47,7 +47,7 @@ async def test_a_token_that_is_over_is_told_so_where_tokens_are_looked_at(forge:
     assert (await one.pagure("/nethack/options"))[0] == 200
 
 
-async def test_a_token_that_reads_what_is_private_reads_it_where_none_is_needed(forge: Forge, alice: Client) -> None:
+async def test_a_token_gives_access_to_private_projects_on_public_routes(forge: Forge, alice: Client) -> None:
     assert (await alice.post("/new", name="secret", description="d", private="1"))[0] == 200
     one = await alice.limited(acls=["commit"])
     for path in ("", "/git/branches", "/git/tags", "/watchers", "/contributors", "/tags", "/hascommit?user=a&branch=b"):
@@ -55,7 +55,7 @@ async def test_a_token_that_reads_what_is_private_reads_it_where_none_is_needed(
         assert (await forge.nobody.pagure(f"/alice/secret{path}"))[0] == 404
 
 
-async def test_what_is_posted_stands_in_the_body(alice: Client) -> None:
+async def test_posted_fields_are_read_from_the_body(alice: Client) -> None:
     status, body = await alice.request("POST", "/api/0/new?name=x&description=d")
     assert (status, body["errors"]) == (400, {"name": REQUIRED, "description": REQUIRED})
     status, body = await alice.request("POST", "/api/0/new?name=x", json={"name": None, "description": "d"})
@@ -69,7 +69,7 @@ async def test_what_is_posted_stands_in_the_body(alice: Client) -> None:
     assert (await alice.get("/api/0/users", data={"pattern": "nobody"}))[1]["users"] == ["admin", "alice"]
 
 
-async def test_a_file_is_no_field(alice: Client) -> None:
+async def test_a_file_does_not_count_as_a_field(alice: Client) -> None:
     parts: Any = FormData(default_to_multipart=True)
     parts.add_field("name", b"x", filename="x.txt")
     parts.add_field("description", "d")
@@ -78,7 +78,7 @@ async def test_a_file_is_no_field(alice: Client) -> None:
 
 
 @pytest.mark.parametrize("media", ["application/x-www-form-urlencoded", "application/json", "multipart/form-data"])
-async def test_a_body_has_a_largest_size(alice: Client, media: str) -> None:
+async def test_a_body_has_a_maximum_size(alice: Client, media: str) -> None:
     data: Any = io.BytesIO(b" " * (LARGEST + 1))
     headers = {"Content-Type": media}
     if media.startswith("multipart"):
@@ -88,7 +88,7 @@ async def test_a_body_has_a_largest_size(alice: Client, media: str) -> None:
     assert await alice.request("POST", "/api/0/new", data=data, headers=headers) == (413, TOO_LARGE)
 
 
-async def test_links_keep_every_argument_but_those_that_are_nobodys(alice: Client) -> None:
+async def test_links_keep_the_arguments_of_the_request(alice: Client) -> None:
     assert (await alice.post("/new", name="a+b", description="d", wait="0"))[0] == 200
     query = "_x=1&pattern=a%2B*&endpoint=z&page=2&fork=0&per_page=1&fork=false&short=yes&%C3%A9=%26+%2F"
     begin = f"{alice.forge.url}/api/0/projects?per_page=1&pattern=a%2B*&fork=0&fork=false&short=yes&%C3%A9=%26+/"
@@ -102,12 +102,12 @@ async def test_links_keep_every_argument_but_those_that_are_nobodys(alice: Clien
 
 
 @pytest.mark.parametrize("query", ["page=", "per_page=", "page=%201%20", "page=1&per_page=20", "unheard=of"])
-async def test_what_is_left_empty_is_the_first_page_of_twenty(alice: Client, query: str) -> None:
+async def test_empty_page_arguments_mean_the_first_page_of_twenty(alice: Client, query: str) -> None:
     status, body = await alice.pagure(f"/projects?{query}")
     assert (status, body["args"]["page"], body["args"]["per_page"]) == (200, 1, 20)
 
 
-async def test_flags_are_true_in_four_words(alice: Client) -> None:
+async def test_flags_have_four_true_values(alice: Client) -> None:
     for word, short in (
         ("1", True), ("true", True), ("T", True), ("%20Y%20", True),
         ("yes", False), ("on", False), ("0", False), ("", False),

@@ -1,4 +1,4 @@
-"""Tags of a repository, made through Pagure's API: as good as pushed."""
+"""Git tags created through Pagure's API."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tests.pagure.test_sharing import (
 )
 
 
-async def test_a_tag_is_annotated_and_signed_by_its_maker(forge: Forge, nethack: Client, settings: Settings) -> None:
+async def test_an_annotated_tag_names_its_creator(forge: Forge, nethack: Client, settings: Settings) -> None:
     main = (await list_branches(nethack))["main"]
     answer = {"tags": ["v1"], "total_tags": 1, "tag_created": True}
     assert await nethack.post("/nethack/git/tags", tagname="v1", commit_hash=main[:10], message="One\n") == (
@@ -32,7 +32,7 @@ async def test_a_tag_is_annotated_and_signed_by_its_maker(forge: Forge, nethack:
     assert moved["new"] != main
 
 
-async def test_a_tag_is_replaced_by_force_alone(forge: Forge, nethack: Client, tmp_path: Path) -> None:
+async def test_a_tag_is_replaced_only_by_force(forge: Forge, nethack: Client, tmp_path: Path) -> None:
     first = (await list_branches(nethack))["main"]
     await git("clone", "-q", nethack.git_url("nethack"), str(tmp_path / "work"))
     second = await commit(tmp_path / "work")
@@ -56,7 +56,7 @@ async def test_a_tag_is_replaced_by_force_alone(forge: Forge, nethack: Client, t
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-async def test_a_tag_is_refused_for_its_name(forge: Forge, nethack: Client, name: str) -> None:
+async def test_a_tag_with_an_invalid_name_is_refused(forge: Forge, nethack: Client, name: str) -> None:
     main = (await list_branches(nethack))["main"]
     assert await nethack.post("/nethack/git/tags", tagname=name, commit_hash=main) == (400, GIT_ERROR)
     assert (await nethack.pagure("/nethack/git/tags"))[1]["tags"] == []
@@ -64,7 +64,7 @@ async def test_a_tag_is_refused_for_its_name(forge: Forge, nethack: Client, name
 
 
 @pytest.mark.parametrize("target", ["main", "xyz", "f" * 40, "--all", "0", "a" * 10_000])
-async def test_a_tag_is_refused_for_its_target(nethack: Client, target: str) -> None:
+async def test_a_tag_with_an_invalid_target_is_refused(nethack: Client, target: str) -> None:
     for force in ("", "1"):
         command = {"tagname": "v1", "commit_hash": target, "force": force}
         assert await nethack.post("/nethack/git/tags", **command) == (400, GIT_ERROR)

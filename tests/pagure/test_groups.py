@@ -6,7 +6,7 @@ from tests.conftest import Client, Forge
 from tests.pagure.test_sharing import create_group, grant_access
 
 
-async def test_a_group_shows_who_made_it_and_who_is_in_it(forge: Forge, alice: Client) -> None:
+async def test_a_group_shows_its_creator_and_its_members(forge: Forge, alice: Client) -> None:
     await forge.user("bob")
     command = {"name": "hackers", "display_name": "The Hackers", "description": "They hack."}
     assert (await alice.json("POST", "/v1/groups", command))[0] == 201
@@ -68,7 +68,7 @@ async def test_bad_pages_are_refused(forge: Forge, alice: Client, query: str, co
         ("&acl=nonsense", []),
     ],
 )  # fmt: skip
-async def test_what_a_group_has_access_to(forge: Forge, alice: Client, acl: str, names: list[str]) -> None:
+async def test_the_projects_of_a_group_are_listed(forge: Forge, alice: Client, acl: str, names: list[str]) -> None:
     await create_group(alice, "hackers")
     for level in ("admin", "commit", "ticket"):
         name = f"{'abc'[('admin', 'commit', 'ticket').index(level)]}-{level}"
@@ -82,7 +82,7 @@ async def test_what_a_group_has_access_to(forge: Forge, alice: Client, acl: str,
     assert "projects" not in (await alice.pagure("/group/hackers?projects=yes"))[1]
 
 
-async def test_a_groups_private_projects_are_shown_to_those_who_may_read_them(forge: Forge, alice: Client) -> None:
+async def test_private_projects_of_a_group_are_listed_to_their_readers(forge: Forge, alice: Client) -> None:
     bob, carol, dave = [await forge.user(name) for name in ("bob", "carol", "dave")]
     await create_group(alice, "hackers", "bob")
     await alice.post("/new", name="secret", description="d", private="1")
@@ -94,7 +94,7 @@ async def test_a_groups_private_projects_are_shown_to_those_who_may_read_them(fo
     assert (await alice.pagure("/projects"))[1]["total_projects"] == 0
 
 
-async def test_members_come_and_go(forge: Forge, alice: Client) -> None:
+async def test_members_are_added_and_removed(forge: Forge, alice: Client) -> None:
     bob = await forge.user("bob")
     await create_group(alice, "hackers")
     for _ in range(2):
@@ -122,7 +122,7 @@ async def test_members_come_and_go(forge: Forge, alice: Client) -> None:
         ("bob", "remove", "carol", "User `carol` could not be found in the group `hackers`"),
     ],
 )
-async def test_members_that_cannot_be_changed(
+async def test_invalid_changes_of_members_are_refused(
     forge: Forge, alice: Client, who: str, action: str, user: str, message: str
 ) -> None:
     people = {name: await forge.user(name) for name in ("bob", "carol", "dave")} | {"alice": alice}
@@ -158,7 +158,7 @@ async def test_a_group_is_a_namespace_of_its_members(forge: Forge, alice: Client
     assert (status, body["errors"]) == (400, {"namespace": ["Not a valid choice"]})
 
 
-async def test_a_project_names_the_members_of_its_groups_when_asked(forge: Forge, nethack: Client) -> None:
+async def test_a_project_lists_the_members_of_its_groups_on_request(forge: Forge, nethack: Client) -> None:
     await forge.user("bob")
     await create_group(nethack, "hackers", "bob")
     await create_group(nethack, "testers")

@@ -1,4 +1,4 @@
-"""The key that a project's web hooks are signed with."""
+"""The hook token, which signs a project's web hooks."""
 
 import asyncio
 import re
@@ -22,14 +22,14 @@ async def read_hook_token(client: Client, path: str = "/nethack") -> str:
     return str(body["webhook"]["token"])
 
 
-async def test_each_project_has_a_key_of_its_own_that_stays(alice: Client) -> None:
+async def test_each_project_has_a_permanent_hook_token(alice: Client) -> None:
     await four_projects(alice)
     keys = [await read_hook_token(alice, path) for path in ADDRESSES]
     assert len(set(keys)) == 4
     assert [await read_hook_token(alice, path) for path in ADDRESSES] == keys
 
 
-async def test_the_connector_shows_the_same_key_and_tokens_by_their_ids(nethack: Client) -> None:
+async def test_the_connector_shows_the_hook_token_and_ids_of_api_tokens(nethack: Client) -> None:
     made = (await nethack.post("/nethack/token/new", acls="commit", description="CI"))[1]["token"]["id"]
     status, body = await nethack.pagure("/nethack/connector")
     assert (status, body.keys(), body["connector"].keys()) == (
@@ -41,11 +41,11 @@ async def test_the_connector_shows_the_same_key_and_tokens_by_their_ids(nethack:
     assert made not in str(body)
 
 
-async def test_many_who_ask_first_get_one_key(nethack: Client) -> None:
+async def test_concurrent_first_requests_get_the_same_hook_token(nethack: Client) -> None:
     assert len(set(await asyncio.gather(*(read_hook_token(nethack) for _ in range(8))))) == 1
 
 
-async def test_the_key_is_for_those_who_hold_something_themselves(forge: Forge, nethack: Client) -> None:
+async def test_the_hook_token_takes_access_in_ones_own_name(forge: Forge, nethack: Client) -> None:
     bob, carol, dave = [await forge.user(name) for name in ("bob", "carol", "dave")]
     await grant_access(nethack, "bob", "ticket")
     await create_group(nethack, "hackers", "carol")
@@ -64,7 +64,7 @@ async def test_the_key_is_for_those_who_hold_something_themselves(forge: Forge, 
     )
 
 
-async def test_a_private_project_is_not_found_by_those_who_ask_for_its_key(forge: Forge, alice: Client) -> None:
+async def test_the_hook_token_of_a_private_project_is_not_found_by_strangers(forge: Forge, alice: Client) -> None:
     await alice.post("/new", name="secret", description="d", private="1")
     bob = await forge.user("bob")
     assert await bob.pagure("/alice/secret/webhook/token") == (404, NO_PROJECT)
@@ -77,7 +77,7 @@ async def wait_until_deleted(forge: Forge, left: int = 0) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_deleted_project_takes_its_secrets_with_it(forge: Forge, nethack: Client) -> None:
+async def test_secrets_are_deleted_with_their_project(forge: Forge, nethack: Client) -> None:
     await nethack.post("/new", name="other", description="d")
     await read_hook_token(nethack, "/other")
     await read_hook_token(nethack)
@@ -89,7 +89,7 @@ async def test_a_deleted_project_takes_its_secrets_with_it(forge: Forge, nethack
 
 
 @pytest.mark.parametrize("ask", ["/nethack/webhook/token", "/nethack/connector"])
-async def test_the_key_stands_in_no_event_and_no_command(forge: Forge, nethack: Client, ask: str) -> None:
+async def test_the_hook_token_is_in_no_event_and_no_command(forge: Forge, nethack: Client, ask: str) -> None:
     body: Any = (await nethack.pagure(ask))[1]
     key = body.get("webhook", {}).get("token") or body["connector"]["hook_token"]
     for table in ("events", "commands"):

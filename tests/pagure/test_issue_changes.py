@@ -1,4 +1,4 @@
-"""Subscribing to an issue, saying it in other words, and what becomes of every change."""
+"""Subscribing to issues, editing them, and rules for every change."""
 
 import asyncio
 from typing import Any
@@ -10,7 +10,7 @@ from events.projections import rebuild
 from tests.pagure.trackers import FORMS, Tracker, invalid_input
 
 
-async def test_anybody_who_sees_an_issue_may_subscribe_to_it(tracker: Tracker) -> None:
+async def test_users_who_see_an_issue_may_subscribe_to_it(tracker: Tracker) -> None:
     bob = await tracker.add_person("bob")
     await tracker.issue()
     for form, message in (
@@ -29,7 +29,7 @@ async def test_anybody_who_sees_an_issue_may_subscribe_to_it(tracker: Tracker) -
     assert await tracker.list_notes() == []
 
 
-async def test_an_issue_is_said_in_other_words_by_number_or_uid(tracker: Tracker) -> None:
+async def test_an_issue_is_edited_by_number_or_uid(tracker: Tracker) -> None:
     ann = await tracker.add_person("ann")
     await tracker.issue(ann)
     await ann.post("/nethack/issue/1/comment", comment="Really")
@@ -44,7 +44,7 @@ async def test_an_issue_is_said_in_other_words_by_number_or_uid(tracker: Tracker
     assert again == (200, body)
 
 
-async def test_other_words_need_a_title_and_a_content_and_change_nothing_else(tracker: Tracker) -> None:
+async def test_editing_takes_a_title_and_content_and_changes_nothing_else(tracker: Tracker) -> None:
     await tracker.issue()
     required = ["This field is required."]
     assert await tracker.alice.post("/nethack/issue/1") == invalid_input(title=required, issue_content=required)
@@ -54,7 +54,7 @@ async def test_other_words_need_a_title_and_a_content_and_change_nothing_else(tr
     assert (await tracker.alice.post("/nethack/issue/1", **{**form, "milestone": "", "priority": ""}))[0] == 200
 
 
-async def test_the_forge_tells_of_a_change_in_the_name_of_who_made_it(tracker: Tracker) -> None:
+async def test_the_comment_about_a_change_names_its_author(tracker: Tracker) -> None:
     bob = await tracker.add_person("bob", "ticket", fullname="Bob Builder")
     await tracker.issue()
     await bob.post("/nethack/issue/1/status", status="Closed", close_status="Fixed")
@@ -72,7 +72,7 @@ async def test_the_forge_tells_of_a_change_in_the_name_of_who_made_it(tracker: T
     assert (status, one["comment"], one["notification"]) == (200, comment["comment"], True)
 
 
-async def test_changes_at_once_are_all_answered_and_none_is_lost(tracker: Tracker) -> None:
+async def test_concurrent_changes_are_all_applied(tracker: Tracker) -> None:
     await tracker.issue()
     changes = [
         ("/status", {"status": "Fixed"}),
@@ -97,7 +97,7 @@ async def test_changes_at_once_are_all_answered_and_none_is_lost(tracker: Tracke
     assert f"close_status updated to: {shown['close_status']}" in last["comment"]
 
 
-async def test_a_rebuild_tells_every_change_of_an_issue_again(tracker: Tracker) -> None:
+async def test_a_rebuild_restores_every_change_of_an_issue(tracker: Tracker) -> None:
     bob = await tracker.add_person("bob", "ticket", fullname="Bob Builder")
     await tracker.issue(tag="pet,food", priority="1", milestone="v2")
     await tracker.issue(bob, private="1")
@@ -123,7 +123,7 @@ async def test_a_rebuild_tells_every_change_of_an_issue_again(tracker: Tracker) 
     assert [await tracker.view(1), await tracker.view(2)] == shown
 
 
-async def test_no_change_needs_a_body_and_what_is_absent_is_reset(tracker: Tracker) -> None:
+async def test_changes_work_without_a_body_and_reset_absent_fields(tracker: Tracker) -> None:
     await tracker.issue(milestone="v1", assignee="alice")
     await tracker.alice.post("/nethack/issue/1/custom/reviewer", value="bob")
 
@@ -143,7 +143,7 @@ async def test_no_change_needs_a_body_and_what_is_absent_is_reset(tracker: Track
     assert (shown["milestone"], shown["assignee"], shown["custom_fields"]) == (None, None, [])
 
 
-async def test_blocked_users_change_nothing_and_read_on(tracker: Tracker) -> None:
+async def test_blocked_users_can_read_and_change_nothing(tracker: Tracker) -> None:
     bob = await tracker.add_person("bob", "commit")
     await tracker.issue()
     await tracker.execute(BlockUsers, usernames=["bob"])

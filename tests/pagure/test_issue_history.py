@@ -1,4 +1,4 @@
-"""Pagure's statistics of a tracker."""
+"""The statistics of a tracker."""
 
 import itertools
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ STATS, DETAILED = "/nethack/issues/history/stats", "/nethack/issues/history/deta
 async def open_aged_issue(
     tracker: Tracker, opened: float, closed: float | None = None, *, reopened: bool = False
 ) -> None:
-    """An issue that was opened so many days ago, and closed so many days ago."""
+    """Open an issue with events so many days in the past."""
     number = await tracker.issue(private="1")
     if closed is not None:
         await tracker.alice.post(f"/nethack/issue/{number}/status", status="Closed")
@@ -29,13 +29,13 @@ async def open_aged_issue(
 
 
 async def read_stats(tracker: Tracker, path: str) -> list[Any]:
-    """The values, newest first."""
+    """Return the values, newest first."""
     status, body = await tracker.forge.nobody.pagure(path)
     assert (status, list(body)) == (200, ["stats"])
     return [body["stats"][start] for start in sorted(body["stats"], reverse=True)]
 
 
-async def test_the_statistics_tell_what_was_open_when_each_of_53_weeks_began(tracker: Tracker) -> None:
+async def test_the_statistics_count_open_issues_at_the_beginning_of_53_weeks(tracker: Tracker) -> None:
     assert await read_stats(tracker, STATS) == [0] * 53
     await open_aged_issue(tracker, 0)
     await open_aged_issue(tracker, 10)
@@ -62,11 +62,11 @@ async def test_weeks_are_counted_back_from_tomorrow(tracker: Tracker) -> None:
 
 
 @pytest.mark.parametrize(("given", "weeks"), [("", 53), ("2", 2), ("x", 53), ("0", 53), ("-3", 53), ("9" * 8, 1040)])
-async def test_a_range_of_weeks_is_a_number_or_a_year(tracker: Tracker, given: str, weeks: int) -> None:
+async def test_the_range_is_a_number_of_weeks_or_a_year_by_default(tracker: Tracker, given: str, weeks: int) -> None:
     assert len(await read_stats(tracker, f"{DETAILED}?weeks_range={given}")) == weeks
 
 
-async def test_a_tracker_that_is_switched_off_has_no_statistics(tracker: Tracker) -> None:
+async def test_a_disabled_tracker_has_no_statistics(tracker: Tracker) -> None:
     await tracker.configure(issue_tracker=False)
     for path in (STATS, DETAILED):
         status, body = await tracker.alice.pagure(path)

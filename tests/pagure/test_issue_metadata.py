@@ -1,4 +1,4 @@
-"""Pagure's endpoints for an issue's status, milestone and assignee."""
+"""The status, milestone and assignee of issues."""
 
 from typing import Any
 
@@ -70,7 +70,7 @@ CLOSED = "- Issue status updated to: Closed (was: Open)"
         ({"status": "Fixed"}, {"status": "Fixed"}, UNCHANGED, ("Closed", "Fixed"), None),
     ],
 )
-async def test_an_issue_is_closed_for_a_reason_or_none_and_opened_again(
+async def test_an_issue_is_closed_with_or_without_a_reason_and_reopened(
     tracker: Tracker,
     before: dict[str, str],
     form: dict[str, str],
@@ -102,13 +102,13 @@ async def test_an_issue_is_closed_for_a_reason_or_none_and_opened_again(
         ),
     ],
 )
-async def test_a_status_that_is_none_is_refused(tracker: Tracker, form: dict[str, str], errors: dict[str, Any]) -> None:
+async def test_an_invalid_status_is_refused(tracker: Tracker, form: dict[str, str], errors: dict[str, Any]) -> None:
     await tracker.issue()
     assert await tracker.alice.post("/nethack/issue/1/status", **form) == invalid_input(**errors)
     assert (await tracker.view())["comments"] == []
 
 
-async def test_who_closed_it_is_remembered_when_it_is_open_again(tracker: Tracker) -> None:
+async def test_a_reopened_issue_still_names_who_closed_it(tracker: Tracker) -> None:
     carol = await tracker.add_person("carol", "ticket", fullname="Carol Closer")
     await tracker.issue()
     assert [(await tracker.view())[key] for key in ("closed_at", "closed_by")] == [None, None]
@@ -127,7 +127,7 @@ async def test_who_closed_it_is_remembered_when_it_is_open_again(tracker: Tracke
     assert (await tracker.alice.pagure("/nethack/issues"))[1]["issues"] == [reopened]
 
 
-async def test_an_issue_is_not_closed_before_those_it_waits_for(tracker: Tracker) -> None:
+async def test_an_issue_with_open_dependencies_cannot_be_closed(tracker: Tracker) -> None:
     for _ in range(3):
         await tracker.issue()
     await tracker.execute(AddDependency, number=1, depends_on=3)
@@ -148,7 +148,7 @@ async def test_an_issue_is_not_closed_before_those_it_waits_for(tracker: Tracker
         assert (await tracker.alice.post(f"/nethack/issue/{number}/status", status="Closed"))[0] == 200
 
 
-async def test_an_issue_waits_for_no_stranger_and_not_in_circles(tracker: Tracker) -> None:
+async def test_dependencies_stay_in_the_project_and_are_not_circular(tracker: Tracker) -> None:
     for _ in range(3):
         await tracker.issue()
     await tracker.execute(AddDependency, number=1, depends_on=2)
@@ -165,7 +165,7 @@ async def test_an_issue_waits_for_no_stranger_and_not_in_circles(tracker: Tracke
         await tracker.execute(AddDependency, username="bob", number=1, depends_on=4)
 
 
-async def test_an_issue_is_put_on_a_milestone_and_taken_off(tracker: Tracker) -> None:
+async def test_a_milestone_is_set_and_removed(tracker: Tracker) -> None:
     await tracker.issue()
     story = [
         ({"milestone": "v1"}, EDITED, "v1", "- Issue set to the milestone: v1"),
@@ -183,7 +183,7 @@ async def test_an_issue_is_put_on_a_milestone_and_taken_off(tracker: Tracker) ->
     )
 
 
-async def test_an_issue_is_assigned_handed_over_and_dropped(tracker: Tracker) -> None:
+async def test_an_assignee_is_set_changed_and_removed(tracker: Tracker) -> None:
     await tracker.add_person("bob", fullname="Bob Builder")
     await tracker.add_person("carol")
     await tracker.issue()
@@ -205,7 +205,7 @@ async def test_an_issue_is_assigned_handed_over_and_dropped(tracker: Tracker) ->
     assert await tracker.alice.post("/nethack/issue/1/assign", assignee="ghost") == no
 
 
-async def test_an_assignee_reads_and_discusses_a_private_issue_until_it_is_handed_over(tracker: Tracker) -> None:
+async def test_an_assignee_has_access_to_a_private_issue_while_assigned(tracker: Tracker) -> None:
     bob = await tracker.add_person("bob")
     await tracker.issue(private="1")
     assert await bob.pagure("/nethack/issue/1") == DENIED

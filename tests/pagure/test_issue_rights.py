@@ -1,4 +1,4 @@
-"""Who may change an issue through Pagure's endpoints."""
+"""Access to changes of issues."""
 
 import pytest
 
@@ -19,7 +19,7 @@ METADATA = {"/status", "/milestone", "/assign", "/custom/reviewer", "/custom"}
         ("committer", "commit", {*METADATA, ""}),
     ],
 )
-async def test_everybody_changes_what_is_theirs_to_change(
+async def test_each_role_may_change_what_it_is_allowed_to(
     tracker: Tracker, who: str, level: str | None, allowed: set[str]
 ) -> None:
     author, actor = await tracker.add_person("author"), await tracker.add_person(who, level)
@@ -30,13 +30,11 @@ async def test_everybody_changes_what_is_theirs_to_change(
         assert (status == 200) == (path in allowed), (path, body)
         if path not in allowed:
             assert (status, body) == DENIED
-            assert (
-                await actor.post(f"/nethack/issue/1{path}", status="") == DENIED
-            )  # before what is wrong with the form
+            assert await actor.post(f"/nethack/issue/1{path}", status="") == DENIED  # checked before the form
         await tracker.alice.post("/nethack/issue/1/assign", assignee="assignee")
 
 
-async def test_metadata_is_open_to_all_where_the_project_says_so_but_a_private_issue_stays_hidden(
+async def test_open_metadata_access_does_not_include_private_issues(
     tracker: Tracker,
 ) -> None:
     bob = await tracker.add_person("bob")
@@ -51,7 +49,7 @@ async def test_metadata_is_open_to_all_where_the_project_says_so_but_a_private_i
 
 
 @pytest.mark.parametrize("path", [*FORMS, "/subscribe", "/comment"])
-async def test_every_change_asks_for_token_tracker_and_issue_in_this_order(tracker: Tracker, path: str) -> None:
+async def test_every_change_checks_token_tracker_and_issue_in_this_order(tracker: Tracker, path: str) -> None:
     form = FORMS.get(path, {"status": "1", "comment": "c"})
     here, missing = f"/nethack/issue/1{path}", f"/nethack/issue/99{path}"
     await tracker.issue()
@@ -72,7 +70,7 @@ async def test_every_change_asks_for_token_tracker_and_issue_in_this_order(track
 
 
 @pytest.mark.parametrize("path", [*FORMS, "/subscribe", "/comment"])
-async def test_most_changes_take_a_token_made_for_the_project(tracker: Tracker, nethack: Client, path: str) -> None:
+async def test_most_changes_take_a_token_bound_to_the_project(tracker: Tracker, nethack: Client, path: str) -> None:
     form = FORMS.get(path, {"status": "1", "comment": "c"})
     await tracker.issue()
     await nethack.post("/new", name="other", description="d")

@@ -1,4 +1,4 @@
-"""Pagure's issue endpoints."""
+"""Issues and their comments."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from tests.conftest import Client, Forge
 from tests.pagure.trackers import Tracker, invalid_input
 
 
-async def test_a_new_issue_heads_the_projects_list(nethack: Client) -> None:
+async def test_a_new_issue_is_first_in_the_listing(nethack: Client) -> None:
     await nethack.post("/nethack/new_issue", title="Hungry dog", issue_content="Feed it.", tag="pet, food,pet")
     status, body = await nethack.post("/nethack/new_issue", title="Bored cat", issue_content="Play.")
     assert (status, body["message"], body["issue"]["id"]) == (200, "Issue created", 2)
@@ -29,7 +29,7 @@ async def test_a_new_issue_heads_the_projects_list(nethack: Client) -> None:
     assert listing["total_issues"] == 2
 
 
-async def test_json_is_a_form_too(nethack: Client) -> None:
+async def test_json_is_accepted_like_a_form(nethack: Client) -> None:
     status, body = await nethack.json(
         "POST", "/api/0/nethack/new_issue", {"title": "t", "issue_content": "c", "private": False, "milestone": None}
     )
@@ -39,7 +39,7 @@ async def test_json_is_a_form_too(nethack: Client) -> None:
         assert (status, body["error_code"]) == (400, "EINVALIDREQ")
 
 
-async def test_missing_fields_are_named_and_nothing_is_left_behind(nethack: Client) -> None:
+async def test_missing_fields_are_named_and_nothing_is_recorded(nethack: Client) -> None:
     status, body = await nethack.post("/nethack/new_issue", title="  ")
     assert (status, body["errors"]) == (
         400,
@@ -52,7 +52,7 @@ async def test_missing_fields_are_named_and_nothing_is_left_behind(nethack: Clie
     assert (await nethack.pagure("/nethack/issues"))[1]["issues"] == []
 
 
-async def test_numbers_are_dense_when_many_write_at_once(forge: Forge, nethack: Client) -> None:
+async def test_numbers_are_dense_under_concurrent_writes(forge: Forge, nethack: Client) -> None:
     async def one(n: int) -> int:
         status, body = await nethack.post("/nethack/new_issue", title=f"t{n}", issue_content="c")
         assert status == 200, body
@@ -61,7 +61,7 @@ async def test_numbers_are_dense_when_many_write_at_once(forge: Forge, nethack: 
     assert sorted(await asyncio.gather(*(one(n) for n in range(40)))) == list(range(1, 41))
 
 
-async def test_a_comment_joins_the_thread(forge: Forge, nethack: Client) -> None:
+async def test_a_comment_is_added_to_the_thread(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     await nethack.post("/nethack/new_issue", title="t", issue_content="c")
     status, body = await bob.post("/nethack/issue/1/comment", comment="Me too")
@@ -80,7 +80,7 @@ async def test_an_unknown_issue_is_not_found(nethack: Client, number: str) -> No
     assert (status, body["error_code"]) == (404, "ENOISSUE")
 
 
-async def test_a_private_issue_is_for_its_author_and_committers(forge: Forge, nethack: Client) -> None:
+async def test_a_private_issue_is_visible_to_its_author_and_committers(forge: Forge, nethack: Client) -> None:
     bob, carol = await forge.user("bob"), await forge.user("carol")
     status, body = await bob.post("/nethack/new_issue", title="Hole", issue_content="c", private="1")
     assert (status, body["issue"]["private"]) == (200, True)
@@ -122,7 +122,7 @@ async def test_a_private_issue_is_for_its_author_and_committers(forge: Forge, ne
         ("query_id=3", [3]),
     ],
 )
-async def test_every_filter_narrows_the_listing(forge: Forge, nethack: Client, query: str, ids: list[int]) -> None:
+async def test_every_filter_of_the_listing_works(forge: Forge, nethack: Client, query: str, ids: list[int]) -> None:
     await forge.user("bob")
     await nethack.post("/nethack/new_issue", title="1", issue_content="c", tag="a")
     await nethack.post("/nethack/new_issue", title="2", issue_content="c", tag="a,b", assignee="bob")
@@ -157,7 +157,7 @@ async def test_a_listing_of_twenty_takes_at_most_two_statements(
     statements.clear()
     status, body = await nethack.pagure("/nethack/issues")
     assert (status, body["total_issues"]) == (200, 20)
-    assert len(statements) <= 2  # one finds who asks and the project
+    assert len(statements) <= 2  # one finds the actor and the project
     assert body["issues"][5] == (await nethack.pagure("/nethack/issue/15"))[1]
     assert (body["issues"][5]["depends"], body["issues"][5]["blocks"]) == (["14"], ["16"])
 
@@ -182,7 +182,7 @@ async def test_a_listing_of_twenty_takes_at_most_two_statements(
         ("assignee=!bob", [1]),
     ],
 )
-async def test_the_trackers_words_narrow_the_listing(
+async def test_priorities_and_milestones_filter_the_listing(
     nethack: Client, tracker: Tracker, query: str, ids: list[int]
 ) -> None:
     await tracker.add_person("bob")
@@ -194,7 +194,7 @@ async def test_the_trackers_words_narrow_the_listing(
     assert (status, [issue["id"] for issue in listing["issues"]]) == (200, ids)
 
 
-async def test_a_listing_tells_what_was_asked_for_and_where_the_other_pages_are(
+async def test_a_listing_repeats_its_arguments_and_links_to_other_pages(
     forge: Forge, nethack: Client, tracker: Tracker
 ) -> None:
     assert (await nethack.pagure("/nethack/issues"))[1] == {
@@ -224,7 +224,7 @@ async def test_a_listing_tells_what_was_asked_for_and_where_the_other_pages_are(
     assert (status, [issue["id"] for issue in body["issues"]]) == (200, [1, 2])
 
 
-async def test_private_issues_are_listed_for_their_author_assignee_and_committers(
+async def test_private_issues_are_listed_to_author_assignee_and_committers(
     forge: Forge, nethack: Client, tracker: Tracker
 ) -> None:
     author, assignee = await tracker.add_person("author"), await tracker.add_person("assignee")
@@ -237,7 +237,7 @@ async def test_private_issues_are_listed_for_their_author_assignee_and_committer
         assert (await reader.pagure("/nethack/issue/1"))[0] == (200 if seen else 403), reader.name
 
 
-async def test_a_single_comment_says_when_and_whose_in_words(nethack: Client) -> None:
+async def test_a_single_comment_shows_its_date_and_avatar(nethack: Client) -> None:
     await nethack.post("/nethack/new_issue", title="t", issue_content="c")
     await nethack.post("/nethack/issue/1/comment", comment="c")
     [comment] = (await nethack.pagure("/nethack/issue/1"))[1]["comments"]
@@ -251,7 +251,7 @@ async def test_a_single_comment_says_when_and_whose_in_words(nethack: Client) ->
         assert 0 <= int(comment["date_created"]) - shown_at.timestamp() < 60
 
 
-async def test_a_comment_is_read_at_its_own_issue_alone(forge: Forge, nethack: Client) -> None:
+async def test_a_comment_is_found_only_at_its_own_issue(forge: Forge, nethack: Client) -> None:
     carol = await forge.user("carol")
     await nethack.post("/new", name="other", description="d")
     for path, private in (("/nethack", "1"), ("/nethack", ""), ("/other", "")):
@@ -269,7 +269,7 @@ async def test_a_comment_is_read_at_its_own_issue_alone(forge: Forge, nethack: C
     assert (await nethack.pagure(f"/nethack/issue/{uid}/comment/{comment['id']}"))[0] == 200
 
 
-async def test_a_comment_is_refused_when_it_is_blank(nethack: Client) -> None:
+async def test_a_blank_comment_is_refused(nethack: Client) -> None:
     await nethack.post("/nethack/new_issue", title="t", issue_content="c")
     for form in ({}, {"comment": " \n"}):
         status, body = await nethack.post("/nethack/issue/1/comment", **form)
@@ -287,7 +287,7 @@ async def test_a_token_of_another_project_is_refused_without_details(forge: Forg
     assert (await bound.post("/other/new_issue", title="t", issue_content="c"))[0] == 200
 
 
-async def test_everything_wrong_with_a_new_issue_is_told_at_once(nethack: Client, tracker: Tracker) -> None:
+async def test_all_errors_of_a_new_issue_are_reported_at_once(nethack: Client, tracker: Tracker) -> None:
     choice, required = ["Not a valid choice"], ["This field is required."]
     for form, errors in (
         ({}, {"title": required, "issue_content": required}),
@@ -301,7 +301,7 @@ async def test_everything_wrong_with_a_new_issue_is_told_at_once(nethack: Client
     assert (await nethack.pagure("/nethack/issues"))[1]["issues"] == []
 
 
-async def test_an_issue_has_what_it_was_given_and_nothing_that_is_preset(nethack: Client, tracker: Tracker) -> None:
+async def test_a_new_issue_has_only_the_given_fields(nethack: Client, tracker: Tracker) -> None:
     await tracker.execute(ConfigureTracker, changed={"default_priority": "High", "milestones_keys": ["v2", "v1"]})
     await tracker.configure(issues_default_to_private=True)
     bob = await tracker.add_person("bob")
@@ -329,14 +329,14 @@ async def test_an_issue_has_what_it_was_given_and_nothing_that_is_preset(nethack
         ("since=0", [3, 2, 1]), ("order=ascending", [3, 2, 1]), ("no_stones=nonsense", []), ("status=OPEN", [3, 2, 1]),
     ],
 )  # fmt: skip
-async def test_odd_filters_are_read_like_pagure_does(nethack: Client, query: str, ids: list[int]) -> None:
+async def test_unusual_filters_are_read_as_pagure_reads_them(nethack: Client, query: str, ids: list[int]) -> None:
     for tag in ("a", "b", ""):
         await nethack.post("/nethack/new_issue", title="t", issue_content="c", tag=tag)
     _, listing = await nethack.pagure(f"/nethack/issues?{query}")
     assert [issue["id"] for issue in listing["issues"]] == ids
 
 
-async def test_since_is_about_the_latest_change(nethack: Client, tracker: Tracker) -> None:
+async def test_since_filters_by_the_last_change(nethack: Client, tracker: Tracker) -> None:
     for _ in range(2):
         await tracker.issue()
     await nethack.forge.db.execute("update issues set updated_at = now() - interval '3 days' where number = 1")
@@ -344,19 +344,17 @@ async def test_since_is_about_the_latest_change(nethack: Client, tracker: Tracke
     assert [each["id"] for each in (await nethack.pagure(f"/nethack/issues?since={day}"))[1]["issues"]] == [2]
     await nethack.post("/nethack/issue/1/comment", comment="c")
     assert [each["id"] for each in (await nethack.pagure(f"/nethack/issues?since={day}"))[1]["issues"]] == [2, 1]
-    # The moment itself belongs to it, and so does the first one of a day.
+    # The moment itself is included, and so is the beginning of a day.
     await nethack.forge.db.execute("update issues set updated_at = '2020-02-02T00:00Z'")
     for since, found in (("2020-02-02", 2), ("1580601600", 2), ("1580601601", 0), ("2020-02-03", 0)):
         assert (await nethack.pagure(f"/nethack/issues?since={since}"))[1]["total_issues"] == found, since
 
 
-async def test_a_token_is_asked_for_before_anything_else_is_looked_at(
-    forge: Forge, nethack: Client, tracker: Tracker
-) -> None:
+async def test_the_token_is_checked_before_anything_else(forge: Forge, nethack: Client, tracker: Tracker) -> None:
     stale = Client(forge, "stale", "nobody")
     for path in ("/issues?page=x", "/issue/99?comments=%00", "/issue/99/comment/1"):
         status, body = await stale.pagure(f"/gone{path}")
         assert (status, body["error_code"], body["errors"]) == (401, "EINVALIDTOK", "Invalid token")
         assert (await nethack.pagure(f"/gone{path}"))[1]["error_code"] == "ENOPROJECT"
-    # Not so where Pagure looks at no token.
+    # Except where Pagure does not check tokens.
     assert (await stale.pagure("/nethack/issues/history/stats"))[0] == 200

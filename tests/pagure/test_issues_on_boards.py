@@ -1,4 +1,4 @@
-"""What becomes of issues that are put on boards, through Pagure's endpoints."""
+"""Issues on boards."""
 
 import asyncio
 from typing import Any
@@ -28,20 +28,20 @@ WAITS = refusal("ENOCODE", "You cannot close a ticket that has ticket depending 
 
 
 async def find_uid(who: Client, number: int = 1) -> str:
-    """That of the newest issue with this number. Followers of the log know it."""
+    """Find the uid of an issue in the log."""
     await who.forge.numbered()
     opened = (await who.get("/v1/events?types=issue.opened&limit=1000"))[1]["events"]
     return [str(event["data"]["uid"]) for event in opened if event["data"]["number"] == number][-1]
 
 
 async def add_to_board(who: Client, board: str, **places: Any) -> tuple[int, Any]:
-    """Issues by number, as in `i1=("Backlog", 0)`."""
+    """Add issues by number, as in `i1=("Backlog", 0)`."""
     body = {key[1:]: {"status": status, "rank": rank} for key, (status, rank) in places.items()}
     return await send_json(who, f"/nethack/boards/{board}/add_issue", body)
 
 
 async def find_places(tracker: Tracker, number: int = 1) -> dict[str, tuple[str, int]]:
-    """The status and rank of an issue by board."""
+    """Return the status and rank of an issue by board."""
     found = (await tracker.view(number)).get("boards", [])
     return {each["board"]["name"]: (each["status"]["name"], each["rank"]) for each in found}
 
@@ -51,7 +51,7 @@ async def list_notes(tracker: Tracker, number: int = 1) -> list[str]:
     return [comment["comment"] for comment in comments if comment["notification"]]
 
 
-async def test_an_issue_goes_over_a_board_and_is_tagged_closed_and_opened_again(tracker: Tracker) -> None:
+async def test_an_issue_moved_over_a_board_is_tagged_closed_and_reopened(tracker: Tracker) -> None:
     alice = tracker.alice
     await make_boards(alice, "dev")
     await tracker.issue(tag="pet")
@@ -81,13 +81,13 @@ async def test_an_issue_goes_over_a_board_and_is_tagged_closed_and_opened_again(
     ]
 
 
-async def test_listings_show_the_boards_without_a_statement_more(tracker: Tracker, statements: list[str]) -> None:
+async def test_listings_show_the_boards_without_another_statement(tracker: Tracker, statements: list[str]) -> None:
     await make_boards(tracker.alice, "dev", "ops")
     for _ in range(3):
         await tracker.issue()
     places = ["/nethack/issues?order=asc", "/user/alice/issues?order=asc&assignee=0"]
     asked: list[tuple[int, Any]] = []
-    await tracker.alice.pagure(places[1])  # the project is read once
+    await tracker.alice.pagure(places[1])  # warms the cache of the project
     for _ in range(2):
         for place in places:
             statements.clear()
@@ -103,7 +103,7 @@ async def test_listings_show_the_boards_without_a_statement_more(tracker: Tracke
     assert placed[1][0]["boards"] == mine_placed[1][0]["boards"] == shown
 
 
-async def test_a_new_rank_alone_says_nothing_and_changes_nothing_else(tracker: Tracker) -> None:
+async def test_a_new_rank_changes_nothing_else(tracker: Tracker) -> None:
     await make_boards(tracker.alice, "dev")
     await tracker.issue()
     await add_to_board(tracker.alice, "dev", i1=("Done", 1))
@@ -115,7 +115,7 @@ async def test_a_new_rank_alone_says_nothing_and_changes_nothing_else(tracker: T
     assert await find_places(tracker) == {"dev": ("Done", 2)}
 
 
-async def test_what_is_there_already_does_not_happen_again(tracker: Tracker) -> None:
+async def test_placing_an_issue_where_it_is_records_nothing(tracker: Tracker) -> None:
     await make_boards(tracker.alice, "dev")
     await tracker.issue(tag="dev")
     await add_to_board(tracker.alice, "dev", i1=("Backlog", 1))
@@ -128,7 +128,7 @@ async def test_what_is_there_already_does_not_happen_again(tracker: Tracker) -> 
     assert await tracker.forge.numbered() == events
 
 
-async def test_an_unknown_status_is_the_default_one(tracker: Tracker) -> None:
+async def test_an_unknown_status_means_the_default_one(tracker: Tracker) -> None:
     await make_boards(tracker.alice, "dev")
     for name in ("Nowhere", "", None, "backlog", "a\nb"):
         number = await tracker.issue()
@@ -138,7 +138,7 @@ async def test_an_unknown_status_is_the_default_one(tracker: Tracker) -> None:
         assert (await tracker.view(number))["status"] == "Open"
 
 
-async def test_a_status_closes_for_a_reason_of_its_own_or_none(tracker: Tracker) -> None:
+async def test_a_status_closes_issues_with_its_close_status(tracker: Tracker) -> None:
     await make_boards(tracker.alice, "dev")
     gone = {"Gone": {"rank": 1, "default": True, "close": True}, "Late": {"rank": 2, "default": 0, "close": 1}}
     gone["Late"]["close_status"] = "Overtaken"
@@ -150,7 +150,7 @@ async def test_a_status_closes_for_a_reason_of_its_own_or_none(tracker: Tracker)
         assert (shown["status"], shown["close_status"]) == ("Closed", reason)
 
 
-async def test_places_that_are_refused(tracker: Tracker) -> None:
+async def test_invalid_places_are_refused(tracker: Tracker) -> None:
     await make_boards(tracker.alice, "dev")
     numbers = [await tracker.issue(), await tracker.issue()]
     uids = [await find_uid(tracker.alice, number) for number in numbers]
@@ -193,7 +193,7 @@ async def test_a_board_without_statuses_takes_no_issues(tracker: Tracker) -> Non
     assert await add_to_board(tracker.alice, "ops", i1=("Done", 1)) == NO_STATUS
 
 
-async def test_only_so_many_issues_are_placed_at_once(tracker: Tracker) -> None:
+async def test_the_number_of_issues_placed_at_once_is_limited(tracker: Tracker) -> None:
     await make_boards(tracker.alice, "dev")
     places: dict[str, Any] = {f"i{n}": ("Done", 1) for n in range(1, 202)}
     assert await add_to_board(tracker.alice, "dev", **places) == invalid_boards(
@@ -201,7 +201,7 @@ async def test_only_so_many_issues_are_placed_at_once(tracker: Tracker) -> None:
     )
 
 
-async def test_what_waits_for_an_open_issue_is_not_closed_by_a_board(tracker: Tracker) -> None:
+async def test_a_board_does_not_close_an_issue_with_open_dependencies(tracker: Tracker) -> None:
     await make_boards(tracker.alice, "dev")
     for _ in range(3):
         await tracker.issue()
@@ -215,7 +215,7 @@ async def test_what_waits_for_an_open_issue_is_not_closed_by_a_board(tracker: Tr
     assert (await tracker.view(1))["status"] == "Closed"
 
 
-async def test_an_issue_whose_status_goes_stands_in_the_default_one_as_it_was(tracker: Tracker) -> None:
+async def test_issues_of_a_removed_status_move_to_the_default_one(tracker: Tracker) -> None:
     await make_boards(tracker.alice, "dev", "ops")
     for _ in range(2):
         await tracker.issue()
@@ -229,7 +229,7 @@ async def test_an_issue_whose_status_goes_stands_in_the_default_one_as_it_was(tr
 
 
 @pytest.mark.parametrize("how", ["delete", "replace"])
-async def test_issues_leave_a_board_that_is_deleted_and_keep_its_tag(tracker: Tracker, how: str) -> None:
+async def test_issues_of_a_deleted_board_keep_its_tag(tracker: Tracker, how: str) -> None:
     await make_boards(tracker.alice, "dev", "ops")
     await tracker.issue()
     await add_to_board(tracker.alice, "dev", i1=("Done", 1))
@@ -265,9 +265,7 @@ async def test_a_private_issue_on_a_board_stays_hidden(tracker: Tracker) -> None
     assert event["data"]["changed"]["boards"] == {"dev": {"status": "Done", "rank": 1}}
 
 
-async def test_a_status_that_goes_while_an_issue_moves_there_leaves_nothing_behind(
-    tracker: Tracker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_status_removed_during_a_move_leaves_nothing(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
     await make_boards(tracker.alice, "dev")
     await tracker.issue()
 
@@ -281,7 +279,7 @@ async def test_a_status_that_goes_while_an_issue_moves_there_leaves_nothing_behi
     assert (await tracker.view())["status"] == "Open"
 
 
-async def test_many_moves_at_once_each_count(tracker: Tracker) -> None:
+async def test_concurrent_moves_are_all_applied(tracker: Tracker) -> None:
     await make_boards(tracker.alice, "dev", "ops", "web")
     await tracker.issue()
     done = await asyncio.gather(
@@ -292,7 +290,7 @@ async def test_many_moves_at_once_each_count(tracker: Tracker) -> None:
     assert (await tracker.view())["tags"] == ["dev", "ops", "web"]
 
 
-async def test_a_rebuild_tells_everything_about_boards_again(tracker: Tracker) -> None:
+async def test_a_rebuild_restores_everything_about_boards(tracker: Tracker) -> None:
     await make_boards(tracker.alice, "dev", "ops", "web", "old")
     for _ in range(3):
         await tracker.issue()

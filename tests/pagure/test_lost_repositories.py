@@ -1,4 +1,4 @@
-"""A repository that is gone from the disk: its project is told about, and its code is not found."""
+"""Projects whose repository is missing on disk: the project is shown, and its code is not found."""
 
 import shutil
 
@@ -22,7 +22,7 @@ async def lost(forge: Forge, nethack: Client) -> Client:
     return nethack
 
 
-async def test_what_is_asked_of_a_lost_repository_is_not_found(forge: Forge, lost: Client) -> None:
+async def test_the_code_of_a_lost_repository_is_not_found(forge: Forge, lost: Client) -> None:
     head = (await lost.pagure("/nethack/git/branches?with_commits=1"))[1]["branches"]["main"]
     for path in ("/tree", "/tree/main", "/git/alias"):
         assert await lost.pagure(f"/nethack{path}") == (404, NO_PROJECT), path
@@ -41,7 +41,7 @@ async def test_what_is_asked_of_a_lost_repository_is_not_found(forge: Forge, los
     assert (await lost.pagure("/nethack"))[0] == 200
 
 
-async def test_where_commits_are_missing_git_has_failed(forge: Forge, lost: Client) -> None:
+async def test_missing_commits_are_a_git_error(forge: Forge, lost: Client) -> None:
     project = (await lost.pagure("/nethack"))[1]["id"]
     await git("init", "-q", "--bare", str(store.repository_path(forge.settings.repositories, project)))
     form = {"title": "t", "branch_to": "main", "branch_from": "main"}

@@ -1,4 +1,4 @@
-"""What descriptions and commits say of issues: links, and commits that land."""
+"""Mentions of issues in descriptions and commits."""
 
 import asyncio
 import dataclasses
@@ -43,18 +43,18 @@ HOME = "https://forge.example/fork/bob/nethack"
         ("fixes #9999999999", []),
     ],
 )
-def test_a_line_mentions(line: str, found: list[tuple[int, str | None, bool]]) -> None:
+def test_mentions_in_a_line_are_found(line: str, found: list[tuple[int, str | None, bool]]) -> None:
     assert list(find_mentions(line, HOME)) == [Mention(*each) for each in found]
 
 
-def test_a_description_is_about_issues_and_no_pull_requests() -> None:
+def test_a_description_is_linked_to_issues_only() -> None:
     text = f"Fixes #2\r\nrelates to #1\nmerges {HOME}/pull-request/3\nfixes #2"
     assert linked_issues(text, HOME) == [1, 2]
     assert linked_issues(None, HOME) == []
 
 
-def test_endless_blanks_are_read_at_once() -> None:
-    """Once for every blank would take hours."""
+def test_a_text_with_many_spaces_is_parsed_in_linear_time() -> None:
+    """Quadratic time would take hours."""
     assert list(find_mentions("fix" + " " * 1_000_000 + "#", HOME)) == []
 
 
@@ -83,7 +83,7 @@ async def related_pull_requests(client: Client, *numbers: int) -> list[Any]:
     return [(await client.pagure(f"/nethack/issue/{number}"))[1]["related_prs"] for number in numbers]
 
 
-async def test_an_issue_shows_the_pull_requests_that_are_about_it(nethack: Client, work: Path) -> None:
+async def test_an_issue_shows_its_related_pull_requests(nethack: Client, work: Path) -> None:
     home = f"{nethack.forge.url}/nethack"
     first = await open_pull_request(nethack, initial_comment=f"Fixes #1\nrelates to {home}/issue/2\nfixes #77")
     second = await open_pull_request(
@@ -106,7 +106,7 @@ async def test_links_follow_the_description_and_the_title(nethack: Client, work:
     assert await related_pull_requests(nethack, 1, 2, 3) == [[other], [], [renamed]]
 
 
-async def test_the_commits_of_a_pull_request_link_it_for_good(nethack: Client, work: Path) -> None:
+async def test_links_from_commits_are_permanent(nethack: Client, work: Path) -> None:
     number = await open_pull_request(nethack, initial_comment="relates to #3")
     await git("commit", "-q", "--allow-empty", "-m", "More\n\nFixes: #2", cwd=work)
     await git("push", "-q", "origin", "topic", cwd=work)
@@ -124,7 +124,7 @@ async def wait_for_related(client: Client, wanted: list[Any]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_the_commits_with_which_it_is_opened_link_it_too(nethack: Client, work: Path) -> None:
+async def test_the_first_commits_of_a_pull_request_link_it(nethack: Client, work: Path) -> None:
     await git("commit", "-q", "--allow-empty", "-m", "Fixes #1", cwd=work)
     await git("push", "-q", "origin", "topic", cwd=work)
     shown = [{"id": await open_pull_request(nethack), "title": "Add one"}]
@@ -132,7 +132,7 @@ async def test_the_commits_with_which_it_is_opened_link_it_too(nethack: Client, 
 
 
 async def list_landed(forge: Forge) -> list[Any]:
-    """What has landed, once there is something."""
+    """Wait for commits on the default branch and return the events."""
     async with asyncio.timeout(15):
         while True:
             _, feed = await forge.admin.get("/v1/events?types=commits.landed&limit=100")
@@ -141,7 +141,7 @@ async def list_landed(forge: Forge) -> list[Any]:
             await asyncio.sleep(0.05)
 
 
-async def test_what_lands_on_the_default_branch_is_told_with_whose_it_is(
+async def test_commits_on_the_default_branch_are_recorded_with_their_authors(
     forge: Forge, nethack: Client, work: Path
 ) -> None:
     await git("-c", "user.email=x@y.example", "commit", "-q", "--allow-empty", "-m", "x",
@@ -155,21 +155,21 @@ async def test_what_lands_on_the_default_branch_is_told_with_whose_it_is(
 
 @pytest.fixture
 async def referencing(nethack: Client, work: Path) -> Path:
-    """The same, and nethack heeds what commits say."""
+    """The same, and nethack applies references in commits."""
     status, body = await nethack.post("/nethack/settings/Pagure/install")
     assert status == 200, body
     return work
 
 
 async def commit_message(work: Path, message: str) -> str:
-    """A commit that says this, on the default branch; its id."""
+    """Push a commit with this message to the default branch and return its id."""
     await git("commit", "-q", "--allow-empty", "-m", message, cwd=work)
     await git("push", "-q", "origin", "HEAD:main", cwd=work)
     return (await git("rev-parse", "HEAD", cwd=work)).strip()
 
 
 async def wait_for_comments(client: Client, number: int, *, comments: int) -> Any:
-    """The issue, once it has so many comments."""
+    """Wait until the issue has so many comments and return it."""
     async with asyncio.timeout(15):
         while True:
             _, found = await client.pagure(f"/nethack/issue/{number}")
@@ -192,7 +192,7 @@ async def test_a_commit_on_the_default_branch_closes_what_it_fixes(
     assert [each["comment"] for each in remarked["comments"]] == [f" Commit {home} relates to this ticket"]
 
 
-async def test_commits_elsewhere_and_in_projects_that_do_not_want_it_close_nothing(
+async def test_commits_on_other_branches_or_without_the_plugin_close_nothing(
     forge: Forge, nethack: Client, referencing: Path
 ) -> None:
     await git("commit", "-q", "--allow-empty", "-m", "Fixes #1", cwd=referencing)
@@ -208,7 +208,7 @@ async def test_commits_elsewhere_and_in_projects_that_do_not_want_it_close_nothi
     assert [(await wait_for_comments(nethack, n, comments=0))["status"] for n in (1, 2)] == ["Open", "Open"]
 
 
-async def test_what_takes_nothing_takes_nothing_from_commits_either(
+async def test_commits_do_not_change_disabled_trackers_or_pull_requests(
     forge: Forge, nethack: Client, referencing: Path
 ) -> None:
     number = await open_pull_request(nethack)
@@ -223,12 +223,12 @@ async def test_what_takes_nothing_takes_nothing_from_commits_either(
         return [(await nethack.pagure(f"/nethack/{page}"))[1]["status"] for page in pages]
 
     assert await statuses(issue_tracker_read_only="true", pull_requests="false") == ["Open", "Open"]
-    # A project without a tracker has pull requests all the same.
+    # A project without a tracker can have pull requests.
     assert await statuses(issue_tracker="false") == ["Open", "Merged"]
     assert await statuses(issue_tracker_read_only="false") == ["Closed", "Merged"]
 
 
-async def test_an_issue_that_waits_for_another_is_only_remarked_upon(nethack: Client, referencing: Path) -> None:
+async def test_an_issue_with_open_dependencies_is_only_commented_on(nethack: Client, referencing: Path) -> None:
     project = (await nethack.pagure("/nethack"))[1]["id"]
     command = AddDependency(project_id=project, number=1, depends_on=2)
     await commands.execute(nethack.forge.db, Actor("alice"), command, command_id=uuid.uuid4())
@@ -236,7 +236,7 @@ async def test_an_issue_that_waits_for_another_is_only_remarked_upon(nethack: Cl
     assert (await wait_for_comments(nethack, 1, comments=2))["status"] == "Open"
 
 
-async def test_a_commit_can_say_that_a_pull_request_is_done(nethack: Client, referencing: Path) -> None:
+async def test_a_commit_can_close_a_pull_request(nethack: Client, referencing: Path) -> None:
     number = await open_pull_request(nethack)
     await git("checkout", "-q", "-B", "main", "origin/main", cwd=referencing)
     made = await commit_message(referencing, f"The same in other words\n\nMerges #{number}")
@@ -247,10 +247,10 @@ async def test_a_commit_can_say_that_a_pull_request_is_done(nethack: Client, ref
     assert found["comments"][-1]["comment"].endswith("fixes this pull-request")
 
 
-async def test_the_merge_of_a_pull_request_does_not_say_so_twice(
+async def test_the_merge_of_a_pull_request_is_recorded_once(
     forge: Forge, nethack: Client, referencing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its message begins with `Merge #4`, and is read before the worker has told that it is done."""
+    """The message of its commit begins with `Merge #4` and is parsed before the worker records the merge."""
     merging = REACTIONS["merge-pull-request"]
 
     async def lingers(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:

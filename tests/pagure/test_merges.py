@@ -1,4 +1,4 @@
-"""What becomes of branches when a pull request is merged or rebased in Pagure's dialect."""
+"""Branches when pull requests are merged or rebased."""
 
 import asyncio
 from pathlib import Path
@@ -43,7 +43,7 @@ async def read_log(work: Path, *placeholders: str, ref: str = "origin/main") -> 
     return [(await git("log", "-1", f"--format={each}", ref, cwd=work)).rstrip("\n") for each in placeholders]
 
 
-async def test_unsigned_commits_are_refused_when_they_are_opened_and_when_they_are_merged(
+async def test_unsigned_commits_are_refused_on_opening_and_on_merging(
     forge: Forge, nethack: Client, bob: Client, tmp_path: Path, work: Path
 ) -> None:
     await open_pull_request(bob)
@@ -67,7 +67,7 @@ async def test_unsigned_commits_are_refused_when_they_are_opened_and_when_they_a
     assert message.rstrip("\n") == "Merge #1 `Add one`\n\nSigned-off-by: alice <alice@example.org>"
 
 
-async def test_a_branch_that_is_gone_is_named_with_its_project(
+async def test_a_missing_branch_is_named_with_its_project(
     nethack: Client, bob: Client, tmp_path: Path, work: Path
 ) -> None:
     await git("push", "-q", "origin", "HEAD:release", cwd=work)
@@ -81,7 +81,7 @@ async def test_a_branch_that_is_gone_is_named_with_its_project(
 
 
 @pytest.mark.parametrize("always", [False, True])
-async def test_an_empty_project_gets_its_first_branch_by_a_merge(
+async def test_a_merge_can_create_the_first_branch_of_a_project(
     forge: Forge, alice: Client, tmp_path: Path, always: bool
 ) -> None:
     await alice.post("/new", name="nethack", description="d")
@@ -104,7 +104,7 @@ async def test_an_empty_project_gets_its_first_branch_by_a_merge(
     assert await find_head(alice) == made
 
 
-async def test_one_that_was_closed_or_merged_is_not_merged(nethack: Client, bob: Client) -> None:
+async def test_a_closed_or_merged_pull_request_cannot_be_merged(nethack: Client, bob: Client) -> None:
     await open_pull_request(bob)
     await bob.post("/nethack/pull-request/1/close")
     assert await nethack.post(MERGE) == conflicts("This pull-request was merged or closed by bob")
@@ -113,13 +113,15 @@ async def test_one_that_was_closed_or_merged_is_not_merged(nethack: Client, bob:
     assert await nethack.post(MERGE) == conflicts("This pull-request was merged or closed by alice")
 
 
-async def test_what_was_merged_already_is_refused_and_marked_as_merged(
+async def test_a_pull_request_without_new_commits_is_marked_as_merged(
     nethack: Client, bob: Client, tmp_path: Path
 ) -> None:
     found = await open_pull_request(bob)
     await git("push", "-q", nethack.git_url("nethack"), "HEAD:main", cwd=tmp_path / "bob")
     await nethack.forge.idle()
-    await nethack.forge.db.execute("update work set done_at = null where reaction = 'follow-branch'")  # as if late
+    await nethack.forge.db.execute(
+        "update work set done_at = null where reaction = 'follow-branch'"
+    )  # as if it were late
     await nethack.forge.idle()
     assert await nethack.post(MERGE) == conflicts("Nothing to do, changes were already merged")
     _, merged = await nethack.pagure("/nethack/pull-request/1")
@@ -129,7 +131,7 @@ async def test_what_was_merged_already_is_refused_and_marked_as_merged(
 
 
 @pytest.mark.parametrize("strict", [False, True])
-async def test_a_branch_that_can_just_move_on_does(
+async def test_a_branch_is_fast_forwarded_if_possible(
     forge: Forge, nethack: Client, bob: Client, work: Path, strict: bool
 ) -> None:
     found = await open_pull_request(bob)
@@ -141,7 +143,7 @@ async def test_a_branch_that_can_just_move_on_does(
 
 
 @pytest.mark.parametrize("strict", [False, True])
-async def test_a_merge_commit_is_made_where_the_project_always_wants_one(
+async def test_a_merge_commit_is_created_where_the_project_requires_one(
     forge: Forge, nethack: Client, bob: Client, work: Path, strict: bool
 ) -> None:
     before = await find_head(nethack)
@@ -152,7 +154,7 @@ async def test_a_merge_commit_is_made_where_the_project_always_wants_one(
     assert await read_log(work, "%P") == [f"{before} {found['commit_stop']}"]
 
 
-async def test_a_merge_commit_is_the_merging_users_and_says_no_more_than_the_title(
+async def test_a_merge_commit_has_the_merging_user_and_the_title(
     forge: Forge, nethack: Client, work: Path, tmp_path: Path, bob: Client
 ) -> None:
     await forge.admin.json(
@@ -184,9 +186,7 @@ async def test_a_conflict_is_foreseen_and_refused(nethack: Client, bob: Client, 
     assert (await find_head(nethack), await merge_status(nethack)) == (before, "Open")
 
 
-async def test_a_project_that_wants_no_merge_commits_gets_none(
-    forge: Forge, nethack: Client, bob: Client, work: Path
-) -> None:
+async def test_a_project_can_forbid_merge_commits(forge: Forge, nethack: Client, bob: Client, work: Path) -> None:
     await configure_project(forge, nethack, non_fast_forward_merges=False)
     ours = await push_commit(work, "main", "other")
     await open_pull_request(bob)
@@ -199,7 +199,7 @@ async def test_a_project_that_wants_no_merge_commits_gets_none(
 
 
 @pytest.mark.parametrize("declined", [False, 0, "", "f", "no", "False"])
-async def test_who_does_not_wait_is_told_the_task(nethack: Client, bob: Client, declined: Any) -> None:
+async def test_a_client_that_does_not_wait_gets_the_task(nethack: Client, bob: Client, declined: Any) -> None:
     await open_pull_request(bob)
     code, queued = await nethack.json("POST", f"/api/0{MERGE}", {"wait": declined})
     assert (code, set(queued), queued["message"]) == (200, {"message", "taskid"}, "Merging queued")
@@ -208,15 +208,15 @@ async def test_who_does_not_wait_is_told_the_task(nethack: Client, bob: Client, 
 
 
 async def merge_twice(client: Client) -> None:
-    """Merge twice at once: one is told that it was done, and the other that it had been."""
+    """Merge twice at once: one succeeds, and the other learns that it was merged already."""
     done, late = sorted(await asyncio.gather(client.post(MERGE), client.post(MERGE)), key=lambda each: each[0])
     assert (done, late) == (DONE, conflicts("This pull-request was merged or closed by alice"))
     _, found = await client.pagure("/nethack/pull-request/1")
     assert [each["comment"] for each in found["comments"]] == ["Pull-Request has been merged by alice"]
 
 
-async def test_two_who_merge_at_once_merge_once(nethack: Client, bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second comes to see the branch when the first has moved it, and before the first has told of it."""
+async def test_concurrent_merges_happen_once(nethack: Client, bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second looks at the branch after the first has moved it and before the first has recorded it."""
     await open_pull_request(bob)
     await nethack.forge.idle()
     both, moved, ended, looked = asyncio.Barrier(2), asyncio.Event(), asyncio.Event(), []
@@ -259,10 +259,10 @@ async def test_two_who_merge_at_once_merge_once(nethack: Client, bob: Client, mo
     await merge_twice(nethack)
 
 
-async def test_two_who_come_back_to_a_merged_branch_tell_of_it_once(
+async def test_two_merges_of_pushed_commits_are_recorded_once(
     nethack: Client, bob: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both were about to move the branch when somebody pushed the very commits."""
+    """Both are about to move the branch when the same commits are pushed to it."""
     await open_pull_request(bob)
     await nethack.forge.idle()
     both, merge_, pushed_ = asyncio.Barrier(2), working._merge, asyncio.Event()
@@ -280,7 +280,7 @@ async def test_two_who_come_back_to_a_merged_branch_tell_of_it_once(
     await merge_twice(nethack)
 
 
-async def test_what_was_pushed_right_before_is_merged_and_shown(
+async def test_commits_pushed_right_before_a_merge_are_merged_and_shown(
     nethack: Client, bob: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = await open_pull_request(bob)
@@ -315,7 +315,7 @@ async def test_a_pull_request_outlives_its_fork(nethack: Client, bob: Client, tm
     assert await find_head(nethack) == found["commit_stop"]
 
 
-async def test_a_rebase_tells_why_it_cannot_be_done(nethack: Client, bob: Client, tmp_path: Path, work: Path) -> None:
+async def test_a_failed_rebase_gives_the_reason(nethack: Client, bob: Client, tmp_path: Path, work: Path) -> None:
     rebase = "/nethack/pull-request/1/rebase"
     await git("push", "-q", "origin", "HEAD:release", cwd=work)
     await open_pull_request(bob, branch_to="release")
@@ -337,7 +337,7 @@ async def test_a_rebase_tells_why_it_cannot_be_done(nethack: Client, bob: Client
     assert await bob.post(rebase) == no("This pull-request was merged or closed by bob")
 
 
-async def test_committers_rebase_where_the_author_lets_them(nethack: Client, bob: Client, work: Path) -> None:
+async def test_committers_rebase_if_the_author_allows_it(nethack: Client, bob: Client, work: Path) -> None:
     rebase = "/nethack/pull-request/1/rebase"
     dave = await nethack.forge.user("dave")
     await open_pull_request(bob)
@@ -351,7 +351,7 @@ async def test_committers_rebase_where_the_author_lets_them(nethack: Client, bob
     code, queued = await nethack.post("/nethack/pull-request/2/rebase", wait="false")
     assert (code, set(queued), queued["message"]) == (200, {"message", "taskid"}, "Rebasing queued")
     assert (await nethack.get(f"/v1/tasks/{queued['taskid']}?wait=20"))[1]["status"] == "succeeded"
-    # Nothing is left to be done, so nothing is told of.
+    # There is nothing left to do, so nothing is recorded.
     await nethack.forge.idle()
     comments = (await nethack.pagure("/nethack/pull-request/2"))[1]["comments"]
     assert await nethack.post("/nethack/pull-request/2/rebase") == (200, {"message": "Pull-request rebased"})
@@ -359,7 +359,7 @@ async def test_committers_rebase_where_the_author_lets_them(nethack: Client, bob
     assert (await nethack.pagure("/nethack/pull-request/2"))[1]["comments"] == comments
 
 
-async def test_pushes_to_its_branch_are_told_with_what_they_bring(
+async def test_pushes_to_the_branch_are_noted_with_their_commits(
     nethack: Client, bob: Client, tmp_path: Path, work: Path
 ) -> None:
     await open_pull_request(bob)

@@ -1,4 +1,4 @@
-"""The plugins of a project: which there are, which it has."""
+"""The plugins of projects."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ async def remove_plugin(client: Client, name: str, path: str = "/nethack") -> di
     return fields
 
 
-async def test_everybody_sees_which_plugins_there_are(forge: Forge) -> None:
+async def test_the_available_plugins_are_public(forge: Forge) -> None:
     assert await forge.nobody.pagure("/_plugins") == (200, {"plugins": PLUGINS, "total_plugins": 12})
 
 
@@ -71,7 +71,9 @@ async def test_a_plugin_is_installed_shown_and_removed(alice: Client, path: str)
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: next(iter(plugin)))
-async def test_every_plugin_can_be_had_and_shows_its_fields(nethack: Client, plugin: dict[str, list[str]]) -> None:
+async def test_every_plugin_can_be_installed_and_shows_its_fields(
+    nethack: Client, plugin: dict[str, list[str]]
+) -> None:
     [(name, fields)] = plugin.items()
     form = {"mail_to": "a@example.org"} if name == "Mail" else {}
     shown = await install_plugin(nethack, name, **form)
@@ -80,7 +82,7 @@ async def test_every_plugin_can_be_had_and_shows_its_fields(nethack: Client, plu
     assert await remove_plugin(nethack, name) == shown
 
 
-async def test_texts_are_texts_flags_are_flags_and_what_is_not_sent_is_empty(nethack: Client) -> None:
+async def test_fields_of_plugins_have_types_and_absent_ones_are_empty(nethack: Client) -> None:
     shown = await install_plugin(
         nethack, "IRC", server=" irc.example.org ", port="6697", room="#nethack", ssl="1", join="0"
     )
@@ -95,12 +97,12 @@ async def test_texts_are_texts_flags_are_flags_and_what_is_not_sent_is_empty(net
     assert await list_installed(nethack) == [{"IRC": body["plugin"]}]
 
 
-async def test_what_the_forge_would_write_is_not_taken_from_clients(nethack: Client) -> None:
+async def test_clients_cannot_set_fields_that_the_forge_writes(nethack: Client) -> None:
     shown = await install_plugin(nethack, "Mirroring", target="git@example.org:x", public_key="mine", last_log="fine")
     assert shown == {"last_log": None, "public_key": None, "target": "git@example.org:x"}
 
 
-async def test_a_plugin_that_is_installed_again_as_it_is_changes_nothing(forge: Forge, nethack: Client) -> None:
+async def test_reinstalling_an_unchanged_plugin_records_nothing(forge: Forge, nethack: Client) -> None:
     for _ in range(2):
         await install_plugin(nethack, "Block non fast-forward pushes", branches="main")
     count = "select count(*) from events where type like 'plugin.%'"
@@ -113,7 +115,9 @@ async def test_a_plugin_that_is_installed_again_as_it_is_changes_nothing(forge: 
 
 
 @pytest.mark.parametrize(("name", "field"), [("IRC", "nick_pass"), ("Read the Doc", "api_token")])
-async def test_a_secret_is_kept_apart_and_shown_to_nobody(forge: Forge, nethack: Client, name: str, field: str) -> None:
+async def test_a_secret_is_stored_separately_and_never_shown(
+    forge: Forge, nethack: Client, name: str, field: str
+) -> None:
     shown = await install_plugin(nethack, name, **{field: "opensesame"})
     assert shown[field] == "********"
     assert (await list_installed(nethack)) == (await list_installed(forge.nobody)) == [{name: shown}]
@@ -124,7 +128,7 @@ async def test_a_secret_is_kept_apart_and_shown_to_nobody(forge: Forge, nethack:
     await wait_until_deleted(forge)
 
 
-async def test_the_mask_sent_back_keeps_the_secret_and_nothing_sent_drops_it(forge: Forge, nethack: Client) -> None:
+async def test_sending_the_mask_keeps_the_secret_and_omitting_it_deletes_it(forge: Forge, nethack: Client) -> None:
     secret = "select secret from project_secrets"
     assert (await install_plugin(nethack, "IRC", nick_pass="********"))["nick_pass"] is None
     assert await forge.db.fetchval(secret) is None
@@ -151,7 +155,7 @@ async def test_a_refused_install_leaves_the_secret_as_it_was(forge: Forge, netha
 
 
 @pytest.mark.parametrize("verb", ["install", "remove"])
-async def test_plugins_that_there_are_not_or_that_nobody_changes(nethack: Client, verb: str) -> None:
+async def test_unknown_and_fixed_plugins_are_refused(nethack: Client, verb: str) -> None:
     assert await nethack.post(f"/nethack/settings/Mailman/{verb}") == (404, NO_PLUGIN)
     assert await nethack.post(f"/nethack/settings/mail/{verb}") == (404, NO_PLUGIN)
     assert await nethack.post(f"/nethack/settings/default/{verb}") == (403, UNCHANGEABLE)
@@ -167,7 +171,7 @@ async def test_plugins_that_there_are_not_or_that_nobody_changes(nethack: Client
          {"branches": ["Field cannot be longer than 4096 characters."]}),
     ],
 )  # fmt: skip
-async def test_fields_that_are_wrong_are_named(
+async def test_errors_name_the_invalid_fields(
     forge: Forge, nethack: Client, name: str, form: dict[str, str], errors: dict[str, list[str]]
 ) -> None:
     status, body = await nethack.post(f"/nethack/settings/{name}/install", **form)
@@ -177,7 +181,7 @@ async def test_fields_that_are_wrong_are_named(
 
 
 @pytest.mark.parametrize("verb", ["install", "remove"])
-async def test_plugins_are_for_those_who_run_the_project(forge: Forge, nethack: Client, verb: str) -> None:
+async def test_only_administrators_change_plugins(forge: Forge, nethack: Client, verb: str) -> None:
     bob, carol = [await forge.user(name) for name in ("bob", "carol")]
     await grant_access(nethack, "bob", "commit")
     await grant_access(nethack, "carol", "admin")
@@ -211,19 +215,19 @@ async def test_a_private_projects_plugins_are_not_found_by_strangers(forge: Forg
         assert await alice.post(f"/alice/secret/settings/Pagure CI/{verb}") == (404, DISABLED)
 
 
-class TestWherePluginsAreDisabled:
+class TestWithDisabledPlugins:
     @pytest.fixture
     async def settings(self, own_settings: Settings) -> Settings:
         return own_settings.model_copy(update={"pagure_disabled_plugins": ["IRC", "Pagure tickets"]})
 
-    async def test_they_are_not_listed_and_not_changed(self, nethack: Client) -> None:
+    async def test_disabled_plugins_are_not_listed_and_cannot_be_changed(self, nethack: Client) -> None:
         left = [plugin for plugin in PLUGINS if not plugin.keys() & {"IRC", "Pagure tickets"}]
         assert await nethack.pagure("/_plugins") == (200, {"plugins": left, "total_plugins": 10})
         for verb in ("install", "remove"):
             assert await nethack.post(f"/nethack/settings/IRC/{verb}") == (404, DISABLED)
 
 
-async def test_a_rebuild_tells_of_the_same_plugins(forge: Forge, nethack: Client) -> None:
+async def test_a_rebuild_restores_plugins(forge: Forge, nethack: Client) -> None:
     await install_plugin(nethack, "IRC", server="irc.example.org", nick_pass="opensesame")
     await install_plugin(nethack, "Mail", mail_to="a@example.org")
     await remove_plugin(nethack, "Mail")

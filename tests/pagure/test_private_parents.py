@@ -1,4 +1,4 @@
-"""A fork of a private project shows its parent to those who may read that, and to nobody else who reads the fork."""
+"""Forks of private projects, which show their parent only to those who may read it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +18,7 @@ PAGES = [
 
 @pytest.fixture
 async def bob(forge: Forge, alice: Client) -> Client:
-    """Bob, with a fork of Alice's private project, in which he and Carol have an issue and a pull request each."""
+    """Bob, with a fork of alice's private project, in which he and carol have an issue and a pull request each."""
     bob, carol = await forge.user("bob"), await forge.user("carol")
     assert (await alice.post("/new", name="secret", description="d", private="1", create_readme="1"))[0] == 200
     await grant_access(alice, "bob", "ticket", path=SECRET)
@@ -35,7 +35,7 @@ async def bob(forge: Forge, alice: Client) -> Client:
 
 
 def find_forks(shown: Any) -> Iterator[Any]:
-    """The fork, wherever it stands in an answer."""
+    """Find the fork anywhere in a response."""
     for value in shown.values() if isinstance(shown, dict) else shown if isinstance(shown, list) else ():
         yield from find_forks(value)
     if isinstance(shown, dict) and shown.get("url_path") == FORK[1:]:
@@ -43,7 +43,7 @@ def find_forks(shown: Any) -> Iterator[Any]:
 
 
 async def list_parents(client: Client) -> set[str | None]:
-    """How the fork's parent is called, page by page; all of them say the same."""
+    """Return the name of the fork's parent on each page; they must agree."""
     uid = await client.forge.db.fetchval("select uid from pull_requests where author = 'carol'")
     found = set()
     for page in (*PAGES, f"/pull-requests/{uid}"):
@@ -56,7 +56,7 @@ async def list_parents(client: Client) -> set[str | None]:
 
 async def test_a_private_parent_is_shown_to_those_who_may_read_it(forge: Forge, alice: Client, bob: Client) -> None:
     carol = Client(forge, (await forge.user("carol")).token, "carol")
-    for _ in range(2):  # what one has read is not remembered for another
+    for _ in range(2):  # a cached project is not shown to another user
         assert await list_parents(bob) == await list_parents(forge.admin) == {"alice/secret"}
         assert await list_parents(carol) == {None}
     bound = await bob.limited(project=FORK[1:])

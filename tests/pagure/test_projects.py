@@ -1,11 +1,11 @@
-"""Pagure's project endpoints."""
+"""Projects: creating, forking, showing and listing them."""
 
 import pytest
 
 from tests.conftest import Client, Forge
 
 
-async def test_a_new_project_is_there_in_the_next_call(alice: Client) -> None:
+async def test_a_new_project_is_shown_in_the_next_call(alice: Client) -> None:
     assert await alice.post("/new", name="nethack", description="A game") == (
         200,
         {"message": "Project creation queued"},
@@ -22,7 +22,7 @@ async def test_a_new_project_is_there_in_the_next_call(alice: Client) -> None:
     assert project["date_created"].isdigit()
 
 
-async def test_whoever_does_not_wait_polls_the_task(forge: Forge, alice: Client) -> None:
+async def test_a_client_that_does_not_wait_polls_the_task(forge: Forge, alice: Client) -> None:
     status, queued = await alice.post("/new", name="nethack", description="A game", wait="False")
     assert (status, queued["message"]) == (200, "Project creation queued")
     status, task = await alice.get(f"/v1/tasks/{queued['taskid']}?wait=20")
@@ -51,7 +51,7 @@ async def test_missing_fields_are_named(alice: Client) -> None:
 @pytest.mark.parametrize(
     "name", ["../etc", "-upload-pack=x", "a/b", "a b", "ü", "a\x00b", "a\nb", ".hidden", "x.git", "x.lock", "a" * 256]
 )
-async def test_names_that_are_no_names_are_refused(forge: Forge, alice: Client, name: str) -> None:
+async def test_invalid_names_are_refused(forge: Forge, alice: Client, name: str) -> None:
     status, body = await alice.post("/new", name=name, description="d")
     assert (status, body["error_code"], list(body["errors"])) == (400, "EINVALIDREQ", ["name"])
     assert await forge.db.fetchval("select count(*) from projects") == 0
@@ -66,7 +66,7 @@ async def test_a_foreign_namespace_is_not_a_valid_choice(alice: Client) -> None:
     assert (await alice.pagure("/RPMS/X"))[1]["fullname"] == "rpms/x"
 
 
-async def test_a_taken_name_is_taken_in_any_case(nethack: Client) -> None:
+async def test_names_are_unique_regardless_of_case(nethack: Client) -> None:
     status, body = await nethack.post("/new", name="NetHack", description="d")
     assert (status, body) == (
         400,
@@ -74,7 +74,7 @@ async def test_a_taken_name_is_taken_in_any_case(nethack: Client) -> None:
     )
 
 
-async def test_reserved_paths_stay_free(alice: Client) -> None:
+async def test_reserved_paths_cannot_be_used(alice: Client) -> None:
     status, body = await alice.post("/new", name="projects", description="d")
     assert (status, body["error"]) == (
         400,
@@ -82,7 +82,7 @@ async def test_reserved_paths_stay_free(alice: Client) -> None:
     )
 
 
-async def test_a_token_is_needed_and_its_acl(forge: Forge, alice: Client) -> None:
+async def test_a_token_with_the_acl_is_required(forge: Forge, alice: Client) -> None:
     status, body = await forge.nobody.post("/new", name="x", description="d")
     assert (status, body["error_code"], body["errors"]) == (401, "EINVALIDTOK", "Invalid token")
     assert body["error"].startswith("Invalid or expired token. Please visit http")
@@ -107,7 +107,7 @@ async def test_a_fork_has_its_parent_and_no_tracker(forge: Forge, nethack: Clien
     assert parent == forked == {"branches": ["main"], "default": "main", "total_branches": 1}
 
 
-async def test_a_fork_of_a_fork_shows_the_whole_line(forge: Forge, nethack: Client) -> None:
+async def test_a_fork_of_a_fork_shows_all_ancestors(forge: Forge, nethack: Client) -> None:
     bob, carol = await forge.user("bob"), await forge.user("carol")
     await bob.post("/fork", repo="nethack")
     status, _ = await carol.post("/fork", repo="nethack", username="bob")
@@ -117,7 +117,7 @@ async def test_a_fork_of_a_fork_shows_the_whole_line(forge: Forge, nethack: Clie
     assert fork["parent"]["parent"]["fullname"] == "nethack"
 
 
-async def test_a_private_project_is_not_there_for_others(forge: Forge, alice: Client) -> None:
+async def test_a_private_project_is_hidden_from_others(forge: Forge, alice: Client) -> None:
     await alice.post("/new", name="secret", description="d", private="1")
     bob = await forge.user("bob")
     for other in (bob, forge.nobody):
@@ -164,7 +164,7 @@ async def test_projects_are_listed_page_by_page(alice: Client) -> None:
         ("owner=nobody-knows", []),
     ],
 )
-async def test_every_filter_narrows_the_listing(forge: Forge, alice: Client, query: str, names: list[str]) -> None:
+async def test_every_filter_of_the_listing_works(forge: Forge, alice: Client, query: str, names: list[str]) -> None:
     bob = await forge.user("bob")
     await alice.post("/new", name="foo", description="d")
     await alice.post("/new", name="foobar", description="d", wait="0")
@@ -189,14 +189,14 @@ async def test_bad_pages_are_refused(forge: Forge, query: str, code: str) -> Non
     assert (status, body["error_code"]) == (400, code)
 
 
-async def test_no_path_reads_like_the_owner_and_name_of_another(forge: Forge, nethack: Client) -> None:
+async def test_no_path_is_ambiguous(forge: Forge, nethack: Client) -> None:
     status, body = await nethack.post("/new", name="NetHack", description="d", private="1")
     assert (status, body["error"]) == (400, 'It is not possible to create the repo "alice/NetHack"')
     bob = await forge.user("bob")
     assert (await bob.post("/new", name="nethack", description="d", private="1"))[0] == 200
 
 
-async def test_a_listing_shows_a_project_as_it_is_now_and_forks_with_their_parent(nethack: Client) -> None:
+async def test_a_listing_is_current_and_shows_the_parents_of_forks(nethack: Client) -> None:
     await nethack.post("/fork", repo="nethack")
     before = (await nethack.pagure("/projects"))[1]["projects"]
     assert (await nethack.pagure("/projects"))[1]["projects"] == before
@@ -208,7 +208,7 @@ async def test_a_listing_shows_a_project_as_it_is_now_and_forks_with_their_paren
     assert parent["description"] == "new"
 
 
-async def test_git_urls_branches_and_tags(nethack: Client) -> None:
+async def test_git_urls_branches_and_tags_are_listed(nethack: Client) -> None:
     assert await nethack.pagure("/nethack/git/urls") == (
         200,
         {"total_urls": 1, "urls": {"git": f"{nethack.forge.url}/nethack.git"}},
@@ -228,7 +228,7 @@ async def test_the_instance_describes_itself(forge: Forge, alice: Client) -> Non
     assert (status, body["error_code"], "errors" in body) == (401, "EINVALIDTOK", False)
 
 
-async def test_whatever_is_unknown_is_answered_in_json(forge: Forge) -> None:
+async def test_unknown_paths_are_answered_in_json(forge: Forge) -> None:
     status, body = await forge.nobody.pagure("/a/b/c/d/e/f")
     assert (status, body["error_code"]) == (404, "ENOCODE")
     status, body = await forge.nobody.request("DELETE", "/api/0/version")

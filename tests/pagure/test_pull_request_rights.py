@@ -1,4 +1,4 @@
-"""Who may do what to a pull request through Pagure's endpoints, in which order that is asked, and what is answered."""
+"""Access to pull requests, the order of the checks, and the responses."""
 
 import uuid
 from typing import Any
@@ -14,7 +14,7 @@ from tests.pagure.pulls import configure_project, open_pull_request
 
 ONE = "/nethack/pull-request/1"
 FLAG = {"username": "CI", "comment": "passed", "url": "https://ci.example.org/1"}
-# Every change of a pull request by the end of its address, and a form for it.
+# Every change of a pull request by the end of its path, and a form for it.
 FORMS: dict[str, dict[str, str]] = {
     "": {"title": "Better"},
     "/comment": {"comment": "c"},
@@ -50,7 +50,7 @@ async def execute(forge: Forge, client: Client, kind: Any, **fields: Any) -> Non
 
 
 async def add_person(forge: Forge, nethack: Client, name: str, level: str | None = None) -> Client:
-    """Somebody with a token that was made for nethack."""
+    """Create a user with a token for nethack."""
     client = await forge.user(name)
     if level:
         branches = "*" if level == "collaborator" else None
@@ -69,7 +69,7 @@ async def add_person(forge: Forge, nethack: Client, name: str, level: str | None
         ("committer", "commit", {"", "/comment", "/subscribe", "/flag", "/assign", "/close", "/reopen", "/merge"}),
     ],
 )
-async def test_everybody_does_what_is_theirs_to_do(
+async def test_each_role_may_do_what_it_is_allowed_to(
     forge: Forge, nethack: Client, bob: Client, who: str, level: str | None, allowed: set[str]
 ) -> None:
     await open_pull_request(bob)
@@ -84,13 +84,13 @@ async def test_everybody_does_what_is_theirs_to_do(
             continue
         assert answer == denied.get(path, NOT_CLOSER), path
         if path == "":
-            assert await actor.post(ONE) == NOT_TENDER  # before what is wrong with the form
+            assert await actor.post(ONE) == NOT_TENDER  # checked before the form
         if path == "/close":
-            assert (await alice.post(ONE + "/close"))[0] == 200  # for the next one
+            assert (await alice.post(ONE + "/close"))[0] == 200  # for the next user
 
 
 @pytest.mark.parametrize("path", FORMS)
-async def test_token_project_switch_scope_and_request_are_asked_for_in_this_order(
+async def test_token_project_setting_scope_and_request_are_checked_in_this_order(
     forge: Forge, nethack: Client, bob: Client, path: str
 ) -> None:
     form, here, missing = FORMS[path], ONE + path, f"/nethack/pull-request/99{path}"
@@ -121,7 +121,7 @@ async def test_token_project_switch_scope_and_request_are_asked_for_in_this_orde
     assert await alice.post(missing) == off
 
 
-async def test_opening_asks_for_branches_before_rights_and_rights_before_commits(
+async def test_opening_checks_branches_before_access_and_access_before_commits(
     forge: Forge, nethack: Client, bob: Client
 ) -> None:
     await configure_project(forge, nethack, enforce_signed_off_commits=True)
@@ -135,12 +135,12 @@ async def test_opening_asks_for_branches_before_rights_and_rights_before_commits
     gone = invalid_input("Branch y could not be found in the target repo")
     assert await carol.post(new, **{**form, "branch_from": "x", "branch_to": "y"}) == gone
     assert await carol.post(new) == invalid_input({"title": ["This field is required."]})
-    # A private source is not there, before anything else is said of the form.
+    # A private source is not found; this is checked before the form.
     await nethack.post("/new", name="secret", description="d", private="1")
     for name in ("secret", "missing"):
         status, body = await carol.post(new, repo_from=name, repo_from_namespace="alice")
         assert (status, body["error_code"]) == (404, "ENOPROJECT"), name
-    # The token has to be made for the source, and the caller may not be blocked on the target.
+    # The token must be valid for the source, and the target must not have blocked the caller.
     for path, status in (("nethack", 401), ("fork/bob/nethack", 400)):
         code, body = await (await bob.limited(project=path)).post(new, **form)
         assert (code, "errors" in body) == (status, False)
@@ -152,9 +152,7 @@ async def test_opening_asks_for_branches_before_rights_and_rights_before_commits
     assert (await bob.post(new, **form))[1]["error_code"] == "EPULLREQUESTSDISABLED"
 
 
-async def test_who_may_push_to_some_branches_of_the_fork_only_opens_and_rebases_nothing(
-    forge: Forge, nethack: Client, bob: Client
-) -> None:
+async def test_collaborators_of_the_fork_cannot_open_or_rebase(forge: Forge, nethack: Client, bob: Client) -> None:
     carol, fork = await forge.user("carol"), (await bob.pagure("/fork/bob/nethack"))[1]["id"]
     some = GrantAccess(project_id=fork, party="user", name="carol", level="collaborator", branches="*")
     await commands.execute(forge.db, Actor("bob"), some, command_id=uuid.uuid4())
@@ -166,9 +164,7 @@ async def test_who_may_push_to_some_branches_of_the_fork_only_opens_and_rebases_
     assert await carol.post(f"{ONE}/rebase") == NO_REBASE
 
 
-async def test_an_empty_fork_and_a_stranger_to_the_family_bring_nothing(
-    forge: Forge, nethack: Client, bob: Client
-) -> None:
+async def test_empty_forks_and_unrelated_projects_are_refused(forge: Forge, nethack: Client, bob: Client) -> None:
     await bob.post("/new", name="moria", description="d", create_readme="1")
     form = {"title": "t", "branch_to": "main", "branch_from": "main", "repo_from": "moria"}
     assert await bob.post("/nethack/pull-request/new", **form) == invalid_input(
@@ -182,7 +178,7 @@ async def test_an_empty_fork_and_a_stranger_to_the_family_bring_nothing(
     )
 
 
-async def test_only_the_assignee_merges_where_the_project_says_so(forge: Forge, nethack: Client, bob: Client) -> None:
+async def test_a_project_can_let_only_the_assignee_merge(forge: Forge, nethack: Client, bob: Client) -> None:
     await open_pull_request(bob)
     await configure_project(forge, nethack, only_assignee_can_merge=True, minimum_score_to_merge=1)
     assert await nethack.post(ONE + "/merge") == refusal(
@@ -197,12 +193,12 @@ async def test_only_the_assignee_merges_where_the_project_says_so(forge: Forge, 
     assert await forge.admin.post(ONE + "/merge") == another
     assert await nethack.post(ONE + "/merge") == refusal(403, "EPRSCORE", low)
     for remark, reached in (("+1", True), (":thumbsup: but -1", False), (":thumbsup:", True), ("no word", True)):
-        await bob.post(ONE + "/comment", comment=remark)  # the author may vote, and the last vote counts
+        await bob.post(ONE + "/comment", comment=remark)  # the author may vote too, and the last vote counts
         assert (await nethack.pagure(ONE))[1]["threshold_reached"] is reached
     assert (await nethack.post(ONE + "/merge"))[0] == 200
 
 
-async def test_no_change_needs_a_body_and_each_answers_with_its_words(
+async def test_changes_work_without_a_body_and_have_their_own_messages(
     forge: Forge, nethack: Client, bob: Client
 ) -> None:
     await open_pull_request(bob)
@@ -225,11 +221,11 @@ async def test_no_change_needs_a_body_and_each_answers_with_its_words(
     assert await bare("/merge") == (200, {"message": "Changes merged!"})
 
 
-async def test_it_is_assigned_handed_over_and_dropped(forge: Forge, nethack: Client, bob: Client) -> None:
+async def test_an_assignee_is_set_changed_and_removed(forge: Forge, nethack: Client, bob: Client) -> None:
     await open_pull_request(bob)
     alice = await nethack.limited(project="nethack")
     bobs = await bob.limited(project="nethack")
-    assert await bobs.post(ONE + "/assign", assignee="bob") == NOT_TENDER  # its author has no special right
+    assert await bobs.post(ONE + "/assign", assignee="bob") == NOT_TENDER  # the author has no special access
     nobody = refusal(400, "ENOCODE", 'No user "ghost" found')
     assert await alice.post(ONE + "/assign", assignee="ghost") == nobody
     for client, form, message, assignee in (
@@ -250,14 +246,14 @@ async def test_it_is_assigned_handed_over_and_dropped(forge: Forge, nethack: Cli
     ]
 
 
-async def test_closing_and_opening_again_leaves_who_closed_it(forge: Forge, nethack: Client, bob: Client) -> None:
+async def test_a_reopened_pull_request_still_names_who_closed_it(forge: Forge, nethack: Client, bob: Client) -> None:
     await open_pull_request(bob, initial_comment="  ")
     assert (await bob.pagure(ONE))[1]["initial_comment"] is None
     assert (await nethack.post(ONE + "/close"))[0] == 200
     _, closed = await bob.pagure(ONE)
     assert (closed["status"], closed["closed_by"]["name"]) == ("Closed", "alice")
     assert closed["closed_at"] == closed["updated_on"]
-    # Again: the same answer, and nothing happens.
+    # The same response again, and nothing is recorded.
     assert await bob.post(ONE + "/close") == (200, {"message": "Pull-request closed!"})
     assert (await bob.pagure(ONE))[1] == closed
     assert (await bob.post(ONE + "/reopen"))[0] == 200
@@ -276,7 +272,7 @@ async def test_closing_and_opening_again_leaves_who_closed_it(forge: Forge, neth
     assert (await bob.post(ONE + "/reopen"))[1]["error"] == "Trying to reopen a pull request that is not closed"
 
 
-async def test_private_pull_requests_are_seen_by_those_who_see_the_project(forge: Forge, alice: Client) -> None:
+async def test_pull_requests_of_private_projects_are_visible_to_readers(forge: Forge, alice: Client) -> None:
     await alice.post("/new", name="secret", description="d", private="1", create_readme="1")
     path = "/alice/secret/pull-request"
     status, made = await alice.post(f"{path}/new", title="t", branch_to="main", branch_from="main")

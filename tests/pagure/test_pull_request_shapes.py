@@ -1,4 +1,4 @@
-"""What Pagure's endpoints of pull requests answer, key by key."""
+"""The JSON of pull requests, key by key."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def user(forge: Forge, name: str) -> dict[str, str]:
     return {"full_url": f"{forge.url}/{path}", "fullname": name, "name": name, "url_path": path}
 
 
-async def test_a_pull_request_is_shown_alike_wherever_it_is_shown(forge: Forge, nethack: Client, bob: Client) -> None:
+async def test_a_pull_request_is_shown_alike_on_every_page(forge: Forge, nethack: Client, bob: Client) -> None:
     alice = await nethack.limited(project="nethack")
     await open_pull_request(bob, title=" Add one", initial_comment=" Please ")
     await wait_for_pull_request(bob, 1, "cached_merge_status", "FFORWARD")
@@ -66,7 +66,7 @@ async def test_a_pull_request_is_shown_alike_wherever_it_is_shown(forge: Forge, 
         assert (await forge.nobody.pagure(f"{ONE}?comments={query}"))[1] == {**shown, "comments": []}
 
 
-async def test_what_is_not_there_is_said_so(nethack: Client, bob: Client) -> None:
+async def test_unknown_pull_requests_and_comments_are_not_found(nethack: Client, bob: Client) -> None:
     await open_pull_request(bob)
     await open_pull_request(bob)
     await bob.post("/nethack/pull-request/2/comment", comment="c")
@@ -80,7 +80,7 @@ async def test_what_is_not_there_is_said_so(nethack: Client, bob: Client) -> Non
         assert await bob.pagure(path) == missing, path
 
 
-async def test_a_listing_tells_what_was_asked_for_and_where_the_other_pages_are(
+async def test_a_listing_repeats_its_arguments_and_links_to_other_pages(
     forge: Forge, nethack: Client, bob: Client
 ) -> None:
     base = f"{forge.url}/api/0/nethack/pull-requests?per_page="
@@ -124,7 +124,7 @@ async def test_a_listing_tells_what_was_asked_for_and_where_the_other_pages_are(
         ("author=bob", [1]), ("author=ghost", []), ("tags=a", []), ("tags=!a", [4, 1]), ("tags=a&tags=!a", []),
     ],
 )  # fmt: skip
-async def test_every_filter_narrows_the_listing(nethack: Client, bob: Client, query: str, ids: list[int]) -> None:
+async def test_every_filter_of_the_listing_works(nethack: Client, bob: Client, query: str, ids: list[int]) -> None:
     for _ in range(3):
         await open_pull_request(bob)
     status, body = await nethack.post("/nethack/pull-request/new", title="t", branch_to="main", branch_from="main")
@@ -161,7 +161,7 @@ async def test_changes_are_counted_by_their_new_path(
     assert (await forge.nobody.pagure(ONE + "/diffstats"))[1] == found
 
 
-async def test_where_nothing_changes_there_are_no_statistics_and_without_commits_no_flags(
+async def test_empty_pull_requests_have_no_statistics_and_no_flags(
     forge: Forge, nethack: Client, bob: Client, tmp_path: Path
 ) -> None:
     await git("checkout", "-q", "-B", "still", "origin/main", cwd=tmp_path / "bob")
@@ -178,7 +178,7 @@ async def test_where_nothing_changes_there_are_no_statistics_and_without_commits
     assert await forge.nobody.pagure("/nethack/pull-request/2/flag") == (200, {"flags": []})
 
 
-async def test_a_comment_is_about_all_or_a_line(nethack: Client, bob: Client) -> None:
+async def test_a_comment_can_be_about_a_line(nethack: Client, bob: Client) -> None:
     await open_pull_request(bob)
     added = (200, {"message": "Comment added"})
     assert await nethack.json("POST", f"/api/0{ONE}/comment", {"comment": "c", "row": 7, "commit": None}) == added
@@ -204,7 +204,7 @@ async def test_a_comment_is_about_all_or_a_line(nethack: Client, bob: Client) ->
     ]  # fmt: skip
 
 
-async def test_a_flag_is_answered_with_its_author_and_leaves_with_the_commit(
+async def test_a_flag_shows_its_author_and_belongs_to_the_commit(
     forge: Forge, nethack: Client, bob: Client, tmp_path: Path
 ) -> None:
     await open_pull_request(bob)
@@ -218,7 +218,7 @@ async def test_a_flag_is_answered_with_its_author_and_leaves_with_the_commit(
     assert (flag["comment"], flag["status"], flag["percent"], flag["username"]) == ("passed", "pending", None, "CI")
     public = {**flag, "user": user(forge, "bob")}
     assert await forge.nobody.pagure(ONE + "/flag") == (200, {"flags": [public]})
-    # Somebody else changes what it says, and not whose it is.
+    # Another user changes its content, but not its author.
     _, changed = await nethack.post(
         ONE + "/flag", **{**FORM, "uid": answer["uid"], "username": "Other", "percent": "7"}
     )
@@ -238,7 +238,7 @@ async def test_a_flag_is_answered_with_its_author_and_leaves_with_the_commit(
         ({"percent": 0, "status": "canceled"}, "canceled", 0), ({"status": None}, "pending", None),
     ],
 )  # fmt: skip
-async def test_a_flag_without_a_status_has_that_of_its_percentage(
+async def test_the_status_of_a_flag_defaults_to_its_percentage(
     bob: Client, form: dict[str, Any], status: str, percent: int | None
 ) -> None:
     await open_pull_request(bob)
@@ -246,7 +246,7 @@ async def test_a_flag_without_a_status_has_that_of_its_percentage(
     assert (code, answer["flag"]["status"], answer["flag"]["percent"]) == (200, status, percent)
 
 
-async def test_everything_wrong_with_a_flag_is_told_at_once(bob: Client) -> None:
+async def test_all_errors_of_a_flag_are_reported_at_once(bob: Client) -> None:
     await open_pull_request(bob)
     form = {"username": "", "comment": " ", "url": "x", "status": "", "percent": "x", "uid": "u" * 33}
     status, body = await bob.post(ONE + "/flag", **form)
@@ -264,7 +264,7 @@ async def test_everything_wrong_with_a_flag_is_told_at_once(bob: Client) -> None
         assert (status, body.get("errors")) == ((400, {field: [message]}) if message else (200, None))
 
 
-async def test_subscribing_says_who_hears_of_it(nethack: Client, bob: Client) -> None:
+async def test_subscribing_answers_with_the_user(nethack: Client, bob: Client) -> None:
     await open_pull_request(bob)
     bobs = await bob.limited(project="nethack")
     for form, message in (

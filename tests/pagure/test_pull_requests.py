@@ -1,4 +1,4 @@
-"""Pagure's pull requests: opened from forks and branches, talked about, merged, rebased, flagged."""
+"""Pull requests: opening, discussing, merging, rebasing and flagging them."""
 
 import asyncio
 from pathlib import Path
@@ -7,7 +7,7 @@ from tests.conftest import Client, Forge, git
 from tests.pagure.pulls import KEYS, configure_project, open_pull_request, push_commit, wait_for_pull_request
 
 
-async def test_a_pull_request_from_a_fork_is_shown_with_all_it_brings(
+async def test_a_pull_request_from_a_fork_is_shown_with_its_commits(
     forge: Forge, nethack: Client, bob: Client, tmp_path: Path
 ) -> None:
     found = await open_pull_request(bob, initial_comment="Please")
@@ -21,7 +21,7 @@ async def test_a_pull_request_from_a_fork_is_shown_with_all_it_brings(
     assert found["cached_merge_status"] == "unknown"
     again = await wait_for_pull_request(bob, 1, "cached_merge_status", "FFORWARD")
     assert (await forge.nobody.pagure(f"/pull-requests/{found['uid']}"))[1] == again
-    # What it brings can be fetched from the target.
+    # Its commits can be fetched from the target.
     work = tmp_path / "fetched"
     await git("clone", "-q", forge.nobody.git_url("nethack"), str(work))
     await git("fetch", "-q", "origin", "refs/pull/1/head", cwd=work)
@@ -29,7 +29,7 @@ async def test_a_pull_request_from_a_fork_is_shown_with_all_it_brings(
     assert (await nethack.post("/nethack/new_issue", title="t", issue_content="c"))[1]["issue"]["id"] == 2
 
 
-async def test_what_is_missing_is_named_one_by_one(nethack: Client, bob: Client) -> None:
+async def test_missing_fields_are_named_one_by_one(nethack: Client, bob: Client) -> None:
     form = {
         "title": "t",
         "branch_to": "main",
@@ -54,9 +54,7 @@ async def test_what_is_missing_is_named_one_by_one(nethack: Client, bob: Client)
     assert (status, body["error_code"]) == (404, "EPULLREQUESTSDISABLED")
 
 
-async def test_it_is_merged_by_who_may_and_in_the_log_and_on_disk(
-    forge: Forge, nethack: Client, bob: Client, tmp_path: Path
-) -> None:
+async def test_a_merge_is_on_disk_and_in_the_log(forge: Forge, nethack: Client, bob: Client, tmp_path: Path) -> None:
     found = await open_pull_request(bob)
     status, body = await bob.post("/nethack/pull-request/1/merge")
     assert (status, body["error_code"]) == (403, "ENOPRCLOSE")
@@ -71,9 +69,7 @@ async def test_it_is_merged_by_who_may_and_in_the_log_and_on_disk(
     )  # fmt: skip
 
 
-async def test_a_real_merge_makes_a_commit_with_both_parents(
-    forge: Forge, nethack: Client, bob: Client, tmp_path: Path
-) -> None:
+async def test_a_merge_commit_has_both_parents(forge: Forge, nethack: Client, bob: Client, tmp_path: Path) -> None:
     found = await open_pull_request(bob)
     work = tmp_path / "alice"
     await git("clone", "-q", nethack.git_url("nethack"), str(work))
@@ -88,7 +84,7 @@ async def test_a_real_merge_makes_a_commit_with_both_parents(
     assert shown.splitlines() == [f"{ours} {found['commit_stop']}", "alice", "Merge #1 `Add one`"]
 
 
-async def test_a_conflict_is_told_and_changes_nothing(
+async def test_a_conflict_is_reported_and_changes_nothing(
     forge: Forge, nethack: Client, bob: Client, tmp_path: Path
 ) -> None:
     await open_pull_request(bob)
@@ -103,7 +99,7 @@ async def test_a_conflict_is_told_and_changes_nothing(
     assert (await nethack.pagure("/nethack/pull-request/1"))[1]["status"] == "Open"
 
 
-async def test_it_follows_its_branch(forge: Forge, nethack: Client, bob: Client, tmp_path: Path) -> None:
+async def test_a_pull_request_follows_its_branch(forge: Forge, nethack: Client, bob: Client, tmp_path: Path) -> None:
     found = await open_pull_request(bob)
     head = await push_commit(tmp_path / "bob", "topic", "two")
     again = await wait_for_pull_request(bob, 1, "commit_stop", head)
@@ -112,7 +108,7 @@ async def test_it_follows_its_branch(forge: Forge, nethack: Client, bob: Client,
     assert (again["comments"][-1]["user"]["name"], again["comments"][-1]["notification"]) == ("bob", True)
 
 
-async def test_one_that_is_opened_again_has_what_was_pushed_meanwhile(
+async def test_a_reopened_pull_request_has_the_commits_pushed_meanwhile(
     forge: Forge, nethack: Client, bob: Client, tmp_path: Path
 ) -> None:
     await open_pull_request(bob)
@@ -124,7 +120,9 @@ async def test_one_that_is_opened_again_has_what_was_pushed_meanwhile(
     assert found["status"] == "Open"
 
 
-async def test_it_is_rebased_onto_its_branch(forge: Forge, nethack: Client, bob: Client, tmp_path: Path) -> None:
+async def test_a_pull_request_is_rebased_onto_its_branch(
+    forge: Forge, nethack: Client, bob: Client, tmp_path: Path
+) -> None:
     found = await open_pull_request(bob)
     work = tmp_path / "alice"
     await git("clone", "-q", nethack.git_url("nethack"), str(work))
@@ -140,7 +138,9 @@ async def test_it_is_rebased_onto_its_branch(forge: Forge, nethack: Client, bob:
     assert (await git("log", "-1", "--format=%P %an %cn", "FETCH_HEAD", cwd=work)).split() == [onto, "Alice", "bob"]
 
 
-async def test_people_talk_vote_assign_close_and_open_it_again(forge: Forge, nethack: Client, bob: Client) -> None:
+async def test_a_pull_request_is_discussed_assigned_closed_and_reopened(
+    forge: Forge, nethack: Client, bob: Client
+) -> None:
     await open_pull_request(bob)
     await configure_project(forge, nethack, minimum_score_to_merge=2)
     added = {"message": "Comment added"}
@@ -165,7 +165,7 @@ async def test_people_talk_vote_assign_close_and_open_it_again(forge: Forge, net
     assert (status, body["error_code"]) == (403, "EPRNOTALLOWED")
 
 
-async def test_it_is_listed_by_status_author_and_assignee(nethack: Client, bob: Client) -> None:
+async def test_pull_requests_are_listed_by_status_author_and_assignee(nethack: Client, bob: Client) -> None:
     await open_pull_request(bob)
     await open_pull_request(bob, title="Second")
     await bob.post("/nethack/pull-request/2/close")
@@ -181,14 +181,14 @@ async def test_it_is_listed_by_status_author_and_assignee(nethack: Client, bob: 
     assert (await nethack.pagure("/nethack/pull-requests"))[1]["args"]["status"] is True
 
 
-async def test_its_changes_are_counted(nethack: Client, bob: Client) -> None:
+async def test_the_changes_of_a_pull_request_are_counted(nethack: Client, bob: Client) -> None:
     await open_pull_request(bob)
     _, stats = await nethack.forge.nobody.pagure("/nethack/pull-request/1/diffstats")
     assert set(stats) == {"one"}
     assert stats["one"].items() >= {"status": "A", "old_path": "one", "lines_added": 1, "lines_removed": 0}.items()
 
 
-async def test_programs_flag_commits_and_pull_requests(forge: Forge, nethack: Client, bob: Client) -> None:
+async def test_commits_and_pull_requests_are_flagged(forge: Forge, nethack: Client, bob: Client) -> None:
     found = await open_pull_request(bob)
     await wait_for_pull_request(bob, 1, "cached_merge_status", "FFORWARD")
     form = {"username": "CI", "comment": "passed", "url": "https://ci.example.org/1", "uid": "u1", "status": "success"}

@@ -1,4 +1,4 @@
-"""What all of Pagure's endpoints have in common, tried on each of them, and the page that lists them."""
+"""Rules for all of Pagure's endpoints, tested on each of them, and the page that lists them."""
 
 import re
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ ASKED = {
     Level.ADMIN: "admin", Level.OWNER: "owner",
 }  # fmt: skip
 
-# What a path's parameters are in these tests.
+# Values for the parameters of paths.
 NAMES = {
     "comment": "1", "date": "2020-02-02", "field": "x", "group": "hackers", "hash": "deadbeef", "issue": "1",
     "request": "1", "tag": "pet", "task": "x", "uid": "0" * 32, "username": "bob",
 }  # fmt: skip
 
-# Every endpoint that Pagure's documentation of its API lists, without the beginnings that all projects have.
+# Every endpoint in Pagure's documentation of its API, without the prefixes of projects.
 DOCUMENTED = """
     POST /new                                     POST /fork
     GET /projects                                 PATCH /{P}
@@ -58,14 +58,14 @@ DOCUMENTED = """
 
 
 def list_pagure_calls() -> list[Call]:
-    """Pagure's routes, one of each, ordered by path."""
+    """List Pagure's routes, one of each, ordered by path."""
     prefix = PREFIXES["app.dialects.pagure"]
     found = {(call.path, call.route.method): call for call in list_calls() if call.prefix == prefix}
     return [found[key] for key in sorted(found)]
 
 
 def fill_path(path: str, project: str = ADDRESSES[0]) -> str:
-    """A call's path with something for each of its parameters."""
+    """Fill in the parameters of a path."""
     filled = path.replace("/{P}", project)
     return "/api/0" + re.sub(r"\{(\w+)\}", lambda found: NAMES.get(found[1], "x"), filled)
 
@@ -81,7 +81,7 @@ def test_every_documented_endpoint_is_served() -> None:
     assert documented <= served
 
 
-def test_every_endpoint_of_a_project_has_its_four_addresses() -> None:
+def test_every_endpoint_of_a_project_has_four_paths() -> None:
     registered = {(route.method, route.path) for route in (call.route for call in list_calls())}
     for call in list_project_calls():
         rest = next(
@@ -91,7 +91,7 @@ def test_every_endpoint_of_a_project_has_its_four_addresses() -> None:
         assert there == (list(PROJECT_FORMS[:2]) if call.route.method == "PATCH" else list(PROJECT_FORMS)), call.path
 
 
-async def test_the_four_addresses_of_a_project_answer_alike(forge: Forge, alice: Client) -> None:
+async def test_the_four_paths_of_a_project_answer_alike(forge: Forge, alice: Client) -> None:
     await four_projects(alice)
     for address in ADDRESSES:
         assert (await alice.post(f"{address}/options/update", issue_tracker="1", pull_requests="1"))[0] == 200
@@ -140,7 +140,7 @@ async def observe_token_rule(
     return [token, "its own or none" if foreign == "" else ""]
 
 
-async def test_the_page_tells_which_token_every_endpoint_takes(forge: Forge, alice: Client) -> None:
+async def test_the_page_documents_the_token_of_every_endpoint(forge: Forge, alice: Client) -> None:
     await four_projects(alice)
     await alice.post("/nethack/new_issue", title="t", issue_content="c", tag="pet")
     bob, stale = await forge.user("bob"), Client(forge, "a-token-that-nobody-has")
@@ -161,7 +161,7 @@ async def test_the_page_tells_which_token_every_endpoint_takes(forge: Forge, ali
         pytest.fail("The table of docs/dialects/pagure.md should read:\n" + "\n".join(table), pytrace=False)
 
 
-async def test_whoever_is_blocked_posts_to_no_endpoint_of_the_project(forge: Forge, nethack: Client) -> None:
+async def test_a_blocked_user_cannot_post_to_any_endpoint_of_the_project(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     bound = await nethack.limited(project="nethack")
     assert (await bound.post("/nethack/blockuser", username="bob"))[0] == 200
@@ -170,7 +170,7 @@ async def test_whoever_is_blocked_posts_to_no_endpoint_of_the_project(forge: For
         assert (answer == (403, BLOCKED)) == (call.route.method == "POST"), (call.path, answer)
 
 
-async def test_a_private_project_is_found_at_none_of_its_endpoints(forge: Forge, alice: Client) -> None:
+async def test_every_endpoint_of_a_private_project_is_hidden(forge: Forge, alice: Client) -> None:
     assert (await alice.post("/new", name="secret", description="d", private="1"))[0] == 200
     bob = await forge.user("bob")
     for call in list_project_calls():
@@ -179,16 +179,14 @@ async def test_a_private_project_is_found_at_none_of_its_endpoints(forge: Forge,
 
 
 def methods_by_path() -> Iterator[tuple[str, set[str]]]:
-    """Every path and its methods."""
+    """Return every path with its methods."""
     served: dict[str, set[str]] = {}
     for call in list_pagure_calls():
         served.setdefault(call.path, set()).add(call.route.method)
     yield from served.items()
 
 
-async def test_what_can_be_read_answers_head_and_options_and_nothing_answers_other_methods(
-    forge: Forge, nethack: Client
-) -> None:
+async def test_readable_paths_answer_head_and_options_and_refuse_other_methods(forge: Forge, nethack: Client) -> None:
     for path, methods in methods_by_path():
         address = fill_path(path)
         if "GET" in methods:
@@ -203,9 +201,7 @@ async def test_what_can_be_read_answers_head_and_options_and_nothing_answers_oth
         assert methods <= set(nethack.headers["Allow"].split(",")), path
 
 
-async def test_a_slash_at_the_end_is_taken_where_pagure_takes_it_and_nowhere_else(
-    forge: Forge, nethack: Client
-) -> None:
+async def test_a_trailing_slash_is_accepted_where_pagure_accepts_it(forge: Forge, nethack: Client) -> None:
     slashed = {path for path, _ in methods_by_path() if path.endswith("/")}
     assert slashed == {
         "/error_codes/", "/fork/", "/groups/", "/new/", "/task/{task}/status/", "/users/", "/version/", "/{P}/tags/",
@@ -215,12 +211,12 @@ async def test_a_slash_at_the_end_is_taken_where_pagure_takes_it_and_nowhere_els
             continue
         for method in methods:
             status, body = await nethack.request(method, fill_path(path) + "/")
-            # With the slash it is an address of another call, about a project `git`.
+            # With the slash it matches another call, for a project named `git`.
             wrong = (405, "ENOCODE") if (method, path) == ("POST", "/{P}/git/tags") else (404, "ENOCODE")
             assert (status, body["error_code"]) in (wrong, (404, "ENOPROJECT")), (method, path)
 
 
-async def test_a_word_of_the_api_beats_a_name_of_a_project(forge: Forge, nethack: Client) -> None:
+async def test_literal_paths_take_precedence_over_project_names(forge: Forge, nethack: Client) -> None:
     for name in ("git", "tags", "options"):
         assert (await nethack.post("/new", name=name, description="d", namespace="rpms"))[0] == 200
     await nethack.post("/rpms/git/new_issue", title="t", issue_content="c", tag="pet")

@@ -1,4 +1,4 @@
-"""A project's settings, its owner, its tokens and its end."""
+"""The settings, owner and tokens of projects, and their deletion."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -34,7 +34,7 @@ HOOKS = "https://example.org/a\nhttps://example.org/b"
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
-async def test_options_start_at_their_defaults_and_keep_what_they_are_given(alice: Client, path: str) -> None:
+async def test_options_have_defaults_and_keep_their_values(alice: Client, path: str) -> None:
     await four_projects(alice)
     fork = {"issue_tracker": False, "pull_requests": False} if path.startswith("/fork") else {}
     assert await alice.pagure(f"{path}/options") == (200, {"settings": {**DEFAULTS, **fork}, "status": "ok"})
@@ -52,7 +52,7 @@ async def test_options_start_at_their_defaults_and_keep_what_they_are_given(alic
 
 
 @pytest.mark.parametrize("name", [name for name, default in DEFAULTS.items() if isinstance(default, bool)])
-async def test_every_switch_turns_both_ways(nethack: Client, name: str) -> None:
+async def test_every_switch_can_be_turned_on_and_off(nethack: Client, name: str) -> None:
     for given, value in (("y", True), ("no", False), ("1", True), ("", False), ("TRUE", True)):
         assert (await nethack.post("/nethack/options/update", **{name: given}))[0] == 200
         settings = (await nethack.pagure("/nethack/options"))[1]["settings"]
@@ -67,13 +67,13 @@ async def test_every_switch_turns_both_ways(nethack: Client, name: str) -> None:
         ("Web-hooks", "", None), ("Web-hooks", False, None),
     ],
 )  # fmt: skip
-async def test_scores_and_hooks(nethack: Client, name: str, given: object, value: object) -> None:
+async def test_scores_and_hooks_are_parsed(nethack: Client, name: str, given: object, value: object) -> None:
     await nethack.post("/nethack/options/update", **{"Minimum_score_to_merge_pull-request": "9", "Web-hooks": HOOKS})
     assert (await nethack.json("POST", "/api/0/nethack/options/update", {name: given}))[0] == 200
     assert (await nethack.pagure("/nethack/options"))[1]["settings"][name] == value
 
 
-async def test_a_score_is_a_number_and_a_body_that_is_no_json_is_nothing(nethack: Client) -> None:
+async def test_an_invalid_score_is_refused_and_invalid_json_ignored(nethack: Client) -> None:
     for score in ("many", "1.5", "9" * 400):
         status, body = await nethack.post(
             "/nethack/options/update", **{"Minimum_score_to_merge_pull-request": score, "always_merge": "1"}
@@ -91,9 +91,7 @@ async def test_a_score_is_a_number_and_a_body_that_is_no_json_is_nothing(nethack
     assert (await nethack.pagure("/nethack/options"))[1]["settings"] == DEFAULTS
 
 
-async def test_options_are_for_everybody_to_read_and_for_administrators_to_change(
-    forge: Forge, nethack: Client
-) -> None:
+async def test_readers_see_options_and_administrators_change_them(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     await nethack.post("/nethack/options/update", **{"Web-hooks": HOOKS})
     await grant_access(nethack, "bob", "commit")
@@ -104,7 +102,7 @@ async def test_options_are_for_everybody_to_read_and_for_administrators_to_chang
     assert (await bob.post("/nethack/options/update", always_merge="1"))[0] == 200
 
 
-async def test_where_the_hooks_go_is_not_told_to_followers_of_the_log(forge: Forge, nethack: Client) -> None:
+async def test_the_urls_of_hooks_are_hidden_in_the_feed(forge: Forge, nethack: Client) -> None:
     await nethack.post("/nethack/options/update", **{"Web-hooks": HOOKS, "always_merge": "1"})
     await forge.numbered()
     for reader, shown in ((forge.nobody, None), (nethack, None), (forge.admin, HOOKS)):
@@ -112,7 +110,7 @@ async def test_where_the_hooks_go_is_not_told_to_followers_of_the_log(forge: For
         assert event["data"]["settings"] == {"always_merge": True, "web_hooks": shown}
 
 
-async def test_a_tracker_is_switched_off_and_on_again(nethack: Client) -> None:
+async def test_a_tracker_is_disabled_and_enabled(nethack: Client) -> None:
     await nethack.post("/nethack/options/update", issue_tracker="0")
     assert (await nethack.pagure("/nethack/issues"))[1]["error_code"] == "ETRACKERDISABLED"
     await nethack.post("/nethack/options/update", issue_tracker="1", issue_tracker_read_only="1")
@@ -124,7 +122,7 @@ async def test_a_tracker_is_switched_off_and_on_again(nethack: Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nethack", "/rpms/nethack"])
-async def test_a_project_is_handed_over(forge: Forge, alice: Client, path: str) -> None:
+async def test_a_project_is_transferred(forge: Forge, alice: Client, path: str) -> None:
     await four_projects(alice)
     await forge.user("bob")
     await grant_access(alice, "bob", "commit", path=path)
@@ -146,7 +144,7 @@ async def test_a_project_is_handed_over(forge: Forge, alice: Client, path: str) 
 
 
 @pytest.mark.parametrize(("retain", "kept"), [("true", True), (True, True), ("1", True), ("no", False), (False, False)])
-async def test_whoever_hands_over_may_stay_administrator(
+async def test_the_former_owner_may_stay_administrator(
     forge: Forge, nethack: Client, retain: object, kept: bool
 ) -> None:
     await forge.user("bob")
@@ -157,7 +155,7 @@ async def test_whoever_hands_over_may_stay_administrator(
     assert status == (200 if kept else 401)
 
 
-async def test_handing_over_to_oneself_or_to_nobody_changes_nothing(nethack: Client) -> None:
+async def test_a_transfer_to_the_owner_or_to_nobody_changes_nothing(nethack: Client) -> None:
     before = (await nethack.pagure("/nethack"))[1]
     for command in ({"main_admin": "alice", "retain_access": "1"}, {"retain_access": "1"}):
         status, shown = await nethack.json("PATCH", "/api/0/nethack", command)
@@ -165,7 +163,7 @@ async def test_handing_over_to_oneself_or_to_nobody_changes_nothing(nethack: Cli
         assert shown["access_users"]["admin"] == []
 
 
-async def test_what_patch_refuses(forge: Forge, nethack: Client) -> None:
+async def test_invalid_transfers_are_refused(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     await grant_access(nethack, "bob", "admin")
     for body in ({}, {"main_admin": "bob", "name": "x"}, {"main_admin": None}, [1], {"main_admin": {"a": 1}}):
@@ -187,7 +185,7 @@ async def test_what_patch_refuses(forge: Forge, nethack: Client) -> None:
 
 
 @pytest.mark.parametrize(("path", "status"), [("/nethack", 400), ("/rpms/nethack", 200)])
-async def test_a_project_is_not_given_to_somebody_who_has_its_like_below_their_name(
+async def test_a_transfer_to_an_owner_with_a_project_of_that_path_is_refused(
     forge: Forge, alice: Client, path: str, status: int
 ) -> None:
     await four_projects(alice)
@@ -198,7 +196,7 @@ async def test_a_project_is_not_given_to_somebody_who_has_its_like_below_their_n
     assert (await alice.pagure(path))[1]["user"]["name"] == ("Bob" if status == 200 else "alice")
 
 
-async def test_every_change_of_a_project_is_the_day_it_was_modified(forge: Forge, nethack: Client) -> None:
+async def test_every_change_updates_the_modification_date(forge: Forge, nethack: Client) -> None:
     await forge.user("bob")
     for method, path, form in (
         ("POST", "/options/update", {"always_merge": "1"}),
@@ -217,7 +215,7 @@ async def test_every_change_of_a_project_is_the_day_it_was_modified(forge: Forge
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
-async def test_access_files_are_fresh_at_once(forge: Forge, alice: Client, path: str) -> None:
+async def test_access_is_refreshed_at_once(forge: Forge, alice: Client, path: str) -> None:
     await four_projects(alice)
     status, queued = await alice.post(f"{path}/git/generateacls", wait="False")
     assert (status, queued.keys(), queued["message"]) == (
@@ -243,7 +241,7 @@ async def test_access_files_are_fresh_at_once(forge: Forge, alice: Client, path:
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
-async def test_a_deleted_project_is_gone_with_its_repository(forge: Forge, alice: Client, path: str) -> None:
+async def test_a_project_is_deleted_with_its_repository(forge: Forge, alice: Client, path: str) -> None:
     await four_projects(alice)
     before = (await alice.pagure(path))[1]
     repo_path = store.repository_path(forge.settings.repositories, before["id"])
@@ -265,7 +263,7 @@ async def test_a_deleted_project_is_gone_with_its_repository(forge: Forge, alice
         assert rows == 0, table
 
 
-async def test_a_forks_line_ends_where_a_project_is_gone(forge: Forge, nethack: Client) -> None:
+async def test_the_ancestors_of_a_fork_end_at_a_deleted_project(forge: Forge, nethack: Client) -> None:
     bob, carol = await forge.user("bob"), await forge.user("carol")
     await bob.post("/fork", repo="nethack")
     await carol.post("/fork", repo="nethack", username="bob")
@@ -276,7 +274,7 @@ async def test_a_forks_line_ends_where_a_project_is_gone(forge: Forge, nethack: 
     assert (await bob.post("/fork", repo="nethack"))[0] == 200
 
 
-async def test_deleting_takes_a_token_of_the_project_and_an_administrator(forge: Forge, nethack: Client) -> None:
+async def test_deleting_takes_a_bound_token_and_an_administrator(forge: Forge, nethack: Client) -> None:
     status, body = await nethack.post("/nethack/delete")
     assert (status, body["error_code"], "errors" in body) == (401, "EINVALIDTOK", False)
     bob = await forge.user("bob")
@@ -288,7 +286,7 @@ async def test_deleting_takes_a_token_of_the_project_and_an_administrator(forge:
     assert (await nethack.post("/new", name="nethack", description="d"))[0] == 200
 
 
-async def test_a_project_whose_repository_is_being_made_is_not_deleted(forge: Forge, nethack: Client) -> None:
+async def test_a_project_cannot_be_deleted_while_it_is_being_created(forge: Forge, nethack: Client) -> None:
     await forge.db.execute("update projects set head = null")
     bound = await nethack.limited(project="nethack")
     status, body = await bound.post("/nethack/delete")
@@ -296,7 +294,7 @@ async def test_a_project_whose_repository_is_being_made_is_not_deleted(forge: Fo
     assert (await nethack.pagure("/nethack"))[0] == 200
 
 
-class TestWhereNothingIsDeleted:
+class TestWithoutDeletion:
     @pytest.fixture(params=["projects", "forks"])
     def kept(self, request: pytest.FixtureRequest) -> str:
         return str(request.param)
@@ -305,7 +303,9 @@ class TestWhereNothingIsDeleted:
     def settings(self, own_settings: Settings, kept: str) -> Settings:
         return own_settings.model_copy(update={f"delete_{kept}": False})
 
-    async def test_projects_and_forks_are_kept_apart(self, forge: Forge, nethack: Client, kept: str) -> None:
+    async def test_deletion_of_projects_and_of_forks_is_disabled_separately(
+        self, forge: Forge, nethack: Client, kept: str
+    ) -> None:
         assert (await nethack.post("/fork", repo="nethack"))[0] == 200
         bob = await forge.user("bob")
         for path, kind in (("fork/alice/nethack", "forks"), ("nethack", "projects")):
@@ -321,7 +321,7 @@ class TestWhereNothingIsDeleted:
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
-async def test_a_project_token_is_good_for_its_project_and_its_purposes(alice: Client, path: str) -> None:
+async def test_a_project_token_is_limited_to_its_project_and_scopes(alice: Client, path: str) -> None:
     await four_projects(alice)
     one = await alice.limited(acls=["modify_project"])
     status, body = await one.request(
@@ -358,7 +358,7 @@ async def test_a_project_token_is_good_for_its_project_and_its_purposes(alice: C
         ({"acls": "x", "expiration_date": "2999-01-01"}, {"acls": ["Not a valid choice"]}),
     ],
 )
-async def test_tokens_that_are_not_made(nethack: Client, form: dict[str, str], errors: object) -> None:
+async def test_invalid_tokens_are_refused(nethack: Client, form: dict[str, str], errors: object) -> None:
     status, body = await nethack.post("/nethack/token/new", **form)
     assert (status, body["error_code"], body["errors"]) == (400, "EINVALIDREQ", errors)
 
@@ -377,7 +377,7 @@ async def test_a_token_lasts_half_a_year_or_two_years_at_most(forge: Forge, neth
     )
 
 
-async def test_tokens_of_a_project_are_for_its_administrators(forge: Forge, nethack: Client) -> None:
+async def test_only_administrators_create_tokens_of_a_project(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     await grant_access(nethack, "bob", "commit")
     assert await bob.post("/nethack/token/new") == (401, NOT_HIGH_ENOUGH)

@@ -1,4 +1,4 @@
-"""Who holds what on a project, who hears of it, who is kept out."""
+"""The access of users and groups, watchers, and blocked users."""
 
 import uuid
 from typing import Any
@@ -21,7 +21,7 @@ BLOCKED = {"error": "You have been blocked from this project", "error_code": "EU
 
 
 async def four_projects(alice: Client) -> None:
-    """A project at each of the four addresses."""
+    """Create a project for each of the four forms of a path."""
     for namespace in ("", "rpms"):
         assert (await alice.post("/new", name="nethack", description="d", namespace=namespace))[0] == 200
         assert (await alice.post("/fork", repo="nethack", namespace=namespace))[0] == 200
@@ -34,19 +34,19 @@ async def grant_access(alice: Client, name: str, acl: str, party: str = "user", 
 
 
 async def create_group(maker: Client, name: str, *members: str) -> None:
-    """A group of its maker and these members."""
+    """Create a group of its creator and these members."""
     assert (await maker.json("POST", "/v1/groups", {"name": name}))[0] == 201
     for member in members:
         assert (await maker.json("PUT", f"/v1/groups/{name}/members/{member}"))[0] == 204
 
 
 async def add_collaborator(forge: Forge, project_id: int, name: str, branches: str, party: str = "user") -> None:
-    """No address of the forge grants this yet."""
+    """Grant access to some branches, which no endpoint offers yet."""
     command = GrantAccess(project_id=project_id, party=party, name=name, level="collaborator", branches=branches)
     await commands.execute(forge.db, Actor("alice"), command, command_id=uuid.uuid4())
 
 
-async def test_access_is_granted_changed_and_taken_away_at_each_address(forge: Forge, alice: Client) -> None:
+async def test_access_is_granted_changed_and_revoked_under_each_path(forge: Forge, alice: Client) -> None:
     await four_projects(alice)
     await forge.user("bob")
     await create_group(forge.admin, "hackers")
@@ -82,7 +82,7 @@ async def test_names_are_sorted_and_the_owner_is_not_repeated(forge: Forge, neth
     assert modified == 3
 
 
-async def test_json_says_the_same_as_a_form_and_null_takes_away(forge: Forge, nethack: Client) -> None:
+async def test_json_works_like_a_form_and_null_revokes_access(forge: Forge, nethack: Client) -> None:
     await forge.user("bob")
     path = "/api/0/nethack/git/modifyacls"
     command = {"user_type": "user", "name": "bob"}
@@ -106,7 +106,7 @@ async def test_json_says_the_same_as_a_form_and_null_takes_away(forge: Forge, ne
         ({"user_type": "user", "name": "alice"}, 400, "EINVALIDREQ", "User does not have any access on the repo"),
     ],
 )  # fmt: skip
-async def test_access_that_cannot_be_changed_like_this(
+async def test_invalid_changes_of_access_are_refused(
     forge: Forge, nethack: Client, form: dict[str, str], status: int, code: str, errors: object
 ) -> None:
     await forge.user("bob")
@@ -114,14 +114,14 @@ async def test_access_that_cannot_be_changed_like_this(
     assert (answer, body["error_code"], body.get("errors")) == (status, code, errors)
 
 
-async def test_a_group_without_access_is_taken_away_without_a_word(forge: Forge, nethack: Client) -> None:
+async def test_revoking_access_of_a_group_without_any_succeeds(forge: Forge, nethack: Client) -> None:
     await create_group(forge.admin, "hackers")
     events = await forge.db.fetchval("select count(*) from events where type like 'access.%'")
     await grant_access(nethack, "hackers", "", "group")
     assert await forge.db.fetchval("select count(*) from events where type like 'access.%'") == events
 
 
-async def test_only_administrators_of_a_project_share_it_and_anybody_may_leave(forge: Forge, nethack: Client) -> None:
+async def test_only_administrators_change_access_and_anybody_may_leave(forge: Forge, nethack: Client) -> None:
     bob, carol, dave = [await forge.user(name) for name in ("bob", "carol", "dave")]
     await create_group(forge.admin, "hackers")
     for name, acl in (("bob", "commit"), ("carol", "admin")):
@@ -139,9 +139,7 @@ async def test_only_administrators_of_a_project_share_it_and_anybody_may_leave(f
         assert (await administrator.post(change, user_type="user", name="dave"))[0] == 200
 
 
-async def test_members_of_a_group_that_administers_a_project_are_its_administrators(
-    forge: Forge, nethack: Client
-) -> None:
+async def test_members_of_an_administering_group_are_administrators(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     await create_group(forge.admin, "hackers", "bob")
     await grant_access(nethack, "hackers", "admin", "group")
@@ -165,7 +163,7 @@ async def test_members_of_a_group_that_administers_a_project_are_its_administrat
         ("DELETE", "/tag/pet", "modify_project"),
     ],
 )
-async def test_what_changes_a_project_takes_a_token_that_is_meant_for_it(
+async def test_every_change_of_a_project_takes_a_token_with_its_scope(
     forge: Forge, nethack: Client, method: str, path: str, missing: str
 ) -> None:
     address = "/api/0/nethack" + path
@@ -197,7 +195,7 @@ async def test_a_private_project_is_hidden_everywhere(forge: Forge, alice: Clien
     assert await bob.request(method, "/api/0/alice/missing" + path) == (404, NO_PROJECT)
 
 
-async def test_any_access_lets_somebody_read_a_private_project(forge: Forge, alice: Client) -> None:
+async def test_any_access_lets_a_user_read_a_private_project(forge: Forge, alice: Client) -> None:
     assert (await alice.post("/new", name="secret", description="d", private="1"))[0] == 200
     bob, carol = await forge.user("bob"), await forge.user("carol")
     await create_group(forge.admin, "hackers", "carol")
@@ -212,7 +210,7 @@ async def test_any_access_lets_somebody_read_a_private_project(forge: Forge, ali
 # ---------------------------------------------------------------- blocking
 
 
-async def test_whoever_is_blocked_posts_nothing_and_reads_everything(forge: Forge, nethack: Client) -> None:
+async def test_a_blocked_user_can_read_and_post_nothing(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     bound = await nethack.limited(project="nethack", acls=["modify_project"])
     await grant_access(nethack, "bob", "admin")
@@ -228,15 +226,13 @@ async def test_whoever_is_blocked_posts_nothing_and_reads_everything(forge: Forg
     assert (await bob.post("/nethack/watchers/update", watcher="bob", status="1"))[0] == 200
 
 
-async def test_an_owner_can_shut_themselves_out(nethack: Client) -> None:
+async def test_an_owner_can_block_themselves(nethack: Client) -> None:
     bound = await nethack.limited(project="nethack")
     assert (await bound.json("POST", "/api/0/nethack/blockuser", {"username": ["alice"]}))[0] == 200
     assert await bound.post("/nethack/blockuser") == (403, BLOCKED)
 
 
-async def test_blocking_takes_a_token_of_the_project_and_an_appointed_administrator(
-    forge: Forge, nethack: Client
-) -> None:
+async def test_blocking_takes_a_bound_token_and_an_administrator_of_the_project(forge: Forge, nethack: Client) -> None:
     status, body = await nethack.post("/nethack/blockuser", username="bob")
     assert (status, body["error_code"], "errors" in body) == (401, "EINVALIDTOK", False)
     bob = await forge.user("bob")
@@ -257,7 +253,7 @@ async def test_blocking_takes_a_token_of_the_project_and_an_appointed_administra
 # ---------------------------------------------------------------- watching
 
 
-async def test_watchers_are_those_with_access_unless_they_say_otherwise(forge: Forge, nethack: Client) -> None:
+async def test_users_with_access_are_watchers_by_default(forge: Forge, nethack: Client) -> None:
     bob, carol = await forge.user("bob"), await forge.user("carol")
     await create_group(forge.admin, "hackers")
     await grant_access(nethack, "bob", "ticket")
@@ -275,7 +271,7 @@ async def test_watchers_are_those_with_access_unless_they_say_otherwise(forge: F
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
-async def test_every_watch_status_has_its_sentence(forge: Forge, alice: Client, path: str) -> None:
+async def test_every_watch_status_has_a_message(forge: Forge, alice: Client, path: str) -> None:
     await four_projects(alice)
     for status, message in (
         ("-1", "Watch status is already reset"),
@@ -293,7 +289,7 @@ async def test_every_watch_status_has_its_sentence(forge: Forge, alice: Client, 
         )
 
 
-async def test_nobody_watches_in_the_name_of_another_but_the_administrator(forge: Forge, nethack: Client) -> None:
+async def test_only_administrators_change_the_watches_of_others(forge: Forge, nethack: Client) -> None:
     bob, update = await forge.user("bob"), "/nethack/watchers/update"
     for watcher in ("alice", "ghost"):
         assert await bob.post(update, watcher=watcher, status="x") == (401, NOT_ALLOWED)
@@ -311,7 +307,7 @@ async def test_nobody_watches_in_the_name_of_another_but_the_administrator(forge
 # ---------------------------------------------------------------- who contributes
 
 
-async def test_contributors_stand_under_what_they_hold(forge: Forge, nethack: Client) -> None:
+async def test_contributors_are_listed_by_level(forge: Forge, nethack: Client) -> None:
     for name in ("bob", "carol", "dave", "erin"):
         await forge.user(name)
     for name in ("hackers", "testers"):
@@ -343,7 +339,7 @@ async def test_contributors_stand_under_what_they_hold(forge: Forge, nethack: Cl
     assert (await nethack.pagure("/nethack"))[1]["access_users"]["collaborator"] == ["erin"]
 
 
-async def test_who_may_write_to_a_branch(forge: Forge, nethack: Client) -> None:
+async def test_hascommit_tells_who_may_write_to_a_branch(forge: Forge, nethack: Client) -> None:
     for name in ("bob", "carol", "dave", "erin"):
         await forge.user(name)
     await create_group(nethack, "hackers", "erin")

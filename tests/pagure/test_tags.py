@@ -10,7 +10,7 @@ PET = {"tag": "pet", "tag_color": "red", "tag_description": "Needs food"}
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
-async def test_a_tag_is_made_shown_listed_and_deleted(alice: Client, path: str) -> None:
+async def test_a_tag_is_created_shown_listed_and_deleted(alice: Client, path: str) -> None:
     await four_projects(alice)
     assert await alice.post(f"{path}/tags/new", tag="pet", tag_color="red", tag_description="Needs food") == (
         200,
@@ -27,14 +27,14 @@ async def test_a_tag_is_made_shown_listed_and_deleted(alice: Client, path: str) 
 
 
 @pytest.mark.parametrize("name", ["ghost", "PET", "pe", "%00", "pet%0a"])
-async def test_a_tag_is_named_exactly(nethack: Client, name: str) -> None:
+async def test_the_names_of_tags_are_case_sensitive(nethack: Client, name: str) -> None:
     await nethack.post("/nethack/tags/new", tag="pet", tag_color="red")
     assert await nethack.pagure(f"/nethack/tag/{name}") == (404, NO_TAG)
     bound = await nethack.limited(project="nethack")
     assert await bound.request("DELETE", f"/api/0/nethack/tag/{name}") == (404, NO_TAG)
 
 
-async def test_tags_of_issues_are_there_by_themselves_and_leave_them_when_deleted(nethack: Client) -> None:
+async def test_tagging_an_issue_creates_the_tag_and_deleting_it_removes_it(nethack: Client) -> None:
     await nethack.post("/nethack/new_issue", title="t", issue_content="c", tag="pet, Food, a tag")
     _, found = await nethack.pagure("/nethack/tags")
     assert found == {"tags": ["Food", "a tag", "pet"], "total_tags": 3}
@@ -46,7 +46,7 @@ async def test_tags_of_issues_are_there_by_themselves_and_leave_them_when_delete
 
 
 @pytest.mark.parametrize(("pattern", "names"), [("F", ["Fish", "food"]), ("*o", ["food"]), ("%25", []), ("x", [])])
-async def test_tags_are_found_by_how_they_begin(nethack: Client, pattern: str, names: list[str]) -> None:
+async def test_tags_are_found_by_prefix(nethack: Client, pattern: str, names: list[str]) -> None:
     await nethack.post("/nethack/new_issue", title="t", issue_content="c", tag="food,Fish,pet")
     found = (await nethack.pagure(f"/nethack/tags?pattern={pattern}"))[1]
     assert found == {"tags": names, "total_tags": len(names)}
@@ -68,12 +68,12 @@ async def test_tags_are_found_by_how_they_begin(nethack: Client, pattern: str, n
         ),
     ],
 )
-async def test_tags_that_are_not_made(nethack: Client, form: dict[str, str], errors: object) -> None:
+async def test_invalid_tags_are_refused(nethack: Client, form: dict[str, str], errors: object) -> None:
     status, body = await nethack.post("/nethack/tags/new", **form)
     assert (status, body["error_code"], body["errors"]) == (400, "EINVALIDREQ", errors)
 
 
-async def test_tags_are_for_committers_and_each_is_made_once(forge: Forge, nethack: Client) -> None:
+async def test_committers_create_each_tag_once(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     await grant_access(nethack, "bob", "ticket")
     assert await bob.post("/nethack/tags/new", tag="pet", tag_color="red") == (401, NOT_HIGH_ENOUGH)

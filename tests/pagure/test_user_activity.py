@@ -1,4 +1,4 @@
-"""What somebody did in public: how much over the last year, and what on one day."""
+"""The public activity of users: over the last year, and on one day."""
 
 import html
 import re
@@ -23,7 +23,7 @@ NO_USER = (404, {"error": "No such user found", "error_code": "ENOUSER"})
 
 
 async def view_day(forge: Forge, name: str, query: str = "", on: str | None = None) -> list[Any]:
-    """What somebody did on a day, today unless it is named."""
+    """View the activity of a user on a day, today by default."""
     status, found = await forge.nobody.pagure(f"/user/{name}/activity/{on or datetime.now(UTC).date()}{query}")
     assert status == 200, found
     activities = found["activities"]
@@ -40,14 +40,14 @@ def strip_markup(markup: str) -> str:
 
 
 async def set_times(forge: Forge, *moments: str) -> None:
-    """Let what was done have been done at these moments instead, in the order of its doing."""
+    """Set the times of all activity, in order."""
     rows = await forge.db.fetch("select activity_id from activity order by activity_id")
     for row, moment in zip(rows, moments, strict=True):
         at = datetime.fromisoformat(moment)
         await forge.db.execute("update activity set at = $2 where activity_id = $1", row["activity_id"], at)
 
 
-async def test_whatever_is_done_to_an_issue_is_told(forge: Forge, tracker: Tracker) -> None:
+async def test_all_activity_on_an_issue_is_recorded(forge: Forge, tracker: Tracker) -> None:
     alice = tracker.alice
     await tracker.issue()
     await alice.post("/nethack/issue/1/comment", comment="Really.")
@@ -66,7 +66,7 @@ async def test_whatever_is_done_to_an_issue_is_told(forge: Forge, tracker: Track
     assert await list_done(forge, "bob") == [("closed", "1", "bob closed issue nethack#1")]
 
 
-async def test_whatever_is_done_to_a_pull_request_is_told(forge: Forge, tracker: Tracker, tmp_path: Path) -> None:
+async def test_all_activity_on_a_pull_request_is_recorded(forge: Forge, tracker: Tracker, tmp_path: Path) -> None:
     alice = tracker.alice
     await push_commits(await clone(forge, alice, "nethack", tmp_path / "work"), "topic", "stranger")
     await open_pull_request(alice, branch_from="topic")
@@ -113,7 +113,7 @@ async def test_an_activity_is_shown_key_by_key(forge: Forge, nethack: Client) ->
     assert (status, found) == (200, {"activities": [project, issue, request], "date": today})
 
 
-async def test_what_people_wrote_is_no_markup(forge: Forge, nethack: Client) -> None:
+async def test_the_words_of_users_are_escaped(forge: Forge, nethack: Client) -> None:
     title = """"><script>alert('&amp;')</script>"""
     await nethack.post("/nethack/new_issue", title=title, issue_content="c")
     [_, issue] = await view_day(forge, "alice")
@@ -122,7 +122,7 @@ async def test_what_people_wrote_is_no_markup(forge: Forge, nethack: Client) -> 
     assert strip_markup(issue["description_mk"]) == issue["description"]
 
 
-async def test_a_project_of_a_fork_is_called_by_its_full_name(forge: Forge, nethack: Client) -> None:
+async def test_forks_are_named_with_their_full_name(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     await bob.post("/fork", repo="nethack")
     assert await view_day(forge, "bob") == []
@@ -134,7 +134,7 @@ async def test_a_project_of_a_fork_is_called_by_its_full_name(forge: Forge, neth
     assert 'href="/fork/bob/nethack/pull-request/1"' in found["description_mk"]
 
 
-async def test_what_is_private_is_never_recorded(forge: Forge, tracker: Tracker, tmp_path: Path) -> None:
+async def test_private_activity_is_never_recorded(forge: Forge, tracker: Tracker, tmp_path: Path) -> None:
     alice = tracker.alice
     number = await tracker.issue(private="1")
     await alice.post(f"/nethack/issue/{number}/comment", comment="c")
@@ -161,7 +161,7 @@ async def test_what_is_private_is_never_recorded(forge: Forge, tracker: Tracker,
 
 
 async def push_commits(work: Path, branch: str, *authors: str) -> list[str]:
-    """A commit by each of these authors, pushed together; their ids."""
+    """Push a commit by each of these authors together and return their ids."""
     made = []
     for author in authors:
         who = f"{author} <{author.upper()}@example.org>"
@@ -245,10 +245,10 @@ async def test_the_last_year_is_counted_day_by_day(forge: Forge, nethack: Client
 
 
 @pytest.mark.parametrize("zone", ["Asia/Kathmandu", "America/St_Johns", "Pacific/Kiritimati", "Europe/Paris"])
-async def test_a_day_begins_when_it_does_in_the_zone(forge: Forge, nethack: Client, zone: str) -> None:
+async def test_days_begin_at_midnight_of_the_time_zone(forge: Forge, nethack: Client, zone: str) -> None:
     await nethack.post("/nethack/new_issue", title="t", issue_content="c")
     today = datetime.now(ZoneInfo(zone)).date()
-    for back in (30, 200):  # one of them in the other half of the year
+    for back in (30, 200):  # one of them with the other daylight saving time
         midnight = datetime.combine(today - timedelta(days=back), datetime.min.time(), ZoneInfo(zone))
         await set_times(forge, (midnight - timedelta(seconds=1)).isoformat(), midnight.isoformat())
         eve, here = (midnight - timedelta(seconds=1)).date(), midnight.date()
@@ -271,7 +271,7 @@ async def test_a_day_begins_when_it_does_in_the_zone(forge: Forge, nethack: Clie
 @pytest.mark.parametrize(
     "zone", ["Nowhere", "Europe", "../../etc/passwd", "/etc/localtime", "%C3%A9", "a" * 5000, "zone.tab", "Europe/"]
 )
-async def test_a_zone_that_is_none_is_utc(forge: Forge, nethack: Client, zone: str) -> None:
+async def test_an_unknown_time_zone_means_utc(forge: Forge, nethack: Client, zone: str) -> None:
     plain = await view_day(forge, "alice")
     assert await view_day(forge, "alice", f"?tz={zone}") == plain
     stats = await nethack.pagure("/user/alice/activity/stats")
@@ -279,7 +279,7 @@ async def test_a_zone_that_is_none_is_utc(forge: Forge, nethack: Client, zone: s
 
 
 @pytest.mark.parametrize("written", ["2020-02-29", "20200229", "2020-2-29"])
-async def test_a_day_may_be_written_in_some_ways(forge: Forge, nethack: Client, written: str) -> None:
+async def test_several_date_formats_are_accepted(forge: Forge, nethack: Client, written: str) -> None:
     await set_times(forge, "2020-02-29T12:00:00+00:00")
     status, found = await forge.nobody.pagure(f"/user/alice/activity/{written}")
     assert (status, found["date"], len(found["activities"])) == (200, "2020-02-29", 1)
@@ -295,20 +295,20 @@ async def test_a_day_may_be_written_in_some_ways(forge: Forge, nethack: Client, 
         ("%00", "Unknown string format"), ("%D9%A2016-01-02", "Unknown string format: \u0662016-01-02"),
     ],
 )  # fmt: skip
-async def test_what_is_no_day_is_refused_before_anything_else(forge: Forge, written: str, reason: str) -> None:
+async def test_an_invalid_date_is_refused_before_anything_else(forge: Forge, written: str, reason: str) -> None:
     assert await forge.nobody.pagure(f"/user/ghost/activity/{written}") == (
         400,
         {"error": reason, "error_code": "ENOCODE"},
     )
 
 
-async def test_the_first_day_of_all_is_out_of_range_where_it_began_earlier(forge: Forge, alice: Client) -> None:
+async def test_the_first_day_of_the_calendar_can_be_out_of_range(forge: Forge, alice: Client) -> None:
     assert await view_day(forge, "alice", on="0001-01-01") == []
     status, body = await forge.nobody.pagure("/user/alice/activity/0001-01-01?tz=Asia/Tokyo")
     assert (status, body["error"]) == (400, "year 1 is out of range")
 
 
-async def test_nobody_does_nothing(forge: Forge) -> None:
+async def test_the_activity_of_an_unknown_user_is_not_found(forge: Forge) -> None:
     for name in ("ghost", "%00"):
         for path in ("stats", "2016-01-02", "stats?tz=x"):
             assert await forge.nobody.pagure(f"/user/{name}/activity/{path}") == NO_USER
@@ -317,7 +317,7 @@ async def test_nobody_does_nothing(forge: Forge) -> None:
 # ---------------------------------------------------------------- what comes of it later
 
 
-async def test_what_was_done_in_a_project_goes_with_it(forge: Forge, nethack: Client) -> None:
+async def test_activity_is_deleted_with_its_project(forge: Forge, nethack: Client) -> None:
     await nethack.post("/new", name="angband", description="d", wait="0")
     await nethack.post("/nethack/new_issue", title="t", issue_content="c")
     await wait_until_idle(forge)
@@ -326,7 +326,7 @@ async def test_what_was_done_in_a_project_goes_with_it(forge: Forge, nethack: Cl
     assert await forge.db.fetchval("select count(*) from activity") == 1
 
 
-async def test_a_project_that_could_not_be_made_was_not_created(forge: Forge, alice: Client) -> None:
+async def test_a_failed_creation_of_a_project_is_no_activity(forge: Forge, alice: Client) -> None:
     await alice.post("/new", name="nethack", description="d")
     project = (await alice.pagure("/nethack"))[1]["id"]
     failed = NewEvent(ProjectDiscarded(project_id=project, path="nethack", reason="no room"), None)
@@ -335,7 +335,7 @@ async def test_a_project_that_could_not_be_made_was_not_created(forge: Forge, al
     assert await forge.db.fetchval("select count(*) from activity") == 0
 
 
-async def test_a_rebuild_tells_the_same(forge: Forge, tracker: Tracker, tmp_path: Path) -> None:
+async def test_a_rebuild_restores_activity(forge: Forge, tracker: Tracker, tmp_path: Path) -> None:
     alice = tracker.alice
     await tracker.issue()
     await alice.post("/nethack/issue/1/comment", comment="c")
@@ -363,7 +363,7 @@ async def test_either_page_takes_two_statements(forge: Forge, nethack: Client, s
         assert len(statements) == 2
 
 
-async def test_a_day_is_told_up_to_a_limit_and_counted_without(forge: Forge, nethack: Client) -> None:
+async def test_the_listing_of_a_day_is_limited_and_its_count_is_not(forge: Forge, nethack: Client) -> None:
     await forge.db.execute(
         """
         insert into activity (project_id, activity_id, username, type, subject, commit, at)

@@ -1,4 +1,4 @@
-"""What somebody's pull requests are: those they filed, those they may act on."""
+"""The pull requests of a user: those they filed and those they may act on."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from tests.pagure.test_sharing import add_collaborator, create_group, grant_acce
 
 
 async def open_pull_request(author: Client, path: str = "/nethack", **form: Any) -> Any:
-    """A pull request from a branch onto itself, which brings nothing: of the project, or of the author's fork of it."""
+    """Open an empty pull request, from a branch of the project or of the author's fork onto itself."""
     form = {"title": "Feed the dog", "branch_to": "main", "branch_from": "main", **form}
     status, body = await author.post(f"{path}/pull-request/new", **form)
     assert status == 200, body
@@ -20,7 +20,7 @@ async def open_pull_request(author: Client, path: str = "/nethack", **form: Any)
 
 
 async def wait_until_idle(forge: Forge) -> None:
-    """Wait until nothing is left to do that would change what has been opened."""
+    """Wait until no work is left that would change the pull requests."""
     await forge.numbered()
     async with asyncio.timeout(20):
         while await forge.db.fetchval("select exists (select 1 from work where done_at is null)"):
@@ -44,9 +44,7 @@ async def list_titles(reader: Client, path: str) -> list[str]:
     return [each["title"] for each in found["requests"]]
 
 
-async def test_what_somebody_filed_is_listed_whole_and_the_newest_first(
-    forge: Forge, nethack: Client, bob: Client
-) -> None:
+async def test_filed_pull_requests_are_listed_newest_first(forge: Forge, nethack: Client, bob: Client) -> None:
     await open_pull_request(bob, title="one", **FORK)
     await open_pull_request(bob, title="two", initial_comment="Please", **FORK)
     await open_pull_request(nethack, title="hers")
@@ -74,7 +72,7 @@ async def test_what_somebody_filed_is_listed_whole_and_the_newest_first(
     assert [comment["comment"] for comment in second[0]["comments"]] == ["Ping"]
 
 
-async def test_a_request_outlives_the_fork_it_came_from(forge: Forge, nethack: Client, bob: Client) -> None:
+async def test_a_pull_request_is_listed_after_its_fork_is_deleted(forge: Forge, nethack: Client, bob: Client) -> None:
     await open_pull_request(bob, **FORK)
     assert (await (await bob.limited(project="fork/bob/nethack")).post("/fork/bob/nethack/delete"))[0] == 200
     [found] = (await forge.nobody.pagure("/user/bob/requests/filed"))[1]["requests"]
@@ -99,7 +97,7 @@ async def three_pull_requests(forge: Forge, author: Client) -> None:
         )
 
 
-async def test_status_and_dates_narrow_both_listings(forge: Forge, nethack: Client) -> None:
+async def test_both_listings_are_filtered_by_status_and_dates(forge: Forge, nethack: Client) -> None:
     await forge.user("bob")
     await grant_access(nethack, "bob", "commit")
     await three_pull_requests(forge, nethack)
@@ -119,7 +117,7 @@ async def test_status_and_dates_narrow_both_listings(forge: Forge, nethack: Clie
             assert found["total_requests"] == len(numbers)
 
 
-async def test_the_arguments_are_told_as_they_were_given(forge: Forge, nethack: Client) -> None:
+async def test_the_arguments_are_repeated_as_they_were_given(forge: Forge, nethack: Client) -> None:
     query = "status=Closed&created=2020-01-01..&updated=..1600000000&closed=2020-01-01&page=2&per_page=3"
     for path in ("filed", "actionable"):
         found = (await forge.nobody.pagure(f"/user/alice/requests/{path}?{query}"))[1]
@@ -143,14 +141,14 @@ async def test_bad_filters_are_refused(forge: Forge, query: str, code: str) -> N
         assert (status, body["error_code"]) == (400, code)
 
 
-async def test_somebody_unknown_has_no_requests(forge: Forge, nethack: Client) -> None:
+async def test_an_unknown_user_has_no_pull_requests(forge: Forge, nethack: Client) -> None:
     await open_pull_request(nethack)
     for name in ("ghost", "!alice", "%00", "alice@example.org"):
         for path in ("filed", "actionable"):
             assert await list_titles(forge.nobody, f"/user/{name}/requests/{path}") == []
 
 
-async def test_somebody_may_act_on_what_others_filed_where_they_may_write(forge: Forge, nethack: Client) -> None:
+async def test_actionable_pull_requests_are_those_of_projects_the_user_writes_to(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     places = (
         "u-admin",
@@ -187,9 +185,7 @@ async def test_somebody_may_act_on_what_others_filed_where_they_may_write(forge:
     assert await list_titles(forge.nobody, "/user/bob/requests/filed") == ["his own", "his own"]
 
 
-async def test_requests_of_private_projects_are_listed_to_those_who_may_read_them(
-    forge: Forge, nethack: Client
-) -> None:
+async def test_pull_requests_of_private_projects_are_listed_to_their_readers(forge: Forge, nethack: Client) -> None:
     people: dict[str, Client] = {name: await forge.user(name) for name in ("bob", "carol", "dave", "erin")}
     await create_group(nethack, "hackers", "dave")
     await nethack.post("/new", name="secret", description="d", private="1", create_readme="1")
@@ -205,7 +201,7 @@ async def test_requests_of_private_projects_are_listed_to_those_who_may_read_the
         assert await list_titles(reader, "/user/bob/requests/actionable") == seen, reader.name
 
 
-async def test_a_page_takes_two_statements_at_most_however_long_it_is(
+async def test_a_page_of_any_size_takes_at_most_two_statements(
     forge: Forge, nethack: Client, bob: Client, statements: list[str]
 ) -> None:
     for n in range(2):

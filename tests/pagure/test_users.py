@@ -1,4 +1,4 @@
-"""Users in Pagure's API, what is theirs and what they have to do with."""
+"""Users, their projects and their issues."""
 
 import asyncio
 import hashlib
@@ -16,7 +16,7 @@ def avatar_url(name: str) -> str:
     return f"https://seccdn.libravatar.org/avatar/{digest}?s=16&d=retro"
 
 
-async def test_users_are_found_by_how_they_begin(forge: Forge, alice: Client) -> None:
+async def test_users_are_found_by_prefix(forge: Forge, alice: Client) -> None:
     for name in ("bob", "bobby", "carol"):
         await forge.user(name)
     assert await forge.nobody.pagure("/users?pattern=bob") == (
@@ -67,7 +67,7 @@ async def test_a_user_is_shown_with_their_projects_and_forks(forge: Forge, netha
         assert (await bob.pagure(f"/user/bob?repopage={page}"))[1]["repos_pagination"]["repopage"] == 1
 
 
-async def test_what_a_user_page_refuses(forge: Forge, alice: Client) -> None:
+async def test_invalid_user_pages_are_refused(forge: Forge, alice: Client) -> None:
     for name in ("ghost", "%00", "ghost?per_page=0"):
         assert await alice.pagure(f"/user/{name}") == (404, {"error": "No such user found", "error_code": "ENOUSER"})
     for size, code in (("0", "EINVALIDPERPAGEVALUE"), ("x", "EINVALIDREQ")):
@@ -75,7 +75,7 @@ async def test_what_a_user_page_refuses(forge: Forge, alice: Client) -> None:
         assert (status, body["error_code"]) == (400, code)
 
 
-async def test_a_user_page_takes_as_many_statements_however_long_it_is(
+async def test_a_user_page_of_any_size_takes_the_same_number_of_statements(
     forge: Forge, alice: Client, statements: list[str]
 ) -> None:
     taken = []
@@ -85,7 +85,7 @@ async def test_a_user_page_takes_as_many_statements_however_long_it_is(
         statements.clear()
         assert len((await forge.nobody.pagure("/user/alice"))[1]["repos"]) == 3 * (n + 1)
         taken.append(len(statements))
-    assert taken == [2, 2]  # who it is, and both lists
+    assert taken == [2, 2]  # one for the user, and one for both lists
 
 
 async def test_a_users_projects_are_those_they_may_write_to(forge: Forge, alice: Client) -> None:
@@ -118,7 +118,7 @@ async def test_a_users_projects_are_those_they_may_write_to(forge: Forge, alice:
 # ---------------------------------------------------------------- issues
 
 
-async def test_a_users_issues_are_those_they_wrote_and_those_they_have_to_do(forge: Forge, nethack: Client) -> None:
+async def test_a_users_issues_are_those_they_wrote_and_those_assigned_to_them(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     await nethack.post("/new", name="angband", description="d")
     await bob.post("/nethack/new_issue", title="one", issue_content="c", tag="pet")
@@ -153,7 +153,7 @@ async def test_a_users_issues_are_those_they_wrote_and_those_they_have_to_do(for
 
 
 async def two_issues(forge: Forge, nethack: Client) -> Client:
-    """Bob, who wrote two issues: #1 with a tag in 2020, #2 with a milestone in 2024, closed in 2025."""
+    """Bob, who wrote two issues: #1 of 2020 with a tag, #2 of 2024 with a milestone, closed in 2025."""
     bob = await forge.user("bob")
     words = {"milestones": {"v1": {"date": None, "active": True}}, "priorities": {"1": "High", "2": "Low"}}
     assert (await nethack.json("PATCH", "/v1/projects/nethack/tracker", words))[0] == 200
@@ -188,7 +188,7 @@ async def two_issues(forge: Forge, nethack: Client) -> Client:
         ("status=all&order_key=nonsense", [2, 1]), ("status=all&author=0", []), ("status=all&per_page=1&page=2", [1]),
     ],
 )  # fmt: skip
-async def test_every_filter_narrows_the_issues(forge: Forge, nethack: Client, query: str, numbers: list[int]) -> None:
+async def test_every_filter_of_issues_works(forge: Forge, nethack: Client, query: str, numbers: list[int]) -> None:
     await two_issues(forge, nethack)
     found = (await forge.nobody.pagure(f"/user/bob/issues?{query}"))[1]
     assert [issue["id"] for issue in found["issues_created"]] == numbers
@@ -223,13 +223,13 @@ async def test_bad_filters_are_refused(forge: Forge, query: str, code: str) -> N
 
 
 @pytest.mark.parametrize("name", ["ghost", "!bob", "%00"])
-async def test_somebody_unknown_has_no_issues(forge: Forge, nethack: Client, name: str) -> None:
+async def test_an_unknown_user_has_no_issues(forge: Forge, nethack: Client, name: str) -> None:
     await nethack.post("/nethack/new_issue", title="t", issue_content="c")
     status, found = await forge.nobody.pagure(f"/user/{name}/issues")
     assert (status, found["issues_created"], found["issues_assigned"]) == (200, [], [])
 
 
-async def test_what_may_not_be_read_is_in_nobodys_list(forge: Forge, nethack: Client) -> None:
+async def test_hidden_issues_are_not_listed(forge: Forge, nethack: Client) -> None:
     people: dict[str, Any] = {name: await forge.user(name) for name in ("bob", "carol", "dave", "erin", "frank")}
     await create_group(nethack, "hackers", "dave")
     await nethack.post("/new", name="secret", description="d", private="1")
@@ -247,7 +247,7 @@ async def test_what_may_not_be_read_is_in_nobodys_list(forge: Forge, nethack: Cl
         assert (await reader.pagure("/user/alice/issues"))[1]["total_issues_created"] == hidden, reader.name
 
 
-async def test_a_token_for_one_project_shows_what_is_private_in_that_one_alone(forge: Forge, nethack: Client) -> None:
+async def test_a_bound_token_shows_private_issues_of_its_project_only(forge: Forge, nethack: Client) -> None:
     await nethack.post("/new", name="secret", description="d", private="1")
     await create_group(nethack, "hackers")
     await grant_access(nethack, "hackers", "commit", "group", path="/alice/secret")
@@ -262,7 +262,7 @@ async def test_a_token_for_one_project_shows_what_is_private_in_that_one_alone(f
             assert (await reader.pagure("/alice/secret"))[0] == (200 if hidden else 404)
 
 
-async def test_a_users_issues_take_as_many_statements_however_many_there_are(
+async def test_any_number_of_issues_takes_the_same_number_of_statements(
     forge: Forge, nethack: Client, statements: list[str]
 ) -> None:
     taken = []
@@ -275,10 +275,10 @@ async def test_a_users_issues_take_as_many_statements_however_many_there_are(
         found = (await forge.nobody.pagure("/user/alice/issues"))[1]
         assert found["total_issues_created"] == 4 * (n + 1)
         taken.append(len(statements))
-    assert taken == [1, 1]  # nobody asks
+    assert taken == [1, 1]  # for anonymous clients
 
 
-async def test_a_token_that_is_good_no_longer_does_no_harm_to_public_reading(forge: Forge, alice: Client) -> None:
+async def test_an_expired_token_does_not_prevent_public_reading(forge: Forge, alice: Client) -> None:
     expired = (datetime.now(UTC) + timedelta(seconds=0.3)).isoformat()
     stale = await alice.limited(expires_at=expired)
     await asyncio.sleep(0.4)

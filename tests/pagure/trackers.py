@@ -1,4 +1,4 @@
-"""A tracker with words of its own, and people who differ in what they may do there."""
+"""A configured tracker, and users with different access to it."""
 
 import uuid
 from typing import Any
@@ -24,7 +24,7 @@ WORDS = {
     "close_status": ["Fixed", "Invalid"],
     "custom_keys": CUSTOM_KEYS,
 }
-# Every change of an issue by the end of its address, and a form for it.
+# Every change of an issue by the end of its path, and a form for it.
 FORMS = {
     "/status": {"status": "Closed"},
     "/milestone": {"milestone": "v1"},
@@ -39,7 +39,7 @@ DENIED = (403, {"error": "You are not allowed to view this issue", "error_code":
 
 
 class Tracker:
-    """Alice's project `nethack`. Everybody has a token that was made for it."""
+    """The tracker of alice's project `nethack`, and its users with tokens for that project."""
 
     def __init__(self, forge: Forge, project_id: int, alice: Client) -> None:
         self.forge = forge
@@ -47,7 +47,7 @@ class Tracker:
         self.alice = alice
 
     async def execute(self, kind: type[Command], *, username: str = "alice", **fields: Any) -> Outcome:
-        """What has no address in this dialect."""
+        """Execute a command that has no endpoint in this dialect."""
         command = kind(project_id=self.project_id, **fields)
         return await commands.execute(self.forge.db, Actor(username), command, command_id=uuid.uuid4())
 
@@ -81,7 +81,7 @@ class Tracker:
         return body
 
     async def list_notes(self, number: int = 1) -> list[str]:
-        """What the forge has said about the issue, without the heading."""
+        """Return the forge's comments on the issue, without the heading."""
         notes = [comment for comment in (await self.view(number))["comments"] if comment["notification"]]
         return [comment["comment"].partition("\n")[2] for comment in notes]
 

@@ -1,4 +1,4 @@
-"""The work tree that tests of pushes share with those of git."""
+"""The work tree fixture of tests/git, for tests of pushes."""
 
 from tests.git.conftest import work
 

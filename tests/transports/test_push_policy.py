@@ -1,4 +1,4 @@
-"""What a push may do to each ref, told by the ordinary git client."""
+"""The rules for each ref of a push, tested with the real git client."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ async def test_a_collaborator_pushes_to_the_branches_that_match_and_to_nothing_e
     assert await heads(nethack) == {"main": old}
 
 
-async def test_a_group_of_collaborators_is_let_in_likewise(forge: Forge, nethack: Client, work: Path) -> None:
+async def test_a_group_of_collaborators_pushes_to_matching_branches(forge: Forge, nethack: Client, work: Path) -> None:
     bob, carol = [await forge.user(name) for name in ("bob", "carol")]
     await create_group(nethack, "testers", "bob")
     await add_collaborator(forge, await id_of(nethack), "testers", "test/*", "group")
@@ -52,13 +52,13 @@ async def test_a_group_of_collaborators_is_let_in_likewise(forge: Forge, nethack
     assert (await heads(nethack)).keys() == {"main", "test/one"}
 
 
-async def test_who_has_only_tickets_pushes_nothing(forge: Forge, nethack: Client, work: Path) -> None:
+async def test_a_user_with_ticket_access_cannot_push(forge: Forge, nethack: Client, work: Path) -> None:
     bob = await forge.user("bob")
     await grant_access(nethack, "bob", "ticket")
     assert "403" in await push(work, "HEAD:topic", by=bob, fails=True)
 
 
-async def test_a_collaborators_token_for_another_project_opens_nothing(forge: Forge, nethack: Client) -> None:
+async def test_a_collaborators_token_for_another_project_gives_no_access(forge: Forge, nethack: Client) -> None:
     bob = await forge.user("bob")
     key = await id_of(nethack)
     await add_collaborator(forge, key, "bob", "f*")
@@ -68,7 +68,7 @@ async def test_a_collaborators_token_for_another_project_opens_nothing(forge: Fo
     assert push_policy.find_refusal(Actor(bob.name, token_project=key + 1), project, change)
 
 
-async def test_a_push_through_an_alias_is_a_push_to_the_branch_it_stands_for(
+async def test_a_push_to_an_alias_is_treated_like_a_push_to_its_branch(
     forge: Forge, nethack: Client, settings: Settings, work: Path
 ) -> None:
     bob = await forge.user("bob")
@@ -86,12 +86,12 @@ async def test_a_push_through_an_alias_is_a_push_to_the_branch_it_stands_for(
 
 
 @pytest.mark.parametrize("ref", ["refs/pull/1/head", "refs/pull/1/merge", "refs/internal/x"])
-async def test_what_is_the_forges_own_is_nobodys_to_push(forge: Forge, nethack: Client, work: Path, ref: str) -> None:
+async def test_reserved_refs_cannot_be_pushed(forge: Forge, nethack: Client, work: Path, ref: str) -> None:
     for client in (nethack, forge.admin):
         assert no(ref, RESERVED) in await push(work, f"HEAD:{ref}", by=client, fails=True)
 
 
-async def test_where_only_pull_requests_change_branches_nobody_pushes_to_one(
+async def test_branches_cannot_be_pushed_where_only_pull_requests_change_them(
     forge: Forge, nethack: Client, work: Path
 ) -> None:
     await nethack.post("/nethack/options/update", pull_request_access_only="true")
@@ -109,7 +109,7 @@ async def test_where_only_pull_requests_change_branches_nobody_pushes_to_one(
 
 
 @pytest.mark.parametrize("branches", ["", "*", "main", " next , main", "*, next"])
-async def test_a_branch_that_only_moves_forward(nethack: Client, work: Path, branches: str) -> None:
+async def test_a_branch_can_be_limited_to_fast_forwards(nethack: Client, work: Path, branches: str) -> None:
     await push(work, "HEAD:main", "HEAD:topic")
     await install_plugin(nethack, FORWARD, branches=branches)
     await git("commit", "-q", "--amend", "-m", "Rewritten", cwd=work)
@@ -129,7 +129,7 @@ async def test_a_branch_that_only_moves_forward(nethack: Client, work: Path, bra
     assert (await heads(nethack))["main"] == old
 
 
-async def test_every_new_commit_is_signed_off(nethack: Client, work: Path) -> None:
+async def test_every_new_commit_must_be_signed_off(nethack: Client, work: Path) -> None:
     await install_plugin(nethack, SIGNED)
     unsigned, last = await head(work), await signed(work, "more")
     old = (await heads(nethack))["main"]
@@ -146,7 +146,7 @@ async def test_every_new_commit_is_signed_off(nethack: Client, work: Path) -> No
     assert await heads(nethack) == {"main": new}
 
 
-async def test_a_sign_off_counts_in_any_case_and_commits_from_before_need_none(nethack: Client, work: Path) -> None:
+async def test_a_sign_off_counts_in_any_case_and_old_commits_need_none(nethack: Client, work: Path) -> None:
     before = await head(work)
     await push(work, "HEAD:topic")
     await install_plugin(nethack, SIGNED)
@@ -164,7 +164,7 @@ async def test_commits_of_pull_requests_are_new_to_the_branches(
     assert "is not signed off.)" in await push(work, "HEAD:main", fails=True)
 
 
-async def test_a_push_makes_no_branch(nethack: Client, work: Path) -> None:
+async def test_new_branches_can_be_forbidden(nethack: Client, work: Path) -> None:
     await push(work, "HEAD:gone")
     await install_plugin(nethack, NO_BRANCHES)
     await git("tag", "v1", cwd=work)
@@ -177,7 +177,7 @@ async def test_a_push_makes_no_branch(nethack: Client, work: Path) -> None:
 # ---------------------------------------------------------------- other ways to a ref
 
 
-async def test_whoever_makes_a_branch_in_another_way_asks_the_same(forge: Forge, nethack: Client) -> None:
+async def test_the_same_rules_apply_to_branches_that_are_not_pushed(forge: Forge, nethack: Client) -> None:
     await install_plugin(nethack, NO_BRANCHES)
     project = await projects.by_id(forge.db, await id_of(nethack))
     push_policy.require(Actor("alice"), project, Change("refs/heads/main", "1" * 40, "2" * 40))
@@ -218,7 +218,7 @@ async def test_a_merge_is_subject_to_the_plugins(nethack: Client, work: Path) ->
     assert (await heads(nethack))["main"] == unsigned
 
 
-async def test_the_forge_signs_the_merge_commits_that_have_to_be_signed(nethack: Client, work: Path) -> None:
+async def test_the_forge_signs_off_merge_commits_where_required(nethack: Client, work: Path) -> None:
     await install_plugin(nethack, SIGNED)
     await nethack.post("/nethack/options/update", always_merge="true", pull_request_access_only="false")
     await git("reset", "-q", "--hard", "HEAD~1", cwd=work)
@@ -232,7 +232,9 @@ async def test_the_forge_signs_the_merge_commits_that_have_to_be_signed(nethack:
     assert "Signed-off-by: alice <alice@example.org>" in message
 
 
-async def test_a_merge_makes_no_branch_where_none_are_made(forge: Forge, nethack: Client, work: Path) -> None:
+async def test_a_merge_creates_no_branch_where_new_branches_are_forbidden(
+    forge: Forge, nethack: Client, work: Path
+) -> None:
     bob = await forge.user("bob")
     await nethack.post("/new", name="empty", description="d")
     assert (await bob.post("/fork", repo="empty"))[0] == 200

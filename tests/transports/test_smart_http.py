@@ -1,4 +1,4 @@
-"""Clone, fetch and push with the ordinary git client."""
+"""Clone, fetch and push with the real git client."""
 
 import asyncio
 import gzip
@@ -19,7 +19,7 @@ from app.git import store
 from tests.conftest import Client, Forge, commit, git
 
 
-async def test_a_push_is_in_the_log_when_git_says_so(forge: Forge, nethack: Client, tmp_path: Path) -> None:
+async def test_a_push_is_in_the_log_when_git_reports_success(forge: Forge, nethack: Client, tmp_path: Path) -> None:
     work = tmp_path / "work"
     await git("clone", "-q", nethack.git_url("nethack"), str(work))
     old = (await git("rev-parse", "HEAD", cwd=work)).strip()
@@ -41,7 +41,7 @@ async def test_a_push_is_in_the_log_when_git_says_so(forge: Forge, nethack: Clie
     assert (await nethack.pagure("/nethack/git/branches"))[1]["branches"] == ["main", "topic"]
 
 
-async def test_pushes_at_once_tell_only_what_happened_and_who_did_it(
+async def test_concurrent_pushes_are_recorded_once_with_the_right_actor(
     forge: Forge, nethack: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bob = await forge.user("bob")
@@ -51,7 +51,7 @@ async def test_pushes_at_once_tell_only_what_happened_and_who_did_it(
     both, record = asyncio.Barrier(2), pushing.record_refs
 
     async def record_when_both_are_on_disk(*arguments: Any, **options: Any) -> int:
-        if "request" in options:  # a push of somebody's; not the look for abandoned ones
+        if "request" in options:  # a real push, not the search for abandoned ones
             await both.wait()
         return await record(*arguments, **options)
 
@@ -83,7 +83,7 @@ async def test_a_signed_push_is_refused_before_git_sees_it(forge: Forge, nethack
     assert await forge.db.fetchval("select count(*) from open_pushes") == 0
 
 
-async def test_a_damaged_repository_holds_up_nobody_elses_pushes(
+async def test_a_damaged_repository_does_not_delay_pushes_to_others(
     forge: Forge, nethack: Client, settings: Settings
 ) -> None:
     await nethack.post("/new", name="damaged", description="d")
@@ -98,7 +98,7 @@ async def test_a_damaged_repository_holds_up_nobody_elses_pushes(
     assert [tuple(row) for row in left] == [(ids[0], True)]
 
 
-async def test_strangers_may_clone_and_not_push(forge: Forge, nethack: Client, tmp_path: Path) -> None:
+async def test_strangers_can_clone_but_not_push(forge: Forge, nethack: Client, tmp_path: Path) -> None:
     work = tmp_path / "work"
     await git("clone", "-q", forge.nobody.git_url("nethack"), str(work))
     await commit(work)
@@ -130,7 +130,7 @@ async def test_a_fork_is_independent_of_its_parent(forge: Forge, nethack: Client
     assert (await bob.pagure("/nethack/git/branches?with_commits=1"))[1]["branches"]["main"] != new
 
 
-async def test_clients_cannot_push_below_refs_pull(nethack: Client, tmp_path: Path) -> None:
+async def test_refs_below_refs_pull_cannot_be_pushed(nethack: Client, tmp_path: Path) -> None:
     work = tmp_path / "work"
     await git("clone", "-q", nethack.git_url("nethack"), str(work))
     assert "(Refs below this name are reserved for the server.)" in await git(
@@ -161,14 +161,14 @@ async def test_a_repository_with_many_refs_is_fetched_with_a_compressed_request(
         assert (answer.status, (await answer.read()).count(b"refs/heads/")) == (200, 61)
 
 
-async def test_a_push_whose_process_died_is_found_again(
+async def test_a_push_whose_process_died_is_recorded_later(
     forge: Forge, settings: Settings, nethack: Client, tmp_path: Path
 ) -> None:
     work = tmp_path / "work"
     await git("clone", "-q", nethack.git_url("nethack"), str(work))
     new = await commit(work)
     project = (await nethack.pagure("/nethack"))[1]["id"]
-    # What a SIGKILL between git's end and ours leaves behind: moved refs, and the row of the open push.
+    # What a SIGKILL after git's end leaves behind: moved refs, and the row of the open push.
     repo_path = store.repository_path(settings.repositories, project)
     await git("push", "-q", str(repo_path), "HEAD:main", cwd=work)
     await forge.db.execute("insert into open_pushes values (gen_random_uuid(), $1, 'alice', now())", project)
@@ -180,12 +180,12 @@ async def test_a_push_whose_process_died_is_found_again(
 
 
 @pytest.mark.parametrize("path", ["nethack.git/info/refs", "nethack.git/info/refs?service=git-archive"])
-async def test_only_the_smart_protocol_is_spoken(forge: Forge, nethack: Client, path: str) -> None:
+async def test_only_the_smart_protocol_is_supported(forge: Forge, nethack: Client, path: str) -> None:
     async with forge.session.get(f"{forge.url}/{path}") as answer:
         assert answer.status == 403
 
 
-async def test_many_clones_at_once_leave_no_process_behind(forge: Forge, nethack: Client, tmp_path: Path) -> None:
+async def test_many_concurrent_clones_succeed(forge: Forge, nethack: Client, tmp_path: Path) -> None:
     await asyncio.gather(
         *(git("clone", "-q", forge.nobody.git_url("nethack"), str(tmp_path / f"c{n}")) for n in range(10))
     )

@@ -1,4 +1,4 @@
-"""People, and their clients."""
+"""Users and their clients for tests of client libraries."""
 
 from collections.abc import Callable, Iterator
 
@@ -21,7 +21,7 @@ async def carol(forge: Forge) -> Client:
 
 @pytest.fixture
 async def maintainer(nethack: Client) -> Client:
-    """Alice with a token that she has made for nethack alone."""
+    """Alice with a token for nethack only."""
     return await nethack.limited(project="nethack")
 
 

@@ -1,4 +1,4 @@
-"""Sessions with client libraries that know no event loop."""
+"""Helpers for client libraries that are not asynchronous."""
 
 import asyncio
 import functools
@@ -10,7 +10,7 @@ from tests.conftest import Client, Forge, commit, git
 
 
 def session(story: Callable[..., None]) -> Callable[..., Awaitable[None]]:
-    """A test that is told by such a client: all of it runs in a thread, beside the forge's loop."""
+    """Run a synchronous test in a thread, beside the forge's event loop."""
 
     @functools.wraps(story)
     async def run_story(**fixtures: Any) -> None:
@@ -25,7 +25,7 @@ def wait_for_workers(forge: Forge) -> None:
 
 
 class Checkout:
-    """A work tree, for the same thread."""
+    """A work tree for use in the same thread."""
 
     def __init__(self, url: str, repo_path: Path, who: Client) -> None:
         self.repo_path = repo_path
@@ -35,7 +35,7 @@ class Checkout:
         return asyncio.run(git(*arguments, cwd=self.repo_path, fails=fails)).strip()
 
     def push(self, branch: str, name: str, text: str) -> str:
-        """One more commit on the branch, with this file; the commit's id."""
+        """Commit a file to the branch, push it and return the commit's id."""
         self.git("checkout", "-q", "-B", branch)
         (self.repo_path / name).parent.mkdir(parents=True, exist_ok=True)
         made = asyncio.run(commit(self.repo_path, name, text))

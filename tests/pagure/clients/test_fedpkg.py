@@ -1,4 +1,4 @@
-"""The two calls that fedpkg makes, as it makes them: JSON in, and its own search of what went wrong."""
+"""The two calls of fedpkg, with JSON bodies and fedpkg's own search for the error."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from tests.pagure.clients.sessions import session
 
 
 class Failed(Exception):
-    """What fedpkg would print."""
+    """An error that fedpkg would print."""
 
 
 def post(url: str, token: str, payload: dict[str, Any]) -> requests.Response:
@@ -31,14 +31,14 @@ def find_reason(answer: requests.Response) -> Failed:
 
 
 def fork_repository(base: str, token: str, repo: str, namespace: str | None) -> None:
-    """Whoever has the fork already is as well served."""
+    """Fork a project as fedpkg does; an existing fork is fine too."""
     answer = post(f"{base}/api/0/fork", token, {"wait": True, "namespace": namespace, "repo": repo})
     if not answer.ok and not re.search("Repo .+ already exists", answer.text):
         raise find_reason(answer)
 
 
 def request_repository(base: str, token: str, tracker: str, command: dict[str, Any]) -> str:
-    """What fedpkg wants of those who run the forge is an issue of JSON; where it can be read."""
+    """Request a repository, which fedpkg does by an issue with JSON in it; return the issue's URL."""
     body = f"```\n{json.dumps(command, indent=4)}\n```"
     answer = post(f"{base}/api/0/{tracker}/new_issue", token, {"title": "New Repo", "issue_content": body})
     if not answer.ok:

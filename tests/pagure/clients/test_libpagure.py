@@ -1,4 +1,4 @@
-"""Days of people who use the forge through libpagure, which reads whatever is not 200 as a failure."""
+"""Scenarios with libpagure, which takes every status but 200 for a failure."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Days of people who contribute through ogr: forks, branches, files, releases, pull requests."""
+"""Scenarios of contributors who use ogr: forks, branches, files, releases, pull requests."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -87,7 +87,7 @@ async def forked(nethack: Client, bob: Client) -> Client:
 
 
 @session
-def test_a_review_and_what_programs_find(
+def test_a_review_with_comments_and_flags(
     forge: Forge, ogr: Services, nethack: Client, forked: Client, tmp_path: Path
 ) -> None:
     fork = ogr(forked).get_project(repo="nethack", namespace=None, is_fork=True)
@@ -164,14 +164,12 @@ def test_a_review_and_what_programs_find(
 
 @pytest.fixture
 async def robot(packaged: Client) -> Client:
-    """A program with a token for one purpose, which bob has made for his fork of rpms/rogue."""
+    """A client with a limited token that bob has created for his fork of rpms/rogue."""
     return await packaged.limited(project="fork/bob/rpms/rogue", acls=["pull_request_create"])
 
 
 @session
-def test_a_package_has_a_namespace_and_so_have_its_forks(
-    forge: Forge, ogr: Services, packaged: Client, robot: Client
-) -> None:
+def test_a_package_and_its_forks_have_a_namespace(forge: Forge, ogr: Services, packaged: Client, robot: Client) -> None:
     package = ogr(packaged).get_project(repo="rogue", namespace="rpms")
     assert package.is_forked()
     fork = package.get_fork()

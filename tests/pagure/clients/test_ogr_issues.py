@@ -1,4 +1,4 @@
-"""Days of people who work on issues through ogr."""
+"""Scenarios of users who work on issues with ogr."""
 
 from collections.abc import Callable
 
@@ -83,7 +83,7 @@ async def many(nethack: Client, bob: Client) -> list[int]:
 
 
 @session
-def test_issues_are_listed_by_what_they_are(ogr: Services, nethack: Client, bob: Client, many: list[int]) -> None:
+def test_issues_are_listed_by_their_fields(ogr: Services, nethack: Client, bob: Client, many: list[int]) -> None:
     project = ogr(bob).get_project(repo="nethack", namespace=None)
 
     def ids(*wanted: object, **filters: object) -> list[int]:
@@ -99,7 +99,7 @@ def test_issues_are_listed_by_what_they_are(ogr: Services, nethack: Client, bob:
 
 
 @session
-def test_a_private_issue_is_between_its_author_and_the_maintainers(
+def test_a_private_issue_is_visible_to_its_author_and_maintainers(
     ogr: Services, maintainer: Client, bob: Client, carol: Client
 ) -> None:
     issue = ogr(bob).get_project(repo="nethack", namespace=None).create_issue("Exploit", "Wish.", private=True)

@@ -1,4 +1,4 @@
-"""Days of people who run projects through ogr: making them, sharing them, ending them; and what goes wrong."""
+"""Scenarios of maintainers who use ogr: creating, sharing and deleting projects, and errors."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ Services = Callable[..., PagureService]
 
 
 @session
-def test_a_project_is_made_and_found_again(forge: Forge, ogr: Services, alice: Client, bob: Client) -> None:
+def test_a_project_is_created_and_found(forge: Forge, ogr: Services, alice: Client, bob: Client) -> None:
     service = ogr(alice)
     assert service.user.get_username() == "alice"
     assert str(service.user) == 'PagureUser(username="alice")'
@@ -54,7 +54,7 @@ def test_a_project_is_made_and_found_again(forge: Forge, ogr: Services, alice: C
 
 
 @session
-def test_what_belongs_to_a_group_is_for_its_members_to_make(
+def test_members_create_projects_in_the_namespace_of_their_group(
     ogr: Services, alice: Client, bob: Client, wizards: str
 ) -> None:
     assert ogr(alice).project_create("tower", namespace=wizards).get_owners() == ["alice"]
@@ -98,7 +98,7 @@ def test_work_is_shared_with_people_and_groups(
         ogr(bob).get_project(repo="nethack", namespace=None).add_user("bob", AccessLevel.maintain)
     assert refused.value.response_code == 401
 
-    project.add_user("nobody", AccessLevel.push)  # ogr looks at no other refusal
+    project.add_user("nobody", AccessLevel.push)  # ogr checks no other refusal
     project.remove_user("bob")
     project.remove_group(wizards)
     assert project.get_users_with_given_access(everything) == {"alice"}
@@ -144,7 +144,7 @@ async def secret(alice: Client) -> Client:
 
 
 @session
-def test_a_private_project_is_there_for_its_owner_alone(ogr: Services, secret: Client, bob: Client) -> None:
+def test_a_private_project_is_visible_to_its_owner_only(ogr: Services, secret: Client, bob: Client) -> None:
     mine = ogr(secret).get_project(repo="amulet", namespace="alice")
     assert (mine.exists(), mine.get_branches(), mine.get_issue_list()) == (True, [], [])
     mine.create_issue("Stolen", "By a nymph")
@@ -160,16 +160,14 @@ def test_a_private_project_is_there_for_its_owner_alone(ogr: Services, secret: C
 
 @pytest.fixture
 async def stale(alice: Client) -> Client:
-    """Alice with a token that she has taken back."""
+    """Alice with a revoked token."""
     issued = (await alice.json("POST", "/v1/users/alice/tokens", {"description": "old"}))[1]
     assert (await alice.request("DELETE", f"/v1/tokens/{issued['id']}"))[0] < 300
     return Client(alice.forge, issued["token"], "alice")
 
 
 @session
-def test_what_is_refused_is_raised_and_leaves_nothing_behind(
-    ogr: Services, nethack: Client, stale: Client, bob: Client
-) -> None:
+def test_a_refusal_is_raised_and_changes_nothing(ogr: Services, nethack: Client, stale: Client, bob: Client) -> None:
     service = ogr(nethack)
     missing = service.get_project(repo="moria", namespace=None)
     for call in (missing.get_project_info, missing.get_branches, missing.get_pr_list, missing.get_issue_list):
@@ -184,7 +182,7 @@ def test_what_is_refused_is_raised_and_leaves_nothing_behind(
             assert unauthorised.value.response_code == 401
     assert PagureProject("nethack", None, ogr()).get_branches() == ["main"]
 
-    # As its defaults are over TLS, but in no hurry to wait: what is refused is sent again, three times.
+    # Like ogr's defaults for TLS, but with shorter pauses: a refused request is retried three times.
     again = Retry(total=3, allowed_methods=["GET", "POST"], status_forcelist=[500, 503, 403, 401, 429])
     insistent = ogr(insecure=True, max_retries=again)
     form = {"title": "t", "issue_content": "c"}

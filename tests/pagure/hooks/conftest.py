@@ -1,4 +1,4 @@
-"""A project with a web hook, and who receives what it sends."""
+"""A project with a web hook, and its receiver."""
 
 import hashlib
 import hmac
@@ -14,7 +14,7 @@ MSG_ID = re.compile(r"[0-9]{4}-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-
 
 
 class Hook:
-    """What came to a web hook of a project, checked and taken apart."""
+    """The messages that a project's web hook has sent, checked and unpacked."""
 
     def __init__(self, receiver: Receiver, client: Client, path: str = "nethack", fullname: str | None = None) -> None:
         self.receiver = receiver
@@ -31,14 +31,14 @@ class Hook:
         self.token = self.token or (await self.client.pagure(f"/{self.path}/webhook/token"))[1]["webhook"]["token"]
 
     async def next(self, *topics: str) -> list[dict[str, Any]]:
-        """The messages that came since, which are these and no other."""
+        """Wait for new messages, which must have exactly these topics."""
         got = (await self.receiver.wait_for(self.seen + len(topics)))[self.seen :]
         assert tuple(each.json["topic"] for each in got) == topics
         self.seen += len(topics)
         return [self.message(each) for each in got]
 
     def message(self, got: ReceivedRequest) -> dict[str, Any]:
-        """What it says, after the envelope, its headers and its signatures were found to be right."""
+        """Check the envelope, the headers and the signatures, and return the message."""
         envelope, headers = got.json, got.headers
         assert envelope.keys() == {"topic", "msg", "timestamp", "msg_id", "i"}
         assert MSG_ID.match(envelope["msg_id"])

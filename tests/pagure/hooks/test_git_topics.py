@@ -1,4 +1,4 @@
-"""What web hooks hear of pushes, branches and tags."""
+"""Web hook topics for pushes, branches and tags."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def author(hook: Hook) -> dict[str, Any]:
     }
 
 
-async def test_a_push_is_told_with_all_that_it_brings(hook: Hook, work: Path) -> None:
+async def test_a_push_is_sent_with_its_commits_and_files(hook: Hook, work: Path) -> None:
     old = await head(work)
     first = await commit(work, "one")
     await git("rm", "-q", "README.md", cwd=work)
@@ -61,7 +61,7 @@ async def test_a_push_is_told_with_all_that_it_brings(hook: Hook, work: Path) ->
     }
 
 
-async def test_a_push_by_force_begins_where_the_histories_part(hook: Hook, work: Path) -> None:
+async def test_a_forced_push_begins_at_the_merge_base(hook: Hook, work: Path) -> None:
     base = await head(work)
     await commit(work, "one")
     await git("push", "-q", "origin", "HEAD:main", cwd=work)
@@ -71,14 +71,14 @@ async def test_a_push_by_force_begins_where_the_histories_part(hook: Hook, work:
     _, message = await hook.next("git.receive", "git.receive")
     assert (message["forced"], message["old_commit"], message["total_commits"]) == (True, base, 1)
     assert (message["start_commit"], message["end_commit"], message["changed_files"]) == (other, other, {"two": "A"})
-    # Back to where it began: no commit comes with that.
+    # Back to an earlier commit, so the push has no new commits.
     await git("push", "-qf", "origin", f"{base}:main", cwd=work)
     await hook.client.post("/nethack/new_issue", title="t", issue_content="c")
     await hook.next("issue.new")
 
 
-async def test_several_refs_of_a_push_are_told_one_by_one(hook: Hook, work: Path) -> None:
-    """What two new branches have in common comes with the first."""
+async def test_each_ref_of_a_push_has_a_message(hook: Hook, work: Path) -> None:
+    """Commits that two new branches share are sent with the first."""
     old = await head(work)
     new = await commit(work, "one")
     await git("tag", "light", cwd=work)
@@ -108,7 +108,7 @@ async def test_several_refs_of_a_push_are_told_one_by_one(hook: Hook, work: Path
     assert (untagged["tag"], untagged["rev"]) == ("heavy", await head(work, "heavy"))
 
 
-async def test_an_alias_says_nothing_beside_its_branch(hook: Hook, work: Path) -> None:
+async def test_an_alias_has_no_message_beside_its_branch(hook: Hook, work: Path) -> None:
     status, _ = await hook.client.json(
         "POST", "/api/0/nethack/git/alias/new", {"alias_from": "trunk", "alias_to": "main"}
     )

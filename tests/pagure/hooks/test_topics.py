@@ -14,7 +14,7 @@ ISSUE = {"issue", "project", "agent"}
 REQUEST = {"pullrequest", "agent"}
 
 
-async def test_who_gets_access_is_told_with_what_they_had(forge: Forge, hook: Hook) -> None:
+async def test_access_is_sent_with_what_was_granted_before(forge: Forge, hook: Hook) -> None:
     alice = hook.client
     await forge.user("bob")
     await grant_access(alice, "bob", "ticket")
@@ -33,7 +33,7 @@ async def test_who_gets_access_is_told_with_what_they_had(forge: Forge, hook: Ho
     assert again["access"] == "admin"
 
 
-async def test_groups_get_access_too(forge: Forge, hook: Hook) -> None:
+async def test_access_of_groups_is_sent(forge: Forge, hook: Hook) -> None:
     alice = hook.client
     body = {"name": "hackers", "display_name": "Hackers", "description": "d"}
     assert (await forge.admin.json("POST", "/v1/groups", body))[0] == 201
@@ -49,7 +49,7 @@ async def test_groups_get_access_too(forge: Forge, hook: Hook) -> None:
     assert removed["removed_groups"] == ["hackers"]
 
 
-async def test_whoever_keeps_a_project_they_gave_away_has_access_already(forge: Forge, hook: Hook) -> None:
+async def test_a_former_owner_already_has_access(forge: Forge, hook: Hook) -> None:
     bob = await forge.user("bob")
     status, _ = await hook.client.request(
         "PATCH", "/api/0/nethack", data={"main_admin": "bob", "retain_access": "true"}
@@ -60,7 +60,7 @@ async def test_whoever_keeps_a_project_they_gave_away_has_access_already(forge: 
     assert (updated["new_user"], updated["new_access"], updated["agent"]) == ("alice", "commit", "bob")
 
 
-async def test_tags_are_told_when_they_look_different_or_go(forge: Forge, hook: Hook) -> None:
+async def test_tags_are_sent_when_they_are_changed_or_deleted(forge: Forge, hook: Hook) -> None:
     tracker = await trackers.make_tracker(forge, hook.client)
     await hook.client.post("/nethack/tags/new", tag="urgent", tag_color="red", tag_description="now")
     await tracker.execute(ConfigureTracker, changed={}, tags={"urgent": {"color": "blue", "description": "soon"}})
@@ -81,7 +81,7 @@ async def test_tags_are_told_when_they_look_different_or_go(forge: Forge, hook: 
     assert removed["tags"] == ["urgent"]
 
 
-async def test_an_issue_is_told_as_the_api_shows_it(hook: Hook) -> None:
+async def test_an_issue_is_sent_as_the_api_shows_it(hook: Hook) -> None:
     alice = hook.client
     await alice.post("/nethack/new_issue", title="t", issue_content="c", tag="a")
     await alice.post("/nethack/issue/1/comment", comment="Yes")
@@ -94,7 +94,7 @@ async def test_an_issue_is_told_as_the_api_shows_it(hook: Hook) -> None:
     assert commented["project"] == (await alice.pagure("/nethack"))[1]
 
 
-async def test_metadata_has_topics_of_its_own_and_its_comments_have_none(forge: Forge, hook: Hook) -> None:
+async def test_metadata_has_topics_and_its_comments_have_none(forge: Forge, hook: Hook) -> None:
     tracker = await trackers.make_tracker(forge, hook.client)
     alice = tracker.alice
     for _ in range(3):
@@ -145,9 +145,7 @@ async def test_an_issue_on_a_board_is_tagged_edited_and_commented(forge: Forge, 
     await hook.next("issue.comment.added")
 
 
-async def test_a_pull_request_is_told_from_its_opening_to_its_end(
-    forge: Forge, hook: Hook, bob: Client, tmp_path: Path
-) -> None:
+async def test_every_change_of_a_pull_request_is_sent(forge: Forge, hook: Hook, bob: Client, tmp_path: Path) -> None:
     tracker = await trackers.make_tracker(forge, hook.client)
     await open_pull_request(bob)
     await bob.post("/nethack/pull-request/1/comment", comment="Please")
@@ -182,7 +180,7 @@ async def test_a_pull_request_is_told_from_its_opening_to_its_end(
         assert over.keys() == REQUEST | more.keys()
 
 
-async def test_a_rebased_pull_request_is_told_of_once(forge: Forge, hook: Hook, bob: Client, tmp_path: Path) -> None:
+async def test_a_rebased_pull_request_is_sent_once(forge: Forge, hook: Hook, bob: Client, tmp_path: Path) -> None:
     await open_pull_request(bob)
     await hook.next("pull-request.new")
     work = tmp_path / "alice"
@@ -198,7 +196,7 @@ async def test_a_rebased_pull_request_is_told_of_once(forge: Forge, hook: Hook, 
     await hook.next("pull-request.comment.added")
 
 
-async def test_flags_of_commits_and_of_pull_requests(hook: Hook, bob: Client) -> None:
+async def test_flags_of_commits_and_pull_requests_are_sent(hook: Hook, bob: Client) -> None:
     found = await open_pull_request(bob)
     await hook.next("pull-request.new")
     flag = {"username": "CI", "comment": "passed", "url": "https://ci.example.org/1", "status": "success", "uid": "u"}
@@ -221,8 +219,8 @@ async def test_flags_of_commits_and_of_pull_requests(hook: Hook, bob: Client) ->
         assert on_pull_request["flag"]["pull_request_uid"] == found["uid"]
 
 
-async def test_projects_are_told_to_administrators_who_follow_all(forge: Forge, hook: Hook) -> None:
-    """A project has no web hook before it is there; a subscription to everything has Pagure's words too."""
+async def test_projects_are_sent_to_administrators_who_subscribe_to_everything(forge: Forge, hook: Hook) -> None:
+    """A new project has no web hook yet, but a subscription to everything can use Pagure's format."""
     body = {"url": hook.receiver.url + "/all", "format": "pagure", "types": ["project.*", "repository.*"]}
     status, made = await forge.admin.json("POST", "/v1/subscriptions", body)
     assert status == 201

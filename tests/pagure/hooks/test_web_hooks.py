@@ -1,4 +1,4 @@
-"""The option `Web-hooks`: where a project's events go, who is told what, and what becomes of it."""
+"""The option `Web-hooks`: its subscriptions, what they are sent, and who may change them."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ async def list_subscriptions(client: Client) -> list[Any]:
     return list(page["subscriptions"])
 
 
-async def test_each_line_is_a_subscription_that_shows_its_host_alone(forge: Forge, nethack: Client) -> None:
+async def test_each_line_is_a_subscription_that_shows_only_its_host(forge: Forge, nethack: Client) -> None:
     hooks = " https://one.example.org/a?key=x \r\n\nhttp://[::1]:80/b\nnothing\nHTTPS://user:word@Two.example.org\n"
     status, _ = await nethack.post("/nethack/options/update", **{"Web-hooks": hooks})
     assert status == 200
@@ -52,7 +52,7 @@ async def test_each_line_is_a_subscription_that_shows_its_host_alone(forge: Forg
     assert await forge.db.fetch("select * from subscriptions order by subscription_id") == before
 
 
-async def test_administrators_look_after_web_hooks_and_the_option_alone_changes_them(forge: Forge, hook: Hook) -> None:
+async def test_administrators_see_web_hooks_and_only_the_option_changes_them(forge: Forge, hook: Hook) -> None:
     bob, carol = await forge.user("bob"), await forge.user("carol")
     await grant_access(hook.client, "bob", "admin")
     await grant_access(hook.client, "carol", "commit")
@@ -79,7 +79,7 @@ async def test_a_ping_is_the_test_notification(hook: Hook) -> None:
     assert await hook.next("Test.notification") == [{"content": "Test message"}]
 
 
-async def test_the_body_is_written_as_pagure_writes_it(hook: Hook) -> None:
+async def test_the_body_is_encoded_as_pagure_encodes_it(hook: Hook) -> None:
     await open_issue(hook.client, title="Hungry dog")
     await hook.next("issue.new")
     got = hook.receiver.received[-1]
@@ -91,7 +91,7 @@ async def test_the_body_is_written_as_pagure_writes_it(hook: Hook) -> None:
     assert b"M\\u00fcde" in hook.receiver.received[-1].body
 
 
-async def test_an_attempt_more_says_the_same_under_the_same_name(hook: Hook) -> None:
+async def test_a_retry_sends_the_same_message_with_the_same_id(hook: Hook) -> None:
     hook.receiver.responses = [503, 503]
     await open_issue(hook.client)
     await hook.next("issue.new", "issue.new", "issue.new")
@@ -101,7 +101,7 @@ async def test_an_attempt_more_says_the_same_under_the_same_name(hook: Hook) -> 
     assert counts == sorted(set(counts))
 
 
-async def test_what_is_several_messages_goes_on_with_the_one_that_failed(hook: Hook, tmp_path: Path) -> None:
+async def test_an_event_of_several_messages_is_retried_from_the_failed_one(hook: Hook, tmp_path: Path) -> None:
     work = tmp_path / "work"
     await git("clone", "-q", hook.client.git_url("nethack"), str(work))
     await commit(work, "one")
@@ -119,7 +119,7 @@ async def test_what_is_several_messages_goes_on_with_the_one_that_failed(hook: H
     assert [got.id for got in hook.receiver.received[-2:]] == [first.id, again.id]
 
 
-async def test_one_address_that_is_down_delays_no_other(hook: Hook) -> None:
+async def test_an_unreachable_url_does_not_delay_another(hook: Hook) -> None:
     urls = [f"{hook.receiver.url}/{n}" for n in range(3)]
     await hook.set(*reversed(urls), "http://127.0.0.2:9/refused")
     await open_issue(hook.client)
@@ -130,8 +130,8 @@ async def test_one_address_that_is_down_delays_no_other(hook: Hook) -> None:
     assert len({each.id for each in got}) == 6
 
 
-async def test_what_waits_for_an_address_that_stays_goes_on(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line goes, another comes, the first one comes back; the one in the middle never notices."""
+async def test_deliveries_to_an_unchanged_url_continue(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines before and after it are removed and added again; the line between them is not affected."""
     monkeypatch.setattr(delivery, "SCHEDULE", (0.1,) * 1000)
     gone = hook.receiver.url + "/gone"
     await hook.set(hook.receiver.url, gone)
@@ -158,8 +158,8 @@ async def test_what_waits_for_an_address_that_stays_goes_on(hook: Hook, monkeypa
     assert {each["status"] for each in await list_subscriptions(hook.client)} == {"ended"}
 
 
-async def test_a_web_hook_that_ended_long_ago_is_listed_no_more(forge: Forge, hook: Hook) -> None:
-    """It cannot be deleted, and by then nothing is known of its deliveries; when its line comes back, it is back."""
+async def test_a_web_hook_that_ended_long_ago_is_not_listed(forge: Forge, hook: Hook) -> None:
+    """It cannot be deleted, and its deliveries are gone by then. It is listed again when its line is added again."""
     [made] = await list_subscriptions(hook.client)
     await hook.client.post("/nethack/options/update", **{"Web-hooks": ""})
     age = "update subscriptions set changed_at = now() - $1::interval"
@@ -171,7 +171,7 @@ async def test_a_web_hook_that_ended_long_ago_is_listed_no_more(forge: Forge, ho
     assert [each["id"] for each in await list_subscriptions(hook.client)] == [made["id"]]
 
 
-async def test_private_issues_are_told_to_nobody(hook: Hook) -> None:
+async def test_private_issues_are_not_sent(hook: Hook) -> None:
     await open_issue(hook.client, private="1")
     await hook.client.post("/nethack/issue/1/comment", comment="Secret")
     await open_issue(hook.client, title="public")
@@ -206,7 +206,7 @@ async def test_a_fork_has_web_hooks_of_its_own(forge: Forge, hook: Hook) -> None
     assert fork.token != hook.token
 
 
-async def test_what_a_type_of_event_can_never_say_is_no_delivery(hook: Hook) -> None:
+async def test_event_types_without_messages_get_no_delivery(hook: Hook) -> None:
     await hook.client.post("/nethack/watchers/update", watcher="alice", status="3")
     await hook.client.post("/nethack/tags/new", tag="urgent", tag_color="red")
     await open_issue(hook.client)
@@ -223,16 +223,14 @@ async def delete_project(hook: Hook) -> None:
 
 
 async def wait_for_topic(hook: Hook, topic: str) -> ReceivedRequest:
-    """The newest message, once it is of this topic."""
+    """Wait until the newest message has this topic and return it."""
     async with asyncio.timeout(20):
         while (got := hook.receiver.received[-1]).json["topic"] != topic:
             await asyncio.sleep(0.02)
     return got
 
 
-async def test_a_deleted_project_says_so_with_its_last_breath(
-    forge: Forge, hook: Hook, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_deletion_of_a_project_is_sent(forge: Forge, hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "SCHEDULE", (0.1,) * 1000)
     shown = (await hook.client.pagure("/nethack"))[1]
     hook.receiver.responses = [503] * 1000
@@ -249,7 +247,7 @@ async def test_a_deleted_project_says_so_with_its_last_breath(
     assert [row["status"] for row in rows[-2:]] == ["suppressed", "delivered"]
 
 
-async def test_a_project_may_be_deleted_while_its_web_hook_is_told_something(forge: Forge, hook: Hook) -> None:
+async def test_a_project_can_be_deleted_during_a_delivery(forge: Forge, hook: Hook) -> None:
     over = asyncio.Event()
 
     async def slowly(got: ReceivedRequest) -> web.StreamResponse:
@@ -265,7 +263,7 @@ async def test_a_project_may_be_deleted_while_its_web_hook_is_told_something(for
     await hook.next("project.deleted")
 
 
-async def test_what_is_too_large_is_told_thin(hook: Hook) -> None:
+async def test_a_large_message_is_sent_as_a_link(hook: Hook) -> None:
     await open_issue(hook.client, issue_content="x" * 300_000)
     [message] = await hook.next("issue.new")
     assert message.keys() == {"agent", "link"}
@@ -273,7 +271,7 @@ async def test_what_is_too_large_is_told_thin(hook: Hook) -> None:
     assert len(event["data"]["content"]) == 300_000
 
 
-async def test_a_subscription_of_ones_own_is_signed_with_its_own_secret(forge: Forge, hook: Hook) -> None:
+async def test_a_subscription_in_pagures_format_is_signed_with_its_own_secret(forge: Forge, hook: Hook) -> None:
     bob = await forge.user("bob")
     body = {"url": hook.receiver.url + "/bob", "project": "nethack", "format": "pagure", "types": ["issue.*"]}
     status, made = await bob.json("POST", "/v1/subscriptions", body)
@@ -286,7 +284,7 @@ async def test_a_subscription_of_ones_own_is_signed_with_its_own_secret(forge: F
     assert message.keys() == {"issue", "project", "agent"}
 
 
-async def test_a_handed_over_project_keeps_its_web_hooks(forge: Forge, hook: Hook) -> None:
+async def test_a_transferred_project_keeps_its_web_hooks(forge: Forge, hook: Hook) -> None:
     bob = await forge.user("bob")
     assert (await hook.client.request("PATCH", "/api/0/nethack", data={"main_admin": "bob"}))[0] == 200
     assert [each["status"] for each in await list_subscriptions(bob)] == ["active"]
@@ -295,7 +293,7 @@ async def test_a_handed_over_project_keeps_its_web_hooks(forge: Forge, hook: Hoo
     await hook.next("issue.new")
 
 
-async def test_a_web_hook_that_is_gone_tells_the_projects_owner(forge: Forge, hook: Hook) -> None:
+async def test_the_owner_sees_why_a_web_hook_has_ended(forge: Forge, hook: Hook) -> None:
     hook.receiver.responses = [410]
     await open_issue(hook.client)
     await hook.next("issue.new")
@@ -314,7 +312,7 @@ async def test_the_same_line_twice_is_one_subscription(nethack: Client) -> None:
     assert len(await list_subscriptions(nethack)) == 2
 
 
-async def test_a_project_has_so_many_web_hooks_and_no_more(nethack: Client) -> None:
+async def test_a_project_has_a_limited_number_of_web_hooks(nethack: Client) -> None:
     hooks = "\n".join(f"https://example.org/{n}" for n in range(51))
     status, body = await nethack.post("/nethack/options/update", **{"Web-hooks": hooks})
     assert (status, body["error_code"]) == (400, "EINVALIDREQ")
