@@ -215,7 +215,7 @@ async def number_settled(
 ) -> NumberingResult:
     """Give settled events their dense numbers, in the order (transaction id, position).
 
-    A sequence hands out positions before commit, so a follower of positions would miss a slow writer's event. Only one
+    A sequence assigns positions before commit, so a follower of positions would miss a slow writer's event. Only one
     caller may number at a time.
     """
     rows = await db.fetch(statement, limit, *arguments)

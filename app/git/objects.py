@@ -1,4 +1,4 @@
-"""Opening repositories, resolving object ids, and deciding which objects are visible."""
+"""Opening repositories, resolving object ids, and checking which objects are visible."""
 
 import re
 from contextlib import closing
