@@ -76,7 +76,7 @@ async def test_the_api_agrees_with_the_disk_after_any_change_of_refs(
         await for_all(check, 15, path=st.just(path), fields=vary(fields, structures), as_json=st.just(True))
 
 
-PLACES = [
+PATHS = [
     "/api/0/nethack/tree/{}", "/api/0/nethack/tree/main/f/{}", "/api/0/fork/alice/rpms/nethack/tree/{}",
     "/api/0/nethack/c/{}/info", "/api/0/nethack/c/{}/flag", "/api/0/nethack/issue/{}/comment/{}",
     "/api/0/nethack/pull-request/{}", "/api/0/nethack/pull-request/{}/comment/{}", "/api/0/pull-requests/{}",
@@ -89,11 +89,11 @@ PLACES = [
 async def test_any_path_in_a_repository_is_found_or_not_found(stranger: Stranger) -> None:
     named = st.lists(segments | nasty.map(lambda name: quote(name, errors="replace")), min_size=1, max_size=3)
 
-    async def check(repo_path: str, names: list[str]) -> None:
-        target = repo_path.format(*("/".join(names) for _ in range(repo_path.count("{}"))))
+    async def check(template: str, names: list[str]) -> None:
+        target = template.format(*("/".join(names) for _ in range(template.count("{}"))))
         assert (await stranger("GET", target)).status in (200, 308, 400, 404), target
 
-    await for_all(check, 500, place=st.sampled_from(PLACES), names=named)
+    await for_all(check, 500, template=st.sampled_from(PATHS), names=named)
 
 
 REQUESTS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
@@ -192,7 +192,7 @@ async def test_any_file_of_an_issue_is_stored_in_its_folder_or_refused(forge: Fo
         named = b'; filename="' + filename + b'"\r\nContent-Type: ' + media + head
         body = part(b"title", b"t") + part(b"issue_content", b"<!!image>") + part(b"filestream", content, named)
         answer = await stranger("POST", "/api/0/nethack/new_issue", MULTIPART, body=body + b"--" + BOUNDARY + b"--\r\n")
-        inside = {repo_path.relative_to(forge.settings.data).parts[0] for repo_path in forge.settings.data.rglob("*")}
+        inside = {path.relative_to(forge.settings.data).parts[0] for path in forge.settings.data.rglob("*")}
         assert inside <= {*before, "attachments"}
         if answer.status == 200 and "<!!image>" not in answer.json["issue"]["content"]:
             address = answer.json["issue"]["content"].rpartition("(")[2].rstrip(")")

@@ -169,14 +169,14 @@ async def test_an_endpoint_without_a_subscription_is_deleted(forge: Forge, netha
     await forge.db.execute("""
         insert into subscription_endpoints (subscription_id, url, secret, kept_at)
         values (gen_random_uuid(), 'http://dead/', 's', now() - interval '2 hours'),
-               (gen_random_uuid(), 'http://being-subscription/', 's', now())
+               (gen_random_uuid(), 'http://being-created/', 's', now())
     """)
     await forge.db.execute(
         "update subscription_endpoints set kept_at = now() - interval '2 hours' where url like '%/hook'"
     )
     await store.delete_orphans(forge.db)
     left = {row["url"] for row in await forge.db.fetch("select url from subscription_endpoints")}
-    assert left == {"http://being-subscription/", receiver.url}
+    assert left == {"http://being-created/", receiver.url}
 
 
 async def test_old_deliveries_are_deleted(

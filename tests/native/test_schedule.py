@@ -166,7 +166,7 @@ async def test_a_subscription_is_paused_after_days_of_failures_and_can_be_resume
     found = await wait_for_subscription(nethack, subscription, status="paused")
     assert (found["active"], found["reason"]) == (
         True,
-        "The endpoint has failed for five days; it is attempt once a day.",
+        "The endpoint has failed for five days; it is tried once a day.",
     )
     await forge.numbered()
     _, feed = await nethack.get("/v1/events?types=subscription.changed")
