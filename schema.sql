@@ -401,7 +401,7 @@ create table issue_comments (
     project_id      bigint      not null,
     number          int         not null,
     comment         text        not null,
-    note            jsonb,                           -- what a comment of the forge's tells of (events/notes.py)
+    note            jsonb,                           -- the content of a comment of the forge (events/notes.py)
     author          text        not null,
     author_fullname text        not null,
     notification    boolean     not null default false, -- written by the forge in the author's name
@@ -499,7 +499,7 @@ create table pull_request_comments (
     project_id      bigint      not null,
     number          int         not null,
     comment         text        not null,
-    note            jsonb,                           -- what a comment of the forge is about (events/notes.py)
+    note            jsonb,                           -- the content of a comment of the forge (events/notes.py)
     commit          text,                            -- set on an inline comment, which is never a vote
     tree            text,
     filename        text,
@@ -585,8 +585,8 @@ create table tasks (
                check (status in ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
     stage      text,
     percent    int         check (percent between 0 and 100),
-    error      text,                                 -- a reason of events/tasks.py
-    error_params jsonb     not null default '{}',    -- what its sentence has to name
+    error      text,                                 -- a FailureReason of events/tasks.py
+    error_params jsonb     not null default '{}',    -- the parameters of the reason
     result     text,                                 -- the path of the project
     attempts   int         not null default 0,
     actor      text        not null,

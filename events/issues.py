@@ -24,7 +24,7 @@ class IssueOpened(Event, event_type="issue.opened", stream="issue-{project_id}/{
 
 @dataclass(frozen=True, kw_only=True)
 class IssueCommented(Event, event_type="issue.commented", stream="issue-{project_id}/{number}"):
-    """With a `note` (events/notes.py) the forge wrote it for the author, and the comment itself is empty."""
+    """A comment was added. With a `note` (events/notes.py) the forge wrote it for the author; `comment` is empty."""
 
     project_id: int
     number: int
@@ -36,12 +36,12 @@ class IssueCommented(Event, event_type="issue.commented", stream="issue-{project
 
 @dataclass(frozen=True, kw_only=True)
 class IssueUpdated(Event, event_type="issue.updated", stream="issue-{project_id}/{number}"):
-    """`changed` holds what is different now: title, content, status, close_status, assignee, milestone, tags, depends
-    (the whole list), custom_fields (name to value, null for those that were taken away) or boards (name to status and
-    rank there). `previous` is what was there before, of all but title, content and boards; of the custom fields that
-    have changed.
+    """Fields of an issue changed. `changed` maps each of them to its new value: title, content, status, close_status,
+    assignee, milestone, tags, depends (the whole list), custom_fields (name to value, null for a removed one) or boards
+    (name to status and rank there). `previous` holds the previous values, except those of title, content and boards; of
+    the custom fields only those that changed.
 
-    With a `comment_id` the forge writes a comment about it in the actor's name.
+    With a `comment_id` the forge writes a comment on the changes in the actor's name.
     """
 
     project_id: int

@@ -46,8 +46,8 @@ class ProjectForked(Event, event_type="project.forked", stream="project-{project
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectDiscarded(Event, event_type="project.discarded", stream="project-{project_id}/repository"):
-    """Its repository could not be made, so the project is taken back and its name is free. `reason` and `params` are
-    those of the task that failed (events/tasks.py).
+    """The repository could not be made, so the project was removed and its name is free again. `reason` and `params`
+    are those of the failed task (events/tasks.py).
     """
 
     project_id: int

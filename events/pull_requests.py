@@ -47,10 +47,10 @@ class PullRequestCommented(Event, event_type="pull-request.commented", stream="p
 
 @dataclass(frozen=True, kw_only=True)
 class PullRequestUpdated(Event, event_type="pull-request.updated", stream="pull-request-{project_id}/{number}"):
-    """`changed` holds what is different now: title, initial_comment, assignee, status (closed or open again), tags,
-    commit_start, commit_stop, merge_status, issues and commit_issues (the numbers of those that the description and
-    the commits are about). With a `comment_id` the forge writes a comment in the actor's name, and
-    `note` says what it tells of (events/notes.py).
+    """Fields of a pull request changed. `changed` maps each of them to its new value: title, initial_comment, assignee,
+    status (closed or reopened), tags, commit_start, commit_stop, merge_status, issues and commit_issues (the numbers of
+    the issues that the description and the commits mention). With a `comment_id` the forge writes a comment in the
+    actor's name, and `note` is its content (events/notes.py).
     """
 
     project_id: int
@@ -84,8 +84,8 @@ class MergeRequested(
 
 @dataclass(frozen=True, kw_only=True)
 class PullRequestMerged(Event, event_type="pull-request.merged", stream="pull-request-{project_id}/{number}"):
-    """What it brought is in its branch, whose head is now `commit`. `note` says what the comment tells of that the
-    forge writes about it (events/notes.py).
+    """The pull request was merged; `commit` is the new head of the target branch, `note` the content of the comment
+    that the forge writes about it (events/notes.py).
     """
 
     project_id: int

@@ -8,7 +8,7 @@ from events.event import Event
 
 
 class FailureReason(StrEnum):
-    """Why work was given up. Behind some stand the parameters that a sentence about it needs."""
+    """Why a task failed. The comments name the parameters that a sentence about this reason needs."""
 
     BRANCH_MISSING = "branch-missing"  # branch, project: a path
     CANCELLED = "cancelled"
@@ -24,13 +24,13 @@ class FailureReason(StrEnum):
     NOTHING_TO_MERGE = "nothing-to-merge"
     PROJECT_DELETED = "project-deleted"
     PROJECT_MISSING = "project-missing"
-    PULL_REQUEST_CLOSED = "pull-request-closed"  # username: who has merged or closed it
+    PULL_REQUEST_CLOSED = "pull-request-closed"  # username: the user who merged or closed it
     PULL_REQUEST_MISSING = "pull-request-missing"
-    PUSH_REFUSED = "push-refused"  # refusal, commit: a `PushReason` and the commit that it is about, or ""
+    PUSH_REFUSED = "push-refused"  # refusal: a `PushReason`; commit: the refused commit, or ""
     REBASE_FAILED = "rebase-failed"
     REBASE_NEEDED = "rebase-needed"
     REPOSITORY_MISSING = "repository-missing"  # project: a path
-    STATED = "stated"  # text: the sentence that an old event says (events/upcasts.py)
+    STATED = "stated"  # text: the sentence of an old event (events/upcasts.py)
     UNEXPECTED = "unexpected"
     UNSIGNED = "unsigned"
 
@@ -73,7 +73,7 @@ class TaskCancelled(Event, event_type="task.cancelled", stream="task-{task_id}",
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFailed(Event, event_type="task.failed", stream="task-{task_id}", outlives_project=True):
-    """Given up for good. `reason` is a `FailureReason`, and `params` are what belongs to it."""
+    """The task failed for good. `reason` is a `FailureReason`, `params` are its parameters."""
 
     task_id: str
     project_id: int

@@ -17,7 +17,7 @@ for event_type in ("ref.updated", "commit.flagged"):
     register_upcast(event_type, "'{\"pull_request\": null}' || data")
 register_upcast("issue.opened", "'{\"files\": []}' || data")
 register_upcast("project.created", "'{\"mirrored_from\": null}' || data")
-# The reason was a sentence.
+# In old events the reason is a sentence.
 for event_type in ("task.failed", "project.discarded"):
     register_upcast(
         event_type,
@@ -30,7 +30,7 @@ for event_type in ("task.failed", "project.discarded"):
 
 register_upcast("issue.commented", "'{\"note\": null}' || data")
 register_upcast("issue.updated", "'{\"previous\": {}}' || data")
-# A note was the comment's whole text. Web hooks have to know whether it is about a rebase or an assignee.
+# In old events a note is the whole text of the comment. Web hooks distinguish rebases and assignments.
 for event_type in ("pull-request.updated", "pull-request.merged"):
     register_upcast(
         event_type,

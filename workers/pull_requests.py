@@ -278,15 +278,15 @@ async def _check_plugins(work: PullRequestWork, preview: merge.MergePreview) -> 
     """
     change = Change(refs.branch_ref(work.found["branch"]), preview.ours or ZEROS, preview.theirs)
     if refusal := push_policy.find_project_refusal(work.target, change):
-        raise _refused_push(refusal.reason)
+        raise _build_push_refusal(refusal.reason)
     if push_policy.find_requirements(work.target).signed:
         try:
             await in_thread(commits.require_sign_off, work.repo_path, preview.theirs, preview.ours)
         except NotSignedOff as unsigned:
-            raise _refused_push(PushReason.UNSIGNED, unsigned.subject) from None
+            raise _build_push_refusal(PushReason.UNSIGNED, unsigned.subject) from None
 
 
-def _refused_push(reason: PushReason, commit: str = "") -> PermanentError:
+def _build_push_refusal(reason: PushReason, commit: str = "") -> PermanentError:
     return PermanentError(FailureReason.PUSH_REFUSED, refusal=reason, commit=commit)
 
 
@@ -339,9 +339,9 @@ async def rebase_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[Ne
         await ctx.point_of_no_return()
         await in_thread(rebase.apply_rebase, work.source_path, done)
     except NotFastForward:
-        raise _refused_push(PushReason.NOT_FORWARD) from None
+        raise _build_push_refusal(PushReason.NOT_FORWARD) from None
     except NotSignedOff as unsigned:
-        raise _refused_push(PushReason.UNSIGNED, unsigned.subject) from None
+        raise _build_push_refusal(PushReason.UNSIGNED, unsigned.subject) from None
     except (MergeConflict, Missing, TooLarge):
         raise PermanentError(FailureReason.REBASE_FAILED) from None
     ref = refs.branch_ref(found["branch_from"])

@@ -19,7 +19,7 @@ QUEUES = (GIT, MIRROR, FOLLOW)
 
 @dataclass(frozen=True)
 class TaskFailure:
-    """Why work was given up, as data: `params` are what a sentence about the reason has to name."""
+    """Why work was given up. `params` are the parameters that a sentence about the reason needs."""
 
     reason: FailureReason
     params: dict[str, Any] = field(default_factory=dict)

@@ -18,11 +18,11 @@ from workers.reactions import FOLLOW, GIT, TaskFailure, WorkerContext, on
 
 
 def discard_project(cause: StoredEvent, failure: TaskFailure) -> list[NewEvent]:
-    """Without a repository there is no project: its name is free again."""
-    project_id, why = cause.data["project_id"], asdict(failure)
+    """Fail the task and remove the project, whose name becomes free again."""
+    project_id, fields = cause.data["project_id"], asdict(failure)
     return [
-        NewEvent(TaskFailed(task_id=str(cause.command_id), project_id=project_id, **why)),
-        NewEvent(ProjectDiscarded(project_id=project_id, path=cause.data["path"], **why)),
+        NewEvent(TaskFailed(task_id=str(cause.command_id), project_id=project_id, **fields)),
+        NewEvent(ProjectDiscarded(project_id=project_id, path=cause.data["path"], **fields)),
     ]
 
 
@@ -67,7 +67,7 @@ async def fork_repository(ctx: WorkerContext, cause: StoredEvent) -> list[NewEve
 
 
 def ignore_failure(cause: StoredEvent, failure: TaskFailure) -> list[NewEvent]:
-    """The project is gone whatever becomes of its files; the log of the worker says where they are."""
+    """Record nothing: the project is gone anyway, and the worker's log names the files that are left."""
     return []
 
 
