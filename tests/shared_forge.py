@@ -194,7 +194,7 @@ def hold_connections(db: Database) -> Iterator[list[Any]]:
         for connection in held:
             db._give(connection)
         for _ in range(unopened):
-            db._invite()
+            db._offer_slot()
 
 
 def _find_running(background: set[Task], threads: CountingExecutor) -> str:
