@@ -90,7 +90,7 @@ class SharedForge:
             with hold_connections(self.forge.db) as ours, hold_connections(self.forge.app[DATABASE]) as theirs:
                 await self._empty_stores([*ours, *theirs])
                 self._forget_head()
-            await migrate.first_admin(self.forge.db, self.forge.settings)
+            await migrate.create_first_admin(self.forge.db, self.forge.settings)
         except (NotReusableError, TimeoutError, RedisError, *DB_ERRORS) as error:
             await self.close()
             return f"{type(error).__name__}: {error}"
