@@ -41,15 +41,16 @@ class Action:
     """The requirements of an action.
 
     `level` is the level that the actor needs on the project; None if the action is about no project. `token` is the
-    set of scopes of which the token needs one, or a `Token`. An action that `writes` is refused to users whom the
-    project has blocked. An action that `binds` is refused to tokens that are bound to another project. An action that
-    is `excepted` is decided by its command handler, which also admits others (an author, an assignee): its `level` is
-    only the usual one.
+    set of scopes of which the token needs one, or a `Token`. An action that `writes` and `blocks` is refused to users
+    whom the project has blocked; one that `writes` and `binds`, to tokens that are bound to another project. An action
+    that is `excepted` is decided by its command handler, which also admits others (an author, an assignee): its `level`
+    is only the usual one.
     """
 
     level: Level | None = None
     token: Token | frozenset[str] | None = None
     writes: bool = True
+    blocks: bool = True
     binds: bool = True
     excepted: bool = False
 
@@ -92,7 +93,7 @@ ACTIONS: dict[str, Action] = {
     "manage-members": _write(None, "group_modify"),
     "create-project": _write(None, "create_project"),
     # A fork belongs to the actor, so neither a block nor a token bound elsewhere stands in its way.
-    "fork-project": _read(Level.READ, frozenset({"fork_project"}), binds=False),
+    "fork-project": _write(Level.READ, "fork_project", blocks=False, binds=False),
     "watch-project": _write(Level.READ, "modify_project", "update_watch_status"),
     "configure-project": _write(Level.ADMIN, "modify_project"),
     "transfer-project": _write(Level.OWNER, "modify_project"),
@@ -254,8 +255,8 @@ def require_binding(actor: Actor, action: str, project: Mapping[str, Any]) -> No
 
 
 def require_unblocked(actor: Actor, action: str, project: Mapping[str, Any]) -> None:
-    """Raise Forbidden if the action writes and the project has blocked the actor."""
-    if ACTIONS[action].writes and is_blocked(actor, project):
+    """Raise Forbidden if the action heeds blocks and the project has blocked the actor."""
+    if ACTIONS[action].writes and ACTIONS[action].blocks and is_blocked(actor, project):
         raise Forbidden(Subject.BLOCKED)
 
 

@@ -46,8 +46,9 @@ def test_a_token_without_the_scope_is_refused(action: str) -> None:
 @pytest.mark.parametrize("action", WRITING)
 def test_writing_is_refused_to_a_blocked_owner_and_to_a_token_bound_elsewhere(action: str) -> None:
     authorize(ALICE, action, PUBLIC)
-    with pytest.raises(Forbidden, match="blocked"):
-        authorize(ALICE, action, {**PUBLIC, "blocked": ["alice"]})
+    if ACTIONS[action].blocks:
+        with pytest.raises(Forbidden, match="blocked"):
+            authorize(ALICE, action, {**PUBLIC, "blocked": ["alice"]})
     if ACTIONS[action].binds:
         with pytest.raises(Forbidden, match="token"):
             authorize(replace(ALICE, token_project=2), action, PUBLIC)

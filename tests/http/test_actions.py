@@ -82,17 +82,39 @@ async def test_every_route_that_takes_a_user_refuses_anonymous_requests(forge: F
 
 async def test_every_route_that_writes_refuses_a_token_of_another_project(bob: Client) -> None:
     bound = await bob.limited(project="other")
-    asked = [call for call in find_calls(writes=True) if call.route.of_project]
+    # A fork belongs to its user, wherever the token is bound.
+    asked = [call for call in find_calls(writes=True, blocks=True) if call.route.of_project]
     for call in asked:
         assert await call_route(bound, call) in REFUSED, call.line
     assert len(asked) > 40
+
+
+async def test_native_routes_outside_of_projects_refuse_a_token_of_a_project(bob: Client) -> None:
+    bound = await bob.limited(project="other")
+    asked = [call for call in find_calls(writes=True) if call.prefix == "/v1" and not call.route.of_project]
+    scoped = [call for call in asked if isinstance(ACTIONS[call.route.action].token, frozenset)]
+    for call in scoped:
+        assert await call_route(bound, call) == 403, call.line
+    assert {call.route.action for call in scoped} == {"create-group", "manage-members"}
+
+
+async def test_native_routes_answer_a_hidden_project_like_a_missing_one(nethack: Client, bob: Client) -> None:
+    status, body = await nethack.post("/new", name="moria", description="d", private="1")
+    assert status == 200, body
+    limited = await bob.limited(acls=["internal_access"])
+    asked = [call for call in list_calls() if call.prefix == "/v1" and call.route.of_project]
+    for call in asked:
+        for path in ("alice/moria", "alice/nothing"):
+            url = (call.prefix + call.path).replace("{path}", path)
+            assert (await limited.request(call.route.method, url))[0] == 404, (call.line, path)
+    assert len(asked) >= 2
 
 
 async def test_every_route_that_writes_refuses_a_blocked_owner(forge: Forge, nethack: Client, bob: Client) -> None:
     alice = await nethack.limited(project="nethack")
     assert (await alice.post("/nethack/blockuser", username="alice"))[0] == 200
     before = await forge.db.fetchval("select count(*) from events")
-    asked = [call for call in find_calls(writes=True) if call.route.of_project]
+    asked = [call for call in find_calls(writes=True, blocks=True) if call.route.of_project]
     for call in asked:
         assert await call_route(alice, call) == 403, call.line
     assert len(asked) > 40

@@ -28,8 +28,8 @@ async def test_a_new_group_has_its_creator_as_a_member(forge: Forge, alice: Clie
     [
         ({}, 422, "/name"), ({"name": "a/b"}, 422, "/name"), ({"name": "-x"}, 422, "/name"),
         ({"name": "api"}, 422, "/name"), ({"name": "x", "type": "secret"}, 422, "/type"),
-        ({"name": "x", "color": "red"}, 422, "/color"), ({"name": "hackers"}, 409, "/group"),
-        ({"name": "HACKERS"}, 409, "/group"), ({"name": "Alice"}, 409, "/group"),
+        ({"name": "x", "color": "red"}, 422, "/color"), ({"name": "hackers"}, 409, "/name"),
+        ({"name": "HACKERS"}, 409, "/name"), ({"name": "Alice"}, 409, "/name"),
     ],
 )  # fmt: skip
 async def test_invalid_groups_are_refused(alice: Client, command: object, status: int, pointer: str) -> None:

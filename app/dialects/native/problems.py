@@ -66,7 +66,7 @@ def _from_refusal(refused: Refused) -> ProblemError:
     status, kind, title = KINDS[type(refused)]
     detail = describe_refusal(refused)
     # A refusal that no single field is to blame for points to the whole body.
-    errors = [(f"/{refused.field}" if refused.field else "", detail)] if refused.field or status == 422 else None
+    errors = [(f"/{refused.field}" if refused.field else "", detail)] if refused.field or status in (409, 422) else None
     return ProblemError(status, kind, title, errors, detail)
 
 
