@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from app.git.errors import GitError
-from app.http.keys import REQUEST_ID, SETTINGS
+from app.http.keys import REQUEST_ID, RESPONSE_STARTED, SETTINGS
 from app.logs import log
 
 TEXT, BYTES = "text/plain; charset=utf-8", "application/octet-stream"
@@ -43,6 +43,7 @@ async def stream_response(
         )
         response.content_length = size
         try:
+            request[RESPONSE_STARTED] = True
             await response.prepare(request)
             if request.method != "HEAD":
                 await response.write(first)

@@ -11,7 +11,7 @@ from app.database import UNAVAILABLE
 from app.dialects.native.routes import identify
 from app.errors import Refused
 from app.feed import pages
-from app.http.keys import DATABASE, REQUEST_ID, TAIL
+from app.http.keys import DATABASE, REQUEST_ID, RESPONSE_STARTED, TAIL
 from app.http.waiting import while_connected
 from app.queries.feed import FeedFilter
 
@@ -36,6 +36,7 @@ async def stream_events(request: web.Request, feed_filter: FeedFilter, after: in
     """
     response = web.StreamResponse(headers={**HEADERS, "X-Request-Id": request[REQUEST_ID]})
     with while_connected(request):
+        request[RESPONSE_STARTED] = True
         await response.prepare(request)
         await _send(request, response, RETRY)
         # These end the stream, for instance when the token is revoked; the reader may reconnect.
