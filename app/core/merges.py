@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.core.access import Level, level, may
+from app.core.access import Level, level, may, require_unblocked
 from app.core.commands import Command, CommandContext, handles
 from app.core.project_settings import get_setting
 from app.core.pull_requests import find_readable, review_score
@@ -55,8 +55,10 @@ async def rebase_pull_request(ctx: CommandContext, command: RebasePullRequest) -
     if found["status"] != "Open":
         raise Invalid(Subject.PULL_REQUEST_CLOSED, "status", username=found["closed_by"])
     source = await _find_source(ctx, found)
-    if source is not None and source["mirrored_from"] is not None:
-        raise PushRefusal(PushReason.MIRROR).error()
+    if source is not None:
+        require_unblocked(ctx.actor, "rebase-pull-request", source)
+        if source["mirrored_from"] is not None:
+            raise PushRefusal(PushReason.MIRROR).error()
     return [NewEvent(RebaseRequested(project_id=command.project_id, number=command.number), None)]
 
 

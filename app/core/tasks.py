@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from app.actor import Actor
-from app.core.access import may
+from app.core.access import may, require_unblocked
 from app.core.commands import Command, CommandContext, handles
 from app.errors import Conflict, Forbidden, NotFound, Subject
 from app.queries import tasks
@@ -42,6 +42,8 @@ async def cancel_task(ctx: CommandContext, command: CancelTask) -> list[NewEvent
     runs_it = task["private"] is not None and may(actor, "configure-project", task)
     if actor.anonymous or actor.acls is not None or not (_is_own(actor, task) or runs_it):
         raise Forbidden(Subject.CANCEL_TASK)
+    if task["private"] is not None:  # its project has not been deleted
+        require_unblocked(actor, "cancel-task", task)
     if task["status"] in tasks.FINAL:
         raise Conflict(Subject.TASK_ENDED)
     if task["cancel_requested"]:

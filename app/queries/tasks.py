@@ -19,7 +19,7 @@ COLUMNS = """
     tasks.*,
     coalesce((select seq from numbers where numbers.position = tasks.position),
              (select max(seq) + 1 from numbers), 1) as seq,
-    projects.private, projects.owner, projects.access
+    projects.private, projects.owner, projects.access, projects.blocked
 """
 
 

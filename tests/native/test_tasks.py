@@ -162,6 +162,15 @@ async def test_only_the_user_and_administrators_can_cancel_a_task(
     assert (await wait_for_end(alice, task))["status"] == "cancelled"
 
 
+async def test_a_blocked_owner_cannot_cancel_tasks_of_the_project(alice: Client, held_creation: HeldWork) -> None:
+    task = await create(alice, "nethack")
+    await held_creation.begun.wait()
+    bound = await alice.limited(project="nethack")
+    assert (await bound.post("/nethack/blockuser", username="alice"))[0] == 200
+    status, problem = await alice.json("POST", f"/v1/tasks/{task}/cancel")
+    assert (status, problem["detail"]) == (403, "You have been blocked from this project.")
+
+
 async def test_a_long_task_reports_its_progress(forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perform, "PROGRESS_INTERVAL", 0.01)
     halfway = asyncio.Event()

@@ -164,6 +164,15 @@ async def test_collaborators_of_the_fork_cannot_open_or_rebase(forge: Forge, net
     assert await carol.post(f"{ONE}/rebase") == NO_REBASE
 
 
+async def test_users_whom_the_fork_has_blocked_cannot_rebase_its_branch(forge: Forge, bob: Client) -> None:
+    await open_pull_request(bob)
+    fork = (await bob.pagure("/fork/bob/nethack"))[1]["id"]
+    block = BlockUsers(project_id=fork, usernames=["bob"])
+    await commands.execute(forge.db, Actor("bob"), block, command_id=uuid.uuid4())
+    status, body = await bob.post(f"{ONE}/rebase")
+    assert (status, body["error_code"]) == (403, "EUBLOCKED")
+
+
 async def test_empty_forks_and_unrelated_projects_are_refused(forge: Forge, nethack: Client, bob: Client) -> None:
     await bob.post("/new", name="moria", description="d", create_readme="1")
     form = {"title": "t", "branch_to": "main", "branch_from": "main", "repo_from": "moria"}
