@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 import orjson
 
 from app.actor import Actor
-from app.core.access import authorize
+from app.core.access import ACTIONS, authorize
 from app.core.instance_policy import STRICTEST, InstancePolicy
 from app.database import Database
 from app.errors import Conflict, Refused, Subject
@@ -155,6 +155,8 @@ async def _execute(
             ctx = CommandContext(db, actor, seen if attempt == 0 else None, policy)
             events = await HANDLERS[type(command)](ctx, command)
             if action is not None:
+                if ACTIONS[action].level is not None and ctx.seen is None:
+                    raise LookupError(f"{command.kind} decided on {action} without reading the project")
                 authorize(actor, action, ctx.seen)
             if not events:
                 return Outcome(command_id, [], [])

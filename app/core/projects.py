@@ -86,7 +86,7 @@ class ForkProject(Command, makes_project=True):
 @handles(ForkProject)
 async def fork_project(ctx: CommandContext, command: ForkProject) -> list[NewEvent]:
     parent = await projects.by_id(ctx.db, command.parent_id)
-    actor = ctx.actor
+    ctx.seen, actor = parent, ctx.actor
     require(actor, "fork-project", parent)
     name, namespace = parent["name"], parent["namespace"]
     address = paths.build_address(name, namespace, actor.username)
