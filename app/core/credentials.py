@@ -178,7 +178,7 @@ async def verify_password(db: Database, username_or_email: str, password: str) -
 def _matches(stored: str, password: bytes) -> bool:
     try:
         return PASSWORD_HASHER.verify(stored, password)
-    except argon2.exceptions.VerifyMismatchError:
+    except (argon2.exceptions.VerifyMismatchError, argon2.exceptions.InvalidHashError):
         return False
 
 

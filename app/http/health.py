@@ -89,7 +89,10 @@ async def _check_relay(request: web.Request) -> str:
 async def show_metrics(request: web.Request) -> web.StreamResponse:
     """Show the metrics to clients in the allowed networks (`metrics_allow`), and to administrators."""
     if not _is_allowed_network(request):
-        actor = await identify(request, read_credentials(request).secret)
+        sent = read_credentials(request)
+        if sent.scheme not in ("", "bearer", "token"):
+            raise BadToken("unknown")
+        actor = await identify(request, sent.secret)
         if actor.anonymous:
             raise BadToken("missing")
         require_admin(actor)

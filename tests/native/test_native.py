@@ -184,6 +184,8 @@ async def test_metrics_are_shown_to_allowed_networks_and_administrators(forge: F
     proxied = {"X-Forwarded-For": "192.0.2.7"}
     for client, expected in ((forge.nobody, 401), (alice, 403)):
         assert (await client.get("/metrics", headers=proxied))[0] == expected
+    other_scheme = {**proxied, "Authorization": f"Digest {forge.admin.token}"}
+    assert (await forge.nobody.get("/metrics", headers=other_scheme))[0] == 401
     async with forge.session.get(
         f"{forge.url}/metrics", headers={**proxied, "Authorization": f"Bearer {forge.admin.token}"}
     ) as answer:
