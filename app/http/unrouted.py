@@ -23,8 +23,8 @@ TITLES = {
     404: "Page not found.",
     405: "Method not allowed.",
     413: "The request is too large.",
-    500: "Internal error.",
-    503: "The database cannot be reached at the moment; try again.",
+    500: "Internal server error.",
+    503: "The database is unavailable; try again.",
 }
 STATUSES: dict[type[Exception], int] = {BadToken: 401, Forbidden: 403, NotFound: 404, Unavailable: 503, Unexpected: 500}
 

@@ -60,13 +60,13 @@ WORDS: dict[tuple[type[Refused], Subject], str] = {
     (Forbidden, Subject.REF): "{refusal}",
     (Forbidden, Subject.REMOVE_MEMBER): "Only members of a group can remove others from it.",
     (Forbidden, Subject.SCORE): "The pull request needs a review score of {minimum} before it can be merged.",
-    (Forbidden, Subject.SUBSCRIPTIONS): "Subscriptions need a token that is not limited to certain ACLs.",
-    (Forbidden, Subject.TOKEN): "This token is not valid for this; use one with the necessary ACLs.",
+    (Forbidden, Subject.SUBSCRIPTIONS): "Subscriptions need a token without scopes.",
+    (Forbidden, Subject.TOKEN): "This token does not have the necessary scope; use another one.",
     (Forbidden, Subject.TRIAGE_ISSUE): "You may not change the metadata of this issue.",
     (Forbidden, Subject.UNASSIGNED_PULL_REQUEST): "Assign the pull request before it is merged.",
     (Forbidden, Subject.USER): "Only administrators can do this for another user.",
     (Invalid, Subject.ACCESS): "This user has no access that could be taken away.",
-    (Invalid, Subject.ACLS): "Unknown ACL: {names}.",
+    (Invalid, Subject.ACLS): "Unknown scope: {names}.",
     (Invalid, Subject.BOARD_STATUS): "The board has no such status, and no default one.",
     (Invalid, Subject.BOARD_TAG): "There is no tag {name}; create it first.",
     (Invalid, Subject.CHOICE): "`{field}` must be one of: {choices}.",
@@ -137,7 +137,7 @@ WORDS: dict[tuple[type[Refused], Subject], str] = {
     (Conflict, Subject.TAKEN): "The {field} {name} is taken; choose another one.",
     (Conflict, Subject.TASK_ENDED): "The task has ended already.",
     (Conflict, Subject.TOO_MANY_SUBSCRIPTIONS): "You have {limit} subscriptions, the most a user can have; delete one.",
-    (Conflict, Subject.WEB_HOOK): "This is a web hook of the project, whose option says where it goes.",
+    (Conflict, Subject.WEB_HOOK): "This subscription belongs to the project's option `Web-hooks`; change it there.",
 }
 
 PUSH_REFUSALS: dict[PushReason, str] = {
@@ -197,12 +197,12 @@ def describe_refusal(refused: Refused) -> str:
 
 
 def describe_failure(reason: str, params: Mapping[str, Any]) -> str:
-    """Why a task has failed."""
+    """Return the reason why a task failed."""
     if reason == FailureReason.PUSH_REFUSED:
         params = {"refusal": describe_push_refusal(params["refusal"], params["commit"])}
     return fill(FAILURES[FailureReason(reason)], params)
 
 
 def describe_push_refusal(reason: str, commit: str = "") -> str:
-    """Why a ref of a push does not move."""
+    """Return the reason why a push may not move a ref."""
     return fill(PUSH_REFUSALS[PushReason(reason)], {"commit": commit})

@@ -13,25 +13,25 @@ from app.http.routes import Handler
 from app.http.wording import describe_refusal
 
 KINDS: dict[type[Refused], tuple[int, str, str]] = {
-    NotFound: (404, "not-found", "There is no such thing, or you may not see it."),
-    Forbidden: (403, "forbidden", "You may not do that."),
-    Invalid: (422, "invalid", "The request cannot be granted as it is written."),
+    NotFound: (404, "not-found", "Not found, or not visible to you."),
+    Forbidden: (403, "forbidden", "You do not have permission to do this."),
+    Invalid: (422, "invalid", "The request is not valid."),
     Malformed: (400, "bad-request", "The request could not be read."),
-    Conflict: (409, "conflict", "The request clashes with what there is."),
-    Disabled: (409, "disabled", "This has been switched off."),
+    Conflict: (409, "conflict", "The request conflicts with the current state."),
+    Disabled: (409, "disabled", "This feature is disabled."),
 }
 TITLES = {
     400: "The request could not be read.",
-    401: "A valid token is needed.",
-    405: "This method is not offered here.",
+    401: "Authentication required.",
+    405: "Method not allowed.",
     413: "The request is too large.",
-    500: "Something went wrong on our side.",
-    503: "The database cannot be reached at the moment.",
+    500: "Internal server error.",
+    503: "The database is unavailable; try again.",
 }
 
 
 class ProblemError(Exception):
-    """A problem of the native API itself. `errors` are pairs of JSON pointer and detail."""
+    """An error that the native API raises itself. `errors` are pairs of JSON pointer and detail."""
 
     def __init__(
         self, status: int, kind: str, title: str, errors: list[tuple[str, str]] | None = None, detail: str = ""
@@ -65,7 +65,7 @@ def render_body(request: web.Request, problem: ProblemError) -> dict[str, Any]:
 def _from_refusal(refused: Refused) -> ProblemError:
     status, kind, title = KINDS[type(refused)]
     detail = describe_refusal(refused)
-    # A refusal that no single field is to blame for points to the whole body.
+    # Without a field to blame, the pointer is that of the whole body.
     errors = [(f"/{refused.field}" if refused.field else "", detail)] if refused.field or status in (409, 422) else None
     return ProblemError(status, kind, title, errors, detail)
 
@@ -97,7 +97,7 @@ def render_error(request: web.Request, error: Exception) -> web.Response | None:
 
 
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Render the errors of a handler as problem objects, and add an ETag to what a GET shows."""
+    """Render the errors of a handler as problem objects, and add an ETag to the replies to GET."""
 
     async def respond(request: web.Request) -> web.StreamResponse:
         return add_etag(request, await handler(request))

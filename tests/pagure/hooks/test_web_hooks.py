@@ -67,7 +67,7 @@ async def test_administrators_see_web_hooks_and_only_the_option_changes_them(for
     ):  # fmt: skip
         status, problem = await bob.json(method, path, body)
         assert status == 409, path
-        assert problem["detail"] == "This is a web hook of the project, whose option says where it goes."
+        assert problem["detail"] == "This subscription belongs to the project's option `Web-hooks`; change it there."
     assert await forge.db.fetchval("select count(*) from subscription_endpoints") == 0
     assert await list_subscriptions(bob) == [made]
 
