@@ -1,4 +1,4 @@
-"""Tokens: how Pagure reads and refuses them."""
+"""Pagure's tokens: read, identify and refuse them."""
 
 from enum import Enum
 
@@ -13,8 +13,8 @@ from app.http import auth
 REASONS = {"unknown": "Invalid token", "expired": "Expired token", "missing": "Invalid token"}
 
 
-class Bad(Enum):
-    """What happens to a bad token on a route that takes none."""
+class BadTokenPolicy(Enum):
+    """Treatment of a bad token on a route that needs none."""
 
     IGNORED = "ignored"  # the client is treated as anonymous
     REFUSED = "refused"
@@ -34,11 +34,11 @@ async def identify(request: web.Request) -> Actor:
     return await auth.identify(request, read_token(request))
 
 
-def admit(found: Actor | BadToken, action: str, bad: Bad) -> Actor:
+def admit(found: Actor | BadToken, action: str, bad: BadTokenPolicy) -> Actor:
     """Return the actor if the token satisfies the action. Raises ApiError."""
     token = ACTIONS[action].token
     if isinstance(found, BadToken):
-        if token is Token.OPTIONAL and bad is Bad.IGNORED:
+        if token is Token.OPTIONAL and bad is BadTokenPolicy.IGNORED:
             return NOBODY
         raise bad_token(REASONS[found.reason])
     if found.anonymous and token is not Token.OPTIONAL:

@@ -10,7 +10,7 @@ from app.core.access import require
 from app.core.boards import DeleteBoards, PlaceIssues, Placement, SetBoards, SetBoardStatuses
 from app.database import Row
 from app.dialects.pagure import forms, render
-from app.dialects.pagure.auth import Bad
+from app.dialects.pagure.auth import BadTokenPolicy
 from app.dialects.pagure.errors import ApiError, invalid_request
 from app.dialects.pagure.trackers import UID, require_readable_tracker, require_writable_tracker
 from app.dialects.pagure.urls import PagureRoutes
@@ -28,7 +28,9 @@ routes = PagureRoutes()
 MANDATORY = "The '{}' and '{}' fields are mandatory."
 
 
-@routes.project("GET", "/boards", "read-issues", bad=Bad.REFUSED, bound=True, requires=require_readable_tracker)
+@routes.project(
+    "GET", "/boards", "read-issues", bad=BadTokenPolicy.REFUSED, bound=True, requires=require_readable_tracker
+)
 async def list_boards(request: web.Request, _: Actor, project: Row) -> web.Response:
     shown = await _render_boards(request, project)
     return json_reply({"boards": shown, "total_boards": len(shown), "total_requests": len(shown)})

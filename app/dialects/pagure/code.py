@@ -8,7 +8,7 @@ from aiohttp import web
 from app.actor import Actor
 from app.database import Row
 from app.dialects.pagure import forms, render
-from app.dialects.pagure.auth import Bad
+from app.dialects.pagure.auth import BadTokenPolicy
 from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.urls import PagureRoutes
 from app.http.keys import DATABASE, SETTINGS
@@ -24,7 +24,7 @@ def require_repository(project: Row) -> None:
         raise ApiError(404, "ENOPROJECT")
 
 
-@routes.project("GET", "/git/urls", "read-project", bad=Bad.REFUSED)
+@routes.project("GET", "/git/urls", "read-project", bad=BadTokenPolicy.REFUSED)
 async def list_clone_urls(request: web.Request, actor: Actor, project: Row) -> web.Response:
     settings = request.config_dict[SETTINGS]
     name = render.fullname(project)

@@ -1,4 +1,4 @@
-"""Errors in Pagure's words: each refusal's status, code and sentence, word for word as Pagure's clients know them."""
+"""Pagure's error responses: status, code and sentence of each refusal, word for word as its clients know them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,12 +67,12 @@ MESSAGES = {
 
 
 class Shape(Enum):
-    """Where an answer says its sentence, if it says one besides the code's own."""
+    """Where the reply has its sentence, if it has another one than that of the code."""
 
-    MESSAGE = "message"  # in the place of the code's own
+    MESSAGE = "message"  # as `error`, instead of that of the code
     TEXT = "text"  # as `errors`
-    LIST = "list"  # as the only one of the list `errors`
-    FIELD = "field"  # as the only one of the list that `errors` has for the field to blame
+    LIST = "list"  # as the only item of the list `errors`
+    FIELD = "field"  # as the only item of the list in `errors` for the field to blame
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ WORDS: dict[Key, Answer] = {
     ),
     (Disabled, Subject.PULL_REQUESTS): Answer(404, "EPULLREQUESTSDISABLED"),
     (Disabled, Subject.READ_ONLY_TRACKER): Answer(401, "ETRACKERREADONLY"),
-    (Forbidden, Subject.ACTION): Answer(401, "ENOTHIGHENOUGH"),  # but for those in ACTIONS below
+    (Forbidden, Subject.ACTION): Answer(401, "ENOTHIGHENOUGH"),  # except for those in ACTIONS below
     (Forbidden, Subject.ADD_MEMBER): _errors(
         "You are not allowed to add user to this group", code="EDBERROR", shape=Shape.LIST
     ),
@@ -202,14 +202,14 @@ WORDS: dict[Key, Answer] = {
     (Conflict, Subject.TAG_IN_USE): _message("This is the tag of a board: {boards}"),
 }
 
-# Actions that have a code of their own for those who may not do them.
+# Actions whose refusal has a code of its own.
 ACTIONS = {
     "configure-project": "EMODIFYPROJECTNOTALLOWED",
     "manage-access": "EMODIFYPROJECTNOTALLOWED",
     "transfer-project": "ENOTMAINADMIN",
 }
 
-# What no endpoint of this dialect can be refused for: Pagure has no such thing, or has another way to do it.
+# Refusals that no endpoint of this dialect can meet: Pagure lacks the feature, or has another way to do it.
 UNSERVED: frozenset[Key] = frozenset({
     (NotFound, Subject.DELIVERY),
     (NotFound, Subject.EVENT),
@@ -267,7 +267,7 @@ FIELDS = {"content": "issue_content", "color": "tag_color", "description": "tag_
 
 
 class ApiError(Exception):
-    """An answer that is an error of this dialect's own. `errors` is left out when None."""
+    """An error that the dialect raises itself. `errors` is omitted from the reply if None."""
 
     def __init__(self, status: int, code: str, *, message: str | None = None, errors: Any = None) -> None:
         super().__init__(code)
@@ -290,9 +290,9 @@ def describe_push_refusal(reason: str, commit: str = "") -> str:
 
 
 def render_refusal(refused: Refused) -> ApiError:
-    """A refusal of the core."""
+    """Translate a refusal of the core."""
     answer = WORDS.get((type(refused), refused.subject))
-    if answer is None:  # in UNSERVED, and nevertheless met
+    if answer is None:  # in UNSERVED, but it occurred
         status = {NotFound: 404, Forbidden: 401}.get(type(refused), 400)
         return ApiError(status, "ENOCODE", message=describe_refusal(refused))
     params = refused.params
@@ -322,7 +322,7 @@ def render_envelope(request: web.Request, error: ApiError) -> web.Response:
 
 
 def to_api_error(error: Exception) -> ApiError | None:
-    """What Pagure says of an error; None for one that it has no words for."""
+    """Translate an error; None if it has no translation."""
     match error:
         case ApiError():
             return error
@@ -351,5 +351,5 @@ def render_error(request: web.Request, error: Exception) -> web.Response | None:
 
 
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Clients read JSON unconditionally, so every error below /api/0 is answered in the envelope."""
+    """Render every error below /api/0 in the envelope, since clients read JSON unconditionally."""
     return await fence(request, handler, "pagure", render_error)

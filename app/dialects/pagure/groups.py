@@ -9,7 +9,7 @@ from app.actor import Actor
 from app.core.groups import AddMember, RemoveMember
 from app.database import Row
 from app.dialects.pagure import forms, render
-from app.dialects.pagure.auth import Bad
+from app.dialects.pagure.auth import BadTokenPolicy
 from app.dialects.pagure.urls import PagureRoutes
 from app.errors import NotFound, Subject
 from app.http.commands import execute
@@ -74,7 +74,7 @@ async def list_groups(request: web.Request) -> web.Response:
     )
 
 
-@routes.call("GET", "/group/{group}", "read-group", lookup=lookup, bad=Bad.REFUSED)
+@routes.call("GET", "/group/{group}", "read-group", lookup=lookup, bad=BadTokenPolicy.REFUSED)
 async def view_group(request: web.Request, actor: Actor, group: Row | None) -> web.Response:
     query = forms.Query(request)
     if group is None:

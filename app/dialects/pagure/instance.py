@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from app.actor import Actor
-from app.dialects.pagure.auth import Bad
+from app.dialects.pagure.auth import BadTokenPolicy
 from app.dialects.pagure.errors import MESSAGES, bad_token
 from app.dialects.pagure.urls import PagureRoutes
 from app.http.keys import SETTINGS
@@ -27,7 +27,7 @@ async def list_error_codes(request: web.Request) -> web.Response:
     return json_reply({code: message.replace("{url}", url) for code, message in MESSAGES.items()})
 
 
-@routes.call("POST", "/-/whoami", "identify", bad=Bad.REFUSED)
+@routes.call("POST", "/-/whoami", "identify", bad=BadTokenPolicy.REFUSED)
 async def show_caller(request: web.Request, actor: Actor) -> web.Response:
     if actor.anonymous:
         raise bad_token()

@@ -11,7 +11,7 @@ from app.core.issues import CommentOnIssue, OpenIssue, require_visible
 from app.database import Row
 from app.dialects.pagure import filters, forms, render
 from app.dialects.pagure.attachments import store_attachments
-from app.dialects.pagure.auth import Bad
+from app.dialects.pagure.auth import BadTokenPolicy
 from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.trackers import (
     check_form,
@@ -57,7 +57,9 @@ async def new_issue(request: web.Request, actor: Actor, project: Row) -> web.Res
     return json_reply({"issue": shown, "message": "Issue created"})
 
 
-@routes.project("GET", "/issues", "read-issues", bad=Bad.REFUSED, bound=True, requires=require_readable_tracker)
+@routes.project(
+    "GET", "/issues", "read-issues", bad=BadTokenPolicy.REFUSED, bound=True, requires=require_readable_tracker
+)
 async def list_issues(request: web.Request, actor: Actor, project: Row) -> web.Response:
     query = forms.Query(request)
     page = query.page()
@@ -118,7 +120,9 @@ def _read_priority(value: str | None, project: Mapping[str, Any]) -> int | None:
     raise ApiError(400, "EINVALIDPRIORITY")
 
 
-@routes.project("GET", "/issue/{issue}", "read-issues", bad=Bad.REFUSED, bound=True, requires=require_readable_tracker)
+@routes.project(
+    "GET", "/issue/{issue}", "read-issues", bad=BadTokenPolicy.REFUSED, bound=True, requires=require_readable_tracker
+)
 async def view_issue(request: web.Request, actor: Actor, project: Row) -> web.Response:
     comments = forms.Query(request).flag("comments") is not False
     key = read_number_or_uid(request)
@@ -131,7 +135,7 @@ async def view_issue(request: web.Request, actor: Actor, project: Row) -> web.Re
     "GET",
     "/issue/{issue}/comment/{comment:[0-9]+}",
     "read-issues",
-    bad=Bad.REFUSED,
+    bad=BadTokenPolicy.REFUSED,
     bound=True,
     requires=require_readable_tracker,
 )

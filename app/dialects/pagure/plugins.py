@@ -11,7 +11,7 @@ from app.core.access import require
 from app.core.plugins import FLAG, PLUGINS, SECRET, WRITTEN_BY_FORGE, InstallPlugin, RemovePlugin
 from app.database import Row
 from app.dialects.pagure import forms
-from app.dialects.pagure.auth import Bad
+from app.dialects.pagure.auth import BadTokenPolicy
 from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.urls import PagureRoutes
 from app.http.commands import execute
@@ -53,7 +53,7 @@ async def list_plugins(request: web.Request) -> web.Response:
     return json_reply({"plugins": shown, "total_plugins": len(shown)})
 
 
-@routes.project("GET", "/settings/plugins", "read-project", bad=Bad.REFUSED)
+@routes.project("GET", "/settings/plugins", "read-project", bad=BadTokenPolicy.REFUSED)
 async def list_project_plugins(request: web.Request, _: Actor, project: Row) -> web.Response:
     installed = project["plugins"]
     shown = [{name: render_plugin(plugin, installed[plugin])} for name, plugin in NAMES.items() if plugin in installed]

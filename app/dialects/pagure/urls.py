@@ -11,7 +11,7 @@ from app.core import access, paths
 from app.core.access import ACTIONS
 from app.database import Row
 from app.dialects.pagure import auth
-from app.dialects.pagure.auth import Bad
+from app.dialects.pagure.auth import BadTokenPolicy
 from app.dialects.pagure.errors import ApiError, bad_token
 from app.errors import NotFound, Subject
 from app.http.auth import identify_with_row
@@ -35,7 +35,7 @@ class Terms:
     `requires` raises if the project lacks something, such as a tracker; it is checked before the binding.
     """
 
-    bad: Bad = Bad.IGNORED
+    bad: BadTokenPolicy = BadTokenPolicy.IGNORED
     own_token: bool = False
     bound: bool = False
     requires: Callable[[Row], None] | None = None
@@ -51,7 +51,13 @@ class PagureRoutes(Routes):
         super().__init__(admit, routes, fence=fence)
 
     def call(
-        self, method: str, path: str, action: str, *, lookup: Lookup | None = None, bad: Bad = Bad.IGNORED
+        self,
+        method: str,
+        path: str,
+        action: str,
+        *,
+        lookup: Lookup | None = None,
+        bad: BadTokenPolicy = BadTokenPolicy.IGNORED,
     ) -> Register:
         """Register a handler outside of projects."""
         return self.add(method, path, action, lookup=lookup, terms=Terms(bad))

@@ -1,4 +1,4 @@
-"""Pagure's sentences about what has happened: why a task failed, and the comments that it writes by itself."""
+"""Pagure's sentences for failed tasks and for the comments that the forge generates."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -54,7 +54,7 @@ NOTES: dict[NoteReason, str] = {
 
 
 def describe_failure(reason: str, params: Mapping[str, Any]) -> str:
-    """Why a task has failed."""
+    """Return the reason why a task failed."""
     if "project" in params:
         params = {**params, "project": _fullname(params["project"])}
     if reason == FailureReason.PUSH_REFUSED:
@@ -63,23 +63,23 @@ def describe_failure(reason: str, params: Mapping[str, Any]) -> str:
 
 
 def describe_ending(ending: Ending) -> str | None:
-    """Why a task has failed; None if it has not."""
+    """Return the reason why a task failed; None if it did not."""
     return describe_failure(ending.reason, ending.params) if ending.reason else None
 
 
 def _fullname(path: str) -> str:
-    """Forks live under `forks/`."""
+    """Return a path as Pagure writes it: forks are below `forks/`."""
     return f"forks/{path.removeprefix('fork/')}" if path.startswith("fork/") else path
 
 
 def comment_text(home: str, row: Mapping[str, Any]) -> str:
-    """What a comment says. `home` is where its project is in the web."""
+    """Return the text of a comment. `home` is the web address of its project."""
     text: str = row["comment"]
     return text if row["note"] is None else describe_note(home, row["author"], row["note"])
 
 
 def describe_note(home: str, author: str, note: Mapping[str, Any]) -> str:
-    """What a comment says that was written in somebody's name."""
+    """Return the text of a comment that the forge wrote for a user."""
     reason, params = NoteReason(note["reason"]), {**note, "author": author}
     match reason:
         case NoteReason.COMMITS_ADDED:
@@ -97,7 +97,7 @@ def describe_note(home: str, author: str, note: Mapping[str, Any]) -> str:
 
 
 def _describe_update(author: str, note: Mapping[str, Any]) -> str:
-    """Boards tell of a change in the order in which it is made, everything else sorts what has changed."""
+    """Describe an update of an issue. The details of a change made by a board keep their order; others are sorted."""
     changed = note["changed"]
     details = note["details"] if "details" in note else describe_changes(changed, note["previous"])
     if "boards" in changed:
@@ -106,13 +106,13 @@ def _describe_update(author: str, note: Mapping[str, Any]) -> str:
 
 
 def describe_changes(changed: Mapping[str, Any], previous: Mapping[str, Any]) -> list[str]:
-    """What has changed about an issue, one sentence for each change."""
+    """Return one sentence for each change of an issue."""
     return [
         sentence for field in DETAILS if field in changed for sentence in DETAILS[field](changed, previous.get(field))
     ]
 
 
-def _was(before: Any) -> str:
+def _describe_previous(before: Any) -> str:
     return f" (was: {before})" if before is not None else ""
 
 
@@ -121,22 +121,26 @@ def _describe_tags(changed: Mapping[str, Any], before: Any) -> list[str]:
 
 
 def _describe_status(changed: Mapping[str, Any], before: Any) -> list[str]:
-    return [f"Issue status updated to: {changed['status']}{_was(before)}"]
+    return [f"Issue status updated to: {changed['status']}{_describe_previous(before)}"]
 
 
 def _describe_close_status(changed: Mapping[str, Any], before: Any) -> list[str]:
-    """Of an issue that is opened again nobody hears why it was closed."""
+    """Describe the new close status; reopening an issue does not mention it."""
     if changed.get("status", "Closed") != "Closed":
         return []
-    return [f"Issue close_status updated to: {changed['close_status']}{_was(before)}"]
+    return [f"Issue close_status updated to: {changed['close_status']}{_describe_previous(before)}"]
 
 
 def _describe_milestone(changed: Mapping[str, Any], before: Any) -> list[str]:
-    return [f"Issue set to the milestone: {changed['milestone']}{_was(before)}"]
+    return [f"Issue set to the milestone: {changed['milestone']}{_describe_previous(before)}"]
 
 
 def _describe_assignee(changed: Mapping[str, Any], before: Any) -> list[str]:
-    return [f"Issue assigned to {changed['assignee']}{_was(before)}" if changed["assignee"] else "Assignee reset"]
+    return [
+        f"Issue assigned to {changed['assignee']}{_describe_previous(before)}"
+        if changed["assignee"]
+        else "Assignee reset"
+    ]
 
 
 def _describe_dependencies(changed: Mapping[str, Any], before: Any) -> list[str]:
@@ -147,12 +151,12 @@ def _describe_custom_fields(changed: Mapping[str, Any], before: Any) -> list[str
     return [
         f"Custom field {name} reset (from {before[name]})"
         if value is None
-        else f"Custom field {name} adjusted to {value}{_was(before[name])}"
+        else f"Custom field {name} adjusted to {value}{_describe_previous(before[name])}"
         for name, value in changed["custom_fields"].items()
     ]
 
 
-# In the order in which a board tells of them.
+# In the order in which a change made by a board lists them.
 DETAILS: dict[str, Callable[[Mapping[str, Any], Any], list[str]]] = {
     "tags": _describe_tags,
     "status": _describe_status,
