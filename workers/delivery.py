@@ -174,7 +174,7 @@ class Deliverer:
         if subscription is None or subscription["status"] == "ended" or subscription["secret"] is None:
             reason = (subscription and subscription["reason"]) or "The subscription was deleted."
             sends = subscription is not None and None not in (subscription["gone"], subscription["secret"])
-            finished = not await lanes.abandon(self.db, lane, reason, farewell=sends)
+            finished = not await lanes.abandon(self.db, lane, reason, keep_deletion=sends)
         if subscription is not None and sends:
             sent = await self._send_batch(lane, subscription, waiting.deliveries, began)
             if sent is None:

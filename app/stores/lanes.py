@@ -245,7 +245,7 @@ async def mark_delivered(db: Database, lane: Lane, delivery: Row, attempt: Attem
     holds the lane by now.
     """
     return (
-        await db.fetchval(MARK_DELIVERED, *lane.held, delivery["delivery_id"], *_attempt_json(attempt), whole)
+        await db.fetchval(MARK_DELIVERED, *lane.held, delivery["delivery_id"], *_attempt_arguments(attempt), whole)
         is not None
     )
 
@@ -267,7 +267,7 @@ async def mark_failed(
         MARK_FAILED,
         *lane.held,
         delivery["delivery_id"],
-        *_attempt_json(attempt),
+        *_attempt_arguments(attempt),
         lane.due_at,
         after,
         delivery["attempts"],
@@ -277,7 +277,7 @@ async def mark_failed(
     return since
 
 
-def _attempt_json(attempt: Attempt) -> tuple[Any, ...]:
+def _attempt_arguments(attempt: Attempt) -> tuple[Any, ...]:
     return attempt.at, attempt.status, attempt.duration_ms, attempt.error, attempt.excerpt
 
 
@@ -291,9 +291,9 @@ async def release(db: Database, lane: Lane, after: float = 0.0) -> None:
     await db.execute(RELEASE, *lane.held, after)
 
 
-async def abandon(db: Database, lane: Lane, reason: str, *, farewell: bool = False) -> bool:
+async def abandon(db: Database, lane: Lane, reason: str, *, keep_deletion: bool = False) -> bool:
     """Suppress the first waiting deliveries of a lane with this reason. True if there may be more.
 
-    `farewell`: keep the delivery of the event that the project was deleted, which is still to be sent.
+    `keep_deletion`: keep the delivery of the event that the project was deleted, which is still to be sent.
     """
-    return len(await db.fetch(MARK_ABANDONED, *lane.held, reason, farewell)) == ABANDON_BATCH
+    return len(await db.fetch(MARK_ABANDONED, *lane.held, reason, keep_deletion)) == ABANDON_BATCH

@@ -1,7 +1,7 @@
-"""Work that events ask for: who holds it, until when, and how often it was tried.
+"""Work that events cause: its lease, its due time and its attempts.
 
-The attempt's number is the fencing token: every statement but `claim` names it, and changes nothing once a newer
-attempt holds the work. `reaction` is the name of the reaction, `position` the event's.
+The attempt's number is the fencing token: all statements of a worker except `claim` are guarded by it, and change
+nothing once a newer attempt holds the work. `reaction` is the name of the reaction, `position` the event's.
 """
 
 from typing import Any
@@ -38,14 +38,14 @@ POSTPONE = """
     set    lease_until = null, due_at = now() + make_interval(secs => $4)
     where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
 """
-# The sweep rings for it on the other queue. Its attempts go on, because they are the fencing token.
+# The relay's sweep enqueues it on the other queue. Its attempts are not reset, because they are the fencing token.
 HAND_OVER = """
     update work
     set    queue = $3, lease_until = null, due_at = now() - interval '2 seconds'
     where  position = $1 and reaction = $2 and queue <> $3 and done_at is null
     returning 1
 """
-# As done as the table can say: a worker that is still at it finds its token out of date, and its answer is not taken.
+# The work counts as done: a worker that is still running holds an outdated token, so its result is rejected.
 CANCEL = """
     update work
     set    done_at = now(), lease_until = null, attempts = work.attempts + 1
@@ -66,23 +66,23 @@ UNATTENDED = """
 
 
 async def claim(db: Database, position: int, reaction: str, lease: float) -> int | None:
-    """Take work that is due and that nobody holds for `lease` seconds; the fencing token, or None."""
+    """Claim work that is due and not held, for `lease` seconds. Returns the fencing token, or None."""
     token: int | None = await db.fetchval(CLAIM, position, reaction, lease)
     return token
 
 
 async def renew(db: Database, position: int, reaction: str, token: int, lease: float) -> bool:
-    """Extend the lease; False when it is no longer ours."""
+    """Renew the lease; False if another worker holds the work."""
     return await db.fetchval(RENEW, position, reaction, token, lease) is not None
 
 
 async def mark_irrevocable(db: Database, position: int, reaction: str, token: int) -> bool:
-    """Nobody can cancel the work from now on; False when it is no longer ours."""
+    """Mark the work as no longer cancellable; False if another worker holds it."""
     return await db.fetchval(MARK_IRREVOCABLE, position, reaction, token) is not None
 
 
 async def finish(connection: Any, position: int, reaction: str, token: int) -> bool:
-    """End the work in the caller's transaction; False when it is no longer ours."""
+    """End the work in the caller's transaction; False if another worker holds it."""
     return await connection.fetchval(FINISH, position, reaction, token) is not None
 
 
@@ -91,16 +91,16 @@ async def postpone(db: Database, position: int, reaction: str, token: int, secon
 
 
 async def hand_over(db: Database, position: int, reaction: str, queue: str) -> bool:
-    """Move the work to another queue and let go of it; False when it is on that queue already."""
+    """Move the work to another queue and release it; False if it is on that queue already or has ended."""
     return await db.fetchval(HAND_OVER, position, reaction, queue) is not None
 
 
 async def cancel(connection: Any, task_id: str, reactions: list[str]) -> Row | None:
-    """Take the work that a task waits for from whoever holds it; None when it has ended or cannot be undone."""
+    """End the work that a task waits for, whichever worker holds it; None if it has ended or is irrevocable."""
     row: Row | None = await connection.fetchrow(CANCEL, task_id, reactions)
     return row
 
 
 async def list_unattended(db: Database, seconds: float) -> list[Row]:
-    """The oldest work that has been due for so long and that nobody holds."""
+    """List the oldest work that has been due for this many seconds and is not held."""
     return await db.fetch(UNATTENDED, seconds)
