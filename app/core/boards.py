@@ -1,4 +1,4 @@
-"""Commands on the boards of a tracker, and what placing an issue on a board changes about it."""
+"""Commands on the boards of a tracker, and the effects of placing an issue on a board."""
 
 import re
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ from app.queries import boards, comments, issues, tags
 from events.boards import BoardDefined, BoardDeleted, BoardStatusesSet
 from events.record import NewEvent
 
-MAX_BOARDS = 30  # of a tracker; an issue shows all those that it is on, with all of their statuses
-MAX_STATUSES = 30  # of a board
-MAX_PLACEMENTS = 200  # to be changed at once
+MAX_BOARDS = 30  # per tracker; an issue shows all of its boards, with all of their statuses
+MAX_STATUSES = 30  # per board
+MAX_PLACEMENTS = 200  # per command
 MAX_TEXT_LENGTH = 255  # characters of a name, a color or a reason
 MAX_RANK = 2**31 - 1
 STATUS = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9\-_ .:]+\Z")
@@ -136,7 +136,7 @@ def _check_rank(rank: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where to put an issue, given by number or uid. A status that the board does not have means its default one."""
+    """The place of an issue, given by number or uid. A status that the board does not have means its default."""
 
     issue: int | str
     status: str | None
@@ -145,7 +145,7 @@ class Placement:
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceIssues(Command):
-    """Put issues on a board or move them there: all of them or none."""
+    """Put issues on a board or move them on it: all of them or none."""
 
     project_id: int
     board: str
@@ -154,7 +154,7 @@ class PlaceIssues(Command):
 
 @handles(PlaceIssues)
 async def place_issues(ctx: CommandContext, command: PlaceIssues) -> list[NewEvent]:
-    """Private issues need no check of their own: whoever may manage boards may see them."""
+    """Place the issues. Private ones need no extra check: users who may manage boards may see them."""
     await _require_board_manager(ctx, command.project_id)
     board = await boards.find(ctx.db, command.project_id, command.board)
     if len(command.places) > MAX_PLACEMENTS:
@@ -181,7 +181,7 @@ async def place_issues(ctx: CommandContext, command: PlaceIssues) -> list[NewEve
 
 
 def _place_issue(board: Mapping[str, Any], issue: Mapping[str, Any], place: Placement) -> dict[str, Any]:
-    """What changes. An issue that gets another status there is closed or opened as the status says."""
+    """Return the changed fields. An issue that gets another status is closed or opened as the status says."""
     status = _find_status(board, place.status)
     before, after = issue["boards"].get(board["board"]), {"rank": place.rank, "status": status["name"]}
     if before == after:

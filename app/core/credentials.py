@@ -1,4 +1,4 @@
-"""Tokens and passwords: create, hash and verify them. Secrets never enter the log.
+"""Create, hash and verify tokens and passwords. Secrets never enter the log.
 
 A token is `pf_`, 40 characters of base62 and a 6-character checksum (CRC-32 in base62), so that a mistyped or
 truncated one is recognised without asking the database, and scanners can find leaked ones.
@@ -59,7 +59,7 @@ def new_token() -> str:
 
 
 def has_valid_checksum(token: str) -> bool:
-    """Whether the checksum of one of our own tokens fits; any other string is taken as it is."""
+    """Whether the checksum of a token of the forge is right; True for a string of another form."""
     if not (token.startswith(PREFIX) and len(token) == 49):
         return True
     body = token[3:43]
@@ -71,12 +71,12 @@ def hash_token(token: str) -> bytes:
 
 
 def visible_prefix(token: str) -> str:
-    """What its owner recognises a token by: too little to guess the rest from."""
+    """Return the first characters, which identify a token to its owner but do not help to guess the rest."""
     return token[:8] if token.startswith(PREFIX) else token[:4]
 
 
 async def identify(db: Database, token: str | None) -> Actor:
-    """Who speaks with this token; nobody without one. Raises BadToken."""
+    """Return the owner of the token, or NOBODY without one. Raises BadToken."""
     if token is None:
         return NOBODY
     if not has_valid_checksum(token):
@@ -85,16 +85,16 @@ async def identify(db: Database, token: str | None) -> Actor:
 
 
 async def identify_with_row(
-    db: Database, token: str | None, asked: str, *arguments: Any
+    db: Database, token: str | None, query: str, *arguments: Any
 ) -> tuple[Actor | BadToken, Row | None]:
-    """Who speaks with this token, or why it is no good, and the one row that `asked` finds.
+    """Return the actor or the reason for refusing the token, and the row that the query finds.
 
-    These are two questions of nearly every request, and one round trip.
+    Nearly every request needs both; this takes one round trip.
     """
     if token is None or not has_valid_checksum(token):
-        who = NOBODY if token is None else BadToken("unknown")
-        return who, await db.fetchrow(asked, *arguments)
-    found = await store.find_owner_with_row(db, hash_token(token), asked, *arguments)
+        actor = NOBODY if token is None else BadToken("unknown")
+        return actor, await db.fetchrow(query, *arguments)
+    found = await store.find_owner_with_row(db, hash_token(token), query, *arguments)
     row = found if found["there"] else None
     try:
         return _actor_from_row(found), row
@@ -103,7 +103,7 @@ async def identify_with_row(
 
 
 async def identify_with_project(db: Database, token: str | None, address: str) -> tuple[Actor | BadToken, Row | None]:
-    """Who speaks with this token, or why it is no good, and the project at this address, whoever may see it."""
+    """Return the actor or the reason for refusing the token, and the project at this address, visible or not."""
     return await identify_with_row(db, token, projects.BY_ADDRESS, address)
 
 
@@ -125,23 +125,23 @@ def _actor_from_row(found: Row | None) -> Actor:
 
 
 async def find_actor(db: Database, username: str) -> Actor:
-    """Somebody with all that they may do at this moment, for what is done in their name; nobody if they are gone."""
+    """Return a user as an actor with current rights; NOBODY if the user is unknown."""
     found = await store.find_user(db, username)
     return Actor(**{**found, "groups": frozenset(found["groups"])}) if found else NOBODY
 
 
 @asynccontextmanager
 async def storing_token(db: Database, token_id: str, token: str) -> AsyncIterator[None]:
-    """Remember the hash before the block makes the token known, and forget it if the block fails.
+    """Store the hash before the block records the token, and delete it if the block fails.
 
-    A hash without its event is no token; an event without its hash would be a lost one.
+    A hash without an event is harmless; an event without a hash would be a token that does not work.
     """
     if len(token) < MIN_TOKEN_LENGTH:
         raise Invalid(Subject.TOKEN_LENGTH, "token", limit=MIN_TOKEN_LENGTH)
     await store.store_token_hash(db, hash_token(token), token_id)
     try:
         yield
-    except BaseException:  # a client that hung up included; it is raised again
+    except BaseException:  # including the cancellation when a client disconnects
         await store.delete_token_hash(db, token_id)
         raise
 
@@ -151,15 +151,15 @@ async def store_password(db: Database, username: str, password: str) -> None:
 
 
 async def verify_password(db: Database, username_or_email: str, password: str) -> Actor:
-    """The user who logs in with this password. Raises BadPassword.
+    """Return the user who logs in with this password. Raises BadPassword.
 
-    An unknown user takes as long as a known one, so that the time does not reveal who has an account. A hash with other
-    parameters than the present ones is replaced.
+    An unknown user takes as long as a known one, so that the time does not reveal who has an account. A hash with
+    outdated parameters is replaced.
     """
-    # Postgres does not accept NUL and half characters, which are in no name.
+    # Postgres rejects NUL and surrogates, and no name contains them.
     found = await store.find_user_with_password(db, username_or_email) if username_or_email.isprintable() else None
     stored = found["password_hash"] if found else None
-    # Half characters cannot be encoded; stored passwords have none, so these never match.
+    # Surrogates cannot be encoded otherwise; stored passwords contain none, so these never match.
     given = password.encode(errors="surrogatepass")
     matches = await _in_hashing_thread(_matches, stored or _build_unmatched_hash(), given)
     if found is None or stored is None or not matches:
@@ -183,7 +183,7 @@ def _matches(stored: str, password: bytes) -> bool:
 
 
 def _build_unmatched_hash() -> str:
-    """A hash that no password matches, with the present parameters, so that verifying it takes as long."""
+    """Build a hash that no password matches, with the current parameters, so that verifying it takes as long."""
     hasher = PASSWORD_HASHER
     salt, digest = (
         b64encode(secrets.token_bytes(length)).decode().rstrip("=") for length in (hasher.salt_len, hasher.hash_len)

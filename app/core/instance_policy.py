@@ -1,7 +1,7 @@
-"""What the settings of an instance allow its users, whatever rights they have on a project.
+"""The policy of an instance: what its settings allow users, whatever rights they have on a project.
 
-Command handlers ask the policy of their context. A dialect may ask it earlier where its contract orders the refusals
-so; it never decides anything itself.
+Command handlers check the policy of their context. A dialect may check it earlier if its contract orders refusals so;
+it has no rules of its own.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from app.errors import Disabled, Forbidden, Invalid, Subject
 
 @dataclass(frozen=True, kw_only=True)
 class InstancePolicy:
-    """The defaults are the strictest policy: code that executes a command without naming one creates and deletes
-    nothing that a policy has to allow.
+    """What an instance allows. The defaults are the strictest policy: without a given policy, a command creates and
+    deletes nothing that a policy has to allow.
     """
 
     new_projects: bool = False
@@ -23,8 +23,8 @@ class InstancePolicy:
     new_groups: bool = False
     delete_projects: bool = False
     delete_forks: bool = False
-    namespaces: frozenset[str] = frozenset()  # in which everybody may create projects
-    user_namespaces: bool = False  # a project without a namespace lies below its owner's name
+    namespaces: frozenset[str] = frozenset()  # in which all users may create projects
+    user_namespaces: bool = False  # put projects without a namespace into that of their owner
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "InstancePolicy":
@@ -40,8 +40,8 @@ class InstancePolicy:
         )
 
     def choose_namespace(self, actor: Actor, namespace: str | None, *, private: bool) -> str | None:
-        """Where a new project lies if it is asked for in this namespace, or in none: a private one below its owner's
-        name.
+        """Return the namespace of a new project that is requested in this one or in none: the owner's name if it is
+        private.
         """
         return actor.username if private or (self.user_namespaces and not namespace) else namespace
 
@@ -68,7 +68,7 @@ class InstancePolicy:
             raise Disabled(Subject.MIRRORING)
 
     def require_new_groups(self, actor: Actor) -> None:
-        """Administrators may always create groups."""
+        """Raise Forbidden unless the actor may create groups; administrators always may."""
         if not (self.new_groups or actor.admin):
             raise Forbidden(Subject.NEW_GROUPS)
 

@@ -1,6 +1,6 @@
-"""Which refs a push may create, move and delete.
+"""Rules for the refs that a push may create, move and delete.
 
-Everything that changes a ref in a user's name calls `require` for it before anything moves. Rules about the content of
+Code that changes a ref for a user calls `require` before it moves anything. Rules about the content of
 commits are checked by git: by hooks for a push (app/git/receive.py), by the workers for a merge or a rebase.
 """
 
@@ -24,7 +24,7 @@ FORGE_REFS = ("refs/pull/", "refs/internal/")
 
 
 class PushReason(StrEnum):
-    """Why a ref may not be created, moved or deleted. Git's transport and the dialects have sentences for it."""
+    """The reason why a ref may not be created, moved or deleted. Git's transport and the dialects word it."""
 
     ATOMIC = "atomic"
     BRANCH = "branch"
@@ -41,7 +41,7 @@ class PushReason(StrEnum):
 
 @dataclass(frozen=True)
 class PushRefusal:
-    """A reason; `commit` is the one that is not signed off."""
+    """A reason, with the commit that is not signed off if that is the reason."""
 
     reason: PushReason
     commit: str = ""
@@ -54,7 +54,7 @@ class PushRefusal:
 class Change:
     """A change of a ref, given by its full name, from `old` to `new`; ZEROS stands for a ref that does not exist.
 
-    An alias must be named by the branch that it stands for.
+    For an alias, `ref` must be the branch that it stands for.
     """
 
     ref: str
@@ -75,7 +75,7 @@ class Change:
 
 
 def find_refusal(actor: Actor, project: Row, change: Change) -> PushRefusal | None:
-    """Why the actor may not make this change, judged by names alone; None if they may."""
+    """Return the reason why the actor may not make this change, by names alone; None if they may."""
     if change.ref.startswith(FORGE_REFS):
         return PushRefusal(PushReason.FORGE_REF)
     if change.branch is None:
@@ -90,7 +90,7 @@ def find_refusal(actor: Actor, project: Row, change: Change) -> PushRefusal | No
 
 
 def find_project_refusal(project: Row, change: Change) -> PushRefusal | None:
-    """Why the project or one of its plugins forbids the change for everybody; None if they do not."""
+    """Return the reason why the project or one of its plugins forbids the change to all users; None if allowed."""
     if project["mirrored_from"] is not None:
         return PushRefusal(PushReason.MIRROR)
     if change.branch is None:
@@ -109,7 +109,7 @@ def require(actor: Actor, project: Row, change: Change) -> None:
 
 
 def find_requirements(project: Row) -> CommitRequirements:
-    """What the plugins of the project require of the commits of a push."""
+    """Return what the plugins of the project require of the commits of a push."""
     forward: frozenset[str] = frozenset()
     fields = plugin_fields(project, BLOCK_NON_FAST_FORWARD)
     if fields is not None:
@@ -119,11 +119,11 @@ def find_requirements(project: Row) -> CommitRequirements:
 
 
 def refusal_from_verdict(verdict: Verdict) -> PushRefusal:
-    """What git's hooks have found, as a refusal."""
+    """Convert the verdict of git's hooks to a refusal."""
     return PushRefusal(PushReason(verdict.fault), verdict.commit)
 
 
 def depends_on_branch(actor: Actor, project: Row) -> bool:
-    """Whether rules differ between branches, so that it matters which one an alias stands for."""
+    """Whether rules differ between branches, so that the branch behind an alias matters."""
     named = find_requirements(project).forward - {EVERY_BRANCH}
     return bool(named) or level(actor, project) < Level.WRITE

@@ -1,4 +1,4 @@
-"""Record moved refs in the log, also when the process dies right after git has finished.
+"""Recording of moved refs in the log, even if the process dies right after git has finished.
 
 A row in `open_pushes` is written before git starts and removed when the refs on disk are in the log. A row whose lease
 has run out belongs to a process that died in between; another process then compares the refs in its place.
@@ -26,7 +26,7 @@ from app.queries.refs import ZEROS
 from app.stores import open_pushes
 
 MAX_TRIES = 50
-RETRY_PAUSE = 60.0  # seconds until another look at a push that could not be finished
+RETRY_PAUSE = 60.0  # seconds until the next attempt to finish a push
 RECOVERY_INTERVAL = 5.0  # seconds between searches for abandoned pushes
 
 
@@ -40,11 +40,11 @@ async def record_refs(
     only: frozenset[str] | None = None,
     merged: int | None = None,
 ) -> int:
-    """Record the refs on disk, or only those that move with the ones in `only`; returns how many had moved. `merged` is
-    the number of the pull request whose merge moved them.
+    """Record the refs on disk, or only those that move together with the ones in `only`. Returns how many had moved.
+    `merged` is the number of the pull request whose merge moved them.
 
     The log is read before the disk: if another process records a ref in between, its version differs, the command is
-    refused, and both are read again. So nothing is recorded that did not happen. Raises NotFound if the project was
+    refused, and both are read again. So only moves that happened are recorded. Raises NotFound if the project was
     deleted.
     """
     moved = 0
@@ -68,7 +68,7 @@ async def record_refs(
 def find_moves(
     known: Mapping[str, tuple[str, int]], there: Mapping[str, tuple[str, str]], names: Set[str]
 ) -> list[Move]:
-    """The moves that bring the log in line with the disk."""
+    """Return the moves that bring the log in line with the disk."""
     moves = []
     for ref in sorted(names):
         old, version = known.get(ref, (ZEROS, 0))
@@ -86,7 +86,7 @@ def find_moves(
 class RefWriter:
     """An actor who is about to move refs of a project.
 
-    `action` is what the caller declared to do, `lease` is in seconds, `ring` wakes the relay.
+    `action` is the declared action of the route, `lease` is in seconds, `ring` wakes the relay.
     """
 
     db: Database
@@ -105,9 +105,9 @@ class RefWriter:
 
 @asynccontextmanager
 async def recording_moves(writer: RefWriter, names: frozenset[str]) -> AsyncIterator[None]:
-    """Refs of these names may move in the block; when it is left, the log says where they lead.
+    """Record in the log the refs of these names that move in the block.
 
-    Other refs are for those who move them to tell.
+    Other refs are recorded by whoever moved them.
     """
     authorize(writer.actor, writer.action, writer.project)
     project_id = writer.project["project_id"]
@@ -119,7 +119,9 @@ async def recording_moves(writer: RefWriter, names: frozenset[str]) -> AsyncIter
 
 @asynccontextmanager
 async def open_push(db: Database, project_id: int, actor: Actor, lease: float) -> AsyncIterator[None]:
-    """Remember that refs may move. The row stays if the block fails: then another process compares the refs."""
+    """Keep a row under a lease while refs may move in the block. It stays if the block fails: then another process
+    compares the refs.
+    """
     push_id = uuid.uuid4()
     await open_pushes.begin(db, push_id, project_id, actor.username, lease)
 
@@ -135,13 +137,13 @@ async def open_push(db: Database, project_id: int, actor: Actor, lease: float) -
 
 
 async def finish_abandoned(db: Database, root: Path) -> int:
-    """Look at the refs of every push whose process has died."""
+    """Record the refs of every push whose process has died. Returns the number of these pushes."""
     rows = await open_pushes.list_abandoned(db)
     for row in rows:
         try:
             await _finish(db, root, row["push_id"], row["project_id"], Actor(row["actor"]))
         except (*DB_ERRORS, *store.STORAGE_ERRORS, Refused) as error:
-            # One damaged repository keeps nobody else from their turn.
+            # A damaged repository must not block the others.
             log.warning("reconcile", project=row["project_id"], error=type(error).__name__)
             await open_pushes.postpone(db, row["push_id"], RETRY_PAUSE)
     return len(rows)
