@@ -31,7 +31,7 @@ from workers.reactions import (
     WorkerContext,
 )
 
-MAX_ATTEMPTS = 5  # attempts that end in an error; an unreachable database is not counted
+MAX_ATTEMPTS = 5  # the claim from which on an error gives the work up; that of an unreachable database never does
 MAX_CLAIMS = 20  # claims, including those without any outcome, which happens when the work kills its worker
 MAX_PAUSE = 60.0  # seconds until the next attempt at most; the back-off starts at 2 seconds
 PROGRESS_INTERVAL = 1.0  # seconds between two progress events of long work

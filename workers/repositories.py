@@ -14,7 +14,7 @@ from events.record import NewEvent
 from events.repositories import RepositoryCreated
 from events.tasks import TaskFailed
 from workers import mirrors
-from workers.reactions import FOLLOW, GIT, TaskFailure, WorkerContext, on
+from workers.reactions import FOLLOW, GIT, TaskFailure, WorkerContext, ignore_failure, on
 
 
 def discard_project(cause: StoredEvent, failure: TaskFailure) -> list[NewEvent]:
@@ -66,11 +66,7 @@ async def fork_repository(ctx: WorkerContext, cause: StoredEvent) -> list[NewEve
     return [_build_created(fork.project_id, fork.path, fork.default_branch, copied_refs)]
 
 
-def ignore_failure(cause: StoredEvent, failure: TaskFailure) -> list[NewEvent]:
-    """Record nothing: the project is gone anyway, and the worker's log names the files that are left."""
-    return []
-
-
+# On failure the worker's log names the files that are left.
 @on(ProjectDeleted, ProjectDiscarded, queue=GIT, on_failure=ignore_failure, tracked=False)
 async def remove_repository(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     await asyncio.to_thread(store.remove_repository, ctx.settings.repositories, cause.data["project_id"])
