@@ -1,4 +1,4 @@
-"""A whole forge for every test: real Postgres, real Valkey, real git, real HTTP."""
+"""Fixtures: a whole forge for every test, with real Postgres, Valkey, git and HTTP."""
 
 import asyncio
 import contextlib
@@ -80,15 +80,15 @@ async def database_url(services: tuple[str, str]) -> AsyncIterator[str]:
         yield url
 
 
-async def settled(database_url: str, services: tuple[str, str], data: Path) -> Settings:
-    """The settings of a forge over this database, whose queue is empty."""
+async def prepare_settings(database_url: str, services: tuple[str, str], data: Path) -> Settings:
+    """Empty the queue and return the settings of a forge with this database."""
     redis = Redis.from_url(services[1])
     await redis.flushall()
     await redis.aclose()
-    return configured(database_url, services[1], data)
+    return build_settings(database_url, services[1], data)
 
 
-def configured(database_url: str, redis_url: str, data: Path) -> Settings:
+def build_settings(database_url: str, redis_url: str, data: Path) -> Settings:
     return Settings(
         data=data,
         database_url=database_url,
@@ -105,7 +105,7 @@ def configured(database_url: str, redis_url: str, data: Path) -> Settings:
 @pytest.fixture
 async def own_settings(database_url: str, services: tuple[str, str], tmp_path: Path) -> Settings:
     """Settings for a forge of the test's own, which is not running yet."""
-    return await settled(database_url, services, tmp_path)
+    return await prepare_settings(database_url, services, tmp_path)
 
 
 @pytest.fixture
@@ -225,7 +225,7 @@ class Forge:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Forge]:
+async def run_forge(settings: Settings) -> AsyncIterator[Forge]:
     async with contextlib.AsyncExitStack() as stack:
         db = await stack.enter_async_context(database(settings.required_database_url(), 5))
         await migrate.create_first_admin(db, settings)
@@ -245,7 +245,7 @@ async def running(settings: Settings) -> AsyncIterator[Forge]:
 
 @pytest.fixture(scope="session")
 async def sharing(services: tuple[str, str]) -> AsyncIterator[SharedForge]:
-    sharing = SharedForge(configured, running)
+    sharing = SharedForge(build_settings, run_forge)
     yield sharing
     await sharing.close()
 
@@ -269,7 +269,7 @@ async def forge(settings: Settings, sharing: SharedForge) -> AsyncIterator[Forge
         return
     if shared is not None and settings.database_url == shared.settings.database_url:
         raise pytest.UsageError("A test that changes the settings starts from `own_settings`.")
-    async with running(settings) as forge:
+    async with run_forge(settings) as forge:
         yield forge
 
 
@@ -319,8 +319,8 @@ def retried_at_once(sent_at_once: None, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(delivery, "MAX_OPEN_SECONDS", 0.2)
 
 
-async def waiters(count: int) -> None:
-    """Wait until so many wait."""
+async def wait_for_waiters(count: int) -> None:
+    """Wait until this number of requests wait for an event."""
     async with asyncio.timeout(10):
         while WAITERS._value.get() != count:
             await asyncio.sleep(0.01)

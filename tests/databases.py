@@ -1,4 +1,4 @@
-"""The tests' databases. Emptying one takes a tenth of the time that making one does."""
+"""Databases of the tests. Emptying one takes a tenth of the time that creating one takes."""
 
 import itertools
 from collections.abc import AsyncIterator
@@ -10,10 +10,10 @@ from app.ops import migrate
 
 TEMPLATE = "template_forge"
 _numbers = itertools.count()
-_spare: list[str] = []  # empty and in shape
+_spare: list[str] = []  # empty databases with the right shape
 _shape: list[str] = []
 
-# What a database is like, by names: a rebuild makes tables anew, and leaves another schema behind if it is cut off.
+# The shape of a database, by names: a rebuild recreates tables, and leaves another schema behind if it is interrupted.
 SHAPE = """
     select md5(string_agg(line, ',' order by line))
     from (
@@ -35,8 +35,8 @@ SHAPE = """
         union all
         select version::text from public.schema_version) as lines
 """
-# Of so few rows, deleting is a hundred times faster than truncating, which makes the files of every table anew. Most
-# tables are empty, which is cheaper to ask than to delete nothing. A function keeps its plans from call to call.
+# For few rows, deleting is a hundred times faster than truncating, which recreates the files of every table. Most
+# tables are empty, and checking that is cheaper than deleting nothing. A function keeps its plans between calls.
 CREATE_CLEANER = """
     create function pg_temp.clean() returns void language plpgsql as $$ begin {statements} end $$
 """
@@ -57,20 +57,20 @@ async def make_template(url: str) -> None:
     connection = await asyncpg.connect(url)
     await connection.execute(f"create database {TEMPLATE}")
     await connection.close()
-    await migrate.migrate(_of(url, TEMPLATE))
-    connection = await asyncpg.connect(_of(url, TEMPLATE))
+    await migrate.migrate(_database_url(url, TEMPLATE))
+    connection = await asyncpg.connect(_database_url(url, TEMPLATE))
     _shape[:] = [await connection.fetchval(SHAPE)]
     await connection.close()
 
 
 @asynccontextmanager
 async def fresh_database(url: str) -> AsyncIterator[str]:
-    """The URL of a database with the schema and nothing else: a new one, or one that was left in shape."""
+    """Yield the URL of a database with the schema and nothing else: a new one, or an emptied one."""
     admin = await asyncpg.connect(url)
     try:
-        name = _spare.pop() if _spare else await _made(admin)
-        yield _of(url, name)
-        if await _emptied(admin, url, name):
+        name = _spare.pop() if _spare else await _create(admin)
+        yield _database_url(url, name)
+        if await _empty(admin, url, name):
             _spare.append(name)
         else:
             await admin.execute(f"drop database {name} with (force)")
@@ -78,21 +78,21 @@ async def fresh_database(url: str) -> AsyncIterator[str]:
         await admin.close()
 
 
-async def _made(admin: asyncpg.Connection) -> str:
+async def _create(admin: asyncpg.Connection) -> str:
     name = f"forge_{next(_numbers)}"
     await admin.execute(f"create database {name} template {TEMPLATE} strategy wal_log")
     return name
 
 
-async def _emptied(admin: asyncpg.Connection, url: str, name: str) -> bool:
-    """Whether the database is as good as new now. One whose shape a test has changed is not."""
+async def _empty(admin: asyncpg.Connection, url: str, name: str) -> bool:
+    """Empty the database. False if a test has changed its shape."""
     await admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", name)
-    async with open_cleaner(_of(url, name)) as cleaner:
+    async with open_cleaner(_database_url(url, name)) as cleaner:
         return await cleaner.clean()
 
 
 class Cleaner:
-    """Empties a database as often as it is asked to. Nothing else may run there meanwhile."""
+    """Empties a database, repeatedly. Nothing else may use it at that time."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.connection = connection
@@ -109,7 +109,7 @@ class Cleaner:
 async def open_cleaner(url: str) -> AsyncIterator[Cleaner]:
     connection = await asyncpg.connect(url)
     try:
-        # Neither triggers nor foreign keys, and no waiting for the lock of somebody who is gone.
+        # Without triggers and foreign keys, and without waiting for locks of dead connections.
         await connection.execute("set session_replication_role = replica; set lock_timeout = '1s'")
         statements = await connection.fetchval(CLEANING)
         await connection.execute(CREATE_CLEANER.format(statements=statements))
@@ -118,5 +118,5 @@ async def open_cleaner(url: str) -> AsyncIterator[Cleaner]:
         await connection.close()
 
 
-def _of(url: str, name: str) -> str:
+def _database_url(url: str, name: str) -> str:
     return url.rpartition("/")[0] + f"/{name}"

@@ -1,4 +1,4 @@
-"""What one test does to the shared forge, the next one does not find."""
+"""The shared forge: nothing that a test does to it reaches the next test."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from events.projections.rebuild import rebuild
-from tests.conftest import Forge, configured, running
+from tests.conftest import Forge, build_settings, run_forge
 from tests.shared_forge import SharedForge
 
 
 class Sharing:
-    """A forge that the parts of a test share, as tests do."""
+    """A shared forge that one test opens several times, as several tests would."""
 
     def __init__(self, shared: SharedForge, postgres_url: str) -> None:
         self.shared = shared
@@ -24,7 +24,7 @@ class Sharing:
 
 @pytest.fixture
 async def sharing(services: tuple[str, str]) -> AsyncIterator[Sharing]:
-    shared = SharedForge(configured, running)
+    shared = SharedForge(build_settings, run_forge)
     yield Sharing(shared, services[0])
     await shared.close()
 

@@ -1,4 +1,4 @@
-"""README.md's session, run again: each command in bash, each reply held against the page."""
+"""The session in README.md: each command is run in bash, and its output compared with the page."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 ASSIGNMENT = re.compile(r"(\w+=\S+\s*)+\Z")
-# What differs from one run to the next. An id, once seen, is the same one ever after.
+# What differs between runs. An id that appears twice must be the same both times.
 ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{12}Z"
 VARIES = re.compile(f"({ID})|({TIME})|(…)")
@@ -27,14 +27,14 @@ VARIES = re.compile(f"({ID})|({TIME})|(…)")
 
 @dataclass(frozen=True)
 class Step:
-    """A command of the page and what the page says it prints."""
+    """A command on the page, with the output that the page shows."""
 
     command: str
     printed: str
 
 
 def session(page: str) -> list[Step]:
-    """The commands after `$`, with their lines after `\\` and `>`, and the lines that follow them."""
+    """Return the commands of a page, with their continuation lines (after `\\` and `>`), and their outputs."""
     steps = []
     for block in re.findall(r"^```console\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE):
         for text in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
@@ -46,7 +46,7 @@ def session(page: str) -> list[Step]:
 
 
 class Reader:
-    """Somebody who follows the page with a port and a directory of their own. `known` is their word for the page's."""
+    """Runs the commands of a page. `known` maps words on the page, such as port and ids, to those of this run."""
 
     def __init__(self, known: dict[str, str], work: Path) -> None:
         self.known = known
@@ -56,9 +56,9 @@ class Reader:
             **os.environ, "HOME": str(work), "LC_ALL": "C", "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0",
         }  # fmt: skip
 
-    def theirs(self, text: str) -> str:
-        for words, mine in self.known.items():
-            text = text.replace(words, mine)
+    def translate(self, text: str) -> str:
+        for on_page, here in self.known.items():
+            text = text.replace(on_page, here)
         return text
 
     def start(self, command: str) -> subprocess.Popen[bytes]:
@@ -81,7 +81,7 @@ class Reader:
         return output.decode()
 
     def check(self, step: Step, output: str) -> None:
-        """Line breaks and spaces apart, the output is what the page says."""
+        """Compare the output with the page, ignoring line breaks and spaces."""
         ids: dict[str, str] = {}
 
         def pattern(text: str) -> str:
@@ -100,30 +100,30 @@ class Reader:
             ids[found[1]] = f"id{len(ids)}"
             return f"(?P<{ids[found[1]]}>{ID})"
 
-        expected = "".join(self.theirs(step.printed).split())
+        expected = "".join(self.translate(step.printed).split())
         matched = re.fullmatch(pattern(expected), "".join(output.split()), re.DOTALL)
-        assert matched, f"The page says\n{self.theirs(step.printed)}\nand\n{step.command}\nsays\n{output}"
+        assert matched, f"The page says\n{self.translate(step.printed)}\nand\n{step.command}\nsays\n{output}"
         self.known |= {name: matched[group] for name, group in ids.items()}
 
 
 @asynccontextmanager
-async def running(up: subprocess.Popen[bytes], sign: str = "is ready") -> AsyncIterator[str]:
-    """The forge, or whatever gives another sign, and what it prints before and when it is ready."""
+async def run_process(up: subprocess.Popen[bytes], sign: str = "is ready") -> AsyncIterator[str]:
+    """Run a process until the end of the block. Yields what it has printed once `sign` appears."""
     assert up.stdout is not None
-    said = ""
+    output = ""
     try:
-        while sign not in said:
+        while sign not in output:
             async with asyncio.timeout(60):
                 line = await asyncio.to_thread(up.stdout.readline)
-            assert line, said
-            said += line.decode()
-        yield said
+            assert line, output
+            output += line.decode()
+        yield output
     finally:
         up.send_signal(signal.SIGINT)
         await asyncio.to_thread(up.communicate, timeout=40)
 
 
-async def test_the_readmes_session_goes_as_it_says(tmp_path: Path, var: Path) -> None:
+async def test_the_session_in_the_readme_works_as_shown(tmp_path: Path, var: Path) -> None:
     await git("init", "-q", cwd=tmp_path)
     await commit(tmp_path)
     (tmp_path / ".curlrc").write_text("no-progress-meter\n")
@@ -131,8 +131,8 @@ async def test_the_readmes_session_goes_as_it_says(tmp_path: Path, var: Path) ->
     reader = Reader({"/tmp/session": str(var), "8171": str(embedded.free_port())}, tmp_path)
     steps = session((ROOT / "README.md").read_text())
     assert len(steps) > 10
-    await reader.run(reader.theirs(steps[0].command))
-    async with running(reader.start(steps[1].command.removesuffix("&"))) as ready:
+    await reader.run(reader.translate(steps[0].command))
+    async with run_process(reader.start(steps[1].command.removesuffix("&"))) as ready:
         reader.check(steps[1], ready)
         for step in steps[2:]:
-            reader.check(step, await reader.run(reader.theirs(step.command)))
+            reader.check(step, await reader.run(reader.translate(step.command)))

@@ -16,7 +16,7 @@ from app.feed import formats, signing
 from app.ops import embedded
 from app.outgoing import client
 from tests.conftest import Client
-from tests.docs.test_readme import ROOT, Reader, Step, running, session
+from tests.docs.test_readme import ROOT, Reader, Step, run_process, session
 from tests.receiver import Receiver
 from workers import delivery
 
@@ -55,7 +55,7 @@ async def open_issue(client: Client, title: str = "Hungry dog") -> None:
 
 async def comes_true(reader: Reader, step: Step) -> None:
     """What the page says comes about within moments, such as a delivery."""
-    output = await reader.run(reader.theirs(step.command))
+    output = await reader.run(reader.translate(step.command))
     for _ in range(100):
         try:
             return reader.check(step, output)
@@ -63,7 +63,7 @@ async def comes_true(reader: Reader, step: Step) -> None:
             if "heard" not in step.command and "/deliveries" not in step.command:
                 raise
         await asyncio.sleep(0.2)
-        output = await reader.run(reader.theirs(step.command))
+        output = await reader.run(reader.translate(step.command))
     return reader.check(step, output)
 
 
@@ -78,9 +78,9 @@ async def test_the_session_goes_as_the_page_says(tmp_path: Path, var: Path) -> N
     async with AsyncExitStack() as stack:
         for step in steps:
             if step.command.endswith("&"):
-                process = reader.start(reader.theirs(step.command.removesuffix("&")))
+                process = reader.start(reader.translate(step.command.removesuffix("&")))
                 sign = "is ready" if "polyforge up" in step.command else "Listening"
-                reader.check(step, await stack.enter_async_context(running(process, sign)))
+                reader.check(step, await stack.enter_async_context(run_process(process, sign)))
             else:
                 await comes_true(reader, step)
 

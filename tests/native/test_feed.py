@@ -14,7 +14,7 @@ import pytest
 
 from app.dialects.native import streams
 from app.dialects.native.streams import STREAM
-from tests.conftest import Client, Forge, waiters
+from tests.conftest import Client, Forge, wait_for_waiters
 
 
 class Listener:
@@ -117,7 +117,7 @@ async def test_a_poll_ends_with_its_token(forge: Forge, alice: Client) -> None:
     _, issued = await alice.json("POST", "/v1/users/alice/tokens", {"description": "laptop"})
     laptop = Client(forge, issued["token"], "alice")
     poll = asyncio.create_task(laptop.get("/v1/events?after=now&types=issue.*&wait=50"))
-    await waiters(1)
+    await wait_for_waiters(1)
     assert (await alice.json("DELETE", f"/v1/tokens/{issued['id']}"))[0] == 204
     async with asyncio.timeout(10):
         assert (await poll)[0] == 401
@@ -128,11 +128,11 @@ async def test_a_wait_ends_when_the_client_hangs_up(forge: Forge, alice: Client,
     url = f"{forge.url}/v1/events?after=now" + ("&wait=50" if accept == "application/json" else "")
     async with aiohttp.ClientSession() as session:
         call = asyncio.create_task(session.get(url, headers={"Accept": accept}))
-        await waiters(1)
+        await wait_for_waiters(1)
         if accept == "text/event-stream":
             (await call).close()
         call.cancel()
-    await waiters(0)
+    await wait_for_waiters(0)
 
 
 @pytest.mark.own_forge
@@ -141,9 +141,9 @@ async def test_a_wait_for_a_task_ends_when_the_client_hangs_up(forge: Forge, ali
     _, queued = await alice.post("/new", name="nethack", description="d", wait="0")
     async with aiohttp.ClientSession(headers={"Authorization": f"token {alice.token}"}) as session:
         call = asyncio.create_task(session.get(f"{forge.url}/v1/tasks/{queued['taskid']}?wait=50"))
-        await waiters(1)
+        await wait_for_waiters(1)
         call.cancel()
-    await waiters(0)
+    await wait_for_waiters(0)
 
 
 @pytest.mark.own_forge
@@ -160,7 +160,7 @@ async def test_waiting_clients_hold_no_connection_and_no_thread(forge: Forge, ne
         polls = [asyncio.create_task(read_all(session, f"/v1/events?wait=50&{waiting}")) for _ in range(60)]
         tasks = [asyncio.create_task(read_all(session, f"/v1/tasks/{queued['taskid']}?wait=50")) for _ in range(60)]
         heard = [await session.get(f"/v1/events?{waiting}", headers={"Accept": STREAM}) for _ in range(60)]
-        await waiters(180)
+        await wait_for_waiters(180)
         async with asyncio.timeout(10):
             await asyncio.gather(*(forge.nobody.get("/v1/events?limit=1") for _ in range(20)))
             await asyncio.gather(*(asyncio.to_thread(bool) for _ in range(20)))
@@ -172,7 +172,7 @@ async def test_waiting_clients_hold_no_connection_and_no_thread(forge: Forge, ne
             stream.close()
         for task in tasks:
             task.cancel()
-    await waiters(0)
+    await wait_for_waiters(0)
 
 
 async def read_all(session: aiohttp.ClientSession, path: str) -> Any:
@@ -217,7 +217,7 @@ async def test_events_that_a_filter_excludes_cost_waiting_clients_no_statement(
 ) -> None:
     head = await forge.numbered()
     poll = asyncio.create_task(forge.nobody.get("/v1/events?after=now&types=project.created&wait=2"))
-    await waiters(1)
+    await wait_for_waiters(1)
     statements.clear()
     for _ in range(3):
         await open_issue(nethack)

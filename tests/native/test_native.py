@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from app.feed import pages
-from tests.conftest import Client, Forge, waiters
+from tests.conftest import Client, Forge, wait_for_waiters
 
 
 async def test_only_administrators_create_users(forge: Forge, alice: Client) -> None:
@@ -72,7 +72,7 @@ async def test_no_secret_is_in_the_log(forge: Forge, alice: Client) -> None:
 async def test_a_long_poll_returns_as_soon_as_an_event_happens(forge: Forge, nethack: Client) -> None:
     head = await forge.numbered()
     poll = asyncio.create_task(forge.nobody.get(f"/v1/events?after={head}&wait=50"))
-    await waiters(1)
+    await wait_for_waiters(1)
     await nethack.post("/nethack/new_issue", title="t", issue_content="c")
     async with asyncio.timeout(20):  # much less than the wait
         _, page = await poll
@@ -127,7 +127,7 @@ async def test_a_long_poll_with_a_revoked_token_is_refused(forge: Forge, alice: 
     await forge.numbered()
     head = (await alice.get("/v1/events"))[1]["head"]
     waiting = asyncio.create_task(revoked.get(f"/v1/events?after={head}&wait=20&types=project.created"))
-    await waiters(1)
+    await wait_for_waiters(1)
     assert (await alice.request("DELETE", f"/v1/tokens/{issued['id']}"))[0] == 204
     await alice.post("/new", name="secret", description="d", private="1")
     assert (await waiting)[0] == 401

@@ -10,7 +10,7 @@ import pytest
 from app.git import store
 from events.event import StoredEvent
 from events.record import NewEvent
-from tests.conftest import Client, Forge, waiters
+from tests.conftest import Client, Forge, wait_for_waiters
 from workers import perform
 from workers.reactions import GIT, REACTIONS, WorkerContext
 from workers.settings import CONCURRENCY
@@ -206,7 +206,7 @@ async def test_waiting_for_a_task_ends_when_the_token_is_revoked(alice: Client, 
     _, issued = await alice.json("POST", "/v1/users/alice/tokens", {"description": "laptop"})
     laptop = Client(alice.forge, issued["token"], "alice")
     waiting = asyncio.create_task(laptop.get(f"/v1/tasks/{task}?wait=50"))
-    await waiters(1)
+    await wait_for_waiters(1)
     assert (await alice.json("DELETE", f"/v1/tokens/{issued['id']}"))[0] == 204
     async with asyncio.timeout(10):
         assert (await waiting)[0] == 401
@@ -225,7 +225,7 @@ async def test_a_client_can_prefer_a_wait_and_is_told_when_to_retry(alice: Clien
         assert (status, found["status"]) == (200, "running")
         assert (alice.headers.get("Preference-Applied"), alice.headers["Retry-After"]) == (applied, "1")
     waiting = asyncio.create_task(alice.get(here, headers={"Prefer": "wait=3600"}))
-    await waiters(1)
+    await wait_for_waiters(1)
     held_creation.go_on.set()
     assert (await waiting)[1]["status"] == "succeeded"
     assert (alice.headers["Preference-Applied"], "Retry-After" in alice.headers) == ("wait=55", False)
@@ -239,7 +239,7 @@ async def test_a_client_can_wait_for_changes_after_a_known_seq(alice: Client, he
     _, running = await alice.get(here)
     assert (await alice.get(f"{here}?wait=50&after={running['seq'] - 1}"))[1] == running
     waiting = asyncio.create_task(alice.get(f"{here}?wait=50&after={running['seq']}"))
-    await waiters(1)
+    await wait_for_waiters(1)
     held_creation.go_on.set()
     _, ended = await waiting
     assert (ended["status"], ended["seq"] > running["seq"]) == ("succeeded", True)
@@ -253,9 +253,9 @@ async def test_a_wait_ends_when_the_client_hangs_up_unless_it_has_an_idempotency
     async with aiohttp.ClientSession(alice.forge.url, headers=headers) as session:
         call = asyncio.create_task(session.post("/api/0/new", data=form))
         await held_creation.begun.wait()
-        await waiters(1)
+        await wait_for_waiters(1)
         call.cancel()
-        await waiters(len(key))
+        await wait_for_waiters(len(key))
         assert (await session.post("/api/0/new", data=form)).status == (409 if key else 400)
         held_creation.go_on.set()
         await alice.forge.idle()

@@ -9,7 +9,7 @@ import pytest
 
 from app.config import Settings
 from app.outgoing.guard import Guard
-from tests.conftest import Client, Forge, settled
+from tests.conftest import Client, Forge, prepare_settings
 from tests.outgoing.conftest import ALLOWED_HOST, BLOCKED_HOST, Listener, Names, run_server
 from tests.outgoing.test_client import SPELLINGS, answer_with
 from tests.subscriptions import list_deliveries, open_issue, wait_for_delivery
@@ -36,7 +36,7 @@ async def settings(
     """A forge that may send to ALLOWED_HOST, and to public addresses at the port of the listener."""
     monkeypatch.setattr(delivery, "POLL_INTERVAL", 0.05)
     monkeypatch.setattr(delivery, "Guard", partial(Guard, ports=frozenset({listener.port})))
-    found = await settled(database_url, services, tmp_path)
+    found = await prepare_settings(database_url, services, tmp_path)
     return found.model_copy(update={"webhook_allow": [IPv4Network(ALLOWED_HOST)]})
 
 

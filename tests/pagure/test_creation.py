@@ -7,7 +7,7 @@ import pytest
 from aiohttp import FormData
 
 from app.config import Settings
-from tests.conftest import Client, Forge, git, running
+from tests.conftest import Client, Forge, git, run_forge
 
 QUEUED = {"message": "Project creation queued"}
 NO_NAMESPACE = (
@@ -108,7 +108,7 @@ async def test_an_existing_path_is_refused(alice: Client, url: str) -> None:
 
 async def test_disabled_mirrors_are_refused_after_the_form(own_settings: Settings) -> None:
     mirror = {"mirrored_from": "https://example.org/x.git"}
-    async with running(own_settings.model_copy(update={"mirroring": False})) as forge:
+    async with run_forge(own_settings.model_copy(update={"mirroring": False})) as forge:
         alice = await forge.user("alice")
         status, body = await alice.post("/new", name="x", **mirror)
         assert body["errors"] == {"description": ["This field is required."]}

@@ -1,4 +1,4 @@
-"""Events from when the log said in sentences what it says in data now are told as they always were."""
+"""Old events, which contain sentences where new ones contain data, are rendered as before."""
 
 import json
 from collections.abc import Mapping
@@ -92,7 +92,7 @@ async def _pull_request_story(alice: Client, bob: Client, tmp_path: Path, issue:
 
 
 async def _remarked(client: Client, number: int, text: str) -> None:
-    """Wait until the forge has said this."""
+    """Wait until the pull request has a comment that contains this text."""
     while True:
         _, found = await client.pagure(f"/nethack/pull-request/{number}")
         if any(text in each["comment"] for each in found["comments"]):
@@ -101,7 +101,7 @@ async def _remarked(client: Client, number: int, text: str) -> None:
 
 
 async def _messages(forge: Forge) -> list[tuple[str, Any]]:
-    """What web hooks are told of every event."""
+    """Return the messages of web hooks for all events."""
     newest = await forge.db.fetchval("select max(seq) from numbers")
     page = await pages.read_page(forge.db, ADMIN, 0, newest, 1000, FeedFilter())
     root, told = forge.settings.repositories, []
@@ -116,7 +116,7 @@ async def _messages(forge: Forge) -> list[tuple[str, Any]]:
 
 
 async def _rewrite(forge: Forge) -> set[str]:
-    """Write every event as it would have been written then; the types of those that are different."""
+    """Rewrite all events in their old form. Returns the types of those that differ."""
     changed = set()
     rows = await forge.db.fetch("select position, type, actor, data from events order by position")
     async with forge.db.acquire() as connection:

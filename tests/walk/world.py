@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine
 
 from app.core.commands import Command
-from tests.conftest import Client, Forge, running, settled
+from tests.conftest import Client, Forge, prepare_settings, run_forge
 from tests.databases import fresh_database
 from tests.walk.model import ADMIN, NOBODY, OWNER, PEOPLE, Model, Project
 
@@ -96,8 +96,8 @@ class World(RuleBasedStateMachine):
     async def _start_forge(self) -> Forge:
         self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="polyforge-walk-")))
         url = await self.stack.enter_async_context(fresh_database(self.services[0]))
-        settings = await settled(url, self.services, self.folder / "data")
-        forge = await self.stack.enter_async_context(running(settings))
+        settings = await prepare_settings(url, self.services, self.folder / "data")
+        forge = await self.stack.enter_async_context(run_forge(settings))
         for name in PEOPLE:
             self.tokens[name, "whole"] = await forge.user(name)
         self.tokens[ADMIN, "whole"] = forge.admin

@@ -8,7 +8,7 @@ import pytest
 
 from app.config import Settings
 from app.outgoing import git as remotes
-from tests.conftest import settled
+from tests.conftest import prepare_settings
 from tests.outgoing.conftest import ALLOWED_HOST, Authority, Remote, run_site
 from workers import mirrors, perform
 
@@ -25,7 +25,7 @@ async def settings(
     monkeypatch.setitem(remotes.CONFIG, "http.sslCAInfo", str(authority.file))
     monkeypatch.setattr(mirrors, "POLL_INTERVAL", 0.05)
     monkeypatch.setattr(perform, "PROGRESS_INTERVAL", 0.02)
-    made = await settled(database_url, services, tmp_path / "var")
+    made = await prepare_settings(database_url, services, tmp_path / "var")
     return made.model_copy(update={"webhook_allow": [IPv4Network(ALLOWED_HOST)]})
 
 

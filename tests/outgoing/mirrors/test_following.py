@@ -12,7 +12,7 @@ from app.git import store
 from app.http.wording import FAILURES
 from app.stores import mirrors as due
 from events.tasks import FailureReason
-from tests.conftest import Client, Forge, commit, git, running
+from tests.conftest import Client, Forge, commit, git, run_forge
 from tests.outgoing.conftest import Authority, Remote, run_site
 from tests.outgoing.mirrors.mirroring import create_mirror, list_branches, list_events, pull_again
 
@@ -187,7 +187,7 @@ async def test_others_cannot_have_a_mirror_pulled(forge: Forge, alice: Client, u
 
 
 async def test_mirrors_cannot_be_pulled_where_mirroring_is_disabled(settings: Settings) -> None:
-    async with running(settings.model_copy(update={"mirroring": False})) as forge:
+    async with run_forge(settings.model_copy(update={"mirroring": False})) as forge:
         alice = await forge.user("alice")
         await alice.post("/new", name="plain", description="d")
         status, body = await alice.json("POST", "/v1/projects/plain/mirror")
