@@ -1,3 +1,3 @@
--- From schema 5 to 6. What is true stays as it is; the read tables, which hold reasons instead of sentences from now on,
--- are made anew from the log.
+-- From schema 5 to 6. `public` is unchanged; `polyforge migrate` rebuilds the read tables from the log. They now have
+-- reasons instead of sentences.
 select 1;
