@@ -58,8 +58,10 @@ def services() -> Iterator[tuple[str, str]]:
     """One Postgres and one Valkey per test process; no test waits for a disk."""
     configure("critical")
     with own_folder() as data:
-        postgres = embedded.postgres(data, fsync="off", synchronous_commit="off", full_page_writes="off")
-        valkey = embedded.valkey(data)
+        postgres = embedded.postgres(
+            data, tied_to_parent=True, fsync="off", synchronous_commit="off", full_page_writes="off"
+        )
+        valkey = embedded.valkey(data, tied_to_parent=True)
         asyncio.run(make_template(postgres.url))
         yield postgres.url, valkey.url
         valkey.stop()

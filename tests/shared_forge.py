@@ -36,6 +36,11 @@ CONNECTION_HANDLER = "RequestHandler.start"  # aiohttp's task of one HTTP connec
 # Where a background task waits for something to do, or for tasks that it has started.
 WAITING_IN = {"sleep", "Event.wait", "TaskGroup.__aexit__", "Worker.async_run", "async_generator_asend"}
 RESET_SESSION = "select pg_advisory_unlock_all(); close all; unlisten *; reset all"
+# The relay renews its lease once a second, and would number nothing until then.
+GIVE_LEASE = """
+    insert into leases (name, holder, until) values ('relay', $1, now() + interval '5 seconds')
+    on conflict (name) do update set until = excluded.until where leases.holder = excluded.holder
+"""
 _background: set[Task] = set()  # the tasks that run for as long as a shared forge does
 
 
@@ -79,6 +84,9 @@ class SharedForge:
         """Return a forge in which nothing has happened but the creation of its administrator."""
         if self.forge is None:
             await self._start(postgres_url)
+        elif self.forge.relay.leading:
+            # Tests that use no event loop may have let it run out.
+            await self.forge.db.execute(GIVE_LEASE, self.forge.relay.holder)
         self.forge.session = aiohttp.ClientSession()
         return self.forge
 
@@ -91,9 +99,13 @@ class SharedForge:
                 await self._empty_stores([*ours, *theirs])
                 self._forget_head()
             await migrate.create_first_admin(self.forge.db, self.forge.settings)
+            self.forge.relay.rung.set()
         except (NotReusableError, TimeoutError, RedisError, *DB_ERRORS) as error:
             await self.close()
             return f"{type(error).__name__}: {error}"
+        except BaseException:  # a mistake in here must not reach the next test
+            await self.close()
+            raise
         return None
 
     async def close(self) -> None:
@@ -110,7 +122,7 @@ class SharedForge:
             self._folder = Path(
                 stack.enter_context(tempfile.TemporaryDirectory(prefix="polyforge-test-", dir=find_memory_folder()))
             )
-            valkey = await asyncio.to_thread(embedded.valkey, self._folder)
+            valkey = embedded.valkey(self._folder, tied_to_parent=True)
             stack.callback(valkey.stop)
             database_url = await stack.enter_async_context(fresh_database(postgres_url))
             settings = self._configure(database_url, valkey.url, self._folder / "data")
@@ -142,16 +154,16 @@ class SharedForge:
             raise NotReusableError("the schema has changed")
         for connection in connections:
             await connection.execute(RESET_SESSION)
+        if self.forge.relay.leading:
+            await connections[0].execute(GIVE_LEASE, self.forge.relay.holder)
 
     def _forget_head(self) -> None:
-        """Bring relay and tail, which know how far the log has come, back to its beginning."""
-        tail, relay = self.forge.app[TAIL], self.forge.relay
+        """Bring the tail, which knows how far the log has come, back to its beginning."""
+        tail = self.forge.app[TAIL]
         if tail.closing or tail._commands or tail._groups:
             raise NotReusableError("a request still waits for events, or the tail is closed")
         tail.head = 0
         tail._recent.clear()
-        relay.leading, relay._renew_at = False, 0.0
-        relay.rung.set()
 
 
 def find_memory_folder() -> str | None:
