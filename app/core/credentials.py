@@ -21,7 +21,6 @@ import argon2
 from app.actor import NOBODY, Actor
 from app.database import Database, Row
 from app.errors import Invalid, Subject
-from app.queries import projects
 from app.stores import credentials as store
 
 T = TypeVar("T")
@@ -100,11 +99,6 @@ async def identify_with_row(
         return _actor_from_row(found), row
     except BadToken as bad:
         return bad, row
-
-
-async def identify_with_project(db: Database, token: str | None, address: str) -> tuple[Actor | BadToken, Row | None]:
-    """Return the actor or the reason for refusing the token, and the project at this address, visible or not."""
-    return await identify_with_row(db, token, projects.BY_ADDRESS, address)
 
 
 def _actor_from_row(found: Row | None) -> Actor:

@@ -73,7 +73,7 @@ async def test_a_relay_that_falls_behind_is_not_ready(
 
     async def is_behind() -> bool:
         checks: Any = await failed_checks(forge.nobody)
-        return "for its number" in checks.get("relay", "")
+        return "unnumbered event" in checks.get("relay", "")
 
     async def is_ready() -> bool:
         return await failed_checks(forge.nobody) == {}
