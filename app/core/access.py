@@ -92,7 +92,7 @@ ACTIONS: dict[str, Action] = {
     "create-group": _write(None, "group_modify"),
     "manage-members": _write(None, "group_modify"),
     "create-project": _write(None, "create_project"),
-    # A fork belongs to the actor, so neither a block nor a token bound elsewhere stands in its way.
+    # A fork belongs to the actor, so it is refused neither to blocked users nor to tokens bound elsewhere.
     "fork-project": _write(Level.READ, "fork_project", blocks=False, binds=False),
     "watch-project": _write(Level.READ, "modify_project", "update_watch_status"),
     "configure-project": _write(Level.ADMIN, "modify_project"),

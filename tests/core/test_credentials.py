@@ -1,4 +1,4 @@
-"""Passwords are verified, and nobody learns from it who has an account."""
+"""Verifying passwords without revealing which accounts exist."""
 
 import asyncio
 import threading
@@ -20,7 +20,7 @@ STORED = "select hash from passwords where username = 'carol'"
 
 
 class CountingHasher(argon2.PasswordHasher):
-    """Counts how often it has verified, and how many did at the same time."""
+    """A hasher that counts its verifications, and how many ran at the same time."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -65,13 +65,13 @@ async def test_a_user_logs_in_by_name_or_address(carol: Forge, login: str) -> No
 
 
 @pytest.mark.parametrize("password", ["", "Correct horse battery", PASSWORD + " ", "\ud800", "x\x00", "x" * 100_000])
-async def test_another_password_is_none(carol: Forge, password: str) -> None:
+async def test_a_wrong_password_is_refused(carol: Forge, password: str) -> None:
     with pytest.raises(BadPassword):
         await verify_password(carol.db, "carol", password)
 
 
 @pytest.mark.parametrize("login", ["ghost", "CAROL", "", "ghost@example.org", "a\x00b", "\ud800", "alice"])
-async def test_who_is_unknown_or_has_no_password_is_hashed_for_all_the_same(
+async def test_an_unknown_user_or_one_without_a_password_costs_a_hash_too(
     carol: Forge, alice: Client, hasher: CountingHasher, login: str
 ) -> None:
     with pytest.raises(BadPassword):
@@ -120,13 +120,13 @@ async def test_a_password_that_was_changed_while_it_was_verified_stays_changed(
     assert await carol.db.fetchval(STORED) == other
 
 
-async def test_only_so_many_are_hashed_at_once(carol: Forge, hasher: CountingHasher) -> None:
+async def test_the_number_of_concurrent_hashes_is_limited(carol: Forge, hasher: CountingHasher) -> None:
     tries = [verify_password(carol.db, "carol", PASSWORD) for _ in range(4 * credentials.MAX_HASHES)]
     assert len(await asyncio.gather(*tries)) == 4 * credentials.MAX_HASHES
     assert hasher.most <= credentials.MAX_HASHES
 
 
-async def test_no_password_gets_into_a_log_or_an_error(carol: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_password_is_in_a_log_or_an_error(carol: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
     written = BytesIO()
     logger = structlog.make_filtering_bound_logger(0)(
         structlog.BytesLogger(written), [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()], {}

@@ -1,4 +1,4 @@
-"""An instance's administrators decide what may be created and deleted at all, for every dialect alike."""
+"""The policy of the instance: what may be created and deleted, in every dialect."""
 
 import uuid
 from contextlib import nullcontext
@@ -26,7 +26,7 @@ def policy(**changed: object) -> InstancePolicy:
 
 
 async def refusal(forge: Forge, command: Command, held: InstancePolicy, actor: Actor = ALICE) -> Refused | None:
-    """What the command is refused for, if it is."""
+    """Execute the command and return its refusal, if it is refused."""
     try:
         await commands.execute(forge.db, actor, command, command_id=uuid.uuid4(), policy=held)
     except Refused as refused:
@@ -85,7 +85,7 @@ async def test_administrators_may_always_create_groups(forge: Forge) -> None:
         ("bob", True, True, False), ("other", False, False, False),
     ],
 )  # fmt: skip
-def test_a_namespace_is_everybodys_a_groups_or_ones_own(
+def test_namespaces_are_those_of_the_instance_of_groups_and_of_the_user(
     namespace: str | None, private: bool, user_namespaces: bool, allowed: bool
 ) -> None:
     held = policy(user_namespaces=user_namespaces)
@@ -94,7 +94,7 @@ def test_a_namespace_is_everybodys_a_groups_or_ones_own(
         held.require_project(ALICE, namespace, private=private, mirrored=False)
 
 
-def test_private_projects_and_where_the_instance_says_so_all_others_lie_below_their_owners_name() -> None:
+def test_private_projects_and_with_user_namespaces_others_are_below_their_owners_name() -> None:
     assert policy().choose_namespace(ALICE, "rpms", private=True) == "alice"
     assert policy().choose_namespace(ALICE, None, private=False) is None
     assert policy(user_namespaces=True).choose_namespace(ALICE, None, private=False) == "alice"

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from aiohttp import web
 
@@ -29,13 +30,20 @@ Row = Mapping[str, Any]
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}/merge", "merge-pull-request", requires=require_pull_requests)
 async def merge_pull_request(request: web.Request, actor: Actor, project: Row) -> web.Response:
-    key = read_number(request)
-    wait = (await forms.read_form(request)).wait()
-    command = MergePullRequest(project_id=project["project_id"], number=key)
-    task = (await execute(request, actor, command, seen=project)).command_id
+    task, wait = await _start(request, actor, project, MergePullRequest)
     return await reply_with_task(
         request, task, wait=wait, done="Changes merged!", queued="Merging queued", failure=_render_conflict
     )
+
+
+async def _start(
+    request: web.Request, actor: Actor, project: Row, command: type[MergePullRequest | RebasePullRequest]
+) -> tuple[UUID, bool]:
+    """Execute the command; return its task and whether the client waits for it."""
+    number = read_number(request)
+    wait = (await forms.read_form(request)).wait()
+    outcome = await execute(request, actor, command(project_id=project["project_id"], number=number), seen=project)
+    return outcome.command_id, wait
 
 
 def _render_conflict(ending: Ending) -> ApiError:
@@ -44,10 +52,7 @@ def _render_conflict(ending: Ending) -> ApiError:
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}/rebase", "rebase-pull-request", requires=require_pull_requests)
 async def rebase_pull_request(request: web.Request, actor: Actor, project: Row) -> web.Response:
-    key = read_number(request)
-    wait = (await forms.read_form(request)).wait()
-    command = RebasePullRequest(project_id=project["project_id"], number=key)
-    task = (await execute(request, actor, command, seen=project)).command_id
+    task, wait = await _start(request, actor, project, RebasePullRequest)
     return await reply_with_task(request, task, wait=wait, done="Pull-request rebased", queued="Rebasing queued")
 
 

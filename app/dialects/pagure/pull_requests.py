@@ -180,16 +180,20 @@ async def add_comment(request: web.Request, actor: Actor, project: Row) -> web.R
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}/close", "close-pull-request", requires=require_pull_requests)
 async def close_pull_request(request: web.Request, actor: Actor, project: Row) -> web.Response:
-    key = read_number(request)
-    await execute(request, actor, ClosePullRequest(project_id=project["project_id"], number=key), seen=project)
-    return json_reply({"message": "Pull-request closed!"})
+    return await _change_status(request, actor, project, ClosePullRequest, "Pull-request closed!")
 
 
 @routes.project("POST", "/pull-request/{request:[0-9]+}/reopen", "reopen-pull-request", requires=require_pull_requests)
 async def reopen_pull_request(request: web.Request, actor: Actor, project: Row) -> web.Response:
-    key = read_number(request)
-    await execute(request, actor, ReopenPullRequest(project_id=project["project_id"], number=key), seen=project)
-    return json_reply({"message": "Pull-request reopened!"})
+    return await _change_status(request, actor, project, ReopenPullRequest, "Pull-request reopened!")
+
+
+async def _change_status(
+    request: web.Request, actor: Actor, project: Row, command: type[ClosePullRequest | ReopenPullRequest], message: str
+) -> web.Response:
+    number = read_number(request)
+    await execute(request, actor, command(project_id=project["project_id"], number=number), seen=project)
+    return json_reply({"message": message})
 
 
 @routes.project(

@@ -1,4 +1,4 @@
-"""Pagure's words for the tasks that commands start."""
+"""The status of tasks, and responses that wait for one."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -27,8 +27,8 @@ STATES = {
 
 @routes.call("GET", "/task/{task}/status", "read-task-status")
 @routes.call("GET", "/task/{task}/status/", "read-task-status")
-async def task_status(request: web.Request) -> web.Response:
-    """An unknown task is reported as one that has not begun, as Celery does behind Pagure."""
+async def view_status(request: web.Request) -> web.Response:
+    """Show the status of a task. An unknown one is reported as pending, as Celery does behind Pagure."""
     try:
         task = await tasks.find(request.config_dict[DATABASE], UUID(request.match_info["task"]))
     except ValueError:
@@ -39,8 +39,8 @@ async def task_status(request: web.Request) -> web.Response:
     return json_reply({"ready": True, "status": STATES[status], "successful": status == "succeeded"})
 
 
-def message_failure(ending: Ending) -> ApiError:
-    """The reason of a failure as the message."""
+def render_failure(ending: Ending) -> ApiError:
+    """Render a failed task as an error whose message is the reason."""
     return ApiError(400, "ENOCODE", message=describe_ending(ending) or CANCELLED)
 
 
@@ -51,9 +51,9 @@ async def reply_with_task(
     wait: bool,
     done: str,
     queued: str,
-    failure: Callable[[Ending], ApiError] = message_failure,
+    failure: Callable[[Ending], ApiError] = render_failure,
 ) -> web.Response:
-    """`done` once the task has succeeded, or its id with `queued`. Raises what `failure` makes of a failed one."""
+    """Answer `done` once the task has succeeded, or its id and `queued` without waiting. Raises `failure(ending)`."""
     location = task_location(request, task)
     ending = await find_ending(request, task, wait=wait)
     if ending is None:

@@ -45,7 +45,7 @@ DEFAULT_TERMS = Terms()
 
 
 class PagureRoutes(Routes):
-    """A route table in which `project` stands for the four addresses of a project."""
+    """A route table whose method `project` adds a route for each of the four forms of a project's path."""
 
     def __init__(self, routes: list[Route] | None = None, *, fence: Fence | None = None) -> None:
         super().__init__(admit, routes, fence=fence)
