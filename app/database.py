@@ -50,6 +50,7 @@ class Database:
         self._free: list[Any] = []
         self._lent = 0
         self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._closing = False
 
     def acquire(self) -> "ConnectionLease":
         """Lease a connection for the length of a block."""
@@ -89,6 +90,8 @@ class Database:
         return await self.fetch(sql, *arguments)
 
     async def close(self) -> None:
+        """Close all connections, after waiting for those that are leased."""
+        self._closing = True
         while self._free:
             await self.pool.release(self._free.pop())
         await self.pool.close()
@@ -113,7 +116,7 @@ class Database:
             connection = await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
-                self._give(waiter.result())
+                await self._return(waiter.result())
             raise
         return connection if connection is not None else await self._take()
 
@@ -130,6 +133,13 @@ class Database:
     def _offer_slot(self) -> None:
         """Let the next waiter open a connection, since there is room for one."""
         self._give(None)
+
+    async def _return(self, connection: Any) -> None:
+        """Take back an intact connection. The pool waits for all connections when it closes, so none is kept then."""
+        if self._closing and connection is not None:
+            await self._drop(connection)
+        else:
+            self._give(connection)
 
     async def _drop(self, connection: Any) -> None:
         """Release a connection to the pool, which handles those that were lost or interrupted."""
@@ -163,7 +173,7 @@ class ConnectionLease:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         if kind is None and not is_lost(self.connection):
-            self.db._give(self.connection)
+            await self.db._return(self.connection)
         else:
             await self.db._drop(self.connection)
 

@@ -81,3 +81,12 @@ async def test_a_failed_statement_keeps_the_connection(database_url: str) -> Non
             with pytest.raises(asyncpg.DivisionByZeroError):
                 await db.fetchval("select 1 / 0")
         assert await db.fetchval("select 1") == 1
+
+
+async def test_closing_waits_for_leased_connections(database_url: str) -> None:
+    async with database(database_url, 1) as db:
+        async with db.acquire() as connection:
+            closing = asyncio.create_task(db.close())
+            await asyncio.sleep(0.05)
+            assert await connection.fetchval("select 1") == 1
+        await asyncio.wait_for(closing, 5)
