@@ -241,7 +241,7 @@ def _pause(ctx: WorkerContext, failures: int) -> float:
     """Seconds until the next update: the polling interval, doubled after each failure in a row up to a day."""
     interval: float = ctx.settings.mirror_interval
     longest = max(interval, MAX_PAUSE)
-    return min(interval * 2.0 ** min(failures, 30), longest) * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
+    return min(interval * 2.0 ** min(failures, 30), longest) * random.SystemRandom().uniform(1 - JITTER, 1 + JITTER)
 
 
 async def _renew_lease(db: Database, claimed: Row, lease: float) -> None:
