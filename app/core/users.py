@@ -8,7 +8,7 @@ from app.core.commands import Command, CommandContext, handles
 from app.core.paths import RESERVED_ROOTS
 from app.database import Database
 from app.errors import Conflict, Invalid, NotFound, Subject
-from app.queries import users
+from app.queries import projects, users
 from events.record import NewEvent
 from events.users import TokenIssued, TokenRevoked, UserCreated
 
@@ -92,7 +92,8 @@ class IssueProjectToken(Command):
 
 @handles(IssueProjectToken)
 async def issue_project_token(ctx: CommandContext, command: IssueProjectToken) -> list[NewEvent]:
-    project = await ctx.project(command.project_id)
+    # Tokens are not part of the project, so its revision is not checked.
+    project = ctx.seen = await projects.by_id(ctx.db, command.project_id)
     require(ctx.actor, "manage-project-tokens", project)
     if not command.acls or not PROJECT_ACLS.issuperset(command.acls):
         raise Invalid(Subject.CHOICE, "acls", choices=sorted(PROJECT_ACLS))

@@ -22,7 +22,7 @@ KINDS: dict[type[Refused], tuple[int, str, str]] = {
 }
 TITLES = {
     400: "The request could not be read.",
-    401: "Authentication required.",
+    401: "A valid token is required.",
     405: "Method not allowed.",
     413: "The request is too large.",
     500: "Internal server error.",
