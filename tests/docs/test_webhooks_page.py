@@ -124,6 +124,18 @@ async def test_the_library_verifies_what_arrives(
     assert known["event_of"](*example()) is None
 
 
+async def wait_until_listening(port: str) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                return
+
+
 async def test_the_receiver_receives(
     nethack: Client, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +147,7 @@ async def test_the_receiver_receives(
     )  # fmt: skip
     monkeypatch.setattr(delivery, "SCHEDULE", (0.2,) * 10)
     monkeypatch.setattr(delivery, "FAILURES_TO_OPEN", 100)
+    await wait_until_listening(port)  # deliveries are given up after ten attempts
     made = await subscribe(nethack, f"http://127.0.0.1:{port}/", types=["issue.*"])
     other = await subscribe(nethack, f"http://127.0.0.1:{port}/", types=["issue.*"], secret="another-secret-of-mine")
     try:
