@@ -1,4 +1,4 @@
-"""The actor of a request: a user with a token, or nobody."""
+"""The actor of a request: a user with a token, or an anonymous client."""
 
 from dataclasses import dataclass
 from uuid import UUID

@@ -17,7 +17,7 @@ async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-        # Not `await task`: its CancelledError could not be told from our own cancellation, which must not be lost.
+        # `await task` would raise the same CancelledError for the task's cancellation as for our own.
         await asyncio.wait([task])
     if not task.cancelled():
         task.result()

@@ -30,7 +30,7 @@ class Token(Enum):
     """The token that an action takes if it takes no particular scope."""
 
     NONE = "none"  # credentials are not read
-    OPTIONAL = "optional"  # a user or nobody
+    OPTIONAL = "optional"  # a user or an anonymous client
     ANY = "any"  # a user with any token
     UNSCOPED = "unscoped"  # a user with a token without scopes; it may be bound to a project
     WHOLE = "whole"  # a user with a token that is limited neither to scopes nor to a project

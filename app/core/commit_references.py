@@ -18,8 +18,8 @@ FIXED = "Fixed"  # the close status
 
 @dataclass(frozen=True, kw_only=True)
 class ApplyCommitReference(Command):
-    """A command of the forge itself, in the name of whoever brought the commit: they may write to the default branch,
-    so they may close what it fixes. `noun` is what the commit takes the number for.
+    """A command of the forge itself. Its actor is the user who pushed or merged the commit: they may write to the
+    default branch, so they may close what it fixes. `noun` is what the commit takes the number for.
 
     Source: pull-request contract 7.
     """

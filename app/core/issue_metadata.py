@@ -94,7 +94,7 @@ async def set_milestone(ctx: CommandContext, command: SetMilestone) -> list[NewE
 
 @dataclass(frozen=True, kw_only=True)
 class AssignIssue(Command):
-    """Assign an issue to a user, given by username or e-mail address, or to nobody."""
+    """Assign an issue to a user, given by username or e-mail address; None removes the assignee."""
 
     project_id: int
     number: int

@@ -23,7 +23,7 @@ class Mention:
 
 def find_mentions(text: str, home: str) -> Iterator[Mention]:
     """The mentions in the text, line by line. `home` is the URL of its project; URLs of other projects are ignored, so
-    that nobody closes an issue of one project by writing to another.
+    that a commit or comment in one project cannot close an issue of another.
 
     Source: pull-request contract 7.
     """

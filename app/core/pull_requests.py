@@ -123,7 +123,7 @@ async def edit_pull_request(ctx: CommandContext, command: EditPullRequest) -> li
 
 @dataclass(frozen=True, kw_only=True)
 class AssignPullRequest(Command):
-    """Assign a pull request to a user, given by username or e-mail address, or to nobody."""
+    """Assign a pull request to a user, given by username or e-mail address; None removes the assignee."""
 
     project_id: int
     number: int

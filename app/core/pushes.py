@@ -107,7 +107,7 @@ class RefWriter:
 async def recording_moves(writer: RefWriter, names: frozenset[str]) -> AsyncIterator[None]:
     """Record in the log the refs of these names that move in the block.
 
-    Other refs are recorded by whoever moved them.
+    Other refs are recorded by the operations that move them.
     """
     authorize(writer.actor, writer.action, writer.project)
     project_id = writer.project["project_id"]
