@@ -30,9 +30,7 @@ class Settings(BaseSettings):
         None, min_length=20, description="Token of the administrator, at least 20 characters. Default: generated."
     )
     pool_size: int = Field(10, description="Maximum number of database connections per process.")
-    pagure_namespaces: list[str] = Field(
-        [], description="Namespaces in which all users may create projects, as a JSON list."
-    )
+    namespaces: list[str] = Field([], description="Namespaces in which all users may create projects, as a JSON list.")
     pagure_disabled_plugins: list[str] = Field(
         [], description="Plugins that projects may not install or remove, by their names in Pagure, as a JSON list."
     )

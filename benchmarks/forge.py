@@ -85,13 +85,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def run_forge(data: Path, token: str) -> Iterator[Forge]:
+def run_forge(data: Path, token: str, program: Path = PROGRAM) -> Iterator[Forge]:
     """Run `polyforge up` with this data directory for the length of a block."""
     port, begun = free_port(), time.perf_counter()
     arguments = ["up", "--data", str(data), "--port", str(port), "--admin-token", token]
     with (data.parent / "up.log").open("ab") as output:
         environment = {**os.environ, "POLYFORGE_WEBHOOK_ALLOW": '["127.0.0.1/32"]'}
-        process = subprocess.Popen([str(PROGRAM), *arguments], stdout=output, stderr=output, env=environment)
+        process = subprocess.Popen(
+            [str(program), *arguments], stdout=output, stderr=output, env=environment, cwd=program.parents[2]
+        )
     try:
         _await_ready(process, port)
         ready = time.perf_counter() - begun

@@ -58,10 +58,10 @@ def services() -> Iterator[tuple[str, str]]:
     """One Postgres and one Valkey per test process; no test waits for a disk."""
     configure("critical")
     with own_folder() as data:
-        postgres = embedded.postgres(
+        postgres = embedded.start_postgres(
             data, tied_to_parent=True, fsync="off", synchronous_commit="off", full_page_writes="off"
         )
-        valkey = embedded.valkey(data, tied_to_parent=True)
+        valkey = embedded.start_valkey(data, tied_to_parent=True)
         asyncio.run(make_template(postgres.url))
         yield postgres.url, valkey.url
         valkey.stop()
@@ -96,7 +96,7 @@ def build_settings(database_url: str, redis_url: str, data: Path) -> Settings:
         database_url=database_url,
         redis_url=redis_url,
         port=embedded.free_port(),
-        pagure_namespaces=["rpms"],
+        namespaces=["rpms"],
         webhook_allow=[IPv4Network("127.0.0.1")],
         lease=1.0,
         admin_token=SecretStr(ADMIN_TOKEN),

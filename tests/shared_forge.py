@@ -122,7 +122,7 @@ class SharedForge:
             self._folder = Path(
                 stack.enter_context(tempfile.TemporaryDirectory(prefix="polyforge-test-", dir=find_memory_folder()))
             )
-            valkey = embedded.valkey(self._folder, tied_to_parent=True)
+            valkey = embedded.start_valkey(self._folder, tied_to_parent=True)
             stack.callback(valkey.stop)
             database_url = await stack.enter_async_context(fresh_database(postgres_url))
             settings = self._configure(database_url, valkey.url, self._folder / "data")

@@ -211,9 +211,7 @@ def may_write(actor: Actor, project: Mapping[str, Any], branch: str) -> bool:
 def may(actor: Actor, action: str, project: Mapping[str, Any]) -> bool:
     """Whether the actor has the level that the action takes. Anonymous actors may only read."""
     requirements = ACTIONS[action]
-    if requirements.level is None or (actor.anonymous and requirements.token is not Token.OPTIONAL):
-        return False
-    return level(actor, project) >= requirements.level
+    return requirements.level is not None and _reaches(actor, requirements, level(actor, project))
 
 
 def require(actor: Actor, action: str, project: Mapping[str, Any]) -> None:
@@ -269,12 +267,23 @@ def authorize(actor: Actor, action: str, project: Mapping[str, Any] | None = Non
     require_scope(actor, action)
     if project is None:
         return
-    require_readable(actor, project)
-    require_unblocked(actor, action, project)
-    if ACTIONS[action].writes:
+    requirements, actor_level = ACTIONS[action], level(actor, project)
+    if actor_level < Level.READ:
+        raise NotFound(Subject.PROJECT)
+    if requirements.writes:
+        require_unblocked(actor, action, project)
         require_binding(actor, action, project)
-    if not ACTIONS[action].excepted and ACTIONS[action].level is not None:
-        require(actor, action, project)
+    if not requirements.excepted and not _reaches(actor, requirements, actor_level):
+        raise Forbidden(Subject.ACTION, action=action)
+
+
+def _reaches(actor: Actor, requirements: Action, actor_level: Level) -> bool:
+    """Whether this level suffices for an action. Anonymous actors may only read."""
+    if requirements.level is None:
+        return True
+    if actor.anonymous and requirements.token is not Token.OPTIONAL:
+        return False
+    return actor_level >= requirements.level
 
 
 def may_see_issue(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, Any]) -> bool:

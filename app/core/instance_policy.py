@@ -35,7 +35,7 @@ class InstancePolicy:
             new_groups=settings.new_groups,
             delete_projects=settings.delete_projects,
             delete_forks=settings.delete_forks,
-            namespaces=frozenset(settings.pagure_namespaces),
+            namespaces=frozenset(settings.namespaces),
             user_namespaces=settings.user_namespaces,
         )
 

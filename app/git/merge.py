@@ -36,7 +36,7 @@ class MergePreview:
     branch: str
     ours: str | None
     theirs: str
-    clashes: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def preview_merge(
         ours = None
     if signed_off:
         commits.require_sign_off(repo_path, theirs, ours, alternate=alternate)
-    status, clashes = _compare(open_repository(repo_path, alternate), ours, theirs)
-    return MergePreview(status, branch, ours, theirs, clashes)
+    status, conflicts = _compare(open_repository(repo_path, alternate), ours, theirs)
+    return MergePreview(status, branch, ours, theirs, conflicts)
 
 
 def _compare(repository: pygit2.Repository, ours: str | None, theirs: str) -> tuple[Status, tuple[str, ...]]:
@@ -84,8 +84,8 @@ def _compare(repository: pygit2.Repository, ours: str | None, theirs: str) -> tu
         return Status.NO_CHANGE, ()
     if str(base) == ours:
         return Status.FFORWARD, ()
-    clashes = list_conflicts(repository.merge_commits(pygit2.Oid(hex=ours), pygit2.Oid(hex=theirs)))
-    return (Status.CONFLICTS if clashes else Status.MERGE), clashes
+    conflicts = list_conflicts(repository.merge_commits(pygit2.Oid(hex=ours), pygit2.Oid(hex=theirs)))
+    return (Status.CONFLICTS if conflicts else Status.MERGE), conflicts
 
 
 def merge(
@@ -106,7 +106,7 @@ def merge(
     if preview.status is Status.NO_CHANGE:
         raise NothingToMerge(preview.branch)
     if preview.status is Status.CONFLICTS:
-        raise MergeConflict(preview.branch, preview.clashes)
+        raise MergeConflict(preview.branch, preview.conflicts)
     if preview.status is Status.MERGE and only_forward:
         raise NeedsRebase(preview.branch)
     new = preview.theirs
@@ -126,8 +126,8 @@ def _merge_commit(repo_path: Path, ours: str, theirs: str, message: str, signer:
     repository = open_repository(repo_path)
     left, right = pygit2.Oid(hex=ours), pygit2.Oid(hex=theirs)
     index = repository.merge_commits(left, right)
-    if clashes := list_conflicts(index):
-        raise MergeConflict(ours, clashes)
+    if conflicts := list_conflicts(index):
+        raise MergeConflict(ours, conflicts)
     tree = index.write_tree(repository)
     signature = signer.signature
     parents = [left, right]

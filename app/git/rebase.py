@@ -107,8 +107,8 @@ def _apply_changes(repository: pygit2.Repository, tip: pygit2.Commit, pick: pygi
     """Apply the changes of the commit `pick` to the tree of `tip`; return the new tree. Raises MergeConflict."""
     before = pick.parents[0].tree_id if pick.parent_ids else _write_empty_tree(repository)
     index = repository.merge_trees(before, tip.tree_id, pick.tree_id)
-    if clashes := merge.list_conflicts(index):
-        raise MergeConflict(str(pick.id), clashes)
+    if conflicts := merge.list_conflicts(index):
+        raise MergeConflict(str(pick.id), conflicts)
     return index.write_tree(repository)
 
 

@@ -39,11 +39,11 @@ class Route:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Identify the actor, find what the request is about, check the action and call the handler."""
-        request[ACTION] = self.action
-        if ACTIONS[self.action].token is Token.NONE:
+        request[ACTION], requirements = self.action, ACTIONS[self.action]
+        if requirements.token is Token.NONE:
             return await self.handler(request)
         actor, row = await self.admit(request, self)
-        if ACTIONS[self.action].writes:
+        if requirements.writes:
             # Level and block are refused where the dialect's contract refuses them; they are checked again before
             # anything is stored (core/commands.py) or a ref moves (core/pushes.py).
             access.require_scope(actor, self.action)

@@ -122,7 +122,7 @@ def _start_service(name: str, start: Callable[[], Process], ready: Callable[[], 
     raise ServiceError(f"{name} did not start; see {log}.")
 
 
-def postgres(data: Path, port: int | None = None, *, tied_to_parent: bool = False, **settings: str) -> Service:
+def start_postgres(data: Path, port: int | None = None, *, tied_to_parent: bool = False, **settings: str) -> Service:
     """Start PostgreSQL with `data`/postgres, which is created on first use. For root it runs as SYSTEM_USER.
 
     The caller must have exclusive use of the directory: a server that runs there already is stopped.
@@ -149,7 +149,7 @@ def postgres(data: Path, port: int | None = None, *, tied_to_parent: bool = Fals
 
     process = _start_service("PostgreSQL", start, partial(_accepts_queries, port), log)
     url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
-    restart = partial(postgres, data, port, tied_to_parent=tied_to_parent, **settings)
+    restart = partial(start_postgres, data, port, tied_to_parent=tied_to_parent, **settings)
     return Service("PostgreSQL", url, process, restart)
 
 
@@ -229,7 +229,7 @@ def _remove_stale_pid_file(directory: Path) -> None:
     # If the process is gone the file stays: PostgreSQL uses it to detect children that still write.
 
 
-def valkey(data: Path, port: int | None = None, *, tied_to_parent: bool = False) -> Service:
+def start_valkey(data: Path, port: int | None = None, *, tied_to_parent: bool = False) -> Service:
     """Start Valkey without persistence, since none of its data has to survive."""
     data.mkdir(parents=True, exist_ok=True)
     password = _read_or_create_password(data / "valkey.password")
@@ -255,4 +255,6 @@ def valkey(data: Path, port: int | None = None, *, tied_to_parent: bool = False)
 
     process = _start_service("Valkey", start, partial(_accepts_connections, port), log)
     url = f"redis://:{password}@127.0.0.1:{port}/0"
-    return Service("Valkey", url, process, partial(valkey, data, port, tied_to_parent=tied_to_parent), signal.SIGTERM)
+    return Service(
+        "Valkey", url, process, partial(start_valkey, data, port, tied_to_parent=tied_to_parent), signal.SIGTERM
+    )

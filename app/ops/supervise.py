@@ -138,10 +138,10 @@ class Up:
                     f"Running as root: PostgreSQL runs as the system user {embedded.SYSTEM_USER}, which is created if "
                     "needed and gets access to the parent directories of the data directory.\n"
                 )
-            self.services.append(embedded.postgres(data, tied_to_parent=True))
+            self.services.append(embedded.start_postgres(data, tied_to_parent=True))
             urls["database_url"] = self.services[-1].url
         if not self.settings.redis_url:
-            self.services.append(embedded.valkey(data, tied_to_parent=True))
+            self.services.append(embedded.start_valkey(data, tied_to_parent=True))
             urls["redis_url"] = self.services[-1].url
         self.settings = self.settings.model_copy(update=urls)
         shutil.rmtree(self._metrics, ignore_errors=True)
@@ -176,7 +176,7 @@ class Up:
     def _spawn(self, name: str) -> subprocess.Popen[bytes]:
         with (self.settings.data / "forge.log").open("ab") as output:
             return subprocess.Popen(
-                [*tie_to_parent("TERM"), sys.executable, "-m", "app", name],
+                [*tie_to_parent("TERM"), sys.executable, "-P", "-m", "app", name],
                 env=self._environment(),
                 stdout=output,
                 stderr=output,

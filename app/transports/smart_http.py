@@ -297,7 +297,7 @@ def _render_error(request: web.Request, error: Exception) -> web.Response | None
         case Unavailable():
             return text_reply(503, "The forge is temporarily unavailable; try again.")
         case Unexpected():
-            return text_reply(500, "Internal error.")
+            return text_reply(500, "The forge failed to answer; ask an administrator to look at its log.")
     return None
 
 

@@ -22,7 +22,7 @@ PROJECT = {"name": "x", "description": "d", "default_branch": "main"}
 
 
 def policy(**changed: object) -> InstancePolicy:
-    return InstancePolicy.from_settings(Settings(pagure_namespaces=["rpms"]).model_copy(update=changed))
+    return InstancePolicy.from_settings(Settings(namespaces=["rpms"]).model_copy(update=changed))
 
 
 async def refusal(forge: Forge, command: Command, held: InstancePolicy, actor: Actor = ALICE) -> Refused | None:

@@ -244,7 +244,7 @@ async def test_a_dump_restored_into_another_cluster_keeps_its_numbers(
     await asyncio.to_thread(
         subprocess.run, [embedded.BIN / "pg_dump", "-f", str(dump), database_url], check=True, env={"TZ": "UTC"}
     )
-    other = await asyncio.to_thread(embedded.postgres, tmp_path / "other")
+    other = await asyncio.to_thread(embedded.start_postgres, tmp_path / "other")
     try:
         await asyncio.to_thread(
             subprocess.run, [embedded.BIN / "psql", "-q", "-f", str(dump), other.url], check=True, capture_output=True

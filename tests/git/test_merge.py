@@ -118,7 +118,7 @@ async def test_commits_that_are_merged_already_are_refused(tmp_path: Path) -> No
 async def test_a_conflict_lists_the_files_and_moves_nothing(tmp_path: Path) -> None:
     repo_path, ours, theirs = await create_diverged(tmp_path, "same\udcff", "same\udcff")
     preview = merge.preview_merge(repo_path, "main", theirs)
-    assert (preview.status, preview.clashes) == (Status.CONFLICTS, ("same\\xff",))
+    assert (preview.status, preview.conflicts) == (Status.CONFLICTS, ("same\\xff",))
     with pytest.raises(MergeConflict) as refusal:
         merge.merge(repo_path, preview, "m", BOB)
     assert refusal.value.paths == ("same\\xff",)
@@ -198,7 +198,7 @@ async def test_merges_equal_those_of_the_git_program(tmp_path: Path, seed: int) 
             assert await git_words(repo_path, "rev-parse", f"{new}^{{tree}}") == merged.stdout.split()
             await git("branch", "-f", ours, heads[ours], cwd=repo_path)
         else:
-            assert set(preview.clashes) == set(merged.stdout.partition("\n\n")[0].split()[1:])
+            assert set(preview.conflicts) == set(merged.stdout.partition("\n\n")[0].split()[1:])
     assert seen >= {Status.CONFLICTS, Status.MERGE}
 
 

@@ -76,9 +76,14 @@ class Running:
 
 
 def start(data: Path, port: int, stderr: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
-    arguments = [sys.executable, "-m", "app", "up", "--data", str(data), "--port", str(port), "--admin-token", TOKEN]
+    """Start the forge in a folder that holds another project's package `app`, which its processes must not import."""
+    folder = data.parent / "another-project"
+    (folder / "app").mkdir(parents=True, exist_ok=True)
+    (folder / "app/__init__.py").write_text("raise SystemExit('another project')")
+    program = Path(sys.executable).with_name("polyforge")
+    arguments = [str(program), "up", "--data", str(data), "--port", str(port), "--admin-token", TOKEN]
     return subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=stderr, env={**os.environ, "POLYFORGE_LEASE": "2"}
+        arguments, stdout=subprocess.PIPE, stderr=stderr, env={**os.environ, "POLYFORGE_LEASE": "2"}, cwd=folder
     )
 
 

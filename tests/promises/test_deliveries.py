@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 async def valkey(tmp_path: Path) -> AsyncIterator[embedded.Service]:
     """A Valkey of its own, which the test kills and empties."""
-    service = await asyncio.to_thread(embedded.valkey, tmp_path)
+    service = await asyncio.to_thread(embedded.start_valkey, tmp_path)
     yield service
     await asyncio.to_thread(service.stop)
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 async def postgres(tmp_path: Path) -> AsyncIterator[embedded.Service]:
     """A database of its own, with the durability settings of production."""
-    service = await asyncio.to_thread(embedded.postgres, tmp_path / "database")
+    service = await asyncio.to_thread(embedded.start_postgres, tmp_path / "database")
     await migrate.migrate(service.url)
     yield service
     await asyncio.to_thread(service.stop)
