@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -220,8 +221,19 @@ async def test_git_ends_at_its_deadline_if_the_remote_is_silent(proxy: Proxy, re
         await gone.wait()
 
 
-async def test_slow_remotes_take_no_threads_from_other_work(proxy: Proxy, remote: Remote) -> None:
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+@pytest.fixture
+async def one_thread() -> AsyncIterator[None]:
+    """Give the event loop, which later tests use too, a single thread for the length of a test."""
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(None, str)  # makes the executor, if this is the first test
+    usual: Any = getattr(loop, "_default_executor", None)
+    with ThreadPoolExecutor(1) as executor:
+        loop.set_default_executor(executor)
+        yield
+        loop.set_default_executor(usual)
+
+
+async def test_slow_remotes_take_no_threads_from_other_work(one_thread: None, proxy: Proxy, remote: Remote) -> None:
     connected = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
