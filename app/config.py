@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     delete_forks: bool = Field(True, description="Allow the deletion of forks.")
     default_branch: str = Field("main", description="Default branch of new repositories.")
     max_push_bytes: int = Field(2 << 30, description="Maximum size of a push in bytes.")
+    max_push_refs: int = Field(10_000, ge=1, description="Maximum number of refs that one push may change.")
     git_deadline: float = Field(3600.0, description="Maximum duration of a git process in seconds.")
     mirroring: bool = Field(True, description="Allow mirrors of remote repositories.")
     mirror_interval: float = Field(3600.0, gt=0, description="Mirror polling interval in seconds.")
