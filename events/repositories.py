@@ -18,7 +18,7 @@ class RepositoryCreated(Event, event_type="repository.created", stream="project-
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefUpdated(Event, event_type="ref.updated", stream="ref-{project_id}/{ref}"):
+class RefUpdated(Event, event_type="ref.updated", stream="ref-{project_id}/{ref}", batched=True):
     """A ref moved from `old` to `new`; forty zeros stand for a ref that was created or deleted. `pull_request` is the
     number of the pull request whose merge moved it, `options` are the options of the push (`git push -o`).
     """

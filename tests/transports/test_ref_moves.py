@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from app.config import Settings
@@ -215,3 +216,24 @@ async def test_a_push_of_too_many_refs_is_refused(forge: Forge, nethack: Client,
     output = await git("push", "-q", "origin", "refs/many/*:refs/heads/*", cwd=work, fails=True)
     assert f"(This push changes more than {limit} refs; push fewer at a time.)" in output
     assert (await nethack.pagure("/nethack/git/branches"))[1]["total_branches"] == 1
+
+
+async def test_the_refs_of_a_push_are_stored_by_one_statement(
+    forge: Forge, nethack: Client, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements: list[str] = []
+    send = asyncpg.Connection._execute
+
+    async def count(connection: Any, query: str, *arguments: Any, **options: Any) -> Any:
+        statements.append(query)
+        return await send(connection, query, *arguments, **options)
+
+    head = (await git("rev-parse", "HEAD", cwd=work)).strip()
+    with (work / ".git/packed-refs").open("a") as packed:
+        packed.writelines(f"{head} refs/many/{n:03}\n" for n in range(200))
+    monkeypatch.setattr(asyncpg.Connection, "_execute", count)
+    await git("push", "-q", "origin", "refs/many/*:refs/heads/*", cwd=work)
+    assert len([query for query in statements if "insert into events" in query and "'ref.updated'" in query]) == 1
+    rows = await forge.db.fetch("select data, version from events where type = 'ref.updated' order by position")
+    assert [(row["data"]["ref"], row["version"]) for row in rows] == [(f"refs/heads/{n:03}", 1) for n in range(200)]
+    assert (await nethack.pagure("/nethack/git/branches"))[1]["total_branches"] == 201
