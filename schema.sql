@@ -77,8 +77,12 @@ create table work (
     lease_until timestamptz,                         -- null: no worker holds it
     done_at     timestamptz,
     irrevocable boolean     not null default false,  -- past its point of no return: it cannot be cancelled
+    project_id  bigint      not null,                -- of the event; 0 if it is about none
     primary key (position, reaction)
 );
+
+-- For the workers: projects take turns.
+create index due_work on work (queue, project_id, due_at, position) where done_at is null;
 
 -- For the sweep, which reads only unfinished work.
 create index open_work on work (due_at) where done_at is null;

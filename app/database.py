@@ -97,6 +97,8 @@ class Database:
         await self.pool.close()
 
     async def _take(self) -> Any:
+        if self._closing:
+            raise asyncpg.InterfaceError("the database is being closed")
         while self._free:
             connection = self._free.pop()
             if not is_lost(connection):

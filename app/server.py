@@ -20,6 +20,7 @@ from app.http.middleware import collapse_slashes, log_requests
 from app.http.requests import MAX_BODY
 from app.http.routes import mount
 from app.transports import smart_http
+from app.valkey import open_client
 
 
 def application(settings: Settings) -> web.Application:
@@ -43,7 +44,7 @@ async def release_waiters(app: web.Application) -> None:
 async def open_connections(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     settings.repositories.mkdir(parents=True, exist_ok=True, mode=0o700)
-    redis = Redis.from_url(settings.required_redis_url())
+    redis: Redis = open_client(settings.required_redis_url())
     async with (
         contextlib.aclosing(redis),
         database(settings.required_database_url(), settings.pool_size) as db,

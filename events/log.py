@@ -202,7 +202,7 @@ NUMBER_SETTLED = """
         select position, (select coalesce(max(seq), 0) from numbers) + row_number() over () as seq
         from   settled
     ), placed as (
-        select ordered.seq, ordered.position, events.type
+        select ordered.seq, ordered.position, events.type, events.project_id, events.data ->> 'ref' as ref
         from   ordered join events using (position)
     ), numbered as (
         insert into numbers (seq, position)
@@ -254,7 +254,7 @@ def build_numbering_statement(allowed: str = "select 1", also: str = "") -> str:
     """Build the statement that numbers settled events.
 
     `allowed` is a query that returns a row if the caller may number now; `also` are further common table expressions,
-    which may read `placed` (seq, position, type). Both may use parameters from $2 on.
+    which may read `placed` (seq, position, type, project_id, ref). Both may use parameters from $2 on.
     """
     return NUMBER_SETTLED.format(allowed=allowed, also=also)
 

@@ -232,7 +232,7 @@ async def run_forge(settings: Settings) -> AsyncIterator[Forge]:
     async with contextlib.AsyncExitStack() as stack:
         db = await stack.enter_async_context(database(settings.required_database_url(), 5))
         await migrate.create_first_admin(db, settings)
-        redis = await queue.connect(settings.required_redis_url())
+        redis = queue.connect(settings.required_redis_url())
         stack.push_async_callback(redis.aclose)
         runner = Runner(application(settings), shutdown_timeout=0.5)
         await runner.setup()

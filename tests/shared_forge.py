@@ -188,6 +188,8 @@ def is_waiting(task: Task) -> bool:
     """Whether the task waits for something to do, rather than for the answer to something it has begun."""
     name, step = "", task.get_coro()
     while hasattr(step, "cr_await"):
+        if step.__qualname__ == "listen":  # for hints, which come whenever they come
+            return True
         name, step = step.__qualname__, step.cr_await
     return name in WAITING_IN or name == CONNECTION_HANDLER or type(step).__name__ in WAITING_IN
 

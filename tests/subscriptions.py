@@ -61,7 +61,7 @@ async def has_no_lanes(forge: Forge) -> bool:
 
 @asynccontextmanager
 async def run_another_worker(forge: Forge) -> AsyncIterator[Deliverer]:
-    redis = await queue.connect(forge.settings.required_redis_url())
+    redis = queue.connect(forge.settings.required_redis_url())
     async with open_client(Guard(tuple(forge.settings.webhook_allow))) as subscription:
         deliverer = Deliverer(WorkerContext(forge.db, forge.settings, queue.relay_bell(redis)), redis, subscription)
         running = asyncio.create_task(deliverer.run())

@@ -90,3 +90,12 @@ async def test_closing_waits_for_leased_connections(database_url: str) -> None:
             await asyncio.sleep(0.05)
             assert await connection.fetchval("select 1") == 1
         await asyncio.wait_for(closing, 5)
+
+
+async def test_a_database_that_is_being_closed_refuses_instead_of_waiting(database_url: str) -> None:
+    async with database(database_url, 1) as db:
+        await db.fetchval("select 1")
+        await db.close()
+        async with asyncio.timeout(5):
+            with pytest.raises(asyncpg.InterfaceError):
+                await db.fetchval("select 1")

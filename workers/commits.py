@@ -25,7 +25,7 @@ from workers.reactions import FOLLOW, WorkerContext, ignore_failure, on
 MAX_COMMITS = 1000  # commits of one push that are recorded
 
 
-@on(RefUpdated, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
+@on(RefUpdated, queue=FOLLOW, on_failure=ignore_failure, tracked=False, ref_prefix=refs.HEADS)
 async def tell_of_commits(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     """Record which commits arrived on the default branch, and which users wrote them."""
     project_id, old, new = cause.data["project_id"], cause.data["old"], cause.data["new"]

@@ -143,7 +143,7 @@ def _build_update(
     return NewEvent(event, None)
 
 
-@on(RefUpdated, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
+@on(RefUpdated, queue=FOLLOW, on_failure=ignore_failure, tracked=False, ref_prefix=refs.HEADS)
 async def follow_branch(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     """Update every open pull request whose source branch was pushed to."""
     ref: str = cause.data["ref"]

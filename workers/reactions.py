@@ -80,7 +80,8 @@ OnFailure = Callable[[StoredEvent, TaskFailure], list[NewEvent]]
 class Reaction:
     """A kind of work: its name, its queue, the function that does it, and the events of its failure.
 
-    `tracked` work belongs to a task, so its start and its progress are recorded.
+    `tracked` work belongs to a task, so its start and its progress are recorded. If there is a `ref_prefix`, only
+    events about refs below it ask for the work.
     """
 
     name: str
@@ -88,19 +89,22 @@ class Reaction:
     work: Work
     on_failure: OnFailure
     tracked: bool = True
+    ref_prefix: str = ""
 
 
 REACTIONS: dict[str, Reaction] = {}
 REACTIONS_BY_TYPE: dict[str, list[Reaction]] = {}
 
 
-def on(*events: type[Event], queue: str, on_failure: OnFailure, tracked: bool = True) -> Callable[[Work], Work]:
+def on(
+    *events: type[Event], queue: str, on_failure: OnFailure, tracked: bool = True, ref_prefix: str = ""
+) -> Callable[[Work], Work]:
     """Register a function as the reaction to these events. The reaction's name is derived from the function's name and
     is stored in the table `work`, so renaming the function orphans unfinished work.
     """
 
     def register(work: Work) -> Work:
-        reaction = Reaction(work.__name__.replace("_", "-"), queue, work, on_failure, tracked)
+        reaction = Reaction(work.__name__.replace("_", "-"), queue, work, on_failure, tracked, ref_prefix)
         REACTIONS[reaction.name] = reaction
         for event in events:
             REACTIONS_BY_TYPE.setdefault(event.type, []).append(reaction)

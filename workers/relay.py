@@ -7,10 +7,10 @@ so a leader that lost it without noticing numbers nothing.
 import asyncio
 import time
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 
 from arq.connections import ArqRedis
-from redis.exceptions import RedisError
 
 import app.dialects.pagure.hooks.envelope  # noqa: F401 - register the format
 import workers.commits
@@ -18,16 +18,17 @@ import workers.pull_requests
 import workers.repositories
 import workers.tasks  # noqa: F401 - register their reactions
 from app.background import in_background
-from app.database import DB_ERRORS, Database
+from app.database import Database, is_unavailable
 from app.feed.formats import list_unsupported
 from app.feed.tail import RING, listen
 from app.logs import log
 from app.metrics import LEADERSHIPS, RELAY_HEAD, RELAY_LAG
 from app.stores import deliveries, idempotency_keys, work
 from app.stores.deliveries import FANNED_OUT, WAKE, WANTED
+from app.valkey import VALKEY_ERRORS
 from events import log as record_log
 from workers import queue
-from workers.reactions import REACTIONS_BY_TYPE, Reaction
+from workers.reactions import REACTIONS_BY_TYPE
 
 TAKE_LEAD = """
     insert into leases as held (name, holder, until) values ('relay', $1, now() + make_interval(secs => $2))
@@ -35,16 +36,18 @@ TAKE_LEAD = """
     set    holder = excluded.holder, until = excluded.until,
            token  = held.token + case when held.holder = excluded.holder then 0 else 1 end
     where  held.holder = excluded.holder or held.until < now()
+    or     held.until > now() + make_interval(secs => $2)  -- by a clock that has been set back since
     returning token
 """
 # One statement numbers events while this relay holds the lease, and stores their work and their deliveries.
 NUMBER = record_log.build_numbering_statement(
     allowed="select 1 from leases where name = 'relay' and holder = $2 and until > now() for update",
     also=f""", due as (
-        insert into work (position, reaction, queue)
-        select placed.position, reactions.reaction, reactions.queue
+        insert into work (position, reaction, queue, project_id)
+        select placed.position, reactions.reaction, reactions.queue, coalesce(placed.project_id, 0)
         from   placed
-        join   unnest($3::text[], $4::text[], $5::text[]) as reactions (type, reaction, queue) using (type)
+        join   unnest($3::text[], $4::text[], $5::text[], $7::text[]) as reactions (type, reaction, queue, prefix)
+               on reactions.type = placed.type and (reactions.prefix = '' or starts_with(placed.ref, reactions.prefix))
         on conflict do nothing
     ), added as (
         insert into deliveries (subscription_id, lane, seq, position)
@@ -58,7 +61,7 @@ NUMBER = record_log.build_numbering_statement(
     ), woken as ({WAKE.format(due="known.due_at")})""",
 )
 REACTION_ROWS = [
-    (event_type, reaction.name, reaction.queue)
+    (event_type, reaction.name, reaction.queue, reaction.ref_prefix)
     for event_type, reactions in REACTIONS_BY_TYPE.items()
     for reaction in reactions
 ]
@@ -84,11 +87,14 @@ class Relay:
         self._renew_at = 0.0
         self._sweep_at = 0.0
         self._tidy_at = 0.0
+        self._hints = asyncio.Event()
+        self._queues: set[str] = set()
+        self._head: int | None = None
 
     async def run(self) -> None:
         """Lead or stand by until cancelled. Survives outages of the database and of the queue."""
         try:
-            async with in_background(listen(self.redis, RING, self.rung)):
+            async with in_background(listen(self.redis, RING, self.rung)), in_background(self._give_hints()):
                 await self._lead()
         finally:
             with suppress(Exception):
@@ -98,8 +104,8 @@ class Relay:
         while True:
             try:
                 busy = await self._round()
-            except (*DB_ERRORS, RedisError) as error:
-                log.warning("relay", error=type(error).__name__)
+            except Exception as error:
+                log.warning("relay", error=type(error).__name__, exc_info=not is_unavailable(error))
                 self.leading = False
                 await asyncio.sleep(POLL_INTERVAL)
                 continue
@@ -140,46 +146,47 @@ class Relay:
         self.leading = leads
 
     async def _number(self) -> int:
+        types, names, queues, prefixes = map(list, zip(*REACTION_ROWS, strict=True))
         async with self.db.acquire() as connection:
             done = await record_log.number_settled(
-                connection,
-                BATCH_SIZE,
-                self.holder,
-                *map(list, zip(*REACTION_ROWS, strict=True)),
-                UNSUPPORTED,
-                statement=NUMBER,
+                connection, BATCH_SIZE, self.holder, types, names, queues, UNSUPPORTED, prefixes, statement=NUMBER
             )
         self.leading = done.allowed
         numbered = done.numbered
         if numbered:
             RELAY_HEAD.set(numbered[-1].seq)
-            due = [
-                (event.position, reaction) for event in numbered for reaction in REACTIONS_BY_TYPE.get(event.type, [])
-            ]
-            await self._notify(numbered[-1].seq, due)
+            asked = {reaction.queue for event in numbered for reaction in REACTIONS_BY_TYPE.get(event.type, [])}
+            self._hint(asked, head=numbered[-1].seq)
         return len(numbered)
 
-    async def _notify(self, head: int, due: list[tuple[int, Reaction]]) -> None:
-        """Wake workers and waiters. These are hints; the sweep and the waiters' polling make up for lost ones."""
-        try:
-            for position, reaction in due:
-                await queue.enqueue(self.redis, reaction.queue, position, reaction.name, "0")
-            await self.redis.publish(queue.HEAD, str(head))
-        except (OSError, RedisError) as error:
-            log.warning("relay could not ring", error=type(error).__name__)
+    def _hint(self, queues: Iterable[str], head: int | None = None) -> None:
+        """Have workers and waiters woken. Lost hints cost a poll interval."""
+        self._queues |= set(queues)
+        self._head = head if head is not None else self._head
+        self._hints.set()
 
-    async def sweep(self) -> int:
-        """Enqueue work again that is due and that no worker holds. Returns the amount of such work."""
-        rows = await work.list_unattended(self.db, SWEEP_INTERVAL)
-        bucket = int(time.time() / 5)
-        try:
-            for row in rows:
-                await queue.enqueue(
-                    self.redis, row["queue"], row["position"], row["reaction"], f"{row['attempts']}@{bucket}"
-                )
-        except (OSError, RedisError) as error:
-            log.warning("sweep could not ring", error=type(error).__name__)
-        return len(rows)
+    async def _give_hints(self) -> None:
+        """Wake waiters and workers. This task alone waits for Redis, so numbering goes on while that is frozen."""
+        while True:
+            await self._hints.wait()
+            self._hints.clear()
+            queues, head = self._queues, self._head
+            self._queues, self._head = set(), None
+            try:
+                if head is not None:
+                    await self.redis.publish(queue.HEAD, str(head))
+                for name in sorted(queues):
+                    await queue.give_hint(self.redis, name)
+            except VALKEY_ERRORS as error:
+                log.warning("hints were not given", error=type(error).__name__)
+                await asyncio.sleep(POLL_INTERVAL)
+
+    async def sweep(self) -> list[str]:
+        """Hint again to the queues with work that is due and that no worker holds. Returns their names."""
+        queues = await work.list_unattended_queues(self.db, SWEEP_INTERVAL)
+        if queues:
+            self._hint(queues)
+        return queues
 
     async def tidy(self) -> None:
         """Repair lanes and delete orphaned endpoints of subscriptions."""

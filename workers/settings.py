@@ -1,4 +1,4 @@
-"""The arq workers: their functions and queues, start and stop."""
+"""The arq workers, which take the hints of the queues, and the loops that do the work."""
 
 import asyncio
 from dataclasses import replace
@@ -6,7 +6,6 @@ from typing import Any, cast
 
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
-from redis.exceptions import RedisError
 
 import workers.commits
 import workers.pull_requests
@@ -15,30 +14,29 @@ import workers.tasks  # noqa: F401 - register their reactions
 from app.logs import log
 from app.outgoing.guard import Guard
 from app.outgoing.proxy import open_proxy
+from app.valkey import VALKEY_ERRORS
 from workers import mirrors, queue
 from workers.delivery import run_delivery
-from workers.perform import perform
 from workers.reactions import FOLLOW, GIT, MIRROR, QUEUES, WorkerContext
+from workers.slots import Slots
 
 CONCURRENCY = {GIT: 4, MIRROR: 2, FOLLOW: 2}
 RETRY_PAUSE = 0.5  # seconds until the next attempt to reach a queue that does not answer
 POLL_DELAY = 0.02  # seconds between two polls of arq
 
 
-async def _perform(arq_context: dict[str, Any], position: int, reaction: str) -> None:
-    await perform(arq_context["worker"], position, reaction)
+async def _look(arq_context: dict[str, Any]) -> None:
+    """Take a hint: have the slots of the queue looked at."""
+    arq_context["woken"].set()
 
 
-def build_worker(ctx: WorkerContext, redis: ArqRedis, name: str) -> Worker:
-    """Build the worker of one queue. arq's retries and results are off, since workers/perform.py does both."""
+def build_worker(redis: ArqRedis, name: str, woken: asyncio.Event) -> Worker:
+    """Build the worker of one queue. arq's retries and results are off, since hints need neither."""
     return Worker(
-        functions=[
-            func(cast(Any, _perform), name="perform", timeout=ctx.settings.git_deadline, keep_result=0, max_tries=1)
-        ],
+        functions=[func(cast(Any, _look), name="look", keep_result=0, max_tries=1)],
         queue_name=queue.queue_name(name),
         redis_pool=redis,
-        ctx={"worker": ctx},
-        max_jobs=CONCURRENCY[name],
+        ctx={"woken": woken},
         poll_delay=POLL_DELAY,
         keep_result=0,
         handle_signals=False,
@@ -58,19 +56,21 @@ async def run_workers(ctx: WorkerContext, redis: ArqRedis) -> None:
     async with open_proxy(guard) as proxy, asyncio.TaskGroup() as group:
         ctx = replace(ctx, proxy=proxy)
         for name in QUEUES:
-            group.create_task(_run_queue(ctx, redis, name))
+            slots = Slots(ctx, redis, name, CONCURRENCY[name])
+            group.create_task(slots.run())
+            group.create_task(_take_hints(redis, name, slots.woken))
         group.create_task(run_delivery(ctx, redis))
         if ctx.settings.mirroring:
             group.create_task(mirrors.run_polling(ctx))
 
 
-async def _run_queue(ctx: WorkerContext, redis: ArqRedis, name: str) -> None:
-    """Run the worker of a queue; start it again after an outage of Redis."""
+async def _take_hints(redis: ArqRedis, name: str, woken: asyncio.Event) -> None:
+    """Run arq's worker of a queue; start it again after an outage of Redis."""
     while True:
-        worker = build_worker(ctx, redis, name)
+        worker = build_worker(redis, name, woken)
         try:
             await worker.async_run()
-        except (OSError, RedisError) as error:
+        except VALKEY_ERRORS as error:
             log.warning("queue", error=type(error).__name__)
             await asyncio.sleep(RETRY_PAUSE)
         finally:

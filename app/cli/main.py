@@ -157,7 +157,7 @@ def work(data: DataOption = None) -> None:
     async def main() -> None:
         await _wait_for_schema("work", settings)
         settings.repositories.mkdir(parents=True, exist_ok=True, mode=0o700)
-        redis = await queue.connect(settings.required_redis_url())
+        redis = queue.connect(settings.required_redis_url())
         async with open_database(settings) as db:
             worker = asyncio.create_task(start_work(WorkerContext(db, settings, queue.relay_bell(redis)), redis))
             await wait_for_signal(worker)
@@ -176,7 +176,7 @@ def relay(data: DataOption = None) -> None:
 
     async def main() -> None:
         await _wait_for_schema("relay", settings)
-        redis = await queue.connect(settings.required_redis_url())
+        redis = queue.connect(settings.required_redis_url())
         async with open_database(settings) as db:
             relay_task = asyncio.create_task(Relay(db, redis).run())
             await wait_for_signal(relay_task)

@@ -9,12 +9,12 @@ from typing import TypeAlias
 from uuid import UUID
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from app.database import DB_ERRORS, Database
-from app.logs import log
+from app.background import repeat
+from app.database import Database
 from app.metrics import WAITERS
 from app.queries.feed import FeedFilter
+from app.valkey import VALKEY_ERRORS
 from events import log as record_log
 from events.log import LogEntry
 
@@ -23,6 +23,7 @@ Key: TypeAlias = tuple[tuple[str, ...] | None, str | None]
 HEAD = "polyforge:head"
 RING = "polyforge:ring"
 RING_PAUSE = 0.005  # seconds between two rings; rings in between are merged
+LISTEN_TIMEOUT = 30.0  # seconds to wait for one message
 POLL_INTERVAL = 1.0  # seconds between polls when nothing rings; bounds the delay from a lost hint
 REVOCATION = "token.revoked"  # wakes every waiter, whose own token it may be
 MAX_RECENT = 4096  # latest events kept in memory; a waiter that is further behind reads the log
@@ -149,15 +150,7 @@ class Tail:
         return False, self.head
 
     async def _follow(self) -> None:
-        while True:
-            try:
-                await self._advance()
-            except DB_ERRORS as error:
-                log.warning("tail", error=type(error).__name__)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_INTERVAL):
-                    await self._woken.wait()
-            self._woken.clear()
+        await repeat("tail", self._advance, POLL_INTERVAL, self._woken)
 
     async def _advance(self) -> None:
         while entries := await self._read_entries():
@@ -181,7 +174,7 @@ class Tail:
         while True:
             await self._ring.wait()
             self._ring.clear()
-            with suppress(OSError, RedisError):
+            with suppress(*VALKEY_ERRORS):
                 await self.redis.publish(RING, b"")
             await asyncio.sleep(RING_PAUSE)
 
@@ -192,9 +185,10 @@ async def listen(redis: Redis, channel: str, rung: asyncio.Event) -> None:
         try:
             async with redis.pubsub() as pubsub:
                 await pubsub.subscribe(channel)
-                async for _ in pubsub.listen():
-                    rung.set()
-        except (OSError, RedisError):
+                while True:
+                    if await pubsub.get_message(timeout=LISTEN_TIMEOUT) is not None:
+                        rung.set()
+        except VALKEY_ERRORS:
             await asyncio.sleep(POLL_INTERVAL)
 
 

@@ -5,7 +5,6 @@ import os
 from collections.abc import Awaitable, Callable
 
 import asyncpg
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app.config import Settings
@@ -13,6 +12,7 @@ from app.database import DB_ERRORS, SCHEMA, Database, database
 from app.git import store
 from app.http.health import MAX_LAG
 from app.queries import projects, refs
+from app.valkey import open_client
 from events.log import oldest_unnumbered
 
 MAX_LISTED = 20  # projects whose refs differ
@@ -55,7 +55,7 @@ async def _with_database(settings: Settings, check: Callable[[Database], Awaitab
 
 
 async def _check_queue(settings: Settings) -> str | None:
-    async with Redis.from_url(settings.required_redis_url()) as redis:
+    async with open_client(settings.required_redis_url()) as redis:
         await redis.ping()
     return None
 

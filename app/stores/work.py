@@ -54,14 +54,22 @@ CANCEL = """
     and    not work.irrevocable
     returning work.position, work.reaction
 """
+# The oldest piece of the first project after $2.
+FIND_DUE = """
+    select   position, reaction, project_id
+    from     work
+    where    queue = $1 and done_at is null and due_at <= now() and project_id > $2
+    and      (lease_until is null or lease_until < now())
+    and      (position, reaction) not in (select * from unnest($3::bigint[], $4::text[]))
+    order by project_id, due_at, position
+    limit    1
+"""
 UNATTENDED = """
-    select   position, reaction, queue, attempts
+    select   distinct queue
     from     work
     where    done_at is null
     and      due_at < now() - make_interval(secs => $1)
     and      (lease_until is null or lease_until < now())
-    order by due_at
-    limit    500
 """
 
 
@@ -101,6 +109,11 @@ async def cancel(connection: Any, task_id: str, reactions: list[str]) -> Row | N
     return row
 
 
-async def list_unattended(db: Database, seconds: float) -> list[Row]:
-    """List the oldest work that has been due for this many seconds and is not held."""
-    return await db.fetch(UNATTENDED, seconds)
+async def find_due(db: Database, queue: str, after: int, taken: list[tuple[int, str]]) -> Row | None:
+    """Find the oldest due work of the first project after this one, except what is taken; it is not claimed yet."""
+    return await db.fetchrow(FIND_DUE, queue, after, [position for position, _ in taken], [name for _, name in taken])
+
+
+async def list_unattended_queues(db: Database, seconds: float) -> list[str]:
+    """List the queues with work that has been due for this many seconds and is not held."""
+    return [row["queue"] for row in await db.fetch(UNATTENDED, seconds)]

@@ -4,3 +4,7 @@ update open_pushes set due_at = now();
 alter table open_pushes add column begun_at timestamptz not null default now();
 alter table open_pushes add column failures int not null default 0;
 create index open_pushes_of_a_project on open_pushes (project_id);
+alter table work add column project_id bigint not null default 0;
+update work set project_id = coalesce(events.project_id, 0) from events where events.position = work.position and done_at is null;
+alter table work alter column project_id drop default;
+create index due_work on work (queue, project_id, due_at, position) where done_at is null;

@@ -79,7 +79,7 @@ async def test_followers_see_every_event_once_in_one_order_under_many_writers(
                 return seen
             await asyncio.sleep(0.005)
 
-    redis = await queue.connect(own_settings.required_redis_url())
+    redis = queue.connect(own_settings.required_redis_url())
     async with database(database_url, 5) as db:
         relays = [asyncio.create_task(Relay(db, redis).run()) for _ in range(2)]
         followers = [asyncio.create_task(follower(db)) for _ in range(2)]

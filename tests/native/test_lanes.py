@@ -168,7 +168,7 @@ async def test_a_lane_that_was_not_woken_is_found_by_the_relay(
         patch.setattr(store, "wake", died)
         assert (await nethack.json("PATCH", f"/v1/subscriptions/{subscription['id']}", {"active": True}))[0] == 200
     assert await forge.db.fetchval(FORGOTTEN) == 1
-    relay = Relay(forge.db, await queue.connect(forge.settings.required_redis_url()))
+    relay = Relay(forge.db, queue.connect(forge.settings.required_redis_url()))
     await relay.tidy()
     await relay.redis.aclose()
     await wait_for_delivery(nethack, subscription, status="delivered")

@@ -18,7 +18,8 @@ SHAPE = """
     order by 1, 2, 3
 """
 DOWNGRADE_TO_1 = """
-    drop index open_pushes_of_a_project;
+    drop index open_pushes_of_a_project, due_work;
+    alter table work drop column project_id;
     alter table open_pushes drop column begun_at, drop column failures, alter column due_at drop default;
     alter table open_pushes rename column due_at to lease_until;
     drop table project_secrets, mirrors;

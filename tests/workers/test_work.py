@@ -17,8 +17,18 @@ from events.tasks import FailureReason
 from tests.conftest import Client, Forge, commit, git
 from workers import perform, queue
 from workers import settings as worker_settings
-from workers.reactions import FOLLOW, GIT, MIRROR, REACTIONS, TaskFailure, WorkerContext
+from workers.reactions import (
+    FOLLOW,
+    GIT,
+    MIRROR,
+    REACTIONS,
+    Reaction,
+    TaskFailure,
+    WorkerContext,
+    ignore_failure,
+)
 from workers.settings import CONCURRENCY
+from workers.slots import Slots
 
 
 async def test_a_flushed_queue_loses_no_work(forge: Forge, alice: Client, settings: Settings) -> None:
@@ -136,12 +146,56 @@ async def test_work_that_kills_its_workers_is_given_up(
     assert await forge.db.fetchval("select attempts from work where reaction = 'create-repository'") == 3
 
 
-async def test_a_job_carries_ids_only(forge: Forge, settings: Settings) -> None:
-    redis = await queue.connect(settings.required_redis_url())
-    await queue.enqueue(redis, "nobody-listens", 1, "create-repository", uuid.uuid4().hex)
-    [key] = [key async for key in redis.scan_iter("arq:job:*")]
-    assert queue.deserialize(await redis.get(key))["a"] == [1, "create-repository"]
+async def test_hints_carry_nothing_and_are_few_however_much_work_there_is(forge: Forge, settings: Settings) -> None:
+    redis = queue.connect(settings.required_redis_url())
+    for _ in range(100):
+        await queue.give_hint(redis, "nobody-listens")
+    keys = [key async for key in redis.scan_iter("arq:job:nobody-listens:*")]
+    assert 0 < len(keys) <= 4
+    assert queue.deserialize(await redis.get(keys[0]))["a"] == []
     await redis.aclose()
+
+
+async def test_a_project_with_much_work_does_not_stand_before_another_one(
+    forge: Forge, alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[int] = []
+    everything_is_due = asyncio.Event()
+
+    async def note(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+        await everything_is_due.wait()
+        order.append(cause.data["project_id"])
+        return []
+
+    for name in ("busy", "quiet"):
+        await alice.post("/new", name=name, description="d", create_readme="1")
+    await forge.idle()
+    busy, quiet = [(await alice.pagure(f"/{name}"))[1]["id"] for name in ("busy", "quiet")]
+    names = [f"note-{number}" for number in range(8)]
+    for name in names:
+        monkeypatch.setitem(REACTIONS, name, Reaction(name, FOLLOW, note, ignore_failure, tracked=False))
+    for project_id, wanted in ((busy, names), (quiet, names[:1])):
+        await forge.db.execute(
+            """
+            insert into work (position, reaction, queue, project_id)
+            select position, name, 'follow', $1 from events, unnest($2::text[]) as name where project_id = $1
+            """,
+            project_id,
+            wanted,
+        )
+    everything_is_due.set()
+    await forge.idle()
+    assert order.index(quiet) <= 2 * CONCURRENCY[FOLLOW]
+
+
+async def test_work_is_done_while_the_queue_is_away(
+    forge: Forge, alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*arguments: object) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(queue, "give_hint", refuse)
+    assert (await alice.post("/new", name="nethack", description="d"))[0] == 200
 
 
 async def test_short_work_does_not_wait_behind_long_forks(forge: Forge, nethack: Client, tmp_path: Path) -> None:
@@ -247,17 +301,17 @@ async def test_a_stopping_worker_waits_for_each_of_its_queues(
 ) -> None:
     all_started, finished = asyncio.Barrier(4), []
 
-    async def run_queue(ctx: WorkerContext, redis: Redis, name: str) -> None:
+    async def run_slots(slots: Slots) -> None:
         try:
             await all_started.wait()
             await asyncio.Event().wait()
         finally:
-            if name == FOLLOW:
+            if slots.name == FOLLOW:
                 await asyncio.sleep(0.1)
-            finished.append(name)
+            finished.append(slots.name)
 
-    monkeypatch.setattr(worker_settings, "_run_queue", run_queue)
-    redis = await queue.connect(settings.required_redis_url())
+    monkeypatch.setattr(Slots, "run", run_slots)
+    redis = queue.connect(settings.required_redis_url())
     job = asyncio.create_task(worker_settings.run_workers(WorkerContext(forge.db, settings, _ignore_ring), redis))
     await all_started.wait()
     job.cancel()
