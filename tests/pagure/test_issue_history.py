@@ -35,7 +35,7 @@ async def read_stats(tracker: Tracker, path: str) -> list[Any]:
     return [body["stats"][start] for start in sorted(body["stats"], reverse=True)]
 
 
-async def test_the_statistics_count_open_issues_at_the_beginning_of_53_weeks(tracker: Tracker) -> None:
+async def test_the_statistics_count_what_was_opened_and_closed_in_each_week(tracker: Tracker) -> None:
     assert await read_stats(tracker, STATS) == [0] * 53
     await open_aged_issue(tracker, 0)
     await open_aged_issue(tracker, 10)
@@ -43,7 +43,8 @@ async def test_the_statistics_count_open_issues_at_the_beginning_of_53_weeks(tra
     await open_aged_issue(tracker, 30, 15, reopened=True)
     await open_aged_issue(tracker, 1000)
     await open_aged_issue(tracker, 1000, 900)
-    assert await read_stats(tracker, STATS) == [3, 2, 3, 3, *[1] * 49]
+    # Opened then and open today, and closed then; nothing before: an issue of old is still open.
+    assert await read_stats(tracker, STATS) == [1, 1, 2, 0, 1, *[0] * 48]
     assert await read_stats(tracker, DETAILED + "?weeks_range=5") == [
         {"closed_ticket": 0, "count": 3, "open_ticket": 1},
         {"closed_ticket": 0, "count": 2, "open_ticket": 1},
@@ -51,6 +52,17 @@ async def test_the_statistics_count_open_issues_at_the_beginning_of_53_weeks(tra
         {"closed_ticket": 0, "count": 3, "open_ticket": 0},
         {"closed_ticket": 0, "count": 1, "open_ticket": 2},
     ]
+
+
+async def test_issues_closed_without_a_date_are_taken_off_unless_there_are_older_closings(tracker: Tracker) -> None:
+    await open_aged_issue(tracker, 0)
+    await open_aged_issue(tracker, 9, 1)
+    await open_aged_issue(tracker, 30, 2)
+    await open_aged_issue(tracker, 30, 2)
+    await tracker.forge.db.execute("update issues set closed_at = null where number = 4")
+    assert await read_stats(tracker, STATS) == [2, *[0] * 52]
+    await open_aged_issue(tracker, 1000, 900)
+    assert await read_stats(tracker, STATS) == [3, *[0] * 52]
 
 
 async def test_weeks_are_counted_back_from_tomorrow(tracker: Tracker) -> None:

@@ -29,9 +29,8 @@ async def _list_weeks(request: web.Request, project: Row, weeks: int) -> dict[st
 
 @routes.project("GET", "/issues/history/stats", "read-issues", requires=require_readable_tracker)
 async def show_stats(request: web.Request, _: Actor, project: Row) -> web.Response:
-    return json_reply(
-        {"stats": {start: week.open for start, week in (await _list_weeks(request, project, WEEKS)).items()}}
-    )
+    weeks = await _list_weeks(request, project, WEEKS)
+    return json_reply({"stats": {start: week.balance for start, week in weeks.items()}})
 
 
 @routes.project("GET", "/issues/history/detailed_stats", "read-issues", requires=require_readable_tracker)
