@@ -1,5 +1,7 @@
 """Tracker settings that Pagure has only in its web pages."""
 
+import json
+
 import pytest
 
 from tests.conftest import Client, Forge
@@ -31,6 +33,30 @@ async def test_the_settings_of_a_tracker_are_changed_and_shown(forge: Forge, net
     }
     assert (await nethack.pagure("/nethack/tags"))[1]["tags"] == ["pet", "toy"]
     assert (await nethack.pagure("/nethack/tag/pet"))[1]["tag_color"] == "red"
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        (["s", "list", "a, b,c "], ["s", "list", ["a", "b", "c"]]),
+        (["s", "list", "a", True], ["s", "list", ["a"], True]),
+        (["s", "list", " "], ["s", "list", None]),
+        (["s", "list", ["a,b", " c"]], ["s", "list", ["a,b", " c"]]),
+        (["s", "date", "2030-01-01,2031-01-01"], ["s", "date", "2030-01-01,2031-01-01"]),
+        (["s", "list"], ["s", "list"]),
+    ],
+)
+async def test_the_choices_of_a_list_may_be_separated_by_commas(
+    nethack: Client, given: list[object], stored: list[object]
+) -> None:
+    status, now = await nethack.json("PATCH", "/v1/projects/nethack/tracker", {"custom_keys": [given]})
+    assert (status, now["custom_keys"]) == (200, [stored])
+    number = (await nethack.post("/nethack/new_issue", title="t", issue_content="c"))[1]["issue"]["id"]
+    bound = await nethack.limited(project="nethack")
+    assert (await bound.post(f"/nethack/issue/{number}/custom/s", value="a"))[0] == 200
+    [shown] = (await nethack.pagure(f"/nethack/issue/{number}"))[1]["custom_fields"]
+    choices = stored[2] if len(stored) > 2 else None
+    assert shown["key_data"] == (None if choices is None else json.dumps(choices, separators=(",", ":")))
 
 
 async def test_absent_fields_stay_and_null_clears_a_field(forge: Forge, nethack: Client) -> None:

@@ -55,6 +55,15 @@ def _is_custom_key(value: Any) -> bool:
     )
 
 
+def _parse_custom_key(key: list[Any]) -> list[Any]:
+    """Split the choices of a list at commas if they are one text, as Pagure does."""
+    name, kind, *rest = key
+    if kind != "list" or not rest or not isinstance(rest[0], str):
+        return key
+    choices = [choice.strip() for choice in rest[0].split(",")] if rest[0].strip() else None
+    return [name, kind, choices, *rest[1:]]
+
+
 def _is_pair(value: Any) -> bool:
     integers = isinstance(value, list) and len(value) == 2 and all(type(each) is int for each in value)
     return integers and all(0 < each <= MAX_NUMBER for each in value)
@@ -117,6 +126,8 @@ async def configure_tracker(request: web.Request, actor: Actor, project: Row) ->
             name: {"date": each.get("date"), "active": each.get("active", True)}
             for name, each in given["milestones"].items()
         }
+    if "custom_keys" in given:
+        given["custom_keys"] = [_parse_custom_key(each) for each in given["custom_keys"]]
     command = ConfigureTracker(
         project_id=project["project_id"],
         tags={
