@@ -115,6 +115,14 @@ async def test_branches_and_tags_may_have_slashes_and_an_f_in_their_names(
         assert (await forge.nobody.pagure(f"/full/tree/{name}/f/src"))[1]["name"] == "src"
 
 
+async def test_the_page_of_a_file_is_there_if_the_file_is(forge: Forge, full: str) -> None:
+    assert await read_page(forge.nobody, "/full/blob/main/f/README.md") == (200, b"# Hello\n")
+    assert await read_page(forge.nobody, f"/full/blob/{full}/f/README.md") == (200, b"# Hello\n")
+    for missing in ("main/f/nothing", "main/f/src", "other/f/README.md", "main", full):
+        assert (await read_page(forge.nobody, f"/full/blob/{missing}"))[0] == 404, missing
+    assert (await read_page(forge.nobody, "/other/blob/main/f/README.md"))[0] == 404
+
+
 async def test_objects_are_listed_by_their_ids(forge: Forge, full: str, tmp_path: Path) -> None:
     work = tmp_path / "full"
     folder, file = [(await git("rev-parse", f"main:{name}", cwd=work)).strip() for name in ("src", "README.md")]

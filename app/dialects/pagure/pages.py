@@ -82,6 +82,16 @@ async def send_raw(request: web.Request, _: Actor, project: Row) -> web.StreamRe
     return await stream_response(request, partial(diff.patch, repo_path, found), media=TEXT)
 
 
+@routes.project("GET", "/blob/{address:.+}", "read-code", requires=require_repository)
+async def send_file(request: web.Request, _: Actor, project: Row) -> web.StreamResponse:
+    """Send a file where Pagure has the page of it; clients look at the status to see whether the file is there."""
+    repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
+    found = await asyncio.to_thread(_find_content, repo_path, read_tree_path(request))
+    if not isinstance(found, File):
+        raise ApiError(404, "EFILENOTFOUND")
+    return await stream_response(request, partial(tree.read_file, repo_path, found), size=found.size)
+
+
 def _find_content(repo_path: Path, address: str) -> File | str:
     """Find a file, or the id of a commit if the address has no path. Raises ApiError or GitError."""
     identifier, path = tree.split_address(repo_path, address)

@@ -82,7 +82,7 @@ async def list_pull_requests(request: web.Request, actor: Actor, project: Row) -
                 "page": page.number,
                 "per_page": page.size,
                 "status": query.text("status") or True,
-                "tags": tags or None,
+                "tags": tags,
             },
             "pagination": render.pagination(request, found),
             "requests": [render.pull_request(base, project, row, actor) for row in found.rows],
