@@ -102,6 +102,7 @@ class Subject(StrEnum):
     TAG_STYLE = auto()
     TOKEN_LENGTH = auto()
     TOO_LONG = auto()
+    URL_LOGIN = auto()
     USERNAME = auto()
     VALUE = auto()
 

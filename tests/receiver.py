@@ -19,6 +19,7 @@ class ReceivedRequest:
     headers: dict[str, str]
     body: bytes
     path: str
+    raw_path: str = ""  # with the query, as it was asked for
 
     @property
     def json(self) -> Any:
@@ -37,7 +38,7 @@ class Receiver:
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        got = ReceivedRequest(headers, await request.read(), request.path)
+        got = ReceivedRequest(headers, await request.read(), request.path, request.raw_path)
         self.received.append(got)
         answer = self.responses.pop(0) if self.responses else 200
         return web.Response(status=answer) if isinstance(answer, int) else await answer(got)

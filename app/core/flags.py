@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, replace
 
 from app.core.access import require
 from app.core.commands import Command, CommandContext, handles
+from app.core.urls import require_no_login
 from app.errors import Invalid, Subject
 from app.queries import pull_requests
 from events.pull_requests import CommitFlagged
@@ -35,6 +36,7 @@ async def flag_commit(ctx: CommandContext, command: FlagCommit) -> list[NewEvent
     require(ctx.actor, "flag-commit", project)
     if command.status not in STATUSES:
         raise Invalid(Subject.CHOICE, "status", choices=STATUSES)
+    require_no_login(command.url, "url")
     before = await pull_requests.find_flag(ctx.db, command.project_id, command.commit, command.uid)
     author = before["author"] if before else ctx.actor.username
     kept = replace(command, username=before["username"]) if before else command

@@ -9,7 +9,7 @@ from app.core.access import may
 from app.core.commands import Command, CommandContext, handles
 from app.core.issues import build_issue_update, find_writable_issue, require_visible
 from app.core.project_settings import get_setting
-from app.core.urls import URL
+from app.core.urls import MAX_TEXT_LENGTH, URL, publishes_login
 from app.core.users import find_assignee
 from app.database import Database
 from app.errors import Forbidden, Invalid, Subject
@@ -140,7 +140,9 @@ async def set_custom_fields(ctx: CommandContext, command: SetCustomFields) -> li
 
 
 def _are_links(value: str) -> bool:
-    """Whether these are URLs, separated by commas; blanks are ignored."""
+    """Whether these are URLs without user parts, separated by commas; blanks are ignored."""
+    if len(value) > MAX_TEXT_LENGTH or publishes_login(value):
+        return False
     return all(URL.match("".join(part.split())) for part in value.split(","))
 
 

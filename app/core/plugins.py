@@ -11,6 +11,7 @@ from typing import Any
 
 from app.core.access import require
 from app.core.commands import Command, CommandContext, handles
+from app.core.urls import require_no_login, require_public_place
 from app.errors import Disabled, Invalid, NotFound, Subject
 from events.projects import PluginInstalled, PluginRemoved
 from events.record import NewEvent
@@ -20,13 +21,14 @@ MAX_TEXT_LENGTH = 4096  # characters of a text
 
 class FieldKind(Enum):
     TEXT = "text"
+    URL = "url"  # a text with the address of a service, which everybody may see
     REQUIRED = "required"  # a text that must not be empty
     FLAG = "flag"
     SECRET = "secret"  # noqa: S105 - kept by project_secrets.py, never in an event
     WRITTEN_BY_FORGE = "written-by-forge"  # shown, but not set by users
 
 
-TEXT, REQUIRED, FLAG, SECRET, WRITTEN_BY_FORGE = FieldKind
+TEXT, URL, REQUIRED, FLAG, SECRET, WRITTEN_BY_FORGE = FieldKind
 
 BLOCK_UNSIGNED = "block-unsigned"
 BLOCK_NON_FAST_FORWARD = "block-non-fast-forward"
@@ -39,16 +41,16 @@ PLUGINS: dict[str, dict[str, FieldKind]] = {
     BLOCK_UNSIGNED: {},
     BLOCK_NON_FAST_FORWARD: {"branches": TEXT},
     BLOCK_NEW_BRANCHES: {},
-    CI: {"ci_type": TEXT, "ci_url": TEXT, "ci_job": TEXT, "active_commit": FLAG, "active_pr": FLAG},
+    CI: {"ci_type": TEXT, "ci_url": URL, "ci_job": TEXT, "active_commit": FLAG, "active_pr": FLAG},
     COMMIT_REFERENCES: {},
     "fedmsg": {},
     "irc": {
         "server": TEXT, "port": TEXT, "room": TEXT, "nick": TEXT, "nick_pass": SECRET, "join": FLAG, "ssl": FLAG,
     },
     "mail": {"mail_to": REQUIRED},
-    "mirroring": {"target": TEXT, "public_key": WRITTEN_BY_FORGE, "last_log": WRITTEN_BY_FORGE},
+    "mirroring": {"target": URL, "public_key": WRITTEN_BY_FORGE, "last_log": WRITTEN_BY_FORGE},
     "pull-request-repository": {},
-    "read-the-docs": {"api_url": TEXT, "api_token": SECRET, "branches": TEXT},
+    "read-the-docs": {"api_url": URL, "api_token": SECRET, "branches": TEXT},
     "ticket-repository": {},
 }  # fmt: skip
 
@@ -98,6 +100,8 @@ def require_allowed(project: Mapping[str, Any], plugin: str, values: Mapping[str
             raise Invalid(Subject.REQUIRED, name)
         if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:
             raise Invalid(Subject.TOO_LONG, name, limit=MAX_TEXT_LENGTH)
+        if isinstance(value, str) and kind is not SECRET:
+            (require_public_place if kind is URL else require_no_login)(value, name)
 
 
 def require_known(project: Mapping[str, Any], plugin: str) -> None:

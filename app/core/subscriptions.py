@@ -3,11 +3,8 @@
 import re
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-
-from yarl import URL
 
 from app.actor import Actor
 from app.core.access import require
@@ -21,7 +18,6 @@ from events.record import NewEvent
 from events.subscriptions import SubscriptionChanged, SubscriptionCreated, SubscriptionDeleted
 
 FORMATS = ("standard", "pagure", "cloudevents")
-MAX_URL_LENGTH = 2048
 MAX_SUBSCRIPTIONS = 100  # subscriptions of one user, those that have ended included
 MAX_HEADERS = 20
 MAX_HEADER_LENGTH = 1024
@@ -33,18 +29,6 @@ FORGE_HEADERS = re.compile(
     r"|accept-encoding|forwarded|x-forwarded-.*|x-real-ip|x-request-id|via|webhook-.*|x-pagure.*|ce-.*)\Z",
     re.IGNORECASE,
 )
-
-
-def parse_endpoint(url: str) -> URL:
-    """The URL of an endpoint. Raises Invalid. Whether its host may be reached is checked when a connection is made."""
-    parsed = None
-    with suppress(ValueError, UnicodeError):
-        parsed = URL(url)
-    if parsed is None or len(url) > MAX_URL_LENGTH or parsed.scheme not in ("http", "https") or not parsed.host:
-        raise Invalid(Subject.ENDPOINT, "url")
-    if parsed.user or parsed.password or parsed.fragment:
-        raise Invalid(Subject.ENDPOINT_LOGIN, "url")
-    return parsed
 
 
 def require_secret(secret: str) -> None:

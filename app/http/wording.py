@@ -75,7 +75,10 @@ WORDS: dict[tuple[type[Refused], Subject], str] = {
     (Invalid, Subject.DEFAULT_STATUS): "Exactly one status must be the default.",
     (Invalid, Subject.DEPENDENCY_CYCLE): "An issue cannot depend on itself, directly or through other issues.",
     (Invalid, Subject.EMAIL): "`email` must be an e-mail address.",
-    (Invalid, Subject.ENDPOINT): "`url` must begin with http:// or https:// and have at most 2,048 characters.",
+    (Invalid, Subject.ENDPOINT): (
+        "`url` must be a URL that begins with http:// or https:// and has at most 2,048 characters. It is asked for as "
+        "it is given, so blanks and other characters that no URL contains must be percent-encoded."
+    ),
     (Invalid, Subject.ENDPOINT_LOGIN): "`url` must have no user and no fragment; send credentials in a header.",
     (Invalid, Subject.EVENT_TYPE): "Unknown event type: {name}.",
     (Invalid, Subject.FULLNAME): "`fullname` must have 1 to 255 printable characters.",
@@ -109,6 +112,7 @@ WORDS: dict[tuple[type[Refused], Subject], str] = {
     (Invalid, Subject.TAG_STYLE): "The color and the description of a tag must have at most {limit} characters.",
     (Invalid, Subject.TARGET_BRANCH): "There is no branch {branch} in the target project.",
     (Invalid, Subject.TOKEN_LENGTH): "A token must have at least {limit} characters.",
+    (Invalid, Subject.URL_LOGIN): "`{field}` must have no user and no password, since everybody may see it.",
     (Invalid, Subject.TOO_LONG): "`{field}` must have at most {limit} characters.",
     (Invalid, Subject.TOO_MANY_BOARDS): "A tracker can have at most {limit} boards.",
     (Invalid, Subject.TOO_MANY_HEADERS): "At most {limit} headers can be added.",

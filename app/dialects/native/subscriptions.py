@@ -12,11 +12,11 @@ from app.core.subscriptions import (
     ChangeSubscription,
     CreateSubscription,
     DeleteSubscription,
-    parse_endpoint,
     require_headers,
     require_not_web_hook,
     require_secret,
 )
+from app.core.urls import parse_endpoint
 from app.dialects.native import listings, requests
 from app.dialects.native.problems import invalid_request
 from app.dialects.native.routes import NativeRoutes
@@ -93,7 +93,7 @@ async def create_subscription(request: web.Request, actor: Actor) -> web.Respons
     db = request.config_dict[DATABASE]
     given = await requests.read_body(request, FIELDS, ("url",))
     project = await requests.find_project(request, actor, given)
-    url, headers = parse_endpoint(given["url"]), given.get("headers", {})
+    host, headers = parse_endpoint(given["url"]), given.get("headers", {})
     secret = given.get("secret") or signing.new_secret()
     require_secret(secret)
     require_headers(headers)
@@ -104,7 +104,7 @@ async def create_subscription(request: web.Request, actor: Actor) -> web.Respons
         types=given.get("types"),
         format=given.get("format", "standard"),
         ordered=given.get("ordered", True),
-        host=url.host or "",
+        host=host,
         active=given.get("active", True),
     )
     async with deliveries.storing_endpoint(db, subscription_id, given["url"], secret, headers):
@@ -141,7 +141,7 @@ async def change_subscription(request: web.Request, actor: Actor) -> web.Respons
     if headers is not None:
         require_headers(headers)
     if "url" in given:
-        changed["host"] = parse_endpoint(given["url"]).host
+        changed["host"] = parse_endpoint(given["url"])
     subscription_id = subscription["subscription_id"]
     await execute(request, actor, ChangeSubscription(subscription_id=str(subscription_id), changed=changed))
     await deliveries.move_endpoint(db, subscription_id, given.get("url"), headers)

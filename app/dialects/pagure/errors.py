@@ -182,6 +182,7 @@ WORDS: dict[Key, Answer] = {
     (Invalid, Subject.TOO_MANY_STATUSES): _errors("A board has {limit} statuses at most."),
     (Invalid, Subject.TOO_MANY_WEB_HOOKS): _field("A project has up to {limit} web hooks."),
     (Invalid, Subject.UNRELATED_PROJECTS): _field("The two projects have no history in common."),
+    (Invalid, Subject.URL_LOGIN): _field("It would show a user or password to everybody."),
     (Invalid, Subject.USER): _message('No user "{name}" found'),
     (Invalid, Subject.VALUE): _field("Invalid input."),
     (Malformed, Subject.BODY): Answer(400, "EINVALIDREQ"),
