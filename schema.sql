@@ -113,16 +113,20 @@ create index due_mirrors on mirrors (due_at);
 
 -- ---------------------------------------------------------------- deliveries (workers/delivery.py)
 
--- URLs and secrets of subscriptions. They are not in the log, since a URL may contain credentials.
+-- URLs, secrets and headers of subscriptions. They are not in the log, since a URL may contain credentials, and are
+-- sealed here (app/stores/sealed.py).
 create table subscription_endpoints (
     subscription_id uuid        primary key,
-    url             text        not null,
-    secret          text        not null,
+    project_id      bigint,                          -- of a web hook, which signs with its project's hook token
+    url             text        not null,            -- sealed, as are the secrets and headers
+    secret          text,                            -- null: of a web hook
     previous_secret text,                            -- also signs until previous_until
     previous_until  timestamptz,
-    headers         jsonb       not null default '{}',
-    kept_at         timestamptz not null default now()
+    headers         text,                            -- a JSON object; null: of a web hook
+    kept_at         timestamptz not null default now(),
+    constraint web_hooks_have_only_a_url check (num_nonnulls(secret, headers) = case when project_id is null then 2 else 0 end)
 );
+create index endpoints_of_a_project on subscription_endpoints (project_id) where project_id is not null;
 
 -- One row per event and subscription that wants it, written by the statement that numbers the event.
 create table deliveries (
@@ -188,13 +192,19 @@ create table token_secrets (
     token_id uuid  not null unique
 );
 
--- Secrets that a project signs or logs in with elsewhere, so they are stored in clear and never put into an event, a
+-- Secrets that a project signs or logs in with elsewhere, so they are sealed, not hashed, and never put into an event, a
 -- log line or a listing. 'hook_token' is the signing key of its web hooks, 'mirror_login' the login of a mirror.
 create table project_secrets (
     project_id bigint not null,
     name       text   not null,
-    secret     text   not null,
+    secret     text   not null,                      -- sealed (app/stores/sealed.py)
     primary key (project_id, name)
+);
+
+-- A sealed text that is known: it tells whether the keys, which are outside of the database, are the right ones.
+create table secrets_check (
+    id     int  primary key check (id = 1),
+    sealed text not null
 );
 
 -- The first answer to a request with an Idempotency-Key, kept for a day.
@@ -574,7 +584,7 @@ create table subscriptions (
     format          text        not null check (format in ('standard', 'pagure', 'cloudevents')),
     ordered         boolean     not null,
     host            text        not null,            -- of its URL, lets the owner recognise it
-    hook            text,                            -- a web hook's URL, as in the project's setting
+    hook            int,                             -- a web hook's place in the project's setting, from 1
     gone            jsonb,                           -- a web hook's project from before its deletion
     status          text        not null check (status in ('active', 'inactive', 'paused', 'ended')),
     reason          text,                            -- why it is paused or has ended

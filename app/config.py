@@ -29,6 +29,13 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = Field(
         None, min_length=20, description="Token of the administrator, at least 20 characters. Default: generated."
     )
+    secrets_key_file: Path | None = Field(
+        None,
+        description="File with the keys that seal secrets in the database. Default: secrets.key in POLYFORGE_DATA.",
+    )
+    secrets_keys: SecretStr | None = Field(
+        None, description="These keys themselves, separated by commas, the newest first. If set, no file is read."
+    )
     pool_size: int = Field(10, description="Maximum number of database connections per process.")
     namespaces: list[str] = Field([], description="Namespaces in which all users may create projects, as a JSON list.")
     pagure_disabled_plugins: list[str] = Field(
@@ -76,6 +83,10 @@ class Settings(BaseSettings):
     @property
     def repositories(self) -> Path:
         return self.data / "repositories"
+
+    @property
+    def key_file(self) -> Path:
+        return self.secrets_key_file or self.data / "secrets.key"
 
     @property
     def attachments(self) -> Path:

@@ -12,6 +12,8 @@ from sqlalchemy import ClauseElement
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from app.keyring import Keyring
+
 SCHEMA = 7  # the version of schema.sql that this program works with
 SEARCH_PATH = "live, public"
 DIALECT = dialect.dialect()  # type: ignore[no-untyped-call]
@@ -45,12 +47,20 @@ class Database:
     pool starts a task, which costs more than a small query.
     """
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, keyring: Keyring | None = None) -> None:
         self.pool = pool
+        self._keyring = keyring
         self._free: list[Any] = []
         self._lent = 0
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._closing = False
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys that seal the secrets in this database."""
+        if self._keyring is None:
+            raise LookupError("The database was opened without keys.")
+        return self._keyring
 
     def acquire(self) -> "ConnectionLease":
         """Lease a connection for the length of a block."""
@@ -223,8 +233,9 @@ async def open_pool(url: str, size: int) -> asyncpg.Pool:
 
 
 @asynccontextmanager
-async def database(url: str, size: int) -> AsyncIterator[Database]:
-    db = Database(await open_pool(url, size))
+async def database(url: str, size: int, keyring: Keyring | None = None) -> AsyncIterator[Database]:
+    """Open a pool of at most `size` connections. The `keyring` is needed to read or write secrets."""
+    db = Database(await open_pool(url, size), keyring)
     try:
         yield db
     finally:

@@ -19,6 +19,7 @@ from app.http.keys import DATABASE, SETTINGS, TAIL
 from app.http.middleware import collapse_slashes, log_requests
 from app.http.requests import MAX_BODY
 from app.http.routes import mount
+from app.stores.sealed import open_keyring
 from app.transports import smart_http
 from app.valkey import open_client
 
@@ -47,7 +48,7 @@ async def open_connections(app: web.Application) -> AsyncIterator[None]:
     redis: Redis = open_client(settings.required_redis_url())
     async with (
         contextlib.aclosing(redis),
-        database(settings.required_database_url(), settings.pool_size) as db,
+        database(settings.required_database_url(), settings.pool_size, open_keyring(settings)) as db,
         open_tail(db, redis) as tail,
         in_background(recover_abandoned(db, settings.repositories)),
     ):

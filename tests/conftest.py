@@ -25,6 +25,7 @@ from app.logs import REQUEST, configure
 from app.metrics import WAITERS
 from app.ops import embedded, migrate
 from app.server import application
+from app.stores.sealed import open_keyring
 from tests.databases import fresh_database, make_template
 from tests.receiver import Receiver, run_receiver
 from tests.shared_forge import SharedForge, cancel_other_tasks, find_memory_folder
@@ -230,7 +231,9 @@ class Forge:
 @contextlib.asynccontextmanager
 async def run_forge(settings: Settings) -> AsyncIterator[Forge]:
     async with contextlib.AsyncExitStack() as stack:
-        db = await stack.enter_async_context(database(settings.required_database_url(), 5))
+        keyring = open_keyring(settings)
+        keyring.create()
+        db = await stack.enter_async_context(database(settings.required_database_url(), 5, keyring))
         await migrate.create_first_admin(db, settings)
         redis = queue.connect(settings.required_redis_url())
         stack.push_async_callback(redis.aclose)

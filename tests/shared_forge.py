@@ -146,9 +146,10 @@ class SharedForge:
             await asyncio.sleep(0.001)
 
     async def _empty_stores(self, connections: list[Any]) -> None:
-        data = self.forge.settings.data
-        data.rename(self._folder / f"old-{next(self._numbers)}")  # removed when the forge is closed
-        self.forge.settings.repositories.mkdir(mode=0o700, parents=True)
+        settings, old = self.forge.settings, self._folder / f"old-{next(self._numbers)}"
+        settings.data.rename(old)  # removed when the forge is closed
+        settings.repositories.mkdir(mode=0o700, parents=True)
+        (old / settings.key_file.name).rename(settings.key_file)
         await self.forge.redis.flushall()
         if not await self._cleaner.clean():
             raise NotReusableError("the schema has changed")

@@ -192,7 +192,7 @@ class Deliverer:
             return found and await self._end_if_expired(dict(found))
         secret = None
         with suppress(NotFound):
-            secret = await project_secrets.ensure_hook_token(self.db, found["project_id"])
+            secret = found["url"] and await project_secrets.ensure_hook_token(self.db, found["project_id"])
         return {**found, "secret": secret}
 
     async def _end_if_expired(self, subscription: Subscription) -> Subscription:

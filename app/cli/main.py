@@ -23,6 +23,7 @@ from rich.table import Table
 from app.cli.client import RequestRefused, Unreachable
 from app.cli.events import events
 from app.cli.hooks import hooks
+from app.cli.secrets import secrets
 from app.cli.tasks import tasks
 from app.config import Settings
 from app.core import commands, credentials
@@ -37,6 +38,7 @@ from app.ops import migrate as migrations
 from app.ops.supervise import Up, load_settings, wait_for_signal
 from app.queries import users
 from app.server import application
+from app.stores.sealed import open_keyring
 from events.projections.rebuild import RebuildRunning
 from events.projections.rebuild import rebuild as rebuild_rows
 from workers import queue
@@ -49,6 +51,7 @@ user_cli, token_cli = typer.Typer(no_args_is_help=True), typer.Typer(no_args_is_
 cli.add_typer(user_cli, name="user", help="Add and list users.")
 cli.add_typer(token_cli, name="token", help="Issue and revoke tokens.")
 cli.add_typer(hooks, name="hooks")
+cli.add_typer(secrets, name="secrets")
 
 DataOption = Annotated[
     Path | None, typer.Option(help="Data directory, with repositories and embedded services. Default: var.")
@@ -85,12 +88,14 @@ def run(main: Coroutine[Any, Any, Any], settings: Settings, *, interactive: bool
 
 @contextlib.asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    async with database(settings.required_database_url(), settings.pool_size) as db:
+    async with database(settings.required_database_url(), settings.pool_size, open_keyring(settings)) as db:
         yield db
 
 
 async def _wait_for_schema(part: str, settings: Settings) -> None:
     await migrations.wait_for_schema(settings.required_database_url())
+    if part != "relay":
+        await migrations.prepare_keys(settings)
     log.info("starting", part=part, version=version("polyforge"), url=settings.url if part == "serve" else None)
 
 
@@ -194,7 +199,7 @@ def migrate(data: DataOption = None) -> None:
     settings = load_settings(data)
 
     async def main() -> tuple[str, str | None]:
-        message = await migrations.migrate(settings.required_database_url())
+        message = await migrations.migrate(settings.required_database_url(), open_keyring(settings))
         async with open_database(settings) as db:
             return message, await migrations.create_first_admin(db, settings)
 

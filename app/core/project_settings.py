@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-DEFAULTS: dict[str, bool | int | str | None] = {
+DEFAULTS: dict[str, bool | int | None] = {
     "always_merge": False,
     "enforce_signed_off_commits": False,
     "fedmsg_notifications": True,
@@ -21,15 +21,10 @@ DEFAULTS: dict[str, bool | int | str | None] = {
     "pull_request_access_only": False,
     "pull_requests": True,
     "stomp_notifications": True,
-    "web_hooks": None,
+    "web_hooks": None,  # a list of ids and hosts; app/core/web_hooks.py has the addresses
 }
 
 
 def get_setting(project: Mapping[str, Any], name: str) -> Any:
     """A setting of the project; the row holds only what differs from the default."""
     return project["settings"].get(name, DEFAULTS[name])
-
-
-def parse_web_hooks(text: str | None) -> set[str]:
-    """The URLs in the setting, one on a line."""
-    return {line.strip() for line in (text or "").split("\n")} - {""}

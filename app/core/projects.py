@@ -6,7 +6,7 @@ from typing import Any
 from app.core import paths, urls
 from app.core.access import require, require_appointed_admin
 from app.core.commands import Command, CommandContext, handles
-from app.core.project_settings import DEFAULTS, parse_web_hooks
+from app.core.project_settings import DEFAULTS
 from app.errors import Conflict, Forbidden, Invalid, NotFound, Subject
 from app.queries import projects, users
 from events.projects import (
@@ -21,8 +21,6 @@ from events.record import NewEvent
 
 # A fork starts without a tracker and without pull requests of its own.
 FORK_SETTINGS = {"issue_tracker": False, "pull_requests": False}
-
-MAX_HOOKS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +49,7 @@ async def create_project(ctx: CommandContext, command: CreateProject) -> list[Ne
         raise Invalid(Subject.VALUE, "name")
     if command.mirrored_from and urls.parse_repository_url(command.mirrored_from) != (command.mirrored_from, ""):
         raise Invalid(Subject.VALUE, "mirrored_from")  # a password in it would be in the log
+    urls.require_no_login(command.url, "url")
     if paths.is_reserved(command.name, command.namespace):
         raise Conflict(Subject.RESERVED_PATH, "name", path=paths.build_path(command.name, command.namespace))
     address = paths.build_address(command.name, command.namespace)
@@ -116,7 +115,7 @@ async def fork_project(ctx: CommandContext, command: ForkProject) -> list[NewEve
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigureProject(Command):
-    """Change settings; those that are not named stay."""
+    """Change settings; those that are not named stay. Addresses of web hooks are stored separately beforehand."""
 
     project_id: int
     settings: dict[str, Any]
@@ -126,8 +125,6 @@ class ConfigureProject(Command):
 async def configure_project(ctx: CommandContext, command: ConfigureProject) -> list[NewEvent]:
     project = await ctx.project(command.project_id)
     require(ctx.actor, "configure-project", project)
-    if len(parse_web_hooks(command.settings.get("web_hooks"))) > MAX_HOOKS:
-        raise Invalid(Subject.TOO_MANY_WEB_HOOKS, "web_hooks", limit=MAX_HOOKS)
     now = {**DEFAULTS, **project["settings"]}
     changed = {name: value for name, value in command.settings.items() if now[name] != value}
     if not changed:

@@ -11,7 +11,9 @@ from app.config import Settings
 from app.database import DB_ERRORS, SCHEMA, Database, database
 from app.git import store
 from app.http.health import MAX_LAG
+from app.ops import sealing
 from app.queries import projects, refs
+from app.stores.sealed import open_keyring
 from app.valkey import open_client
 from events.log import oldest_unnumbered
 
@@ -26,6 +28,7 @@ async def run_checks(settings: Settings, report: Callable[[str], None]) -> bool:
         "queue": _check_queue,
         "storage": _check_storage,
         "database": lambda settings: _with_database(settings, _check_schema),
+        "secrets": _check_secrets,
         "relay": lambda settings: _with_database(settings, _check_relay),
         "work": lambda settings: _with_database(settings, _check_work),
         "refs": lambda settings: _with_database(settings, lambda db: _check_refs(db, settings)),
@@ -74,6 +77,11 @@ async def _check_schema(db: Database) -> str | None:
     if version == SCHEMA:
         return None
     return f"The schema has version {version}, this program needs {SCHEMA}. Run `polyforge migrate`."
+
+
+async def _check_secrets(settings: Settings) -> str | None:
+    async with database(settings.required_database_url(), 1, open_keyring(settings)) as db:
+        return await sealing.find_fault(db)
 
 
 async def _check_relay(db: Database) -> str | None:

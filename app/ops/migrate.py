@@ -12,48 +12,71 @@ from app.core import commands, credentials
 from app.core.credentials import BadToken
 from app.core.users import CreateUser, IssueToken
 from app.database import CONNECT_TIMEOUT, DB_ERRORS, SCHEMA, Database, database
+from app.keyring import Keyring
 from app.logs import log
+from app.ops import sealing
 from app.queries import users
+from app.stores import sealed
 from events.projections.rebuild import rebuild
 
 ROOT = Path(__file__).parent.parent.parent
 SCHEMA_FILE, MIGRATIONS = ROOT / "schema.sql", ROOT / "deploy" / "migrations"
 READ_TABLES = "create schema live;"  # the read tables are defined from here to the end of schema.sql
 FORGE = Actor("forge", admin=True)
+FIRST_SEALED = 7  # the schema in which secrets are sealed
 LOCK = 0x706F6C79  # of concurrent migrations: an arbitrary number, but always the same
 
 
-async def migrate(url: str) -> str:
+async def migrate(url: str, keyring: Keyring | None = None) -> str:
     """Load the schema, or upgrade that of an older version; return a sentence about what was done.
 
     The tables of `public` are upgraded step by step by deploy/migrations. The read tables are not: they are dropped,
     created anew and rebuilt from the log. Steps are idempotent, since an interrupted one is repeated.
+    The `keyring` gets a key if there is none yet. Raises SystemExit if it is not the one of this database.
     """
     connection = await asyncpg.connect(url)
     try:
         await connection.execute("select pg_advisory_lock($1)", LOCK)
-        found = await _fetch_version(connection)
-        if found is None:
-            async with connection.transaction():
-                await connection.execute(SCHEMA_FILE.read_text())
-            return "Loaded the schema."
-        if found == SCHEMA:
-            return "The schema is already up to date."
-        if found > SCHEMA:
-            raise SystemExit(
-                f"The schema has version {found}, this program knows {SCHEMA}. Use a newer version of Polyforge."
-            )
-        for step in range(found + 1, SCHEMA + 1):
-            await connection.execute((MIGRATIONS / f"{step:04}.sql").read_text())
+        message = await _upgrade(connection, url, keyring)
+        if keyring is not None:
+            async with database(url, 1, keyring) as db:
+                await sealing.prepare_keys(db)
+        return message
+    finally:
+        await connection.close()
+
+
+async def _upgrade(connection: asyncpg.Connection, url: str, keyring: Keyring | None) -> str:
+    found = await _fetch_version(connection)
+    if found is None:
+        async with connection.transaction():
+            await connection.execute(SCHEMA_FILE.read_text())
+        return "Loaded the schema."
+    if found == SCHEMA:
+        return "The schema is already up to date."
+    if found > SCHEMA:
+        raise SystemExit(
+            f"The schema has version {found}, this program knows {SCHEMA}. Use a newer version of Polyforge."
+        )
+    for step in range(found + 1, SCHEMA + 1):
+        await connection.execute((MIGRATIONS / f"{step:04}.sql").read_text())
+    async with database(url, 1, keyring) as db:
+        if found < FIRST_SEALED:
+            if keyring is not None:
+                await sealing.prepare_keys(db)
+            await sealing.seal_existing(connection, db)
         async with connection.transaction():
             await connection.execute("drop schema live cascade")
             await connection.execute("".join(SCHEMA_FILE.read_text().partition(READ_TABLES)[1:]))
-        async with database(url, 1) as db:
-            count = await rebuild(db)
-        await connection.execute("update public.schema_version set version = $1", SCHEMA)
-        return f"Upgraded the schema from version {found} to {SCHEMA} and replayed {count} events."
-    finally:
-        await connection.close()
+        count = await rebuild(db)
+    await connection.execute("update public.schema_version set version = $1", SCHEMA)
+    return f"Upgraded the schema from version {found} to {SCHEMA} and replayed {count} events."
+
+
+async def prepare_keys(settings: Settings) -> None:
+    """Make sure that the keys of the settings are those of the database. Raises SystemExit."""
+    async with database(settings.required_database_url(), 1, sealed.open_keyring(settings)) as db:
+        await sealing.prepare_keys(db)
 
 
 async def wait_for_schema(url: str) -> None:

@@ -22,6 +22,7 @@ from app.git.process import tie_to_parent
 from app.logs import configure, log
 from app.metrics import SHARED_DIRECTORY, remove_process
 from app.ops import embedded, migrate
+from app.stores.sealed import open_keyring
 
 STOP_TIMEOUT = 15.0  # seconds for a child to stop before it is killed
 READY_TIMEOUT = 30.0  # seconds
@@ -157,9 +158,10 @@ class Up:
 
     async def _prepare(self) -> str | None:
         url = self.settings.required_database_url()
-        await migrate.migrate(url)
+        keyring = open_keyring(self.settings)
+        await migrate.migrate(url, keyring)
         given = self.settings.admin_token.get_secret_value() if self.settings.admin_token else None
-        async with database(url, 2) as db:
+        async with database(url, 2, keyring) as db:
             return await migrate.create_first_admin(db, self.settings) or given
 
     def _environment(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ import orjson
 
 from app.database import Database
 from app.queries.subscriptions import RETENTION
+from app.stores.sealed import build_context
 
 DELETE_BATCH = 200  # deliveries deleted by one statement
 MAX_REPLAY = 100_000  # deliveries of a subscription that may wait after a replay
@@ -18,7 +19,18 @@ IN_THE_LOG = """
     exists (select 1 from events
             where  events.stream = 'subscription-' || {{id}} and events.type = 'subscription.{what}')
 """
+# Whether a project's setting has ever named this web hook. The read tables may be empty during a rebuild.
+NAMED_BY_LOG = """
+    exists (select 1 from events
+            where  events.stream = 'project-' || kept.project_id and events.type = 'project.configured'
+            and    events.data #> '{settings,web_hooks}'
+                   @> jsonb_build_array(jsonb_build_object('id', kept.subscription_id::text)))
+"""
 CREATED, DELETED = IN_THE_LOG.format(what="created"), IN_THE_LOG.format(what="deleted")
+
+
+def seal(db: Database, subscription_id: UUID, name: str, value: str) -> str:
+    return db.keyring.seal(value, build_context("subscription_endpoints", name, subscription_id))
 
 
 @asynccontextmanager
@@ -29,9 +41,9 @@ async def storing_endpoint(
     await db.execute(
         "insert into subscription_endpoints (subscription_id, url, secret, headers) values ($1, $2, $3, $4)",
         subscription_id,
-        url,
-        secret,
-        orjson.dumps(headers).decode(),
+        seal(db, subscription_id, "url", url),
+        seal(db, subscription_id, "secret", secret),
+        seal(db, subscription_id, "headers", orjson.dumps(headers).decode()),
     )
     try:
         yield
@@ -48,6 +60,46 @@ async def storing_endpoint(
         raise
 
 
+async def list_hook_urls(db: Database, project_id: int) -> dict[UUID, str]:
+    """The addresses of a project's web hooks, also of former ones, by the ids of their subscriptions."""
+    rows = await db.fetch(
+        "select subscription_id, url from subscription_endpoints where project_id = $1 order by kept_at", project_id
+    )
+    return {
+        key: db.keyring.open(url, build_context("subscription_endpoints", "url", key))
+        for key, url in ((row["subscription_id"], row["url"]) for row in rows)
+    }
+
+
+@asynccontextmanager
+async def storing_hooks(db: Database, project_id: int, urls: Mapping[UUID, str]) -> AsyncIterator[None]:
+    """Store the addresses of web hooks before the block names them; delete them again if the block fails."""
+    if urls:
+        await store_hooks(db, project_id, urls)
+    try:
+        yield
+    except BaseException:  # includes cancellation, when the client hangs up; raised again
+        # If only the answer of the database was lost, the setting names them.
+        await db.execute(
+            f"delete from subscription_endpoints as kept where subscription_id = any ($1) and not {NAMED_BY_LOG}",
+            list(urls),
+        )
+        raise
+
+
+async def store_hooks(db: Database, project_id: int, urls: Mapping[UUID, str]) -> None:
+    await db.execute(
+        """
+        insert into subscription_endpoints (subscription_id, project_id, url)
+        select it.id, $1, it.url from unnest($2::uuid[], $3::text[]) as it (id, url)
+        on conflict do nothing
+        """,
+        project_id,
+        list(urls),
+        [seal(db, key, "url", url) for key, url in urls.items()],
+    )
+
+
 async def move_endpoint(
     db: Database, subscription_id: UUID, url: str | None, headers: Mapping[str, Any] | None
 ) -> None:
@@ -59,8 +111,8 @@ async def move_endpoint(
         where  subscription_id = $1
         """,
         subscription_id,
-        url,
-        None if headers is None else orjson.dumps(headers).decode(),
+        None if url is None else seal(db, subscription_id, "url", url),
+        None if headers is None else seal(db, subscription_id, "headers", orjson.dumps(headers).decode()),
     )
 
 
@@ -78,7 +130,7 @@ async def rotate_secret(db: Database, subscription_id: UUID, secret: str, overla
         returning previous_until
         """,
         subscription_id,
-        secret,
+        seal(db, subscription_id, "secret", secret),
         overlap,
     )
     return until
@@ -198,11 +250,23 @@ async def delete_ended(db: Database) -> int:
 
 async def delete_orphans(db: Database) -> None:
     """Delete endpoints and circuits of subscriptions that were deleted, and endpoints whose subscription was never
-    created.
+    created. Those of web hooks go with their project, or when they ended longer than the retention ago.
     """
     await db.execute(f"""
         delete from subscription_endpoints as kept
-        where  not exists (select 1 from subscriptions where subscriptions.subscription_id = kept.subscription_id)
+        where  kept.project_id is not null and kept.kept_at < now() - interval '1 hour' and not {NAMED_BY_LOG}
+        or     exists (select 1
+                       from   subscriptions join projects using (project_id)
+                       where  subscriptions.subscription_id = kept.subscription_id and kept.project_id is not null
+                       and    subscriptions.status = 'ended'
+                       and    subscriptions.changed_at < now() - make_interval(days => {RETENTION})
+                       and    not coalesce(projects.settings -> 'web_hooks', '[]')
+                                  @> jsonb_build_array(jsonb_build_object('id', kept.subscription_id::text)))
+    """)
+    await db.execute(f"""
+        delete from subscription_endpoints as kept
+        where  kept.project_id is null
+        and    not exists (select 1 from subscriptions where subscriptions.subscription_id = kept.subscription_id)
         and    ({DELETED.format(id="kept.subscription_id")}
                 or kept.kept_at < now() - interval '1 hour' and not {CREATED.format(id="kept.subscription_id")})
     """)

@@ -10,7 +10,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from app.database import Database, Row
+from app.stores.sealed import build_context
 
 MAX_CANDIDATES = 256  # due lanes that one claim considers
 ABANDON_BATCH = 1000  # deliveries given up by one statement
@@ -157,8 +160,7 @@ MARK_ABANDONED = f"""
     returning 1
 """
 ENDPOINT = """
-    select subscriptions.*, coalesce(kept.url, subscriptions.hook) as url, kept.secret,
-           coalesce(kept.headers, '{}') as headers,
+    select subscriptions.*, kept.url, kept.secret, kept.headers,
            case when kept.previous_until > now() then kept.previous_secret end as previous_secret,
            tokens.expires_at <= now() as expired
     from   subscriptions
@@ -166,6 +168,9 @@ ENDPOINT = """
     left join tokens using (token_id)
     where  subscription_id = $1
 """
+
+
+SEALED = {"url": "url", "secret": "secret", "previous_secret": "secret", "headers": "headers"}  # column: label
 
 
 @dataclass(frozen=True)
@@ -235,9 +240,17 @@ async def list_waiting(db: Database, lane: Lane, limit: int) -> WaitingDeliverie
     return WaitingDeliveries(rows[0]["news"], [row for row in rows if row["delivery_id"]]) if rows else None
 
 
-async def find_endpoint(db: Database, subscription_id: UUID) -> Row | None:
-    """Find a subscription with its URL, secrets and headers."""
-    return await db.fetchrow(ENDPOINT, subscription_id)
+async def find_endpoint(db: Database, subscription_id: UUID) -> dict[str, Any] | None:
+    """Find a subscription with its URL, secrets and headers, which are None if it has none. Raises KeyringError."""
+    row = await db.fetchrow(ENDPOINT, subscription_id)
+    if row is None:
+        return None
+    opened = {
+        name: db.keyring.open(row[name], build_context("subscription_endpoints", label, subscription_id))
+        for name, label in SEALED.items()
+        if row[name] is not None
+    }
+    return {**row, **opened, "headers": orjson.loads(opened.get("headers", "{}"))}
 
 
 async def mark_delivered(db: Database, lane: Lane, delivery: Row, attempt: Attempt, *, whole: bool = True) -> bool:

@@ -1,4 +1,4 @@
-"""Secrets that a project signs or logs in with elsewhere. They are needed in clear, so they have a table of their own.
+"""Secrets that a project signs or logs in with elsewhere. They are needed in clear, so they are sealed, not hashed.
 
 They are never part of an event, a log line or a listing, and are deleted with the project (workers/repositories.py).
 """
@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 from app.database import Database, Row
 from app.errors import NotFound, Subject
+from app.stores.sealed import build_context
 
 HOOK_TOKEN = "hook_token"  # noqa: S105 - the name of a secret
 MIRROR_LOGIN = "mirror_login"
@@ -46,13 +47,12 @@ STORE = """
     for key share of projects
     on conflict (project_id, name) do update set secret = excluded.secret
 """
-RESERVE = """
-    with fresh as (select nextval('project_ids') as id)
-    insert into project_secrets (project_id, name, secret)
-    select fresh.id, $1, $2
-    from   fresh
-    returning project_id
+HOOKS_WAIT = """
+    exists (select 1
+            from   deliveries join subscriptions using (subscription_id)
+            where  subscriptions.project_id = $1 and subscriptions.hook is not null and deliveries.status = 'waiting')
 """
+RESERVE = "insert into project_secrets (project_id, name, secret) values ($1, $2, $3)"
 
 
 async def ensure_hook_token(db: Database, project_id: int) -> str:
@@ -60,7 +60,7 @@ async def ensure_hook_token(db: Database, project_id: int) -> str:
     token = await find(db, project_id, HOOK_TOKEN)
     if token is None:
         fresh = "".join(secrets.choice(HOOK_TOKEN_ALPHABET) for _ in range(HOOK_TOKEN_LENGTH))
-        await db.execute(MAKE, project_id, HOOK_TOKEN, fresh)
+        await db.execute(MAKE, project_id, HOOK_TOKEN, _seal(db, project_id, HOOK_TOKEN, fresh))
         # Read it back, since a concurrent call may have been first.
         token = await find(db, project_id, HOOK_TOKEN)
     if token is None:
@@ -71,14 +71,16 @@ async def ensure_hook_token(db: Database, project_id: int) -> str:
 async def find_connector(db: Database, project_id: int, username: str) -> tuple[str, list[Row]]:
     """Return a project's hook token, and the user's API tokens for the project, the oldest first."""
     rows = await db.fetch(CONNECTOR, project_id, HOOK_TOKEN, username)
-    key = rows[0]["secret"] or await ensure_hook_token(db, project_id)
+    sealed = rows[0]["secret"]
+    key = _open(db, project_id, HOOK_TOKEN, sealed) if sealed else await ensure_hook_token(db, project_id)
     return key, [row for row in rows if row["token_id"] is not None]
 
 
 async def store(db: Database, project_id: int, values: Mapping[str, str]) -> None:
     """Store secrets by name, replacing earlier values."""
     if values:
-        await db.execute(STORE, project_id, list(values), list(values.values()))
+        sealed = [_seal(db, project_id, name, value) for name, value in values.items()]
+        await db.execute(STORE, project_id, list(values), sealed)
 
 
 @asynccontextmanager
@@ -86,7 +88,8 @@ async def reserve_with_secret(db: Database, name: str, secret: str) -> AsyncIter
     """Yield the id of the project that the block creates, with a secret stored for it, since its first work may need
     one. Deletes the secret if the block fails.
     """
-    project_id: int = await db.fetchval(RESERVE, name, secret)
+    project_id: int = await db.fetchval("select nextval('project_ids')")
+    await db.execute(RESERVE, project_id, name, _seal(db, project_id, name, secret))
     try:
         yield project_id
     except BaseException:  # includes cancellation, when the client hangs up; raised again
@@ -96,20 +99,26 @@ async def reserve_with_secret(db: Database, name: str, secret: str) -> AsyncIter
 
 
 async def find(db: Database, project_id: int, name: str) -> str | None:
-    secret: str | None = await db.fetchval(SELECT, project_id, name)
-    return secret
+    sealed: str | None = await db.fetchval(SELECT, project_id, name)
+    return None if sealed is None else _open(db, project_id, name, sealed)
+
+
+def _seal(db: Database, project_id: int, name: str, secret: str) -> str:
+    return db.keyring.seal(secret, build_context("project_secrets", "secret", project_id, name))
+
+
+def _open(db: Database, project_id: int, name: str, sealed: str) -> str:
+    return db.keyring.open(sealed, build_context("project_secrets", "secret", project_id, name))
 
 
 async def delete_for_deleted_project(db: Database, project_id: int) -> None:
-    """Delete the secrets of a deleted project. The hook token stays while deliveries of its web hooks wait."""
+    """Delete the secrets of a deleted project. What signs and addresses its web hooks stays while deliveries wait."""
     await db.execute(
-        """
-        delete from project_secrets
-        where  project_id = $1 and not (name = $2 and exists (
-                   select 1
-                   from   deliveries join subscriptions using (subscription_id)
-                   where  subscriptions.project_id = $1 and subscriptions.hook is not null
-                   and    deliveries.status = 'waiting'))
+        f"""
+        with hooks as (
+            delete from subscription_endpoints where project_id = $1 and not {HOOKS_WAIT}
+        )
+        delete from project_secrets where project_id = $1 and not (name = $2 and {HOOKS_WAIT})
         """,
         project_id,
         HOOK_TOKEN,

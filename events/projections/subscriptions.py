@@ -6,13 +6,13 @@ from events.subscriptions import SubscriptionChanged, SubscriptionCreated, Subsc
 from events.users import TokenRevoked
 
 THIS = "subscriptions.subscription_id = (event.data ->> 'subscription_id')::uuid"
-# The URLs in a project's `web_hooks` setting, one per line.
-HOOKS = r"""
-    select distinct btrim(line, E' \t\r\f\v') as url
-    from   regexp_split_to_table(event.data #>> '{settings,web_hooks}', E'\n') as line
-    where  btrim(line, E' \t\r\f\v') ~* '^https?://[^/?#\s]' and length(line) <= 2048
+# A project's setting `web_hooks`: ids and hosts, in the order of the setting.
+HOOKS = """
+    select (item ->> 'id')::uuid as id, item ->> 'host' as host, place
+    from   jsonb_array_elements(case when jsonb_typeof(event.data #> '{settings,web_hooks}') = 'array'
+                                     then event.data #> '{settings,web_hooks}' else '[]' end)
+           with ordinality as listed (item, place)
 """
-HOST = r"lower(substring(hook.url from '^[a-zA-Z]+://(?:[^/?#@]*@)?(\[[^]]*\]|[^/?#:]*)'))"
 
 projection(SubscriptionCreated)("""
     insert into subscriptions (subscription_id, owner, token_id, project_id, types, format, ordered, host, status,
@@ -51,17 +51,21 @@ projection(TokenRevoked)("""
     where  subscriptions.token_id = (event.data ->> 'token_id')::uuid
 """)
 
-# Private projects have no web hooks. The id is derived from project and URL, so a URL that is entered again revives its
-# earlier subscription.
+# Private projects have no web hooks. A URL that is entered again has the same id, so it revives its earlier
+# subscription.
 projection(ProjectConfigured)(f"""
     insert into subscriptions (subscription_id, project_id, format, ordered, host, hook, status, created_at, changed_at)
-    select substr(encode(sha256(convert_to(event.project_id || ' ' || hook.url, 'UTF8')), 'hex'), 1, 32)::uuid,
-           event.project_id, 'pagure', true, {HOST}, hook.url, 'active', event.at, event.at
+    select hook.id, event.project_id, 'pagure', true, hook.host, hook.place, 'active', event.at, event.at
     from   event join projects using (project_id) cross join lateral ({HOOKS}) as hook
     where  not projects.private
-    order by hook.url
-    on conflict (subscription_id) do update set status = 'active', reason = null, changed_at = excluded.changed_at
-    where  subscriptions.status = 'ended'
+    order by hook.id
+    on conflict (subscription_id) do update
+    set    hook = excluded.hook,
+           status = case when subscriptions.status = 'ended' then 'active' else subscriptions.status end,
+           reason = case when subscriptions.status = 'ended' then null else subscriptions.reason end,
+           changed_at = case when subscriptions.status = 'ended' then excluded.changed_at
+               else subscriptions.changed_at end
+    where  subscriptions.status = 'ended' or subscriptions.hook <> excluded.hook
 """)
 
 projection(ProjectConfigured)(f"""
@@ -70,7 +74,7 @@ projection(ProjectConfigured)(f"""
     from   event
     where  subscriptions.project_id = event.project_id and event.data -> 'settings' ? 'web_hooks'
     and    subscriptions.hook is not null and subscriptions.status <> 'ended'
-    and    subscriptions.hook not in ({HOOKS})
+    and    subscriptions.subscription_id not in (select id from ({HOOKS}) as hook)
 """)
 
 # `gone` keeps the project for active web hooks, which still have to receive the event of its deletion.

@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 
 from app.config import Settings
+from app.core import plugins
+from app.dialects.pagure.plugins import NAMES
+from app.stores import project_secrets
 from events.projections.rebuild import rebuild
 from tests.conftest import Client, Forge
 from tests.pagure.test_hook_token import wait_until_deleted
@@ -114,6 +117,13 @@ async def test_reinstalling_an_unchanged_plugin_records_nothing(forge: Forge, ne
 # ---------------------------------------------------------------- secrets
 
 
+async def find_secret(forge: Forge, plugin: str) -> str | None:
+    """Open the secret that the project has for this plugin."""
+    name = NAMES[plugin]
+    [field] = plugins.secret_fields(name)
+    return await project_secrets.find(forge.db, 1, plugins.secret_name(name, field))
+
+
 @pytest.mark.parametrize(("name", "field"), [("IRC", "nick_pass"), ("Read the Doc", "api_token")])
 async def test_a_secret_is_stored_separately_and_never_shown(
     forge: Forge, nethack: Client, name: str, field: str
@@ -121,25 +131,24 @@ async def test_a_secret_is_stored_separately_and_never_shown(
     shown = await install_plugin(nethack, name, **{field: "opensesame"})
     assert shown[field] == "********"
     assert (await list_installed(nethack)) == (await list_installed(forge.nobody)) == [{name: shown}]
-    assert [row["secret"] for row in await forge.db.fetch("select secret from project_secrets")] == ["opensesame"]
-    for table in ("events", "commands", "projects", "idempotency_keys"):
+    assert await find_secret(forge, name) == "opensesame"
+    for table in ("events", "commands", "projects", "idempotency_keys", "project_secrets"):
         assert not await forge.db.fetchval(f"select count(*) from {table} where {table}::text like '%opensesame%'")
     assert await remove_plugin(nethack, name) == shown
     await wait_until_deleted(forge)
 
 
 async def test_sending_the_mask_keeps_the_secret_and_omitting_it_deletes_it(forge: Forge, nethack: Client) -> None:
-    secret = "select secret from project_secrets"
     assert (await install_plugin(nethack, "IRC", nick_pass="********"))["nick_pass"] is None
-    assert await forge.db.fetchval(secret) is None
+    assert await find_secret(forge, "IRC") is None
     await install_plugin(nethack, "IRC", nick_pass="opensesame")
     shown = await install_plugin(nethack, "IRC", nick_pass="********", server="irc.example.org")
     assert (shown["nick_pass"], shown["server"]) == ("********", "irc.example.org")
-    assert await forge.db.fetchval(secret) == "opensesame"
+    assert await find_secret(forge, "IRC") == "opensesame"
     await install_plugin(nethack, "IRC", nick_pass="changed")
-    assert await forge.db.fetchval(secret) == "changed"
+    assert await find_secret(forge, "IRC") == "changed"
     assert (await install_plugin(nethack, "IRC", server="irc.example.org"))["nick_pass"] is None
-    assert await forge.db.fetchval(secret) is None
+    assert await find_secret(forge, "IRC") is None
 
 
 async def test_a_refused_install_leaves_the_secret_as_it_was(forge: Forge, nethack: Client) -> None:
@@ -148,10 +157,28 @@ async def test_a_refused_install_leaves_the_secret_as_it_was(forge: Forge, netha
     path = "/nethack/settings/IRC/install"
     assert await bob.post(path, nick_pass="mine") == (401, NOT_ALLOWED)
     assert (await nethack.post(path, nick_pass="other", server="x" * 5000))[0] == 400
-    assert await forge.db.fetchval("select secret from project_secrets") == "opensesame"
+    assert await find_secret(forge, "IRC") == "opensesame"
 
 
 # ---------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("value", ["https://user:word@h.example/", "https://word@h.example", "ssh://git:word@h/x"])
+async def test_a_login_is_refused_in_every_field_that_everybody_may_see(
+    forge: Forge, nethack: Client, value: str
+) -> None:
+    for name, plugin in NAMES.items():
+        for field, kind in plugins.PLUGINS[plugin].items():
+            if kind not in (plugins.TEXT, plugins.REQUIRED, plugins.URL):
+                continue
+            status, body = await nethack.post(f"/nethack/settings/{name}/install", **{field: value})
+            shown = {field: ["It would show a user or password to everybody."]}
+            assert (status, body["errors"].get(field)) == (400, shown[field]), (name, field)
+    assert await list_installed(nethack) == []
+    for field in ("target", "ci_url", "api_url"):
+        [name] = [name for name, plugin in NAMES.items() if field in plugins.PLUGINS[plugin]]
+        assert (await nethack.post(f"/nethack/settings/{name}/install", **{field: "https://h/?token=x"}))[0] == 400
+    assert (await install_plugin(nethack, "Mirroring", target="ssh://git@h.example/x"))["target"]
 
 
 @pytest.mark.parametrize("verb", ["install", "remove"])

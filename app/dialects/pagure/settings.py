@@ -3,13 +3,14 @@
 import re
 import uuid
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
 
 from app.actor import Actor
-from app.core import credentials
+from app.core import credentials, web_hooks
 from app.core.access import PROJECT_ACLS, may, require, require_direct_access
 from app.core.project_settings import DEFAULTS
 from app.core.projects import ConfigureProject, DeleteProject, TransferProject
@@ -59,11 +60,9 @@ DEFAULT_LIFETIME, MAX_LIFETIME = timedelta(days=180), timedelta(days=730)
 TOO_LONG = "API tokens can only be created up to 2 years"
 
 
-def render_options(project: Mapping[str, Any], *, hooks: bool) -> dict[str, Any]:
-    """Render the settings under Pagure's names; `hooks` shows the URLs of the web hooks, for administrators."""
-    values = {**DEFAULTS, **project["settings"]}
-    if not hooks:
-        values["web_hooks"] = None
+def render_options(project: Mapping[str, Any], hooks: str | None) -> dict[str, Any]:
+    """Render the settings under Pagure's names; `hooks` are the URLs of the web hooks."""
+    values = {**DEFAULTS, **project["settings"], "web_hooks": hooks}
     return {name: not values[key] if name in NEGATED else values[key] for name, key in NAMES.items()}
 
 
@@ -82,16 +81,26 @@ def parse_option(name: str, text: str) -> bool | int | str | None:
 
 @routes.project("GET", "/options", "read-options", bound=True)
 async def view_options(request: web.Request, actor: Actor, project: Row) -> web.Response:
-    shown = render_options(project, hooks=may(actor, "configure-project", project))
-    return json_reply({"settings": shown, "status": "ok"})
+    is_admin = may(actor, "configure-project", project)
+    hooks = await web_hooks.show_web_hooks(request.config_dict[DATABASE], project) if is_admin else None
+    return json_reply({"settings": render_options(project, hooks), "status": "ok"})
 
 
 @routes.project("POST", "/options/update", "configure-project")
 async def update_options(request: web.Request, actor: Actor, project: Row) -> web.Response:
     form = await forms.read_data(request)
-    given = {NAMES[name]: parse_option(name, values[0]) for name, values in form.fields.items() if name in NAMES}
-    command = ConfigureProject(project_id=project["project_id"], settings=given)
-    changed = (await execute(request, actor, command, seen=project)).recorded
+    given: dict[str, Any] = {
+        NAMES[name]: parse_option(name, values[0]) for name, values in form.fields.items() if name in NAMES
+    }
+    async with AsyncExitStack() as stack:
+        if "web_hooks" in given:
+            # Their addresses are not part of the command, so they are stored before it.
+            require(actor, "configure-project", project)
+            given["web_hooks"] = await stack.enter_async_context(
+                web_hooks.storing_web_hooks(request.config_dict[DATABASE], project["project_id"], given["web_hooks"])
+            )
+        command = ConfigureProject(project_id=project["project_id"], settings=given)
+        changed = (await execute(request, actor, command, seen=project)).recorded
     edited = f"Edited successfully settings of repo: {render.fullname(project)}"
     return json_reply({"message": edited if changed else "No settings to change", "status": "ok"})
 

@@ -1,6 +1,7 @@
 """The option `Web-hooks`: its subscriptions, what they are sent, and who may change them."""
 
 import asyncio
+import base64
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from app.core.web_hooks import storing_web_hooks
+from app.stores import deliveries as store
 from events.projections import rebuild
 from tests.conftest import Client, Forge, commit, git
 from tests.pagure.hooks.conftest import Hook
@@ -52,6 +55,46 @@ async def test_each_line_is_a_subscription_that_shows_only_its_host(forge: Forge
     assert await forge.db.fetch("select * from subscriptions order by subscription_id") == before
 
 
+async def test_a_login_in_a_web_hook_is_sent_but_never_shown(forge: Forge, hook: Hook) -> None:
+    port = hook.receiver.url.partition("//")[2]
+    url = f"http://user:canary%40word@{port}?key=a%2Fb"
+    await hook.set(url)
+    await hook.next("project.edit")
+    masked = f"http://********@{port}?key=a%2Fb"
+    [hooks] = [(await hook.client.pagure("/nethack/options"))[1]["settings"]["Web-hooks"]]
+    assert hooks == masked
+    # An address that is sent back as it was shown is still the one that was set.
+    await hook.set(masked, "http://127.0.0.2:9/other")
+    await hook.next("project.edit")
+    await open_issue(hook.client)
+    await hook.next("issue.new")
+    got = hook.receiver.received[-1]
+    assert got.raw_path == "/hook?key=a%2Fb"
+    assert base64.b64decode(got.headers["authorization"].removeprefix("Basic ")) == b"user:canary@word"
+    for table in await forge.db.fetch("select tablename from pg_tables where schemaname in ('live', 'public')"):
+        rows = await forge.db.fetch(f"select t::text as row from {table['tablename']} t")
+        assert not [row for row in rows if "canary" in row["row"] or "a%2Fb" in row["row"]], table
+
+
+async def test_a_malformed_address_of_a_web_hook_is_refused(forge: Forge, nethack: Client) -> None:
+    for line in ("http://a b/", "https://user:pa/ss@example.org/", "http://h/%zz", "https:///x", "http://h:99999/"):
+        status, body = await nethack.post("/nethack/options/update", **{"Web-hooks": f"https://h/\n{line}"})
+        assert (status, body["errors"]) == (400, {"web_hooks": ["Invalid input."]}), line
+    assert await forge.db.fetchval("select count(*) from subscription_endpoints") == 0
+
+
+async def test_addresses_of_a_refused_change_are_not_kept(forge: Forge, hook: Hook) -> None:
+    bob = await forge.user("bob")
+    status, _ = await bob.post("/nethack/options/update", **{"Web-hooks": "https://example.org/"})
+    assert status == 401
+    with pytest.raises(RuntimeError):
+        async with storing_web_hooks(forge.db, 1, "https://example.org/\n" + hook.receiver.url):
+            raise RuntimeError
+    assert await forge.db.fetchval("select count(*) from subscription_endpoints") == 1
+    await store.delete_orphans(forge.db)
+    assert await forge.db.fetchval("select count(*) from subscription_endpoints") == 1
+
+
 async def test_administrators_see_web_hooks_and_only_the_option_changes_them(forge: Forge, hook: Hook) -> None:
     bob, carol = await forge.user("bob"), await forge.user("carol")
     await grant_access(hook.client, "bob", "admin")
@@ -68,7 +111,7 @@ async def test_administrators_see_web_hooks_and_only_the_option_changes_them(for
         status, problem = await bob.json(method, path, body)
         assert status == 409, path
         assert problem["detail"] == "This subscription belongs to the project's option `Web-hooks`; change it there."
-    assert await forge.db.fetchval("select count(*) from subscription_endpoints") == 0
+    assert await forge.db.fetchval("select count(*) from subscription_endpoints") == 1
     assert await list_subscriptions(bob) == [made]
 
 
@@ -243,6 +286,7 @@ async def test_the_deletion_of_a_project_is_sent(forge: Forge, hook: Hook, monke
     async with asyncio.timeout(20):
         while await forge.db.fetchval("select count(*) from project_secrets"):
             await asyncio.sleep(0.02)
+    assert await forge.db.fetchval("select count(*) from subscription_endpoints") == 0
     rows = await forge.db.fetch("select status from deliveries order by delivery_id")
     assert [row["status"] for row in rows[-2:]] == ["suppressed", "delivered"]
 
