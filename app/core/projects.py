@@ -50,6 +50,7 @@ async def create_project(ctx: CommandContext, command: CreateProject) -> list[Ne
     if command.mirrored_from and urls.parse_repository_url(command.mirrored_from) != (command.mirrored_from, ""):
         raise Invalid(Subject.VALUE, "mirrored_from")  # a password in it would be in the log
     urls.require_no_login(command.url, "url")
+    urls.require_no_login(command.avatar_email, "avatar_email")
     if paths.is_reserved(command.name, command.namespace):
         raise Conflict(Subject.RESERVED_PATH, "name", path=paths.build_path(command.name, command.namespace))
     address = paths.build_address(command.name, command.namespace)
