@@ -82,7 +82,7 @@ def free_port() -> int:
         return port
 
 
-def _read_or_create_password(path: Path) -> str:
+def read_or_create_password(path: Path) -> str:
     """Read a password, or generate and store it, readable by its owner only."""
     if not path.exists():
         with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
@@ -129,7 +129,7 @@ def start_postgres(data: Path, port: int | None = None, *, tied_to_parent: bool 
     """
     data.mkdir(parents=True, exist_ok=True, mode=0o755)
     data = data.resolve()
-    password = _read_or_create_password(data / "postgres.password")
+    password = read_or_create_password(data / "postgres.password")
     directory, log = data / "postgres", data / "postgres.log"
     user = SYSTEM_USER if os.geteuid() == 0 else None
     if user:
@@ -232,7 +232,7 @@ def _remove_stale_pid_file(directory: Path) -> None:
 def start_valkey(data: Path, port: int | None = None, *, tied_to_parent: bool = False) -> Service:
     """Start Valkey without persistence, since none of its data has to survive."""
     data.mkdir(parents=True, exist_ok=True)
-    password = _read_or_create_password(data / "valkey.password")
+    password = read_or_create_password(data / "valkey.password")
     port, log = port or free_port(), data / "valkey.log"
     config = (
         f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\nmaxmemory-policy noeviction\n'

@@ -21,7 +21,7 @@ from app.database import database
 from app.git.process import tie_to_parent
 from app.logs import configure, log
 from app.metrics import SHARED_DIRECTORY, remove_process
-from app.ops import embedded, migrate
+from app.ops import embedded, migrate, roles
 from app.stores.sealed import open_keyring
 
 STOP_TIMEOUT = 15.0  # seconds for a child to stop before it is killed
@@ -29,6 +29,7 @@ READY_TIMEOUT = 30.0  # seconds
 RESTART_PAUSE = 1.0  # seconds between two starts of a process
 SERVICES_FILE = "services.json"
 LOCK_FILE = "up.lock"
+ROLE_PASSWORD = "postgres-role.password"  # noqa: S105 - the name of a file
 
 
 async def wait_for_signal(*jobs: "asyncio.Task[None]") -> None:
@@ -145,6 +146,9 @@ class Up:
             self.services.append(embedded.start_valkey(data, tied_to_parent=True))
             urls["redis_url"] = self.services[-1].url
         self.settings = self.settings.model_copy(update=urls)
+        if "database_url" in urls:
+            urls["database_url"] = uvloop.run(self._prepare_database(urls["database_url"]))
+            self.settings = self.settings.model_copy(update=urls)
         shutil.rmtree(self._metrics, ignore_errors=True)
         self._metrics.mkdir()
         # Tells other commands with the same data directory where the services are. Contains their passwords.
@@ -155,6 +159,11 @@ class Up:
     @property
     def _metrics(self) -> Path:
         return self.settings.data.resolve() / "metrics"
+
+    async def _prepare_database(self, url: str) -> str:
+        """Migrate the embedded database as its superuser, and return the URL for all other work."""
+        await migrate.migrate(url, open_keyring(self.settings))
+        return await roles.prepare_role(url, embedded.read_or_create_password(self.settings.data / ROLE_PASSWORD))
 
     async def _prepare(self) -> str | None:
         url = self.settings.required_database_url()
