@@ -1,11 +1,12 @@
 """Settings, read once from `POLYFORGE_*` environment variables."""
 
+import re
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -69,6 +70,16 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
         "info", description="Minimum level of log lines: debug, info, warning, error or critical."
     )
+
+    @field_validator("public_url", "ssh_url")
+    @classmethod
+    def _require_no_password(cls, url: str | None) -> str | None:
+        """Refuse what everybody would see: both are part of replies and web hooks."""
+        authority = re.split("[/?#]", (url or "").partition("://")[2], maxsplit=1)[0]
+        login = authority.rpartition("@")[0]
+        if ":" in login or (login and not (url or "").startswith("ssh:")):
+            raise ValueError("It must contain no password, since everybody may see it")
+        return url
 
     @classmethod
     def of(cls, **options: Any) -> "Settings":

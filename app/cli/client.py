@@ -117,6 +117,9 @@ class Backoff:
 @asynccontextmanager
 async def connect(url: str | None, token: str | None, data: Path | None) -> AsyncIterator[ForgeClient]:
     address = (url or load_settings(data).url).rstrip("/")
+    if "@" in address.partition("://")[2].partition("/")[0]:
+        # It would be printed with every error.
+        raise RequestRefused("The URL of a forge has no user and no password; use --token or POLYFORGE_TOKEN.")
     headers = {"Authorization": f"token {token}"} if token else {}
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=READ_TIMEOUT)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
