@@ -15,6 +15,7 @@ from app.metrics import REQUESTS
 
 VISIBLE_ID = re.compile(r"[!-~]{1,128}\Z")
 SLASHES = re.compile("/{2,}")
+SECRET_SEGMENT = re.compile("(/ci/jenkins/.*/)[^/]+(/+build-finished)")  # a CI server's token
 PATH_SAFE = "/%!$&'()*+,;=:@~"
 CLIENT_CLOSED = 499  # status in the log when the client hung up before the response
 
@@ -49,7 +50,8 @@ async def log_requests(request: web.Request, handler: Handler) -> web.StreamResp
     finally:
         seconds = time.perf_counter() - started
         REQUESTS.labels(request.get(DIALECT, ""), request.method, str(status)).observe(seconds)
-        log.info("request", method=request.method, path=request.path, status=status, ms=round(seconds * 1000, 1))
+        path = SECRET_SEGMENT.sub(r"\1***\2", request.path)
+        log.info("request", method=request.method, path=path, status=status, ms=round(seconds * 1000, 1))
 
 
 @web.middleware

@@ -13,6 +13,7 @@ from app.errors import NotFound, Subject
 from app.stores.sealed import build_context
 
 HOOK_TOKEN = "hook_token"  # noqa: S105 - the name of a secret
+CI_TOKEN = "ci_token"  # noqa: S105 - likewise
 MIRROR_LOGIN = "mirror_login"
 HOOK_TOKEN_LENGTH = 40
 HOOK_TOKEN_ALPHABET = string.ascii_uppercase + string.digits
@@ -57,12 +58,21 @@ RESERVE = "insert into project_secrets (project_id, name, secret) values ($1, $2
 
 async def ensure_hook_token(db: Database, project_id: int) -> str:
     """Return the key that signs a project's web hooks; create it on first use. Raises NotFound without a project."""
-    token = await find(db, project_id, HOOK_TOKEN)
+    return await _ensure_token(db, project_id, HOOK_TOKEN)
+
+
+async def ensure_ci_token(db: Database, project_id: int) -> str:
+    """Return the token with which a project's CI server reports builds; create it on first use. Raises NotFound."""
+    return await _ensure_token(db, project_id, CI_TOKEN)
+
+
+async def _ensure_token(db: Database, project_id: int, name: str) -> str:
+    token = await find(db, project_id, name)
     if token is None:
         fresh = "".join(secrets.choice(HOOK_TOKEN_ALPHABET) for _ in range(HOOK_TOKEN_LENGTH))
-        await db.execute(MAKE, project_id, HOOK_TOKEN, _seal(db, project_id, HOOK_TOKEN, fresh))
+        await db.execute(MAKE, project_id, name, _seal(db, project_id, name, fresh))
         # Read it back, since a concurrent call may have been first.
-        token = await find(db, project_id, HOOK_TOKEN)
+        token = await find(db, project_id, name)
     if token is None:
         raise NotFound(Subject.PROJECT)
     return token

@@ -6,6 +6,7 @@ from app.dialects.pagure import (
     auth,
     boards,
     branches,
+    ci,
     code,
     commits,
     errors,
@@ -43,7 +44,7 @@ def application() -> web.Application:
     app[projects.RENDER_CACHE] = RenderCache()
     modules = (
         instance, tasks, projects, settings, sharing, watches, users, groups, code, commits, branches, trees,
-        issues, issue_metadata, issue_history, tags, boards, pull_requests, merges, flags, plugins,
+        issues, issue_metadata, issue_history, tags, boards, pull_requests, merges, flags, plugins, ci,
         user_pull_requests, user_activity,
     )  # fmt: skip
     mount(sort_routes(route for module in modules for route in module.routes), app)

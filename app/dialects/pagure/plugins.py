@@ -91,6 +91,7 @@ async def remove_plugin(request: web.Request, actor: Actor, project: Row) -> web
     name, plugin = _find_plugin(request)
     await execute(request, actor, RemovePlugin(project_id=project["project_id"], plugin=plugin), seen=project)
     secrets = [plugins.secret_name(plugin, field) for field in plugins.secret_fields(plugin)]
+    secrets += [project_secrets.CI_TOKEN] if plugin == plugins.CI else []
     await project_secrets.delete(request.config_dict[DATABASE], project["project_id"], secrets)
     shown = render_plugin(plugin, project["plugins"].get(plugin, {"fields": {}, "secrets": []}))
     return json_reply({"message": f"Hook '{name}' deactivated", "plugin": shown})

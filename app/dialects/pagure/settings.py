@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from app.actor import Actor
-from app.core import credentials, web_hooks
+from app.core import credentials, plugins, web_hooks
 from app.core.access import PROJECT_ACLS, may, require, require_direct_access
 from app.core.project_settings import DEFAULTS
 from app.core.projects import ConfigureProject, DeleteProject, TransferProject
@@ -190,7 +190,7 @@ def _read_expiry(form: forms.Form) -> datetime:
 
 @routes.project("GET", "/connector", "read-connector", bound=True)
 async def view_connector(request: web.Request, actor: Actor, project: Row) -> web.Response:
-    """Show the hook token and the ids of the API tokens, whose secrets are not stored."""
+    """Show the hook token, the token of a CI server if the project has one, and the ids of the API tokens."""
     db, key = request.config_dict[DATABASE], project["project_id"]
     hook_token, found = await project_secrets.find_connector(db, key, actor.username)
     tokens = [
@@ -198,6 +198,8 @@ async def view_connector(request: web.Request, actor: Actor, project: Row) -> we
         for row in found
     ]
     shown = {"api_tokens": tokens, "hook_token": hook_token}
+    if plugins.CI in project["plugins"]:
+        shown["ci_token"] = await project_secrets.ensure_ci_token(db, key)
     return json_reply({"connector": shown, "status": "ok"}, headers=NO_STORE)
 
 
