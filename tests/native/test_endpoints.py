@@ -33,6 +33,8 @@ async def test_what_is_no_url_is_refused(nethack: Client, receiver: Receiver, ur
 async def test_nothing_of_an_endpoint_is_stored_in_clear(forge: Forge, nethack: Client, receiver: Receiver) -> None:
     url, secret = receiver.url + "?key=canary-in-url", "canary-secret-of-hook"
     made = await subscribe(nethack, receiver, url=url, secret=secret, headers={"X-Key": "canary-in-header"})
+    [stored] = await forge.db.fetch("select t::text as row from subscription_endpoints t")
+    assert "canary" not in stored["row"]
     here = f"/v1/subscriptions/{made['id']}"
     assert (await nethack.json("POST", here + "/secret", {"secret": "canary-next-secret"}))[0] == 200
     assert (await nethack.json("PATCH", here, {"headers": {"X-Key": "canary-changed"}}))[0] == 200
