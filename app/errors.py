@@ -74,6 +74,7 @@ class Subject(StrEnum):
     REMOVE_MEMBER = auto()
     SCORE = auto()
     SUBSCRIPTIONS = auto()
+    TOKEN_SCOPES = auto()
     TRIAGE_ISSUE = auto()
     UNASSIGNED_PULL_REQUEST = auto()
 
@@ -100,6 +101,7 @@ class Subject(StrEnum):
     STATUS_NAME = auto()
     TAG_NAME = auto()
     TAG_STYLE = auto()
+    TOKEN_EXPIRY = auto()
     TOKEN_LENGTH = auto()
     TOO_LONG = auto()
     URL_LOGIN = auto()

@@ -1,13 +1,14 @@
 """Access rules: which level and which token scopes each action takes. Nothing else in the code decides this."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum, IntEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
 from app.actor import Actor
-from app.errors import Forbidden, NotFound, Subject
+from app.errors import Forbidden, Invalid, NotFound, Subject
 
 
 class Level(IntEnum):
@@ -42,9 +43,9 @@ class Action:
 
     `level` is the level that the actor needs on the project; None if the action is about no project. `token` is the
     set of scopes of which the token needs one, or a `Token`. An action that `writes` and `blocks` is refused to users
-    whom the project has blocked; one that `writes` and `binds`, to tokens that are bound to another project. An action
-    that is `excepted` is decided by its command handler, which also admits others (an author, an assignee): its `level`
-    is only the usual one.
+    whom the project has blocked; one that `writes` and `binds`, to tokens that are bound to another project, and to all
+    bound tokens if the action is about no project. An action that is `excepted` is decided by its command handler,
+    which also admits others (an author, an assignee): its `level` is only the usual one.
     """
 
     level: Level | None = None
@@ -88,11 +89,14 @@ ACTIONS: dict[str, Action] = {
     "read-hook-token": _read(Level.READ, Token.ANY, excepted=True),
     "create-user": Action(None, Token.WHOLE),
     "manage-tokens": Action(None, Token.WHOLE),
-    "manage-subscriptions": Action(None, Token.UNSCOPED),
-    "cancel-task": Action(None, Token.UNSCOPED),
+    # Their command handlers look at the project of the subscription or task.
+    "manage-subscriptions": Action(None, Token.UNSCOPED, binds=False),
+    "cancel-task": Action(None, Token.UNSCOPED, binds=False),
+    # Groups reach beyond a project, so no token that is bound to one changes them, whatever its scopes.
     "create-group": _write(None, "group_modify"),
     "manage-members": _write(None, "group_modify"),
-    "create-project": _write(None, "create_project"),
+    # As in Pagure, a bound token creates and forks projects if its user gave it that scope.
+    "create-project": _write(None, "create_project", binds=False),
     # A fork belongs to the actor, so it is refused neither to blocked users nor to tokens bound elsewhere.
     "fork-project": _write(Level.READ, "fork_project", blocks=False, binds=False),
     "watch-project": _write(Level.READ, "modify_project", "update_watch_status"),
@@ -243,8 +247,14 @@ def require_scope(actor: Actor, action: str) -> None:
             allowed = actor.acls is None and actor.token_project is None
         case _:
             allowed = False
-    if actor.anonymous or not allowed:
+    if actor.anonymous or not allowed or exceeds_binding(actor, action):
         raise Forbidden(Subject.TOKEN)
+
+
+def exceeds_binding(actor: Actor, action: str) -> bool:
+    """Whether the token is bound to a project and the action, which is about no project, binds."""
+    requirements = ACTIONS[action]
+    return requirements.level is None and requirements.writes and requirements.binds and actor.token_project is not None
 
 
 def require_binding(actor: Actor, action: str, project: Mapping[str, Any]) -> None:
@@ -294,6 +304,24 @@ def may_see_issue(actor: Actor, project: Mapping[str, Any], issue: Mapping[str, 
     if is_bound_elsewhere(actor, project):
         return False
     return bool(actor.username) and actor.username in (issue["author"], issue["assignee"])
+
+
+def require_grantable(actor: Actor, acls: Collection[str]) -> None:
+    """Raise Forbidden unless the actor's token has all of these scopes."""
+    missing = [] if actor.acls is None else sorted(set(acls) - actor.acls)
+    if missing:
+        raise Forbidden(Subject.TOKEN_SCOPES, "acls", names=missing)
+
+
+def limit_expiry(actor: Actor, expires_at: datetime | None) -> datetime | None:
+    """Return the expiry of a token that the actor issues: by default that of the actor's own token.
+
+    Raises Invalid if the new token would outlive the actor's own; None means that it never expires.
+    """
+    own = actor.token_expires_at
+    if own is not None and expires_at is not None and expires_at > own:
+        raise Invalid(Subject.TOKEN_EXPIRY, "expires_at", limit=own.isoformat(timespec="seconds"))
+    return own if expires_at is None else expires_at
 
 
 def require_self(actor: Actor, username: str) -> None:

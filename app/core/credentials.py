@@ -114,6 +114,7 @@ def _actor_from_row(found: Row | None) -> Actor:
         token_id=found["token_id"],
         acls=None if acls is None else frozenset(acls),
         token_project=found["token_project"],
+        token_expires_at=found["expires_at"],
         groups=frozenset(found["groups"]),
     )
 

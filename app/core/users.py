@@ -1,9 +1,19 @@
 """Commands on users and tokens and the rules for them."""
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 
-from app.core.access import ACLS, PROJECT_ACLS, require, require_admin, require_self
+from app.actor import Actor
+from app.core.access import (
+    ACLS,
+    PROJECT_ACLS,
+    limit_expiry,
+    require,
+    require_admin,
+    require_grantable,
+    require_self,
+)
 from app.core.commands import Command, CommandContext, handles
 from app.core.paths import RESERVED_ROOTS
 from app.database import Database
@@ -71,15 +81,22 @@ async def issue_token(ctx: CommandContext, token: IssueToken) -> list[NewEvent]:
     unknown = sorted(set(token.acls or ()) - ACLS)
     if unknown:
         raise Invalid(Subject.ACLS, "acls", names=unknown)
-    return [NewEvent(TokenIssued(**asdict(token)))]
+    issued = TokenIssued(**asdict(token))
+    return [NewEvent(replace(issued, expires_at=_limit_expiry(ctx.actor, token.expires_at)))]
+
+
+def _limit_expiry(actor: Actor, expires_at: str | None) -> str | None:
+    """Limit the expiry of a new token to that of the actor's own. Raises Invalid."""
+    limited = limit_expiry(actor, datetime.fromisoformat(expires_at) if expires_at else None)
+    return limited.isoformat() if limited else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class IssueProjectToken(Command):
     """Issue a token of the actor that is bound to one project.
 
-    Unlike other tokens it may be issued with a limited token: one that can grant access to the project can grant this
-    too.
+    Unlike other tokens it may be issued with a limited token, which passes on no scope that it lacks and which the
+    new token does not outlive.
     """
 
     project_id: int
@@ -97,6 +114,7 @@ async def issue_project_token(ctx: CommandContext, command: IssueProjectToken) -
     require(ctx.actor, "manage-project-tokens", project)
     if not command.acls or not PROJECT_ACLS.issuperset(command.acls):
         raise Invalid(Subject.CHOICE, "acls", choices=sorted(PROJECT_ACLS))
+    require_grantable(ctx.actor, command.acls)
     issued = TokenIssued(
         token_id=command.token_id,
         username=ctx.actor.username,
@@ -104,7 +122,7 @@ async def issue_project_token(ctx: CommandContext, command: IssueProjectToken) -
         description=command.description,
         acls=command.acls,
         token_project=command.project_id,
-        expires_at=command.expires_at,
+        expires_at=_limit_expiry(ctx.actor, command.expires_at),
     )
     return [NewEvent(issued)]
 

@@ -325,7 +325,7 @@ class TestWithoutDeletion:
 @pytest.mark.parametrize("path", ADDRESSES)
 async def test_a_project_token_is_limited_to_its_project_and_scopes(alice: Client, path: str) -> None:
     await four_projects(alice)
-    one = await alice.limited(acls=["modify_project"])
+    one = await alice.limited(acls=["modify_project", "issue_create"])
     status, body = await one.request(
         "POST",
         f"/api/0{path}/token/new",

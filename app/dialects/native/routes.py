@@ -8,7 +8,7 @@ from app.actor import Actor
 from app.core import access
 from app.core.credentials import BadToken
 from app.database import Row
-from app.errors import Forbidden, NotFound, Subject
+from app.errors import NotFound, Subject
 from app.http import auth
 from app.http.auth import identify_with_row, read_credentials, require_user
 from app.http.projects import lookup_by_path
@@ -60,7 +60,5 @@ async def admit(request: web.Request, route: Route) -> tuple[Actor, Row | None]:
             raise NotFound(Subject.PROJECT)
         # A hidden project is answered like a missing one, whatever the token lacks.
         access.require_readable(actor, row)
-    elif actor.token_project is not None and isinstance(access.ACTIONS[route.action].token, frozenset):
-        raise Forbidden(Subject.TOKEN)  # a token for one project creates nothing outside of it
     access.authorize(actor, route.action, row if route.of_project else None)
     return actor, row

@@ -145,6 +145,7 @@ WORDS: dict[Key, Answer] = {
     ),
     (Forbidden, Subject.SCORE): Answer(403, "EPRSCORE"),
     (Forbidden, Subject.TOKEN): Answer(401, "ENOTHIGHENOUGH"),
+    (Forbidden, Subject.TOKEN_SCOPES): Answer(401, "EINVALIDTOK", "Missing ACLs: {names}", Shape.TEXT),
     (Forbidden, Subject.TRIAGE_ISSUE): Answer(403, "EISSUENOTALLOWED"),
     (Forbidden, Subject.UNASSIGNED_PULL_REQUEST): Answer(403, "ENOTASSIGNED"),
     (Invalid, Subject.ACCESS): _errors("User does not have any access on the repo"),
@@ -176,6 +177,7 @@ WORDS: dict[Key, Answer] = {
         "Invalid status name provided, it should match: ^[a-zA-Z0-9][a-zA-Z0-9-_ .:]+$."
     ),
     (Invalid, Subject.TARGET_BRANCH): _errors("Branch {branch} could not be found in the target repo"),
+    (Invalid, Subject.TOKEN_EXPIRY): _field("The new token would outlive this one, which expires at {limit}."),
     (Invalid, Subject.TOO_LONG): _field("Field cannot be longer than {limit} characters."),
     (Invalid, Subject.TOO_MANY_BOARDS): _errors("A tracker has {limit} boards at most."),
     (Invalid, Subject.TOO_MANY_PLACEMENTS): _errors("Up to {limit} issues can be placed at once."),
@@ -271,7 +273,12 @@ PUSH_REFUSALS: dict[PushReason, str] = {
     PushReason.UNSIGNED: "Commit {commit} is not signed off.",
 }
 
-FIELDS = {"content": "issue_content", "color": "tag_color", "description": "tag_description"}
+FIELDS = {
+    "expires_at": "expiration_date",
+    "content": "issue_content",
+    "color": "tag_color",
+    "description": "tag_description",
+}
 
 
 class ApiError(Exception):

@@ -4,7 +4,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
@@ -154,7 +154,7 @@ async def new_token(request: web.Request, actor: Actor, project: Row) -> web.Res
         form.complain("acls", forms.REQUIRED)
     if not PROJECT_ACLS.issuperset(acls):
         form.complain("acls", forms.NOT_A_CHOICE)
-    expires = _read_expiry(form)
+    expires = _read_expiry(form, actor)
     form.check()
     token, token_id = credentials.new_token(), str(uuid.uuid4())
     command = IssueProjectToken(
@@ -171,21 +171,28 @@ async def new_token(request: web.Request, actor: Actor, project: Row) -> web.Res
     return json_reply({"token": shown}, headers=NO_STORE)
 
 
-def _read_expiry(form: forms.Form) -> datetime:
-    """Read the beginning of the day on which the token expires. Raises ApiError."""
+def _read_expiry(form: forms.Form, actor: Actor) -> datetime:
+    """Read the beginning of the day on which the token expires: by default in half a year, or with the actor's own
+    token if that is earlier. Raises ApiError.
+    """
     today = datetime.now(UTC).date()
     text, last = form.optional("expiration_date"), today + DEFAULT_LIFETIME
-    if text:
-        try:
-            last = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
-        except ValueError:
-            form.complain("expiration_date", forms.INVALID)
-        if last <= today:
-            form.complain("expiration_date", forms.INVALID)
-        form.check()
-        if last - today > MAX_LIFETIME:
-            raise ApiError(400, "ENOCODE", message=TOO_LONG)
-    return datetime(last.year, last.month, last.day, tzinfo=UTC)
+    if not text:
+        return min(_begin_day(last), actor.token_expires_at or _begin_day(last))
+    try:
+        last = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        form.complain("expiration_date", forms.INVALID)
+    if last <= today:
+        form.complain("expiration_date", forms.INVALID)
+    form.check()
+    if last - today > MAX_LIFETIME:
+        raise ApiError(400, "ENOCODE", message=TOO_LONG)
+    return _begin_day(last)
+
+
+def _begin_day(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 @routes.project("GET", "/connector", "read-connector", bound=True)

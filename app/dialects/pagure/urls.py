@@ -96,6 +96,8 @@ async def admit(request: web.Request, route: Route) -> tuple[Actor, Row | None]:
     found, row = await identify_with_row(request, auth.read_token(request), *statement)
     actor = auth.admit(found, route.action, terms.bad)
     if not route.of_project:
+        if access.exceeds_binding(actor, route.action):
+            raise bad_token()
         return actor, row
     if row is None:
         raise NotFound(Subject.PROJECT)
