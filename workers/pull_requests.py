@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from app.actor import Actor
 from app.core import push_policy
+from app.core.access import is_blocked
 from app.core.mentions import linked_issues
 from app.core.project_settings import get_setting
 from app.core.push_policy import ZEROS, Change, PushReason
@@ -17,7 +18,7 @@ from app.core.pushes import record_refs
 from app.errors import NotFound
 from app.git import commits, merge, pulls, rebase, refs, store
 from app.git.errors import MergeConflict, Missing, NeedsRebase, NotFastForward, NotSignedOff, TooLarge
-from app.queries import comments, issues, projects, pull_requests, users
+from app.queries import comments, history, issues, projects, pull_requests, users
 from events.event import StoredEvent
 from events.notes import NoteReason
 from events.pull_requests import (
@@ -67,11 +68,12 @@ class PullRequestWork:
     async def fetch_head(self) -> str:
         """Find the newest commit and copy it with its ancestors into the target.
 
-        Raises PermanentError if the source project exists without the branch.
+        It stays as it is while the last push to its branch is one of a user whom the target has blocked. Raises
+        PermanentError if the source project exists without the branch.
         """
         number, branch = self.found["number"], self.found["branch_from"]
         try:
-            if self.source_path is None:
+            if self.source_path is None or await self._is_source_blocked():
                 return await in_thread(pulls.find_source_head, self.repo_path, number, None, branch)
             progress = StagedProgress(self.ctx.progress.report, FETCHED)
             head = await in_thread(pulls.copy_source_head, self.repo_path, number, self.source_path, branch, progress)
@@ -79,6 +81,14 @@ class PullRequestWork:
             raise missing_branch(branch, self.source or self.target) from None
         await self.record(self.target["project_id"], Actor("forge"), refs.pull_ref(number))
         return head
+
+    async def _is_source_blocked(self) -> bool:
+        """Whether the target has blocked the user who moved the source branch last."""
+        if not self.source or not self.target["blocked"]:
+            return False
+        ref = refs.branch_ref(self.found["branch_from"])
+        mover = await history.find_last_mover(self.ctx.db, self.source["project_id"], ref)
+        return mover is not None and is_blocked(Actor(mover), self.target)
 
     async def record(self, project_id: int, actor: Actor, *names: str, merged: int | None = None) -> None:
         """Record refs that this work moved."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from app.core.access import require_unblocked
 from app.core.commands import Command, CommandContext, handles
 from app.core.issues import previous_values, require_tracker
 from app.core.mentions import ISSUE, PULL_REQUEST, Mention
@@ -33,6 +34,8 @@ class ApplyCommitReference(Command):
 
 @handles(ApplyCommitReference)
 async def apply_commit_reference(ctx: CommandContext, command: ApplyCommitReference) -> list[NewEvent]:
+    project = await ctx.project(command.project_id)
+    require_unblocked(ctx.actor, "comment-on-issue", project)  # since the push
     if command.noun != PULL_REQUEST:
         try:
             return await _apply_to_issue(ctx, command)

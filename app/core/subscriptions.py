@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.actor import Actor
-from app.core.access import require
+from app.core.access import require, require_unblocked
 from app.core.commands import Command, CommandContext, handles
 from app.database import Row
 from app.errors import Conflict, Forbidden, Invalid, Subject
@@ -82,7 +82,9 @@ async def create_subscription(ctx: CommandContext, command: CreateSubscription) 
     if command.project_id is None and not actor.admin:
         raise Invalid(Subject.PROJECT_REQUIRED, "project")
     if command.project_id is not None:
-        require(actor, "read-project", await projects.by_id(ctx.db, command.project_id))
+        project = await projects.by_id(ctx.db, command.project_id)
+        require(actor, "read-project", project)
+        require_unblocked(actor, "manage-subscriptions", project)
     require_types(command.types)
     require_format(command.format)
     if await subscriptions.count_of_owner(ctx.db, actor.username) >= MAX_SUBSCRIPTIONS:
@@ -112,6 +114,7 @@ class ChangeSubscription(Command):
 @handles(ChangeSubscription)
 async def change_subscription(ctx: CommandContext, command: ChangeSubscription) -> list[NewEvent]:
     found = await _find_own(ctx, command.subscription_id)
+    require_changeable(ctx.actor, found)
     require_not_web_hook(found)
     changed = dict(command.changed)
     if "types" in changed:
@@ -153,6 +156,8 @@ class DeleteSubscription(Command):
 async def delete_subscription(ctx: CommandContext, command: DeleteSubscription) -> list[NewEvent]:
     found = await _find_own(ctx, command.subscription_id)
     require_not_web_hook(found)
+    if found["owner"] != ctx.actor.username:  # what is their own may be given up by blocked users too
+        require_changeable(ctx.actor, found)
     deleted = SubscriptionDeleted(
         subscription_id=command.subscription_id, username=found["owner"], project_id=found["project_id"]
     )
@@ -169,6 +174,12 @@ def require_not_web_hook(found: Mapping[str, Any]) -> None:
     """Refuse changes to a web hook: its URL is an option of the project, and its secret the project's token."""
     if found["hook"] is not None:
         raise Conflict(Subject.WEB_HOOK)
+
+
+def require_changeable(actor: Actor, found: Mapping[str, Any]) -> None:
+    """Raise Forbidden if the project of the subscription has blocked the actor."""
+    if found["blocked"] is not None:  # it is about a project that exists
+        require_unblocked(actor, "manage-subscriptions", found)
 
 
 def require_manager(actor: Actor) -> None:

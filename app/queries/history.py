@@ -21,6 +21,16 @@ async def find_previous(db: Database, seq: int) -> Row | None:
     )
 
 
+async def find_last_mover(db: Database, project_id: int, ref: str) -> str | None:
+    """Find the user who moved this ref last; None if it has not moved since the repository was made."""
+    username: str | None = await db.fetchval(
+        "select actor from events where stream = 'ref-' || $1::bigint || '/' || $2::text order by version desc limit 1",
+        project_id,
+        ref,
+    )
+    return username
+
+
 async def find_field(db: Database, seq: int, name: str) -> Any:
     """Find the value that a field of an issue or a pull request had before this event; None if it was never set."""
     return await db.fetchval(

@@ -18,7 +18,9 @@ OWNED_BY = """
                         or access.party = 'group' and access.name = any ($3))))
     and ($4::bigint is null or subscriptions.project_id = $4)
 """
-COLUMNS = "subscriptions.*, projects.path, circuits.failures, circuits.failing_since, circuits.open_until"
+COLUMNS = (
+    "subscriptions.*, projects.path, projects.blocked, circuits.failures, circuits.failing_since, circuits.open_until"
+)
 SHOWN = f"""
     select {COLUMNS}
     from   subscriptions

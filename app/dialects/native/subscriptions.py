@@ -12,6 +12,7 @@ from app.core.subscriptions import (
     ChangeSubscription,
     CreateSubscription,
     DeleteSubscription,
+    require_changeable,
     require_headers,
     require_not_web_hook,
     require_secret,
@@ -88,6 +89,13 @@ async def _find_own(request: web.Request, actor: Actor) -> Mapping[str, Any]:
     return subscription
 
 
+async def _find_changeable(request: web.Request, actor: Actor) -> Mapping[str, Any]:
+    """Find the subscription that the path names. Raises Forbidden too, for users whom its project has blocked."""
+    subscription = await _find_own(request, actor)
+    require_changeable(actor, subscription)
+    return subscription
+
+
 @routes.call("POST", "/subscriptions", "manage-subscriptions")
 async def create_subscription(request: web.Request, actor: Actor) -> web.Response:
     db = request.config_dict[DATABASE]
@@ -133,7 +141,7 @@ async def view_subscription(request: web.Request, actor: Actor) -> web.Response:
 @routes.call("PATCH", "/subscriptions/{id}", "manage-subscriptions")
 async def change_subscription(request: web.Request, actor: Actor) -> web.Response:
     db = request.config_dict[DATABASE]
-    subscription = await _find_own(request, actor)
+    subscription = await _find_changeable(request, actor)
     fields = {name: kind for name, kind in FIELDS.items() if name not in ("project", "secret")}
     given = await requests.read_body(request, fields, ())
     changed: dict[str, Any] = {name: given[name] for name in ("types", "format", "ordered", "active") if name in given}
@@ -165,7 +173,7 @@ async def delete_subscription(request: web.Request, actor: Actor) -> web.Respons
 async def rotate_secret(request: web.Request, actor: Actor) -> web.Response:
     """Replace the secret; the old one signs deliveries too until the overlap ends."""
     db = request.config_dict[DATABASE]
-    subscription = await _find_own(request, actor)
+    subscription = await _find_changeable(request, actor)
     require_not_web_hook(subscription)
     given = await requests.read_body(request, {"secret": str, "overlap_s": int}, ())
     secret, overlap = given.get("secret") or signing.new_secret(), given.get("overlap_s", DEFAULT_OVERLAP)
@@ -179,7 +187,7 @@ async def rotate_secret(request: web.Request, actor: Actor) -> web.Response:
 @routes.call("POST", "/subscriptions/{id}/ping", "manage-subscriptions")
 async def ping(request: web.Request, actor: Actor) -> web.Response:
     db = request.config_dict[DATABASE]
-    subscription = await _find_own(request, actor)
+    subscription = await _find_changeable(request, actor)
     await requests.require_no_input(request)
     delivery_id = await deliveries.ping(db, subscription["subscription_id"])
     return json_reply({"delivery": render_delivery(await subscriptions.find_delivery(db, actor, delivery_id))}, 202)
@@ -188,7 +196,7 @@ async def ping(request: web.Request, actor: Actor) -> web.Response:
 @routes.call("POST", "/subscriptions/{id}/replay", "manage-subscriptions")
 async def replay(request: web.Request, actor: Actor) -> web.Response:
     db = request.config_dict[DATABASE]
-    subscription = await _find_own(request, actor)
+    subscription = await _find_changeable(request, actor)
     given = await requests.read_body(request, {"after": int, "to": int}, ("after",))
     after, to = given["after"], given.get("to", requests.MAX_SEQ)
     if not 0 <= after <= to <= requests.MAX_SEQ:
@@ -228,6 +236,7 @@ async def redeliver(request: web.Request, actor: Actor) -> web.Response:
     db = request.config_dict[DATABASE]
     await requests.require_no_input(request)
     delivery_id = requests.parse_uuid(request.match_info["id"])
-    await subscriptions.find_delivery(db, actor, delivery_id)
+    delivery = await subscriptions.find_delivery(db, actor, delivery_id)
+    require_changeable(actor, await subscriptions.find(db, actor, delivery["subscription_id"]))
     await deliveries.redeliver(db, delivery_id)
     return json_reply(render_delivery(await subscriptions.find_delivery(db, actor, delivery_id)), 202)
