@@ -1,5 +1,6 @@
 """Event types and stored events."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, ClassVar
@@ -55,6 +56,12 @@ class Event:
     def project(self) -> int | None:
         """The id of the project that the event is about, or None."""
         return getattr(self, "project_id", None)
+
+
+def list_unknown(types: Iterable[str]) -> list[str]:
+    """List those that are neither the name of an event type nor a family of types, such as `issue.*`."""
+    families = {f"{name.partition('.')[0]}.*" for name in TYPES}
+    return sorted(set(types) - TYPES.keys() - families)
 
 
 @dataclass(frozen=True)

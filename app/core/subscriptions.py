@@ -13,7 +13,7 @@ from app.database import Row
 from app.errors import Conflict, Forbidden, Invalid, Subject
 from app.feed.signing import signing_key
 from app.queries import projects, subscriptions
-from events.event import TYPES
+from events.event import list_unknown
 from events.record import NewEvent
 from events.subscriptions import SubscriptionChanged, SubscriptionCreated, SubscriptionDeleted
 
@@ -48,9 +48,7 @@ def require_headers(headers: Mapping[str, Any]) -> None:
 
 
 def require_types(types: list[str] | None) -> None:
-    families = {f"{name.partition('.')[0]}.*" for name in TYPES}
-    unknown = sorted(set(types or ()) - TYPES.keys() - families)
-    if unknown:
+    if unknown := list_unknown(types or ()):
         raise Invalid(Subject.EVENT_TYPE, "types", name=unknown[0][:100])
 
 

@@ -73,7 +73,7 @@ async def test_a_refusal_is_printed_as_a_sentence(forge: Forge, nethack: Client,
     arguments = ("events", *follow, "--url", forge.url)
     unauthorized = await get_unauthorized(forge)
     assert await run_command(*arguments, "--token", "pf_wrong") == (1, [], f"{unauthorized}\n")
-    for option, value in (("after", "then"), ("project", "angband")):
+    for option, value in (("after", "then"), ("project", "angband"), ("types", "isue.*")):
         _, problem = await forge.nobody.get(f"/v1/events?{option}={value}")
         refused = (1, [], f"{describe_problem(problem)}\n")
         assert await run_command(*arguments, f"--{option}", value) == refused

@@ -226,6 +226,22 @@ async def test_events_that_a_filter_excludes_cost_waiting_clients_no_statement(
     assert not [sql for sql in statements if "caused" in sql]
 
 
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+async def test_unknown_types_of_events_are_refused(forge: Forge, nethack: Client, accept: str) -> None:
+    for types, unknown in (
+        ("isue.opened", "isue.opened"), ("issue.opened,isue.*", "isue.*"), ("issue", "issue"), ("*", "*"),
+    ):  # fmt: skip
+        status, problem = await forge.nobody.get(f"/v1/events?types={types}", headers={"Accept": accept})
+        assert (status, problem["errors"]) == (
+            422,
+            [{"pointer": "?types", "detail": f"Unknown event type: {unknown}."}],
+        )
+        status, refused = await nethack.json(
+            "POST", "/v1/subscriptions", {"url": forge.url, "project": "nethack", "types": types.split(",")}
+        )
+        assert (status, refused["detail"]) == (422, problem["detail"])
+
+
 async def test_the_digest_matches_the_events_of_the_feed(forge: Forge, nethack: Client) -> None:
     await open_issue(nethack)
     await nethack.post("/nethack/new_issue", title="t", issue_content="c", private="1")

@@ -10,17 +10,19 @@ from app.actor import Actor
 from app.core.access import require
 from app.database import Row
 from app.dialects.native import requests
-from app.dialects.native.problems import ProblemError
+from app.dialects.native.problems import ProblemError, invalid_request
 from app.dialects.native.routes import NativeRoutes, identify
 from app.dialects.native.streams import STREAM, stream_events
-from app.errors import NotFound, Subject
+from app.errors import Invalid, NotFound, Subject
 from app.feed import pages
 from app.http.keys import DATABASE, SETTINGS, TAIL
 from app.http.projects import MAX_DIGITS
 from app.http.responses import json_reply
 from app.http.tasks import MAX_WAIT
 from app.http.waiting import while_connected
+from app.http.wording import describe_refusal
 from app.queries.feed import ENDS, ENDS_AND_PROJECT, FeedFilter
+from events.event import list_unknown
 
 routes = NativeRoutes()
 CLOUDEVENT = "application/cloudevents+json"
@@ -52,6 +54,9 @@ def _parse_feed_request(actor: Actor, ends: Row, values: dict[str, str]) -> Feed
         require(actor, "read-project", ends)
         project_id = ends["project_id"]
     types = [name for name in values.get("types", "").split(",") if name] or None
+    if unknown := list_unknown(types or ()):
+        sentence = describe_refusal(Invalid(Subject.EVENT_TYPE, name=unknown[0][:100]))
+        raise invalid_request(("?types", sentence))
     return FeedRequest(FeedFilter(types=types, project_id=project_id, actor=values.get("actor")), after, head)
 
 
