@@ -15,14 +15,15 @@ from events.tasks import TaskCancelRequested
 
 
 def may_see_task(actor: Actor, task: Mapping[str, Any]) -> bool:
-    """Whether the actor caused the task, may read its project or is an administrator.
+    """Whether the actor may read the task's project or, if that was deleted, caused the task.
 
-    A token that is bound to a project shows only the tasks of that project.
+    Administrators of the forge see all tasks. A token that is bound to a project shows only those of that project.
     """
-    bound_elsewhere = actor.token_project not in (None, task["project_id"])
-    if not bound_elsewhere and _is_own(actor, task):
-        return True
-    return task["private"] is not None and may(actor, "read-project", task)
+    if actor.token_project not in (None, task["project_id"]):
+        return False
+    if task["private"] is None:
+        return _is_own(actor, task)
+    return actor.admin or may(actor, "read-project", task)
 
 
 def _is_own(actor: Actor, task: Mapping[str, Any]) -> bool:

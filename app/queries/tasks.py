@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, or_, select, text, true, tuple_
+from sqlalchemy import ColumnElement, and_, false, not_, or_, select, text, true, tuple_
 
 from app.actor import Actor
 from app.database import Database, Row
@@ -41,13 +41,14 @@ class TaskFilter:
 
 
 def visible_to(actor: Actor) -> ColumnElement[bool]:
-    """The condition for tasks that the actor started, and for tasks of projects that the actor may read."""
-    if actor.token_project is not None:
-        return tasks.c.project_id == actor.token_project
-    if actor.admin:
-        return true()
-    of_readable_project = and_(projects.c.project_id.is_not(None), readable_projects(actor))
-    return of_readable_project if actor.anonymous else or_(of_readable_project, tasks.c.actor == actor.username)
+    """The condition for tasks that the actor may see: the counterpart of `may_see_task` in core/tasks.py.
+
+    A token that is bound to a project lists only the tasks of that project.
+    """
+    exists = projects.c.project_id.is_not(None)
+    own = false() if actor.anonymous else and_(not_(exists), tasks.c.actor == actor.username)
+    visible = true() if actor.admin else or_(and_(exists, readable_projects(actor)), own)
+    return visible if actor.token_project is None else and_(tasks.c.project_id == actor.token_project, visible)
 
 
 async def search(
