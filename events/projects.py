@@ -58,10 +58,13 @@ class ProjectDiscarded(Event, event_type="project.discarded", stream="project-{p
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectDeleted(Event, event_type="project.deleted", stream="project-{project_id}"):
-    """A project was deleted with everything in it; a worker removes the repository."""
+    """A project was deleted with everything in it; a worker removes the repository. `snapshot` is its row before that,
+    with the fields that are needed to show it and to decide who might read it; None in old events.
+    """
 
     project_id: int
     path: str
+    snapshot: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

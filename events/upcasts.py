@@ -18,6 +18,7 @@ for event_type in ("ref.updated", "commit.flagged"):
 register_upcast("ref.updated", "'{\"options\": []}' || data")
 register_upcast("issue.opened", "'{\"files\": []}' || data")
 register_upcast("project.created", "'{\"mirrored_from\": null}' || data")
+register_upcast("project.deleted", "'{\"snapshot\": null}' || data")
 # In old events the reason is a sentence.
 for event_type in ("task.failed", "project.discarded"):
     register_upcast(

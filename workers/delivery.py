@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
@@ -24,6 +24,7 @@ from redis.asyncio import Redis
 import app.dialects.pagure.hooks.envelope  # noqa: F401 - register the format
 from app.actor import NOBODY, Actor
 from app.core import credentials
+from app.core.access import may
 from app.core.commands import execute
 from app.core.subscriptions import MarkSubscription
 from app.database import DB_ERRORS, Row
@@ -36,7 +37,7 @@ from app.metrics import DELIVERIES
 from app.outgoing.client import Client, open_client
 from app.outgoing.failures import OutgoingError
 from app.outgoing.guard import Guard
-from app.queries import delivery_chains
+from app.queries import delivery_chains, projects
 from app.queries import feed as log_pages
 from app.stores import deliveries, lanes, project_secrets
 from app.stores.lanes import Attempt, Lane
@@ -64,6 +65,7 @@ HIDDEN = "The subscription's owner may not see this event."
 PRIVATE = "This event is not public."
 UNREADABLE = "The event's project or repository can no longer be read."
 EXPIRED = "Its token has expired."
+NO_RIGHT = "Its owner may no longer read the project."
 UNSUPPORTED = "The format does not support this type of event."
 MAX_CHAIN = 5  # deliveries of a subscription that may lead to each other
 LOOP = f"Possible loop: {MAX_CHAIN} deliveries of this subscription led to each other and to this event."
@@ -72,6 +74,14 @@ GONE = 410
 
 
 Subscription = Mapping[str, Any]  # a row with URL and secrets
+
+
+@dataclass(frozen=True)
+class ReadableEvent:
+    """An event as the feed shows it to the owner of the subscription, with all of its fields."""
+
+    shown: Mapping[str, Any]
+    data: Mapping[str, Any]
 
 
 class Deliverer:
@@ -213,29 +223,31 @@ class Deliverer:
         events = await self._read_events(await self._find_reader(subscription), deliveries)
         for index, delivery in enumerate(deliveries):
             event = events.get(delivery["seq"]) if delivery["seq"] else _build_ping(delivery)
-            if gone and (event is None or event["type"] != "project.deleted"):
+            if gone and (event is None or event.shown["type"] != "project.deleted"):
                 continue  # it was abandoned
             if index and (self._closing or time.monotonic() > began + CACHE_SECONDS):
                 return False
             if not await self._deliver(lane, subscription, delivery, event):
                 return None
-        if gone:
+        if gone and subscription["hook"]:
             await project_secrets.delete_for_deleted_project(self.db, subscription["project_id"])
         return len(deliveries) < BATCH_SIZE
 
     async def _find_reader(self, subscription: Subscription) -> Actor:
         """The actor who must be able to see an event for it to be sent; web hooks get public events only."""
-        if subscription["gone"] is not None:
-            return FORGE  # the project was deleted, and only that event is still sent
-        return NOBODY if subscription["hook"] else await credentials.find_actor(self.db, subscription["owner"])
+        if subscription["hook"]:
+            # The project was deleted, and only that event is still sent; an old one does not say that it was public.
+            return NOBODY if subscription["gone"] is None else FORGE
+        return await credentials.find_actor(self.db, subscription["owner"])
 
     async def _deliver(
-        self, lane: Lane, subscription: Subscription, delivery: Row, event: dict[str, Any] | None
+        self, lane: Lane, subscription: Subscription, delivery: Row, event: ReadableEvent | None
     ) -> bool:
         """Send one delivery, or suppress it. True if the next of the lane may follow."""
         if event is None:
+            await self._end_without_right(subscription)
             return await self._suppress(lane, delivery, HIDDEN if subscription["hook"] is None else PRIVATE)
-        request_id = event.get("request", "")
+        request_id = event.shown.get("request", "")
         if await delivery_chains.measure_depth(self.db, request_id, lane.subscription_id, MAX_CHAIN) == MAX_CHAIN:
             return await self._suppress(lane, delivery, LOOP)
         try:
@@ -257,6 +269,16 @@ class Deliverer:
                 return False
         return True
 
+    async def _end_without_right(self, subscription: Subscription) -> None:
+        """End a subscription whose owner may not read its project any more."""
+        if subscription["hook"] or subscription["project_id"] is None or subscription["status"] == "ended":
+            return
+        with suppress(NotFound):
+            project = await projects.by_id(self.db, subscription["project_id"])
+            if not may(await self._find_reader(subscription), "read-project", project):
+                await self._mark_subscription(subscription, "ended", NO_RIGHT)
+                await deliveries.wake(self.db, subscription["subscription_id"])
+
     async def _suppress(self, lane: Lane, delivery: Row, reason: str) -> bool:
         DELIVERIES.labels("suppressed").inc()
         return await lanes.mark_suppressed(self.db, lane, delivery, reason)
@@ -277,19 +299,20 @@ class Deliverer:
         await self._record_failure(lane, subscription, delivery, attempt)
         return False
 
-    async def _read_events(self, reader: Actor, deliveries: list[Row]) -> dict[int, dict[str, Any]]:
+    async def _read_events(self, reader: Actor, deliveries: list[Row]) -> dict[int, ReadableEvent]:
         """Read and render the events that the reader may see at this moment, by number."""
         seqs = [delivery["seq"] for delivery in deliveries if delivery["seq"]]
         rows = await log_pages.read_numbers(self.db, seqs, pages.build_reader(reader)) if seqs else []
-        return {row["seq"]: pages.render_event(row, reader) for row in rows}
+        return {row["seq"]: ReadableEvent(pages.render_event(row, reader), row["data"]) for row in rows}
 
     async def _build_messages(
-        self, subscription: Subscription, delivery: Row, event: Mapping[str, Any]
+        self, subscription: Subscription, delivery: Row, event: ReadableEvent
     ) -> list[formats.Message]:
         ctx = formats.DeliveryContext(
             db=self.db,
             settings=self.ctx.settings,
-            event=event,
+            event=event.shown,
+            data=event.data,
             delivery_id=delivery["delivery_id"],
             secret=subscription["secret"],
             project_id=subscription["project_id"],
@@ -369,9 +392,10 @@ def _log_internal_failure(message_id: str) -> Attempt:
     return Attempt(datetime.now(UTC), None, 0, "internal", None)
 
 
-def _build_ping(delivery: Row) -> dict[str, Any]:
+def _build_ping(delivery: Row) -> ReadableEvent:
     at = delivery["created_at"].isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"seq": 0, "id": str(delivery["delivery_id"]), "type": "ping", "at": at, "subject": "ping", "data": {}}
+    shown = {"seq": 0, "id": str(delivery["delivery_id"]), "type": "ping", "at": at, "subject": "ping", "data": {}}
+    return ReadableEvent(shown, {})
 
 
 def _jitter(seconds: float) -> float:

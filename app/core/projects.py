@@ -1,5 +1,6 @@
 """Commands on projects and the rules for them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,14 @@ from events.record import NewEvent
 
 # A fork starts without a tracker and without pull requests of its own.
 FORK_SETTINGS = {"issue_tracker": False, "pull_requests": False}
+
+# What a deleted project's event keeps of its row and of those of its ancestors (`line`): enough to show it in messages
+# and to decide who might read it. Settings, plugins and the list of blocked users are gone with it.
+KEPT = (
+    "project_id", "path", "owner", "owner_fullname", "name", "namespace", "forker", "parent_id", "ancestors",
+    "description", "private", "topics", "access", "milestones", "priorities", "close_status", "custom_keys",
+    "created_at", "modified_at",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,4 +210,9 @@ async def delete_project(ctx: CommandContext, command: DeleteProject) -> list[Ne
     if project["head"] is None:
         # The worker that creates the repository could finish after the one that removes it had found nothing.
         raise Conflict(Subject.REPOSITORY)
-    return [NewEvent(ProjectDeleted(project_id=command.project_id, path=project["path"]), None)]
+    kept = {**_keep(project), "line": [_keep(ancestor) for ancestor in project["line"] or []]}
+    return [NewEvent(ProjectDeleted(project_id=command.project_id, path=project["path"], snapshot=kept), None)]
+
+
+def _keep(project: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: project[name] for name in KEPT}

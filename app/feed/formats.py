@@ -28,13 +28,15 @@ class Message:
 class DeliveryContext:
     """The input of a formatter.
 
-    `event` is the event as the feed shows it to the receiver. `project_id` is the subscription's project, None for a
+    `event` is the event as the feed shows it to the receiver, `data` all of its fields, for formats that choose what
+    they show. `project_id` is the subscription's project, None for a
     subscription to everything that its owner may read; `gone` is the row of a project from before its deletion.
     """
 
     db: Database
     settings: Settings
     event: Mapping[str, Any]
+    data: Mapping[str, Any]
     delivery_id: UUID
     secret: str
     project_id: int | None

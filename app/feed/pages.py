@@ -9,6 +9,7 @@ import orjson
 
 from app.actor import Actor
 from app.database import Database, Row
+from app.feed.fields import select_fields
 from app.queries import feed
 from app.queries.feed import FeedFilter, Reader
 
@@ -62,18 +63,11 @@ def render_event(row: Mapping[str, Any], actor: Actor) -> dict[str, Any]:
         "actor": row["actor"],
         "project": project,
         "subject": row["stream"],
-        "data": row["data"] if actor.admin else _public_data(row["type"], row["data"]),
+        "data": select_fields(row["type"], row["data"], administers=row["administers"] and actor.acls is None),
         "command": str(row["command_id"]),
         "cause": row["cause_id"] and str(row["cause_id"]),
         "request": row["request"],
     }
-
-
-def _public_data(event_type: str, data: dict[str, Any]) -> dict[str, Any]:
-    """Hide the URLs of a project's web hooks, which may contain credentials."""
-    if event_type != "project.configured" or "web_hooks" not in data["settings"]:
-        return data
-    return {**data, "settings": {**data["settings"], "web_hooks": None}}
 
 
 def render_cloudevent(event: Mapping[str, Any], source: str) -> dict[str, Any]:

@@ -7,46 +7,90 @@ from app.queries.projects import BY_ADDRESS
 from events.log import LogEntry
 from events.upcasts import current_data_sql
 
-# The SQL counterpart of core/access.py for events: a project's events are visible with the project, those of a private
-# issue by the issue's own rule, and events without a project only to their user and to administrators.
-VISIBLE = """
-    from     numbers
-    join     events using (position)
-    left join events caused on caused.position = events.cause
+# What `is_visible_sql` reads, in a query of events.
+RIGHTS = """
     left join projects on projects.project_id = events.project_id
     left join issues on events.type like 'issue.%' and issues.project_id = events.project_id
                      and issues.number = (events.data ->> 'number')::int
-    where    {which}
-    and      ($3 or case
-                 when events.type like 'subscription.%'
-                     then $4 <> '' and coalesce(events.data ->> 'username', projects.owner) = $4
-                 when events.project_id is null then $4 <> '' and events.data ->> 'username' = $4
-                 when projects.project_id is null then $4 <> '' and events.actor = $4
-                 when projects.owner = $4 then true
-                 when projects.private and not (projects.access -> 'user' ? $4 or projects.access -> 'group' ?| $9)
-                     then false
-                 when issues.private then $4 <> '' and (
-                     $4 in (issues.author, coalesce(issues.assignee, ''))
-                     or exists (select 1 from access
-                                where  access.project_id = projects.project_id and access.level in ('commit', 'admin')
-                                and    (access.party = 'user' and access.name = $4
-                                        or access.party = 'group' and access.name = any ($9))))
-                 else true
-             end)
+"""
+OF_TRACKER = "split_part(events.type, '.', 1) in ('issue', 'tag', 'board', 'tracker')"
+OF_PULL_REQUESTS = "events.type like 'pull-request.%'"
+
+
+def _is_switched_off(setting: str) -> str:
+    """The SQL condition that a feature of the project, which is on by default, is switched off."""
+    return f"coalesce(projects.settings ->> '{setting}', 'true') = 'false'"
+
+
+def is_visible_sql(everything: str, username: str, groups: str) -> str:
+    """The SQL condition for events that a reader may see, in a query that joins RIGHTS. The arguments are parameters,
+    such as `$3`: whether they see everything, their name (empty: anonymous) and their groups.
+
+    It is the counterpart of core/access.py for events. Those of a project are visible with the project, of a private
+    issue by the issue's own rule, and without a project only to their user. Those of a tracker, or of pull requests,
+    are hidden while these are switched off. That a project was deleted is visible to those who might read it then.
+    """
+    before = "events.data -> 'snapshot'"
+    was_readable = f"""
+        coalesce(not ({before} ->> 'private')::boolean or {before} ->> 'owner' = {username}
+                 or {before} -> 'access' -> 'user' ? {username} or {before} -> 'access' -> 'group' ?| {groups}, false)
+    """
+    return f"""
+        ({everything} or case
+             when events.type like 'subscription.%'
+                 then {username} <> '' and coalesce(events.data ->> 'username', projects.owner) = {username}
+             when events.project_id is null then {username} <> '' and events.data ->> 'username' = {username}
+             when projects.project_id is null
+                 then {username} <> '' and events.actor = {username} or events.type = 'project.deleted'
+                 and ({was_readable})
+             when {OF_TRACKER} and {_is_switched_off("issue_tracker")} then false
+             when {OF_PULL_REQUESTS} and {_is_switched_off("pull_requests")} then false
+             when projects.owner = {username} then true
+             when projects.private and not (projects.access -> 'user' ? {username}
+                                            or projects.access -> 'group' ?| {groups}) then false
+             when issues.private then {username} <> '' and (
+                 {username} in (issues.author, coalesce(issues.assignee, ''))
+                 or exists (select 1 from access
+                            where  access.project_id = projects.project_id and access.level in ('commit', 'admin')
+                            and    (access.party = 'user' and access.name = {username}
+                                    or access.party = 'group' and access.name = any ({groups}))))
+             else true
+         end)
+    """
+
+
+def administers_sql(everything: str, username: str, groups: str) -> str:
+    """The SQL condition that a reader may change the settings of the event's project, in a query that joins RIGHTS."""
+    return f"""
+        coalesce({everything} or projects.owner = {username}
+                 or projects.access #>> array['user', {username}, 'level'] = 'admin'
+                 or exists (select 1 from jsonb_each(projects.access -> 'group') as granted
+                            where  granted.key = any ({groups}) and granted.value ->> 'level' = 'admin'), false)
+    """
+
+
+VISIBLE = f"""
+    from     numbers
+    join     events using (position)
+    left join events caused on caused.position = events.cause
+    {RIGHTS}
+    where    {{which}}
+    and      {is_visible_sql("$3::boolean", "$4::text", "$9::text[]")}
     and      ($5::text[] is null or events.type = any ($5) or split_part(events.type, '.', 1) || '.*' = any ($5))
     and      ($6::bigint is null or events.project_id = $6)
     and      ($7::text is null or events.actor = $7)
     order by numbers.seq
     limit    $8
 """
-READ = (
-    """
+# Only events of projects and their plugins have fields for administrators (app/feed/fields.py).
+READ = f"""
     select   numbers.seq, events.id, events.type, events.at, events.actor, events.project_id, events.stream,
-             {data} as data, events.command_id, events.request, caused.id as cause_id,
-             coalesce(projects.path, events.data ->> 'path') as path
+             {{data}} as data, events.command_id, events.request, caused.id as cause_id,
+             coalesce(projects.path, events.data ->> 'path') as path,
+             (events.type like 'project.%' or events.type like 'plugin.%')
+             and {administers_sql("$3::boolean", "$4::text", "$9::text[]")} as administers
+    {VISIBLE}
 """
-    + VISIBLE
-)
 READ_IDS = f"select numbers.seq, events.id {VISIBLE}"
 RANGE = "numbers.seq > $1 and numbers.seq <= $2"
 LISTED = "numbers.seq = any ($1) and $2::bigint is null"

@@ -5,6 +5,7 @@ from uuid import UUID
 from app.actor import Actor
 from app.database import Database, Row
 from app.errors import NotFound, Subject
+from app.queries.feed import RIGHTS, is_visible_sql
 
 RETENTION = 30  # days for which ended deliveries are kept
 
@@ -32,7 +33,10 @@ ATTEMPTS = """
      from   delivery_attempts as each
      where  each.delivery_id = deliveries.delivery_id) as tried
 """
-# A delivery is due when its lane is due and the circuit of its endpoint is closed.
+# The conditions of OWNED_BY and of visible events use the same parameters: $1 administrator, $2 username, $3 groups.
+VISIBLE_TO_MANAGER = f"(deliveries.seq = 0 or {is_visible_sql('$1::boolean', '$2::text', '$3::text[]')})"
+# A delivery is due when its lane is due and the circuit of its endpoint is closed. The manager of a subscription sees
+# the deliveries of events that they may see at this moment.
 DELIVERY = f"""
     select deliveries.*, coalesce(events.type, 'ping') as type, {ATTEMPTS},
            case when lanes.due_at is not null then greatest(lanes.due_at, circuits.open_until) end as due_at
@@ -41,6 +45,8 @@ DELIVERY = f"""
     left join lanes on lanes.subscription_id = deliveries.subscription_id and lanes.lane = deliveries.lane
                     and deliveries.status = 'waiting'
     left join circuits on circuits.subscription_id = deliveries.subscription_id
+    {RIGHTS}
+    where  {VISIBLE_TO_MANAGER}
 """
 
 
@@ -93,6 +99,8 @@ async def list_deliveries(
 ) -> list[Row]:
     """List the deliveries of a subscription that the actor may manage, the newest first. Raises NotFound.
 
+    Those of events that the actor may not see now are left out.
+
     `after` is an event number, `before` the id of a delivery.
     """
     rows = await db.fetch(
@@ -101,7 +109,7 @@ async def list_deliveries(
         from     ({SHOWN} where {OWNED_BY} and subscription_id = $5) as subscription
         left join lateral (
             {DELIVERY}
-            where    deliveries.subscription_id = subscription.subscription_id
+            and      deliveries.subscription_id = subscription.subscription_id
             and      ($6::text is null or deliveries.status = $6)
             and      ($7::uuid is null or deliveries.delivery_id < $7) and deliveries.seq >= $8
             order by deliveries.delivery_id desc
@@ -122,8 +130,10 @@ async def list_deliveries(
 
 
 async def find_delivery(db: Database, actor: Actor, delivery_id: UUID) -> Row:
-    """Find a delivery of a subscription that the actor may manage. Raises NotFound."""
-    found = await db.fetchrow(f"{DELIVERY} where deliveries.delivery_id = $1", delivery_id)
+    """Find a delivery of a subscription that the actor may manage. Raises NotFound, also if the actor may not see its
+    event now.
+    """
+    found = await db.fetchrow(f"{DELIVERY} and deliveries.delivery_id = $4", *_owner_condition(actor)[:3], delivery_id)
     if found is None:
         raise NotFound(Subject.DELIVERY)
     await find(db, actor, found["subscription_id"])

@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 
 from app.database import Database
+from app.queries.feed import RIGHTS, Reader, is_visible_sql
 from app.queries.subscriptions import RETENTION
 from app.stores.sealed import build_context
 
@@ -163,6 +164,19 @@ WANTED = """
 """
 
 
+# Where a replay looks: $1 the subscription, $2 and $3 the range of numbers, $4 unsupported types, and the rights of the
+# subscription's owner, who gets only what they may see now: $5 administrator, $6 username, $7 groups.
+REPLAYED = f"""
+    from   subscriptions
+    cross join numbers
+    join   events using (position)
+    {RIGHTS}
+    where  subscriptions.subscription_id = $1 and numbers.seq > $2 and numbers.seq <= $3
+    and    {WANTED.format(silent="$4::text[]")}
+    and    {is_visible_sql("$5::boolean", "$6::text", "$7::text[]")}
+"""
+
+
 async def ping(db: Database, subscription_id: UUID) -> UUID:
     """Create a test delivery without an event. It takes the same path as any other."""
     delivery_id: UUID = await db.fetchval(
@@ -277,47 +291,54 @@ async def delete_orphans(db: Database) -> None:
     """)
 
 
-async def count_wanted(db: Database, subscription_id: UUID, after: int, to: int, unsupported: list[str]) -> int:
+async def count_wanted(
+    db: Database, subscription_id: UUID, after: int, to: int, unsupported: list[str], reader: Reader
+) -> int:
     """Count the deliveries that would wait after a replay of this range; MAX_REPLAY + 1 stands for any larger count."""
     count: int = await db.fetchval(
         f"""
         select count(*)
         from   (select 1 from deliveries where subscription_id = $1 and status = 'waiting'
                 union all
-                select 1
-                from   subscriptions, numbers join events using (position)
-                where  subscriptions.subscription_id = $1 and numbers.seq > $2 and numbers.seq <= $3
-                and    {WANTED.format(silent="$4")}
+                select 1 {REPLAYED}
                 limit  {MAX_REPLAY + 1}) as these
         """,
         subscription_id,
         after,
         to,
         unsupported,
+        *_rights(reader),
     )
     return count
 
 
-async def replay(db: Database, subscription_id: UUID, after: int, to: int, unsupported: list[str]) -> int:
-    """Deliver again all wanted events numbered above `after` and up to `to`. Returns the number of deliveries.
+def _rights(reader: Reader) -> tuple[bool, str, list[str]]:
+    return reader.everything, reader.username, reader.groups
+
+
+async def replay(
+    db: Database, subscription_id: UUID, after: int, to: int, unsupported: list[str], reader: Reader
+) -> int:
+    """Deliver again all wanted events numbered above `after` and up to `to` that the reader, the owner of the
+    subscription, may see. Returns the number of deliveries.
 
     It takes several statements, since no event can be numbered while one long statement writes.
     """
     count, head = 0, await db.fetchval("select coalesce(max(seq), 0) from numbers")
     for first in range(after, min(to, head), REPLAY_SPAN):
-        count += await _replay_span(db, subscription_id, first, min(first + REPLAY_SPAN, to, head), unsupported)
+        upto = min(first + REPLAY_SPAN, to, head)
+        count += await _replay_span(db, subscription_id, first, upto, unsupported, reader)
     return count
 
 
-async def _replay_span(db: Database, subscription_id: UUID, after: int, to: int, unsupported: list[str]) -> int:
+async def _replay_span(
+    db: Database, subscription_id: UUID, after: int, to: int, unsupported: list[str], reader: Reader
+) -> int:
     count: int = await db.fetchval(
         f"""
         with added as (
             insert into deliveries (subscription_id, lane, seq, position)
-            select {FANNED_OUT}
-            from   subscriptions, numbers join events using (position)
-            where  subscriptions.subscription_id = $1 and numbers.seq > $2 and numbers.seq <= $3
-            and    {WANTED.format(silent="$4")}
+            select {FANNED_OUT} {REPLAYED}
             order by numbers.seq
             returning subscription_id, lane
         ), woken as ({WAKE.format(due="known.due_at")})
@@ -327,5 +348,6 @@ async def _replay_span(db: Database, subscription_id: UUID, after: int, to: int,
         after,
         to,
         unsupported,
+        *_rights(reader),
     )
     return count

@@ -1,7 +1,14 @@
 """Projections of webhook subscriptions. The relay reads them when it numbers an event, to create its deliveries."""
 
+from events.groups import MemberRemoved
 from events.projections import projection
-from events.projects import ProjectConfigured, ProjectDeleted, ProjectDiscarded
+from events.projects import (
+    AccessRevoked,
+    ProjectConfigured,
+    ProjectDeleted,
+    ProjectDiscarded,
+    ProjectTransferred,
+)
 from events.subscriptions import SubscriptionChanged, SubscriptionCreated, SubscriptionDeleted
 from events.users import TokenRevoked
 
@@ -77,12 +84,66 @@ projection(ProjectConfigured)(f"""
     and    subscriptions.subscription_id not in (select id from ({HOOKS}) as hook)
 """)
 
-# `gone` keeps the project for active web hooks, which still have to receive the event of its deletion.
+
+def end_without_right(of_event: str, owner: str, revoked: str, left: str) -> str:
+    """The SQL that ends the subscriptions to private projects that their owner may not read after the event.
+
+    The tables are as before the event. `of_event` selects the subscriptions that it is about, `owner` is the project's
+    owner, `revoked` a condition for the grants in `access` that the event takes away, `left` one for memberships in
+    `group_members`. (When two events take the last two rights at the same moment, the next delivery finds out.)
+    """
+    return f"""
+        update subscriptions
+        set    status = 'ended', reason = 'Its owner may no longer read the project.', changed_at = event.at
+        from   event, projects
+        where  {of_event} and subscriptions.project_id = projects.project_id and projects.private
+        and    subscriptions.owner <> {owner} and subscriptions.status <> 'ended'
+        and    not exists (select 1 from users where users.username = subscriptions.owner and users.admin)
+        and    not exists (
+                   select 1
+                   from   access
+                   where  access.project_id = projects.project_id and not ({revoked})
+                   and    (access.party = 'user' and access.name = subscriptions.owner
+                           or access.party = 'group' and exists (
+                               select 1
+                               from   group_members
+                               where  group_members.group_name = access.name
+                               and    group_members.username = subscriptions.owner and not ({left}))))
+    """
+
+
+projection(AccessRevoked)(
+    end_without_right(
+        of_event="projects.project_id = event.project_id",
+        owner="projects.owner",
+        revoked="access.party = event.data ->> 'party' and access.name = event.data ->> 'name'",
+        left="false",
+    )
+)
+projection(MemberRemoved)(
+    end_without_right(
+        of_event="subscriptions.owner = event.data ->> 'username'",
+        owner="projects.owner",
+        revoked="false",
+        left="group_members.group_name = event.data ->> 'group_name'",
+    )
+)
+projection(ProjectTransferred)(
+    end_without_right(
+        of_event="""projects.project_id = event.project_id
+                    and not (subscriptions.owner = event.data ->> 'previous'
+                             and (event.data ->> 'retained')::boolean)""",
+        owner="event.data ->> 'owner'",
+        revoked="false",
+        left="false",
+    )
+)
+
+# `gone` keeps the project for active subscriptions, which still have to receive the event of its deletion.
 projection(ProjectDeleted, ProjectDiscarded)("""
     update subscriptions
     set    status = 'ended', reason = 'Its project was deleted.', changed_at = event.at,
-           gone = case when event.type = 'project.deleted' and subscriptions.hook is not null
-               and subscriptions.status in ('active', 'paused')
+           gone = case when event.type = 'project.deleted' and subscriptions.status in ('active', 'paused')
                then to_jsonb(projects) - array['settings', 'plugins'] end
     from   event join projects on projects.project_id = event.project_id
     where  subscriptions.project_id = event.project_id

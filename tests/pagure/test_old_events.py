@@ -110,7 +110,7 @@ async def _messages(forge: Forge) -> list[tuple[str, Any]]:
             project = await projects.by_id(forge.db, row["project_id"])
             event = pages.render_event(row, ADMIN)
             told += await RENDERERS[row["type"]](
-                HookContext(db=forge.db, base=forge.url, root=root, event=event, project=project)
+                HookContext(db=forge.db, base=forge.url, root=root, event=event, data=row["data"], project=project)
             )
     return told
 

@@ -7,7 +7,8 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from app.actor import Actor
+from app.actor import NOBODY, Actor
+from app.core import credentials
 from app.core.subscriptions import (
     ChangeSubscription,
     CreateSubscription,
@@ -21,7 +22,7 @@ from app.core.urls import parse_endpoint
 from app.dialects.native import listings, requests
 from app.dialects.native.problems import invalid_request
 from app.dialects.native.routes import NativeRoutes
-from app.feed import formats, signing
+from app.feed import formats, pages, signing
 from app.http.commands import execute
 from app.http.keys import DATABASE
 from app.http.pagination import format_cursor
@@ -202,11 +203,13 @@ async def replay(request: web.Request, actor: Actor) -> web.Response:
     if not 0 <= after <= to <= requests.MAX_SEQ:
         raise invalid_request(("/after", "`after` must be an event number that is not greater than `to`."))
     key, unsupported = subscription["subscription_id"], formats.list_unsupported()
-    if await deliveries.count_wanted(db, key, after, to, unsupported) > deliveries.MAX_REPLAY:
+    owner = NOBODY if subscription["hook"] else await credentials.find_actor(db, subscription["owner"])
+    reader = pages.build_reader(owner)
+    if await deliveries.count_wanted(db, key, after, to, unsupported, reader) > deliveries.MAX_REPLAY:
         raise invalid_request(
             ("/after", f"This would queue more than {deliveries.MAX_REPLAY:,} deliveries; set `to` to replay fewer.")
         )
-    return json_reply({"count": await deliveries.replay(db, key, after, to, unsupported)}, 202)
+    return json_reply({"count": await deliveries.replay(db, key, after, to, unsupported, reader)}, 202)
 
 
 @routes.call("GET", "/subscriptions/{id}/deliveries", "manage-subscriptions")

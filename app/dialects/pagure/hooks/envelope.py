@@ -37,14 +37,18 @@ async def render_messages(delivery: DeliveryContext) -> list[Message]:
     else:
         root = delivery.settings.repositories
         rendered = await RENDERERS[event["type"]](
-            HookContext(db=delivery.db, base=base, root=root, event=event, project=project)
+            HookContext(db=delivery.db, base=base, root=root, event=event, data=delivery.data, project=project)
         )
     fullname = paths.fullname(project) if project else None
     return [_build_message(delivery, n, topic, msg, fullname) for n, (topic, msg) in enumerate(rendered)]
 
 
 async def _find_project(delivery: DeliveryContext) -> Mapping[str, Any] | None:
-    """Find the project of the event, or the project of the subscription for a ping."""
+    """Find the project of the event, or the project of the subscription for a ping. That of a deleted project is in
+    the event.
+    """
+    if (kept := delivery.data.get("snapshot")) is not None:
+        return dict(kept)
     if delivery.gone is not None:
         return {**delivery.gone, "line": await projects.list_ancestors(delivery.db, delivery.gone["ancestors"])}
     if delivery.event["type"] != "ping":

@@ -14,18 +14,17 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class HookContext:
-    """What a renderer needs. `event` has the form of the feed, and `root` is the directory of the repositories."""
+    """What a renderer needs.
+
+    `event` has the form of the feed, `data` are all fields of the event, `root` is the directory of the repositories.
+    """
 
     db: Database
     base: str
     root: Path
     event: Mapping[str, Any]
+    data: Mapping[str, Any]
     project: Row
-
-    @property
-    def data(self) -> Mapping[str, Any]:
-        data: Mapping[str, Any] = self.event["data"]
-        return data
 
     @property
     def seq(self) -> int:
