@@ -1,6 +1,7 @@
 """Web hook deliveries in Pagure's format: an envelope with a topic and a message, and its headers.
 
-The subject of the event is rendered when the delivery is sent, as the API would show it then.
+The subject of the event is rendered when the delivery is sent: issues, pull requests and flags as they were right after
+the event, their project as the API would show it then.
 """
 
 import itertools

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from app.core.project_settings import get_setting
 from app.dialects.pagure import render
 from app.dialects.pagure.hooks.registry import HookContext, Rendered, renders
 from app.dialects.pagure.settings import NAMES
 from app.errors import NotFound, Subject
-from app.queries import history, issues, pull_requests
+from app.queries import as_of, history
 from events.notes import NoteReason
 
 FORGE = {"agent": "pagure"}  # the agent of changes that the forge makes by itself
@@ -82,7 +83,7 @@ async def render_tag_deleted(ctx: HookContext) -> list[Rendered]:
 
 
 async def _render_issue(ctx: HookContext) -> dict[str, Any]:
-    issue = await issues.find_with_thread(ctx.db, ctx.project_id, ctx.data["number"])
+    issue = await as_of.find_issue(ctx.db, ctx.seq, ctx.project_id, ctx.data["number"])
     return {"issue": render.issue(ctx.base, ctx.project, issue, issue["thread"]), **ctx.about}
 
 
@@ -140,7 +141,7 @@ def _name_assignment(changed: dict[str, Any]) -> str:
 
 
 async def _render_pull_request(ctx: HookContext, *, comments: bool = True) -> dict[str, Any]:
-    pull_request = await pull_requests.find(ctx.db, ctx.project_id, ctx.data["number"], thread=comments)
+    pull_request = await as_of.find_pull_request(ctx.db, ctx.seq, ctx.project_id, ctx.data["number"], thread=comments)
     return render.pull_request(ctx.base, ctx.project, pull_request, comments=comments)
 
 
@@ -195,7 +196,7 @@ async def render_pull_request_updated(ctx: HookContext) -> list[Rendered]:
 @renders("commit.flagged")
 async def render_commit_flagged(ctx: HookContext) -> list[Rendered]:
     """Render a flag of a commit, and of the pull request that it was sent to."""
-    row = await pull_requests.find_flag(ctx.db, ctx.project_id, ctx.data["commit"], ctx.data["uid"])
+    row = await as_of.find_flag(ctx.db, ctx.event, ctx.project_id, ctx.data)
     if row is None:
         raise NotFound(Subject.FLAG)
     action = "updated" if await history.find_previous(ctx.db, ctx.seq) else "added"
@@ -203,8 +204,8 @@ async def render_commit_flagged(ctx: HookContext) -> list[Rendered]:
     repo = render.project(ctx.base, ctx.project)
     messages: list[Rendered] = [(f"commit.flag.{action}", {"repo": repo, "flag": flag, **ctx.agent})]
     number = ctx.data["pull_request"]
-    if number is not None:
-        row = await pull_requests.find(ctx.db, ctx.project_id, number)
+    if number is not None and get_setting(ctx.project, "pull_requests"):
+        row = await as_of.find_pull_request(ctx.db, ctx.seq, ctx.project_id, number)
         pull_request = render.pull_request(ctx.base, ctx.project, row)
         flag = {**flag, "pull_request_uid": row["uid"]}
         messages.append((f"pull-request.flag.{action}", {"pullrequest": pull_request, "flag": flag, **ctx.agent}))
