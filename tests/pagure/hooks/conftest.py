@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Client
+from tests.pagure.hooks.schemas import validate
 from tests.receiver import ReceivedRequest, Receiver
 
 MSG_ID = re.compile(r"[0-9]{4}-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
@@ -53,6 +54,8 @@ class Hook:
         assert headers["x-pagure-signature-256"] == hmac.new(key, got.body, hashlib.sha256).hexdigest()
         assert got.body.isascii()
         msg: dict[str, Any] = envelope["msg"]
+        if msg.keys() - {"agent", "link", "pagure_instance", "project_fullname"}:  # not too large to be sent whole
+            validate(envelope["topic"], msg)
         assert (msg.pop("pagure_instance"), msg.pop("project_fullname")) == (base, self.fullname)
         return msg
 
