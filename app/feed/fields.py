@@ -47,7 +47,7 @@ READERS: dict[str, str] = {
     "pull-request.rebased": "project_id number commit",
     "pull-request.subscribed": "project_id number username subscribed",
     "pull-request.updated": "project_id number changed note comment_id",
-    "ref.updated": "project_id ref old new commit pull_request",
+    "ref.updated": "project_id ref old new commit pull_request options",
     "repository.created": "project_id path head refs",
     "subscription.changed": "subscription_id username project_id changed",
     "subscription.created": "subscription_id username token_id project_id types format ordered host status",
