@@ -37,11 +37,11 @@ from events.record import NewEvent
 from events.repositories import MirrorPulled, MirrorPullRequested
 from events.tasks import FailureReason
 from workers.progress import StagedProgress
-from workers.pull_requests import fail_task
-from workers.reactions import MIRROR, LeaseLost, PermanentError, RetryLater, WorkerContext, on
+from workers.reactions import MIRROR, LeaseLost, PermanentError, RetryLater, WorkerContext, fail_task, on
 
 T = TypeVar("T")
 FORGE = Actor("forge")
+PULLS = "mirror-pulls"  # the lane of requested updates, so that those of one mirror do not wait for each other
 TIMEOUT_SHARE = 0.9  # of a job's time limit, so that a slow fetch times out before its job does
 CREATE_REACTION = "create-repository"
 LISTING_TIMEOUT = 60.0  # seconds in which the remote side must list its refs
@@ -89,7 +89,7 @@ async def create_mirror(ctx: WorkerContext, cause: StoredEvent, project: Project
     return state.head, [ref for ref in state.refs if paths.is_storable_ref(ref[0].encode(errors="surrogateescape"))]
 
 
-@on(MirrorPullRequested, queue=MIRROR, on_failure=fail_task)
+@on(MirrorPullRequested, queue=MIRROR, on_failure=fail_task, lane=PULLS)
 async def pull_mirror(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     """Update a mirror now. Its polling schedule does not change."""
     project_id = cause.data["project_id"]

@@ -5,14 +5,18 @@ work, and the late result is rejected.
 """
 
 import asyncio
+import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from app.background import in_background
 from app.database import DB_ERRORS, Database, is_unavailable
+from app.errors import Conflict, Subject
+from app.git.errors import RefMoved
 from app.logs import REQUEST, log
 from app.metrics import JOBS
 from app.stores import work
@@ -29,40 +33,81 @@ from workers.reactions import (
     RetryLater,
     TaskFailure,
     WorkerContext,
+    list_lane,
 )
 
 MAX_ATTEMPTS = 5  # the claim from which on an error gives the work up; that of an unreachable database never does
 MAX_CLAIMS = 20  # claims, including those without any outcome, which happens when the work kills its worker
 MAX_PAUSE = 60.0  # seconds until the next attempt at most; the back-off starts at 2 seconds
+RACE_SECONDS = 30.0  # how long work that lost a race is begun again at once; then it is postponed
+RACE_PAUSE, MAX_RACE_PAUSE = 0.01, 0.25  # seconds before the first repetition, and at most
+LANE_SECONDS = 5.0  # after which a lane is left to another worker, so that other projects get their turn
 PROGRESS_INTERVAL = 1.0  # seconds between two progress events of long work
 PROJECT_DELETED = TaskFailure(FailureReason.PROJECT_DELETED)
 UNEXPECTED = TaskFailure(FailureReason.UNEXPECTED)
 
-# The lock lasts until the end of the transaction, so the project cannot be deleted before the answers are stored.
-LOCK_PROJECT = "select 1 from projects where project_id = $1 for no key update"
+# The locks last until the end of the transaction, so a project cannot be deleted before the answers are stored, and
+# projections that compare the answers with the project's refs see all refs that were recorded before.
+LOCK_PROJECTS = """
+    select   project_id
+    from     projects
+    where    project_id = any ($1)
+    order by project_id
+    for no key update
+"""
 
 
 async def perform(ctx: WorkerContext, position: int, name: str) -> bool:
     """Do the work if it is due and no other worker holds it. True if this call completed it or gave it up."""
-    db, lease = ctx.db, ctx.settings.lease
-    token: int | None = await work.claim(db, position, name, lease)
-    if token is None:
-        return False
+    reaction = REACTIONS[name]
+    if reaction.lane is not None:
+        return await _perform_lane(ctx, reaction, position)
+    token: int | None = await work.claim(ctx.db, position, name, ctx.settings.lease)
+    return token is not None and await _perform_claimed(ctx, reaction, await _find_cause(ctx.db, position), token)
+
+
+async def _perform_lane(ctx: WorkerContext, reaction: Reaction, position: int) -> bool:
+    """Do what is due in the lane of this work, one piece after the other.
+
+    If another worker is busy with the lane, that worker will do this piece too, so none waits for its turn here.
+    """
+    assert reaction.lane is not None  # noqa: S101 - asked only of reactions with a lane
+    cause, names = await _find_cause(ctx.db, position), list_lane(reaction.lane)
+    until, completed = time.monotonic() + LANE_SECONDS, False
+    while time.monotonic() < until:
+        row = await work.claim_in_lane(ctx.db, reaction.lane, names, cause.data["project_id"], ctx.settings.lease)
+        if row is None:
+            break
+        this = (row["position"], row["reaction"]) == (position, reaction.name)
+        claimed = cause if this else await _find_cause(ctx.db, row["position"])
+        ended = await _perform_claimed(ctx, REACTIONS[row["reaction"]], claimed, row["attempts"])
+        completed |= this and ended
+    return completed
+
+
+async def _find_cause(db: Database, position: int) -> StoredEvent:
     async with db.acquire() as connection:
         cause = await record_log.find_at_position(connection, position)
-        assert cause is not None  # noqa: S101 - work refers to events
-        if REACTIONS[name].tracked:
-            task, project_id = str(cause.command_id), cause.data["project_id"]
-            await record_answer(connection, cause, TaskStarted(task_id=task, project_id=project_id, attempt=token))
-    if REACTIONS[name].tracked:
-        await ctx.ring()
+    assert cause is not None  # noqa: S101 - work refers to events
+    return cause
+
+
+async def _perform_claimed(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int) -> bool:
+    """Do work that this worker holds. True if that completed it or gave it up."""
     REQUEST.set(cause.request)
     started = time.perf_counter()
-    outcome = await _attempt(ctx, REACTIONS[name], cause, token)
+    outcome = await _attempt(ctx, reaction, cause, token)
     seconds = time.perf_counter() - started
-    JOBS.labels(name, outcome).observe(seconds)
+    JOBS.labels(reaction.name, outcome).observe(seconds)
     await ctx.ring()
-    log.info("job", job=name, position=position, attempt=token, outcome=outcome, ms=round(seconds * 1000, 1))
+    log.info(
+        "job",
+        job=reaction.name,
+        position=cause.position,
+        attempt=token,
+        outcome=outcome,
+        ms=round(seconds * 1000, 1),
+    )
     return outcome in ("done", "given up")
 
 
@@ -72,24 +117,66 @@ async def _attempt(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, t
     no_return = partial(_mark_irrevocable, ctx.db, cause.position, reaction.name, token)
     ctx = replace(ctx, progress=Progress(), point_of_no_return=no_return)
     try:
-        async with _renewing_lease(ctx, reaction, cause, token), _reporting_progress(ctx, reaction, cause, token):
-            answers = await reaction.work(ctx, cause)
-        return await _settle(ctx.db, reaction, cause, token, answers, "done")
+        async with _renewing_lease(ctx, reaction, cause, token):
+            return await _repeat_races(ctx, partial(_work_once, ctx, reaction, cause, token))
     except LeaseLost:
         return "fenced off"
-    except (RetryLater, record_log.VersionConflict):
-        return await _postpone(ctx, reaction, cause, token)
     except PermanentError as error:
         return await _give_up(ctx, reaction, cause, token, error.failure)
     except Exception as error:
+        if is_race(error):
+            return await _postpone(ctx, reaction, cause, token, 0)
         log.exception("job failed", job=reaction.name, position=cause.position, attempt=token)
         if token >= MAX_ATTEMPTS and not is_unavailable(error):
             return await _give_up(ctx, reaction, cause, token, UNEXPECTED)
-        return await _postpone(ctx, reaction, cause, token)
+        return await _postpone(ctx, reaction, cause, token, min(2.0**token, MAX_PAUSE))
 
 
-async def _postpone(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int) -> str:
-    await work.postpone(ctx.db, cause.position, reaction.name, token, min(2.0**token, MAX_PAUSE))
+async def _work_once(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int) -> str:
+    if reaction.tracked:
+        await _record_start(ctx, cause, token)
+    async with _reporting_progress(ctx, reaction, cause, token):
+        answers = await reaction.work(ctx, cause)
+    return await _settle(ctx.db, reaction, cause, token, answers, "done")
+
+
+async def _repeat_races(ctx: WorkerContext, step: Callable[[], Awaitable[str]]) -> str:
+    """Do a step, and do it again at once whenever another writer was faster; it reads everything again then.
+
+    Raises the last error after RACE_SECONDS, and LeaseLost.
+    """
+    until, pause = time.monotonic() + RACE_SECONDS, RACE_PAUSE
+    while True:
+        try:
+            return await step()
+        except Exception as error:
+            if not is_race(error) or time.monotonic() > until:
+                raise
+            log.info("job begins again", error=type(error).__name__)
+        # Those that lost the same race must not meet again.
+        await asyncio.sleep(pause * random.SystemRandom().uniform(0.5, 1.5))
+        pause = min(pause * 2, MAX_RACE_PAUSE)
+        if ctx.progress.cancelled:
+            raise LeaseLost
+
+
+def is_race(error: Exception) -> bool:
+    """Whether another writer was faster, so that the work succeeds if it begins again with what is there now."""
+    if isinstance(error, Conflict):
+        return error.subject in (Subject.CONTENTION, Subject.REFS)
+    return isinstance(error, (RetryLater, RefMoved, record_log.VersionConflict))
+
+
+async def _record_start(ctx: WorkerContext, cause: StoredEvent, token: int) -> None:
+    started = TaskStarted(task_id=str(cause.command_id), project_id=cause.data["project_id"], attempt=token)
+    async with ctx.db.acquire() as connection:
+        if await record_answer(connection, cause, started) is None:
+            return
+    await ctx.ring()
+
+
+async def _postpone(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int, seconds: float) -> str:
+    await work.postpone(ctx.db, cause.position, reaction.name, token, seconds)
     return "postponed"
 
 
@@ -99,7 +186,8 @@ async def _mark_irrevocable(db: Database, position: int, name: str, token: int) 
 
 
 async def _give_up(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int, failure: TaskFailure) -> str:
-    return await _settle(ctx.db, reaction, cause, token, reaction.on_failure(cause, failure), "given up")
+    answers = reaction.on_failure(cause, failure)
+    return await _repeat_races(ctx, partial(_settle, ctx.db, reaction, cause, token, answers, "given up"))
 
 
 async def _settle(
@@ -109,11 +197,19 @@ async def _settle(
     async with db.acquire() as connection, connection.transaction():
         if not await work.finish(connection, cause.position, reaction.name, token):
             return "fenced off"
-        if reaction.tracked and not await connection.fetchval(LOCK_PROJECT, cause.project_id):
+        concerned = {each.event.project for each in answers} | ({cause.project_id} if reaction.tracked else set())
+        locked = await _lock_projects(connection, concerned)
+        if reaction.tracked and cause.project_id not in locked:
             answers = reaction.on_failure(cause, PROJECT_DELETED)  # otherwise the task would never end
         for each in answers:
             await record_answer(connection, cause, each.event, version=each.version)
     return outcome
+
+
+async def _lock_projects(connection: Any, concerned: set[int | None]) -> set[int]:
+    """Lock the rows of these projects and return the ids of those that exist."""
+    ids = sorted(project_id for project_id in concerned if project_id is not None)
+    return {row["project_id"] for row in await connection.fetch(LOCK_PROJECTS, ids)} if ids else set()
 
 
 @asynccontextmanager

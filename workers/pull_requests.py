@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,20 +30,26 @@ from events.pull_requests import (
 )
 from events.record import NewEvent
 from events.repositories import RefUpdated
-from events.tasks import FailureReason, TaskFailed
+from events.tasks import FailureReason
 from workers.progress import StagedProgress
-from workers.reactions import FOLLOW, GIT, PermanentError, RetryLater, TaskFailure, WorkerContext, ignore_failure, on
+from workers.reactions import (
+    FOLLOW,
+    GIT,
+    PermanentError,
+    RetryLater,
+    TaskFailure,
+    WorkerContext,
+    fail_task,
+    ignore_failure,
+    on,
+)
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
+MERGES = "merges"  # the lane of what moves branches for pull requests
 MAX_COMMITS = 1000  # commits of a pull request whose messages are read
 FETCHED, COMPARED = 70, 90  # progress of a merge after these steps, in percent
 MAX_LISTED_COMMITS = 100  # commits listed in the comment on new commits
-
-
-def fail_task(cause: StoredEvent, failure: TaskFailure) -> list[NewEvent]:
-    task = str(cause.command_id)
-    return [NewEvent(TaskFailed(task_id=task, project_id=cause.data["project_id"], **asdict(failure)))]
 
 
 async def in_thread(work: Callable[..., T], *arguments: Any, **options: Any) -> T:
@@ -223,7 +228,7 @@ async def _build_note(
     return {"reason": NoteReason.COMMITS_ADDED, "count": len(fresh), "subjects": subjects}
 
 
-@on(MergeRequested, queue=GIT, on_failure=fail_task)
+@on(MergeRequested, queue=GIT, on_failure=fail_task, lane=MERGES)
 async def merge_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     """Merge a pull request. A retry finds it merged, since the same request and time produce the same commit."""
     work = await load_work(ctx, cause, cause.data["project_id"], cause.data["number"])
@@ -321,7 +326,7 @@ async def _build_merged(work: PullRequestWork, cause: StoredEvent, commit: str, 
     return NewEvent(event, work.found["version"] + behind + 1)
 
 
-@on(RebaseRequested, queue=GIT, on_failure=fail_task)
+@on(RebaseRequested, queue=GIT, on_failure=fail_task, lane=MERGES)
 async def rebase_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     work = await load_work(ctx, cause, cause.data["project_id"], cause.data["number"])
     found = work.found

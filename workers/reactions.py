@@ -1,7 +1,7 @@
 """The registry of reactions: which work an event asks for. PostgreSQL knows what is due; arq only wakes the workers."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from app.config import Settings
@@ -9,7 +9,7 @@ from app.database import Database
 from app.outgoing.proxy import Proxy
 from events.event import Event, StoredEvent
 from events.record import NewEvent
-from events.tasks import FailureReason
+from events.tasks import FailureReason, TaskFailed
 
 GIT = "git"  # work that a user waits for, short or long
 FOLLOW = "follow"  # short follow-up work, which must not queue behind forks
@@ -34,7 +34,7 @@ class PermanentError(Exception):
 
 
 class RetryLater(Exception):
-    """The work depends on other work that is still running, so it is retried in a moment."""
+    """The work depends on other work that is still running, so it begins again in a moment."""
 
 
 class LeaseLost(Exception):
@@ -81,7 +81,8 @@ class Reaction:
     """A kind of work: its name, its queue, the function that does it, and the events of its failure.
 
     `tracked` work belongs to a task, so its start and its progress are recorded. If there is a `ref_prefix`, only
-    events about refs below it ask for the work.
+    events about refs below it ask for the work. Reactions with the same `lane` are done one at a time in each project,
+    the oldest first; the others need no order.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Reaction:
     on_failure: OnFailure
     tracked: bool = True
     ref_prefix: str = ""
+    lane: str | None = None
 
 
 REACTIONS: dict[str, Reaction] = {}
@@ -97,20 +99,36 @@ REACTIONS_BY_TYPE: dict[str, list[Reaction]] = {}
 
 
 def on(
-    *events: type[Event], queue: str, on_failure: OnFailure, tracked: bool = True, ref_prefix: str = ""
+    *events: type[Event],
+    queue: str,
+    on_failure: OnFailure,
+    tracked: bool = True,
+    ref_prefix: str = "",
+    lane: str | None = None,
 ) -> Callable[[Work], Work]:
     """Register a function as the reaction to these events. The reaction's name is derived from the function's name and
     is stored in the table `work`, so renaming the function orphans unfinished work.
     """
 
     def register(work: Work) -> Work:
-        reaction = Reaction(work.__name__.replace("_", "-"), queue, work, on_failure, tracked, ref_prefix)
+        reaction = Reaction(work.__name__.replace("_", "-"), queue, work, on_failure, tracked, ref_prefix, lane)
         REACTIONS[reaction.name] = reaction
         for event in events:
             REACTIONS_BY_TYPE.setdefault(event.type, []).append(reaction)
         return work
 
     return register
+
+
+def list_lane(lane: str) -> list[str]:
+    """List the names of the reactions in a lane."""
+    return [reaction.name for reaction in REACTIONS.values() if reaction.lane == lane]
+
+
+def fail_task(cause: StoredEvent, failure: TaskFailure) -> list[NewEvent]:
+    """Record that the task of the work failed."""
+    task = str(cause.command_id)
+    return [NewEvent(TaskFailed(task_id=task, project_id=cause.data["project_id"], **asdict(failure)))]
 
 
 def ignore_failure(cause: StoredEvent, failure: TaskFailure) -> list[NewEvent]:

@@ -15,6 +15,27 @@ CLAIM = """
     and    (lease_until is null or lease_until < now())
     returning attempts
 """
+LOCK_LANE = "select pg_advisory_xact_lock(hashtextextended($1, 0))"
+# A lane is busy while a worker holds a piece of it. `lane` is a project's open work of some kinds.
+CLAIM_IN_LANE = """
+    with lane as (
+        select work.position, work.reaction, work.due_at, work.lease_until
+        from   work join events using (position)
+        where  work.done_at is null and work.reaction = any ($1) and events.project_id = $2
+    ), next as (
+        select   position, reaction
+        from     lane
+        where    due_at <= now()
+        and      not exists (select 1 from lane where lease_until >= now())
+        order by position
+        limit    1
+    )
+    update work
+    set    attempts = attempts + 1, lease_until = now() + make_interval(secs => $3)
+    from   next
+    where  work.position = next.position and work.reaction = next.reaction
+    returning work.position, work.reaction, work.attempts
+"""
 RENEW = """
     update work
     set    lease_until = now() + make_interval(secs => $4)
@@ -77,6 +98,18 @@ async def claim(db: Database, position: int, reaction: str, lease: float) -> int
     """Claim work that is due and not held, for `lease` seconds. Returns the fencing token, or None."""
     token: int | None = await db.fetchval(CLAIM, position, reaction, lease)
     return token
+
+
+async def claim_in_lane(db: Database, lane: str, reactions: list[str], project_id: int, lease: float) -> Row | None:
+    """Claim the oldest piece of a project's work of these kinds that is due, for `lease` seconds.
+
+    Returns its position, its reaction and the fencing token; None if nothing is due or a worker holds a piece.
+    """
+    async with db.acquire() as connection, connection.transaction():
+        # Two claims that look at the same time would each find the lane free, so they take turns.
+        await connection.execute(LOCK_LANE, f"{lane}-{project_id}")
+        row: Row | None = await connection.fetchrow(CLAIM_IN_LANE, reactions, project_id, lease)
+    return row
 
 
 async def renew(db: Database, position: int, reaction: str, token: int, lease: float) -> bool:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from app.git import merge
+from app.queries import pull_requests
 from tests.conftest import Client, Forge, commit, git
 from tests.pagure.pulls import configure_project, open_pull_request, push_commit, wait_for_pull_request
-from workers import perform
-from workers import pull_requests as working
+from workers import pull_requests as merging
+from workers.pull_requests import PullRequestWork
 
 MERGE = "/nethack/pull-request/1/merge"
 DONE = (200, {"message": "Changes merged!"})
@@ -215,68 +216,53 @@ async def merge_twice(client: Client) -> None:
     assert [each["comment"] for each in found["comments"]] == ["Pull-Request has been merged by alice"]
 
 
-async def test_concurrent_merges_happen_once(nethack: Client, bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second looks at the branch after the first has moved it and before the first has recorded it."""
+async def test_a_merge_requested_twice_happens_once(nethack: Client, bob: Client) -> None:
     await open_pull_request(bob)
-    await nethack.forge.idle()
-    both, moved, ended, looked = asyncio.Barrier(2), asyncio.Event(), asyncio.Event(), []
-    begin, outlook, record, attempt = (
-        working.load_work,
-        working.PullRequestWork.preview_merge,
-        working.PullRequestWork.record,
-        perform._attempt,
-    )
-
-    async def begin_together(*arguments: Any) -> working.PullRequestWork:
-        work = await begin(*arguments)
-        if not moved.is_set():
-            await both.wait()
-        return work
-
-    async def look_one_after_the_other(work: working.PullRequestWork, theirs: str) -> Any:
-        looked.append(work)
-        if len(looked) > 1:
-            await moved.wait()
-        return await outlook(work, theirs)
-
-    async def record_and_tell(
-        work: working.PullRequestWork, project_id: int, actor: Any, *names: str, **more: Any
-    ) -> None:
-        await record(work, project_id, actor, *names, **more)
-        if names == ("refs/heads/main",):
-            moved.set()
-            await ended.wait()
-
-    async def attempted(*arguments: Any) -> str:
-        outcome = await attempt(*arguments)
-        ended.set()
-        return outcome
-
-    monkeypatch.setattr(working, "load_work", begin_together)
-    monkeypatch.setattr(working.PullRequestWork, "preview_merge", look_one_after_the_other)
-    monkeypatch.setattr(working.PullRequestWork, "record", record_and_tell)
-    monkeypatch.setattr(perform, "_attempt", attempted)
     await merge_twice(nethack)
 
 
-async def test_two_merges_of_pushed_commits_are_recorded_once(
-    nethack: Client, bob: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_merge_whose_worker_stops_halfway_is_finished_by_another(
+    nethack: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both are about to move the branch when the same commits are pushed to it."""
+    """The worker has moved the branch, and stands still for longer than its lease before it tells."""
     await open_pull_request(bob)
     await nethack.forge.idle()
-    both, merge_, pushed_ = asyncio.Barrier(2), working._merge, asyncio.Event()
+    record, moved, go_on = PullRequestWork.record, asyncio.Event(), asyncio.Event()
 
-    async def overtaken(work: working.PullRequestWork, *arguments: Any) -> str:
-        if not pushed_.is_set():
+    async def record_and_stop(work: PullRequestWork, project_id: int, actor: Any, *names: str, **more: Any) -> None:
+        await record(work, project_id, actor, *names, **more)
+        if names == ("refs/heads/main",) and not moved.is_set():
+            moved.set()
+            await go_on.wait()
+
+    monkeypatch.setattr(PullRequestWork, "record", record_and_stop)
+    first = asyncio.create_task(nethack.post(MERGE))
+    await moved.wait()
+    await nethack.forge.db.execute(
+        "update work set attempts = attempts + 1, lease_until = now() where reaction = 'merge-pull-request'"
+    )
+    second = await nethack.post(MERGE)
+    go_on.set()
+    assert (await first, second) == (DONE, conflicts("This pull-request was merged or closed by alice"))
+    _, found = await nethack.pagure("/nethack/pull-request/1")
+    assert [each["comment"] for each in found["comments"]] == ["Pull-Request has been merged by alice"]
+
+
+async def test_merges_of_commits_that_are_pushed_meanwhile_are_recorded_once(
+    nethack: Client, bob: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The merge is about to move the branch when the same commits are pushed to it."""
+    await open_pull_request(bob)
+    await nethack.forge.idle()
+    merge_, pushed = merging._merge, []
+
+    async def merge_too_late(work: PullRequestWork, *arguments: Any) -> str:
+        if not pushed:
             await work.ctx.point_of_no_return()
-            if await both.wait() == 0:
-                await git("push", "-q", nethack.git_url("nethack"), "HEAD:main", cwd=tmp_path / "bob")
-                pushed_.set()
-            await pushed_.wait()
+            pushed.append(await git("push", "-q", nethack.git_url("nethack"), "HEAD:main", cwd=tmp_path / "bob"))
         return await merge_(work, *arguments)
 
-    monkeypatch.setattr(working, "_merge", overtaken)
+    monkeypatch.setattr(merging, "_merge", merge_too_late)
     await merge_twice(nethack)
 
 
@@ -289,7 +275,7 @@ async def test_commits_pushed_right_before_a_merge_are_merged_and_shown(
     async def nobody_follows(*arguments: Any) -> list[Any]:
         return []
 
-    monkeypatch.setattr(working.pull_requests, "list_opened_from", nobody_follows)
+    monkeypatch.setattr(pull_requests, "list_opened_from", nobody_follows)
     made = await push_commit(tmp_path / "bob", "topic", "two")
     assert await nethack.post(MERGE) == DONE
     _, merged = await nethack.pagure("/nethack/pull-request/1")

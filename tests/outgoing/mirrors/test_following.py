@@ -15,6 +15,8 @@ from events.tasks import FailureReason
 from tests.conftest import Client, Forge, commit, git, run_forge
 from tests.outgoing.conftest import Authority, Remote, run_site
 from tests.outgoing.mirrors.mirroring import create_mirror, list_branches, list_events, pull_again
+from workers.reactions import MIRROR
+from workers.settings import CONCURRENCY
 
 
 async def test_a_mirror_follows_its_source(forge: Forge, alice: Client, remote: Remote, url: str) -> None:
@@ -170,6 +172,24 @@ async def test_administrators_of_a_mirror_can_have_it_pulled_at_once(
         ended = (await alice.get(f"/v1/tasks/{task['id']}?wait=30"))[1]
         assert (ended["status"], ended["message"]) == ("failed", FAILURES[FailureReason.MIRROR_UNREADABLE])
         assert [event["failure"] for event in await list_events(forge, "mirror.changed")] == ["rejected"]
+
+
+async def test_a_pull_that_was_asked_for_begins_when_the_running_one_has_ended(
+    forge: Forge, alice: Client, remote: Remote, url: str
+) -> None:
+    await create_mirror(alice, url)
+    project_id = await forge.db.fetchval("select project_id from projects")
+    running = await due.claim_one(forge.db, project_id, 60.0, 3600.0)
+    assert running is not None
+    tasks = [(await alice.json("POST", "/v1/projects/mirror/mirror"))[1]["id"] for _ in range(CONCURRENCY[MIRROR])]
+    async with asyncio.timeout(10):
+        while (await alice.get(f"/v1/tasks/{tasks[0]}"))[1]["status"] != "running":
+            await asyncio.sleep(0.02)
+    # It takes one slot, so that another mirror can be created meanwhile.
+    assert (await create_mirror(alice, url, name="second"))[0] == 200
+    await due.release(forge.db, project_id, running["token"])
+    ended = [(await alice.get(f"/v1/tasks/{task}?wait=30"))[1] for task in tasks]
+    assert [(task["status"], task["attempts"]) for task in ended] == [("succeeded", 1)] * len(tasks)
 
 
 async def test_others_cannot_have_a_mirror_pulled(forge: Forge, alice: Client, url: str) -> None:
