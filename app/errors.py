@@ -138,6 +138,7 @@ class Subject(StrEnum):
     REFS = auto()
     REPOSITORY = auto()
     RESERVED_PATH = auto()
+    SAME_BRANCH = auto()
     SOURCE_BRANCH = auto()
     SOURCE_EMPTY = auto()
     SUBSCRIPTION_ENDED = auto()

@@ -22,6 +22,7 @@ class FailureReason(StrEnum):
     MIRROR_UNREADABLE = "mirror-unreadable"
     MIRROR_UNRESOLVED = "mirror-unresolved"
     NOTHING_TO_MERGE = "nothing-to-merge"
+    NO_COMMITS = "no-commits"
     PROJECT_DELETED = "project-deleted"
     PROJECT_MISSING = "project-missing"
     PULL_REQUEST_CLOSED = "pull-request-closed"  # username: the user who merged or closed it

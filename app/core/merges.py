@@ -9,7 +9,7 @@ from app.core.commands import Command, CommandContext, handles
 from app.core.project_settings import get_setting
 from app.core.pull_requests import find_readable, review_score
 from app.core.push_policy import PushReason, PushRefusal
-from app.errors import Forbidden, Invalid, NotFound, Subject
+from app.errors import Conflict, Forbidden, Invalid, NotFound, Subject
 from app.queries import projects
 from events.pull_requests import MergeRequested, RebaseRequested
 from events.record import NewEvent
@@ -37,6 +37,8 @@ async def merge_pull_request(ctx: CommandContext, command: MergePullRequest) -> 
     minimum = get_setting(project, "minimum_score_to_merge")
     if minimum > 0 and review_score(found) < minimum:
         raise Forbidden(Subject.SCORE, minimum=minimum)
+    if found["status"] != "Open":
+        raise Conflict(Subject.PULL_REQUEST_CLOSED, username=found["closed_by"])
     return [NewEvent(MergeRequested(project_id=command.project_id, number=command.number), None)]
 
 

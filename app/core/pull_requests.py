@@ -226,6 +226,8 @@ async def find_heads(
         raise Invalid(Subject.SOURCE_EMPTY, "branch_from")
     if branch_from not in source_heads:
         raise Invalid(Subject.SOURCE_BRANCH, "branch_from", branch=branch_from)
+    if (source["project_id"], branch_from) == (target["project_id"], branch):
+        raise Invalid(Subject.SAME_BRANCH, "branch_from", branch=branch)
     if level(actor, source) < Level.WRITE:
         raise Forbidden(Subject.ACTION, action="open-pull-request")
     return target_heads.get(branch), source_heads[branch_from]

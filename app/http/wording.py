@@ -105,6 +105,7 @@ WORDS: dict[tuple[type[Refused], Subject], str] = {
     (Invalid, Subject.RESERVED_NAME): "The username {name} is reserved; choose another one.",
     (Invalid, Subject.SECRET): "`secret` must be whsec_ followed by base64 of 24 to 64 bytes, or 16 to 128 visible "
     "ASCII characters.",
+    (Invalid, Subject.SAME_BRANCH): "The branch {branch} cannot be merged into itself.",
     (Invalid, Subject.SOURCE_BRANCH): "There is no branch {branch} in the source project.",
     (Invalid, Subject.SOURCE_EMPTY): "The source project has no commits yet.",
     (Invalid, Subject.STATUS_NAME): "`name` must begin with a letter or digit and consist of letters, digits, blanks "
@@ -134,6 +135,7 @@ WORDS: dict[tuple[type[Refused], Subject], str] = {
     "is no longer available.",
     (Conflict, Subject.PATH): "There is already a project {path}.",
     (Conflict, Subject.PROJECT): "There is already a project {path}.",
+    (Conflict, Subject.PULL_REQUEST_CLOSED): "The pull request was merged or closed by {username}.",
     (Conflict, Subject.REFS): "Refs kept changing; try again.",
     (Conflict, Subject.REPOSITORY): "The repository is still being created; try again later.",
     (Conflict, Subject.RESERVED_PATH): "The path {path} is reserved; choose another name.",
@@ -180,6 +182,7 @@ FAILURES: dict[FailureReason, str] = {
     FailureReason.MIRROR_UNREADABLE: "The mirrored repository could not be read; check its URL and credentials.",
     FailureReason.MIRROR_UNRESOLVED: "The host name of the mirrored repository could not be resolved.",
     FailureReason.NOTHING_TO_MERGE: "There was nothing to merge; the target has these changes already.",
+    FailureReason.NO_COMMITS: "The pull request has no commits that could be merged.",
     FailureReason.PROJECT_DELETED: "The project was deleted in the meantime.",
     FailureReason.PROJECT_MISSING: "The project no longer exists.",
     FailureReason.PULL_REQUEST_CLOSED: "The pull request was merged or closed by {username}.",

@@ -22,6 +22,15 @@ THREAD = """
 """
 
 
+# Unfinished work of some kinds on a pull request.
+OPEN_WORK = """
+    select 1
+    from   work join events using (position)
+    where  work.done_at is null and work.reaction = any ($3)
+    and    events.project_id = $1 and (events.data ->> 'number')::int = $2
+"""
+MOVES = ["merge-pull-request", "rebase-pull-request"]
+
 # The source project.
 SOURCE = f"(select {WHOLE_AS_JSON} from projects where projects.project_id = pull_requests.repo_from) as source"
 
@@ -61,15 +70,62 @@ async def list_heads(db: Database, project_id: int) -> dict[str, str]:
     return await refs.list_branches(db, project_id)
 
 
-async def was_tried_before(db: Database, position: int) -> bool:
-    """Whether an earlier attempt at this requested merge passed its point of no return, so may have moved the branch.
-
-    `position` is that of the request's event.
+async def may_have_moved(db: Database, project_id: int, number: int) -> bool:
+    """Whether an unfinished merge or rebase of the pull request passed its point of no return, so that an earlier
+    attempt may have moved the branch.
     """
-    irrevocable: bool | None = await db.fetchval(
-        "select irrevocable from work where position = $1 and reaction = 'merge-pull-request'", position
+    begun: bool = await db.fetchval(f"select exists ({OPEN_WORK} and work.irrevocable)", project_id, number, MOVES)
+    return begun
+
+
+async def find_merge_start(db: Database, project_id: int, number: int, ref: str) -> str | None:
+    """Find where a ref pointed before the pull request was merged into it; None if that is not recorded."""
+    old: str | None = await db.fetchval(
+        """
+        select   data ->> 'old'
+        from     events
+        where    stream = $1 and type = 'ref.updated' and (data ->> 'pull_request')::int = $2
+        order by version desc
+        limit    1
+        """,
+        f"ref-{project_id}/{ref}",
+        number,
     )
-    return bool(irrevocable)
+    return old
+
+
+async def list_unknown(db: Database, project_id: int, branch: str, *, below: int | None, limit: int) -> list[Row]:
+    """List open pull requests for a branch whose merge status is unknown, the highest numbers first.
+
+    `below` leaves out this number and higher ones.
+    """
+    return await db.fetch(
+        """
+        select   number, commit_stop
+        from     pull_requests
+        where    project_id = $1 and branch = $2 and status = 'Open' and merge_status = 'unknown'
+        and      ($3::int is null or number < $3)
+        order by number desc
+        limit    $4
+        """,
+        project_id,
+        branch,
+        below,
+        limit,
+    )
+
+
+async def list_unmerged_from(db: Database, project_id: int) -> list[Row]:
+    """List the pull requests from this project to others that were not merged."""
+    return await db.fetch(
+        """
+        select   project_id, number, branch_from
+        from     pull_requests
+        where    repo_from = $1 and project_id <> $1 and status <> 'Merged'
+        order by project_id, number
+        """,
+        project_id,
+    )
 
 
 async def list_opened_from(db: Database, project_id: int, branch: str) -> list[Row]:
@@ -150,22 +206,7 @@ def _count(project_id: int, wanted: ItemFilter) -> Select[Any]:
     return apply_filter(select(func.count()).select_from(pull_requests), project_id, wanted)
 
 
-async def is_being_merged(db: Database, project_id: int, number: int, *, besides: int | None = None) -> bool:
-    """Whether a merge of the pull request is due or running.
-
-    `besides` is the position of a merge request to leave out; then only merges past their point of no return count.
-    """
-    merging: bool = await db.fetchval(
-        """
-        select exists (
-            select 1
-            from   work join events using (position)
-            where  work.done_at is null and work.reaction = 'merge-pull-request'
-            and    events.project_id = $1 and (events.data ->> 'number')::int = $2
-            and    ($3::bigint is null or (work.position <> $3 and work.irrevocable)))
-        """,
-        project_id,
-        number,
-        besides,
-    )
+async def is_being_merged(db: Database, project_id: int, number: int) -> bool:
+    """Whether a merge of the pull request is due or running."""
+    merging: bool = await db.fetchval(f"select exists ({OPEN_WORK})", project_id, number, MOVES[:1])
     return merging

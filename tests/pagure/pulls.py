@@ -25,6 +25,12 @@ async def push_commit(work: Path, branch: str, name: str) -> str:
     return made
 
 
+async def create_branch(client: Client, name: str = "still", path: str = "/nethack") -> None:
+    """Create a branch where the default branch is; a pull request from it has no commits."""
+    status, body = await client.post(f"{path}/git/branch", branch=name)
+    assert status == 200, body
+
+
 async def open_pull_request(client: Client, **form: Any) -> Any:
     body = {
         "title": "Add one", "branch_to": "main", "branch_from": "topic", "repo_from": "nethack",

@@ -11,7 +11,8 @@ from tests.conftest import Client, Forge, git
 from tests.pagure.pulls import open_pull_request, push_commit
 from tests.subscriptions import wait_for
 from workers import perform
-from workers import pull_requests as working
+from workers.pull_requests import merging, rebasing
+from workers.pull_requests.work import PullRequestWork, find_signer
 from workers.reactions import LeaseLost, Reaction, WorkerContext
 
 MERGE = "/nethack/pull-request/1/merge"
@@ -69,13 +70,13 @@ async def test_a_merge_cancelled_before_the_branch_moves_has_no_effect(
     await forge.idle()
     path = "nethack" if what == "merge" else "fork/bob/nethack"
     repo_path = store.repository_path(forge.settings.repositories, (await nethack.pagure(f"/{path}"))[1]["id"])
-    before, halfway, signer = store.list_refs(repo_path), Halfway(), working._find_signer
+    before, halfway = store.list_refs(repo_path), Halfway()
 
     over, attempt = asyncio.Event(), perform._attempt
 
     async def held(*arguments: Any) -> Any:
         await halfway.wait()
-        return await signer(*arguments)
+        return await find_signer(*arguments)
 
     async def attempted(ctx: WorkerContext, reaction: Reaction, *more: Any) -> str:
         outcome = await attempt(ctx, reaction, *more)
@@ -83,7 +84,7 @@ async def test_a_merge_cancelled_before_the_branch_moves_has_no_effect(
             over.set()
         return outcome
 
-    monkeypatch.setattr(working, "_find_signer", held)
+    monkeypatch.setattr(merging if what == "merge" else rebasing, "find_signer", held)
     monkeypatch.setattr(perform, "_attempt", attempted)
     who = nethack if what == "merge" else bob
     task = await queue(who, f"/nethack/pull-request/1/{what}")
@@ -103,14 +104,14 @@ async def test_a_merge_that_has_moved_the_branch_cannot_be_cancelled(
 ) -> None:
     await open_pull_request(bob)
     await forge.idle()
-    halfway, record = Halfway(), working.PullRequestWork.record
+    halfway, record = Halfway(), PullRequestWork.record
 
-    async def held(work: working.PullRequestWork, project_id: int, actor: Any, *names: str, **more: Any) -> None:
+    async def held(work: PullRequestWork, project_id: int, actor: Any, *names: str, **more: Any) -> None:
         if REF in names:
             await halfway.wait()
         await record(work, project_id, actor, *names, **more)
 
-    monkeypatch.setattr(working.PullRequestWork, "record", held)
+    monkeypatch.setattr(PullRequestWork, "record", held)
     task = await queue(nethack)
     await halfway.reached.wait()
     await cancel(nethack, task)
@@ -127,15 +128,15 @@ async def test_a_branch_moved_by_a_dying_worker_is_recorded_by_the_next(
 ) -> None:
     opening = await open_pull_request(bob)
     await forge.idle()
-    before, record, deaths = await branch(nethack), working.PullRequestWork.record, []
+    before, record, deaths = await branch(nethack), PullRequestWork.record, []
 
-    async def dying(work: working.PullRequestWork, project_id: int, actor: Any, *names: str, **more: Any) -> None:
+    async def dying(work: PullRequestWork, project_id: int, actor: Any, *names: str, **more: Any) -> None:
         if REF in names and not deaths:
             deaths.append(names)
             raise MemoryError
         await record(work, project_id, actor, *names, **more)
 
-    monkeypatch.setattr(working.PullRequestWork, "record", dying)
+    monkeypatch.setattr(PullRequestWork, "record", dying)
     task = await queue(nethack)
     assert await wait_for_end(nethack, task) == "succeeded"
     assert deaths

@@ -6,7 +6,7 @@ import pytest
 
 from app.git import store
 from tests.conftest import Client, Forge, git
-from tests.pagure.pulls import open_pull_request
+from tests.pagure.pulls import create_branch, open_pull_request
 from tests.pagure.test_code import read_page
 from tests.pagure.test_sharing import NO_PROJECT
 
@@ -15,7 +15,8 @@ NO_COMMIT = {"error": "No such commit found in this repository", "error_code": "
 
 @pytest.fixture
 async def lost(forge: Forge, nethack: Client) -> Client:
-    assert (await nethack.post("/nethack/pull-request/new", title="t", branch_to="main", branch_from="main"))[0] == 200
+    await create_branch(nethack)
+    assert (await nethack.post("/nethack/pull-request/new", title="t", branch_to="main", branch_from="still"))[0] == 200
     await forge.idle()
     [repo_path] = forge.settings.repositories.glob("*/*")
     shutil.rmtree(repo_path)
@@ -36,7 +37,7 @@ async def test_the_code_of_a_lost_repository_is_not_found(forge: Forge, lost: Cl
         ("tags", {"tagname": "x", "commit_hash": head}),
     ):  # fmt: skip
         assert await lost.post(f"/nethack/git/{path}", **form) == (404, NO_PROJECT), path
-    form = {"title": "t", "branch_to": "main", "branch_from": "main"}
+    form = {"title": "t", "branch_to": "main", "branch_from": "still"}
     assert await lost.post("/nethack/pull-request/new", **form) == (404, NO_PROJECT)
     assert (await lost.pagure("/nethack"))[0] == 200
 
@@ -44,7 +45,7 @@ async def test_the_code_of_a_lost_repository_is_not_found(forge: Forge, lost: Cl
 async def test_missing_commits_are_a_git_error(forge: Forge, lost: Client) -> None:
     project = (await lost.pagure("/nethack"))[1]["id"]
     await git("init", "-q", "--bare", str(store.repository_path(forge.settings.repositories, project)))
-    form = {"title": "t", "branch_to": "main", "branch_from": "main"}
+    form = {"title": "t", "branch_to": "main", "branch_from": "still"}
     failed = {"error": "An error occurred during a git operation", "error_code": "EGITERROR"}
     assert await lost.post("/nethack/pull-request/new", **form) == (400, failed)
 

@@ -10,8 +10,8 @@ from app.git import merge
 from app.queries import pull_requests
 from tests.conftest import Client, Forge, commit, git
 from tests.pagure.pulls import configure_project, open_pull_request, push_commit, wait_for_pull_request
-from workers import pull_requests as merging
-from workers.pull_requests import PullRequestWork
+from workers.pull_requests import merging
+from workers.pull_requests.work import PullRequestWork
 
 MERGE = "/nethack/pull-request/1/merge"
 DONE = (200, {"message": "Changes merged!"})

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Client, Forge
+from tests.pagure.pulls import create_branch
 from tests.pagure.test_sharing import create_group, grant_access
 
 SECRET, FORK = "/alice/secret", "/fork/bob/alice/secret"
@@ -27,9 +28,10 @@ async def bob(forge: Forge, alice: Client) -> Client:
     await grant_access(bob, "carol", "commit", path=FORK)
     await create_group(carol, "hackers")
     await grant_access(bob, "hackers", "commit", "group", path=FORK)
+    await create_branch(bob, path=FORK)
     for client in (bob, carol):
         assert (await client.post(f"{FORK}/new_issue", title="t", issue_content="c"))[0] == 200
-        form = {"title": "t", "branch_to": "main", "branch_from": "main"}
+        form = {"title": "t", "branch_to": "main", "branch_from": "still"}
         assert (await client.post(f"{FORK}/pull-request/new", **form))[0] == 200
     return bob
 

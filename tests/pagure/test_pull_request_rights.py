@@ -10,7 +10,7 @@ from app.core import commands
 from app.core.projects import BlockUsers
 from app.core.sharing import GrantAccess
 from tests.conftest import Client, Forge
-from tests.pagure.pulls import configure_project, open_pull_request
+from tests.pagure.pulls import configure_project, create_branch, open_pull_request
 
 ONE = "/nethack/pull-request/1"
 FLAG = {"username": "CI", "comment": "passed", "url": "https://ci.example.org/1"}
@@ -284,7 +284,8 @@ async def test_a_reopened_pull_request_still_names_who_closed_it(forge: Forge, n
 async def test_pull_requests_of_private_projects_are_visible_to_readers(forge: Forge, alice: Client) -> None:
     await alice.post("/new", name="secret", description="d", private="1", create_readme="1")
     path = "/alice/secret/pull-request"
-    status, made = await alice.post(f"{path}/new", title="t", branch_to="main", branch_from="main")
+    await create_branch(alice, path="/alice/secret")
+    status, made = await alice.post(f"{path}/new", title="t", branch_to="main", branch_from="still")
     assert (status, made["commit_start"], made["commit_stop"]) == (200, None, None)
     stale = Client(forge, "stale", "nobody")
     for read in ("s", "/1", "/1/diffstats", "/1/flag", "/1/comment/1"):

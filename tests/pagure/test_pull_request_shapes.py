@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Client, Forge, commit, git
-from tests.pagure.pulls import KEYS, open_pull_request, push_commit, wait_for_pull_request
+from tests.pagure.pulls import KEYS, create_branch, open_pull_request, push_commit, wait_for_pull_request
 
 ONE = "/nethack/pull-request/1"
 USER = {"full_url", "fullname", "name", "url_path"}
@@ -128,7 +128,8 @@ async def test_a_listing_repeats_its_arguments_and_links_to_other_pages(
 async def test_every_filter_of_the_listing_works(nethack: Client, bob: Client, query: str, ids: list[int]) -> None:
     for _ in range(3):
         await open_pull_request(bob)
-    status, body = await nethack.post("/nethack/pull-request/new", title="t", branch_to="main", branch_from="main")
+    await create_branch(nethack)
+    status, body = await nethack.post("/nethack/pull-request/new", title="t", branch_to="main", branch_from="still")
     assert status == 200, body
     alice = await nethack.limited(project="nethack")
     await alice.post("/nethack/pull-request/4/assign", assignee="alice")

@@ -11,8 +11,11 @@ from tests.pagure.test_sharing import add_collaborator, create_group, grant_acce
 
 
 async def open_pull_request(author: Client, path: str = "/nethack", **form: Any) -> Any:
-    """Open an empty pull request, from a branch of the project or of the author's fork onto itself."""
-    form = {"title": "Feed the dog", "branch_to": "main", "branch_from": "main", **form}
+    """Open a pull request without commits, from another branch of the project or from the author's fork."""
+    if "repo_from" not in form:
+        await author.post(f"{path}/git/branch", branch="still")  # which may be there already
+    source = "main" if "repo_from" in form else "still"
+    form = {"title": "Feed the dog", "branch_to": "main", "branch_from": source, **form}
     status, body = await author.post(f"{path}/pull-request/new", **form)
     assert status == 200, body
     await wait_until_idle(author.forge)

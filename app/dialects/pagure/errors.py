@@ -171,6 +171,7 @@ WORDS: dict[Key, Answer] = {
     (Invalid, Subject.PULL_REQUEST_CLOSED): _message("This pull-request was merged or closed by {username}"),
     (Invalid, Subject.PULL_REQUEST_NOT_CLOSED): _message("Trying to reopen a pull request that is not closed"),
     (Invalid, Subject.REQUIRED): _field("This field is required."),
+    (Invalid, Subject.SAME_BRANCH): _errors("Branch {branch} cannot be merged into itself"),
     (Invalid, Subject.SOURCE_BRANCH): _errors("Branch {branch} does not exist"),
     (Invalid, Subject.SOURCE_EMPTY): _errors("Fork is empty, there are no commits to create a pull request with"),
     (Invalid, Subject.STATUS_NAME): _field(
@@ -196,6 +197,9 @@ WORDS: dict[Key, Answer] = {
     ),
     (Conflict, Subject.PATH): Answer(400, "EDBERROR"),
     (Conflict, Subject.PROJECT): _message('It is not possible to create the repo "{path}"'),
+    (Conflict, Subject.PULL_REQUEST_CLOSED): _errors(
+        "This pull-request was merged or closed by {username}", 409, "EPRCONFLICTS"
+    ),
     (Conflict, Subject.REFS): _message("Refs kept changing; try again."),
     (Conflict, Subject.REPOSITORY): _message("The repository is still being made; try again."),
     (Conflict, Subject.RESERVED_PATH): _message(

@@ -23,6 +23,7 @@ FAILURES: dict[FailureReason, str] = {
     FailureReason.MIRROR_UNREADABLE: "The repository that was to be mirrored could not be read.",
     FailureReason.MIRROR_UNRESOLVED: "The host of the repository that was to be mirrored has no address.",
     FailureReason.NOTHING_TO_MERGE: "Nothing to do, changes were already merged",
+    FailureReason.NO_COMMITS: "Nothing to do, this pull-request has no commits",
     FailureReason.PROJECT_DELETED: "The project has been deleted meanwhile.",
     FailureReason.PROJECT_MISSING: "The project is gone.",
     FailureReason.PULL_REQUEST_CLOSED: "This pull-request was merged or closed by {username}",

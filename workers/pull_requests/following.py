@@ -1,0 +1,87 @@
+"""Reactions that copy the commits of pull requests into the target and follow their branches."""
+
+from contextlib import suppress
+from typing import Any
+
+from app.git import commits, refs
+from app.git.errors import Missing, NotSignedOff
+from app.queries import comments, pull_requests
+from events.event import StoredEvent
+from events.notes import NoteReason
+from events.pull_requests import PullRequestOpened, PullRequestUpdated
+from events.record import NewEvent
+from events.repositories import RefUpdated
+from workers.pull_requests.work import PullRequestWork, build_update, in_thread, load_work
+from workers.reactions import FOLLOW, PermanentError, WorkerContext, ignore_failure, on
+
+MAX_LISTED_COMMITS = 100  # commits listed in the comment on new commits
+
+
+@on(PullRequestOpened, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
+async def keep_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+    """Copy the commits of a new pull request into the target, and find its merge status and its linked issues."""
+    work = await load_work(ctx, cause, cause.data["project_id"], cause.data["number"])
+    head = await work.fetch_head()
+    changed: dict[str, Any] = {}
+    if numbers := await work.find_commit_issues(head):
+        changed["commit_issues"] = numbers
+    with suppress(Missing, NotSignedOff):
+        changed["merge_status"] = str((await work.preview_merge(head)).status)
+    return [build_update(work.found, changed)] if changed else []
+
+
+@on(RefUpdated, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
+async def follow_branch(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+    """Update every open pull request whose source branch was pushed to."""
+    ref, project_id = cause.data["ref"], cause.data["project_id"]
+    if not ref.startswith(refs.HEADS):
+        return []
+    branch, answers = ref.removeprefix(refs.HEADS), []
+    for row in await pull_requests.list_opened_from(ctx.db, project_id, branch):
+        answers += await _follow(ctx, cause, row["project_id"], row["number"])
+    return answers
+
+
+@on(PullRequestUpdated, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
+async def catch_up(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+    """Update a reopened pull request with what was pushed in the meantime."""
+    if cause.data["changed"].get("status") != "Open":
+        return []
+    return await _follow(ctx, cause, cause.data["project_id"], cause.data["number"])
+
+
+async def _follow(ctx: WorkerContext, cause: StoredEvent, project_id: int, number: int) -> list[NewEvent]:
+    # If the branch or the target no longer exists, the pull request stays as it is.
+    with suppress(PermanentError):
+        work = await load_work(ctx, cause, project_id, number)
+        head = await work.fetch_head()
+        branches = await pull_requests.list_heads(ctx.db, project_id)
+        base = branches.get(work.found["branch"])
+        changed = await work.find_changes(head, base)
+        if changed:
+            with suppress(Missing, NotSignedOff):
+                changed["merge_status"] = str((await work.preview_merge(head)).status)
+            return [await _build_follow_up(work, changed, base)]
+    return []
+
+
+async def _build_follow_up(work: PullRequestWork, changed: dict[str, Any], base: str | None) -> NewEvent:
+    """Build the update after a push to the source branch, with its comment; `base` is the head of the target branch."""
+    note = await _build_note(work, changed["commit_start"], changed["commit_stop"], base)
+    return build_update(work.found, changed, note, await comments.next_id(work.ctx.db) if note else None)
+
+
+async def _build_note(
+    work: PullRequestWork, start: str | None, stop: str | None, ours: str | None
+) -> dict[str, Any] | None:
+    """Build the note of the comment on a push; None for no comment."""
+    found = work.found
+    if stop is None or found["commit_stop"] is None:
+        return None
+    if start != found["commit_start"]:
+        return {"reason": NoteReason.REBASED, "onto": ours}
+    fresh = await in_thread(lambda: list(commits.list_between(work.repo_path, stop, found["commit_stop"])))
+    if not fresh:
+        return None
+    subjects = [commit.subject for commit in fresh[:MAX_LISTED_COMMITS]]
+    return {"reason": NoteReason.COMMITS_ADDED, "count": len(fresh), "subjects": subjects}
