@@ -48,9 +48,9 @@ class PullRequestCommented(Event, event_type="pull-request.commented", stream="p
 @dataclass(frozen=True, kw_only=True)
 class PullRequestUpdated(Event, event_type="pull-request.updated", stream="pull-request-{project_id}/{number}"):
     """Fields of a pull request changed. `changed` maps each of them to its new value: title, initial_comment, assignee,
-    status (closed or reopened), tags, commit_start, commit_stop, merge_status, issues and commit_issues (the numbers of
-    the issues that the description and the commits mention). With a `comment_id` the forge writes a comment in the
-    actor's name, and `note` is its content (events/notes.py).
+    status (closed or reopened), tags, commit_start, commit_stop, issues and commit_issues (the numbers of the issues
+    that the description and the commits mention); in old events also merge_status. With a `comment_id` the forge writes
+    a comment in the actor's name, and `note` is its content (events/notes.py).
     """
 
     project_id: int
@@ -58,6 +58,22 @@ class PullRequestUpdated(Event, event_type="pull-request.updated", stream="pull-
     changed: dict[str, Any]
     note: dict[str, Any] | None
     comment_id: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeStatusesFound(
+    Event, event_type="pull-request.merge-statuses-found", stream="merge-statuses-{project_id}/{branch}"
+):
+    """The forge found out how open pull requests could be merged into `branch`, whose head is `base` (null in an empty
+    repository). `statuses` lists objects with `number`, `commit_stop` and `status`: each holds as long as the two
+    commits stay. With a `below`, requests with smaller numbers are still to be looked at.
+    """
+
+    project_id: int
+    branch: str
+    base: str | None
+    statuses: list[dict[str, Any]]
+    below: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

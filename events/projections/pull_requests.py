@@ -5,6 +5,7 @@ from events.projections.issues import fullname_sql
 from events.projects import ProjectDeleted
 from events.pull_requests import (
     CommitFlagged,
+    MergeStatusesFound,
     PullRequestCommented,
     PullRequestMerged,
     PullRequestOpened,
@@ -178,6 +179,20 @@ projection(RefUpdated)("""
     where  pull_requests.project_id = event.project_id and pull_requests.status = 'Open'
     and    pull_requests.merge_status <> 'unknown'
     and    'refs/heads/' || pull_requests.branch = event.data ->> 'ref'
+""")
+
+# Statuses that were found before one of the two branches moved are obsolete. The project is locked before they are
+# recorded (workers/perform.py), so no move can be missed.
+projection(MergeStatusesFound)("""
+    update pull_requests
+    set    merge_status = found.status
+    from   event
+    cross  join jsonb_to_recordset(event.data -> 'statuses') as found (number int, commit_stop text, status text)
+    left   join refs on refs.project_id = event.project_id and refs.ref = 'refs/heads/' || (event.data ->> 'branch')
+    where  pull_requests.project_id = event.project_id and pull_requests.number = found.number
+    and    pull_requests.status = 'Open' and pull_requests.branch = event.data ->> 'branch'
+    and    pull_requests.commit_stop is not distinct from found.commit_stop
+    and    nullif(refs.commit, repeat('0', 40)) is not distinct from event.data ->> 'base'
 """)
 
 projection(PullRequestSubscribed)("""

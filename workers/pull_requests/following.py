@@ -4,13 +4,13 @@ from contextlib import suppress
 from typing import Any
 
 from app.git import commits, refs
-from app.git.errors import Missing, NotSignedOff
 from app.queries import comments, pull_requests
 from events.event import StoredEvent
 from events.notes import NoteReason
 from events.pull_requests import PullRequestOpened, PullRequestUpdated
 from events.record import NewEvent
 from events.repositories import RefUpdated
+from workers.pull_requests import statuses
 from workers.pull_requests.work import PullRequestWork, build_update, in_thread, load_work
 from workers.reactions import FOLLOW, PermanentError, WorkerContext, ignore_failure, on
 
@@ -22,29 +22,29 @@ async def keep_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[NewE
     """Copy the commits of a new pull request into the target, and find its merge status and its linked issues."""
     work = await load_work(ctx, cause, cause.data["project_id"], cause.data["number"])
     head = await work.fetch_head()
-    changed: dict[str, Any] = {}
-    if numbers := await work.find_commit_issues(head):
-        changed["commit_issues"] = numbers
-    with suppress(Missing, NotSignedOff):
-        changed["merge_status"] = str((await work.preview_merge(head)).status)
-    return [build_update(work.found, changed)] if changed else []
+    numbers = await work.find_commit_issues(head)
+    linked = [build_update(work.found, {"commit_issues": numbers})] if numbers else []
+    return [*linked, *await statuses.find_status(work, head, {})]
 
 
 @on(RefUpdated, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
 async def follow_branch(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
-    """Update every open pull request whose source branch was pushed to."""
+    """Update every open pull request whose source branch moved, and begin to find the merge statuses of those whose
+    target branch it is.
+    """
     ref, project_id = cause.data["ref"], cause.data["project_id"]
     if not ref.startswith(refs.HEADS):
         return []
     branch, answers = ref.removeprefix(refs.HEADS), []
     for row in await pull_requests.list_opened_from(ctx.db, project_id, branch):
         answers += await _follow(ctx, cause, row["project_id"], row["number"])
-    return answers
+    answers += await statuses.find_statuses(ctx, project_id, branch, base=cause.data["new"])
+    return statuses.join_statuses(answers)
 
 
 @on(PullRequestUpdated, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
 async def catch_up(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
-    """Update a reopened pull request with what was pushed in the meantime."""
+    """Update a reopened pull request with what was pushed to its source and to its target in the meantime."""
     if cause.data["changed"].get("status") != "Open":
         return []
     return await _follow(ctx, cause, cause.data["project_id"], cause.data["number"])
@@ -58,10 +58,8 @@ async def _follow(ctx: WorkerContext, cause: StoredEvent, project_id: int, numbe
         branches = await pull_requests.list_heads(ctx.db, project_id)
         base = branches.get(work.found["branch"])
         changed = await work.find_changes(head, base)
-        if changed:
-            with suppress(Missing, NotSignedOff):
-                changed["merge_status"] = str((await work.preview_merge(head)).status)
-            return [await _build_follow_up(work, changed, base)]
+        follow_up = [await _build_follow_up(work, changed, base)] if changed else []
+        return [*follow_up, *await statuses.find_status(work, head, changed)]
     return []
 
 
