@@ -14,6 +14,7 @@ from events.record import NewEvent
 from events.repositories import RepositoryCreated
 from events.tasks import TaskFailed
 from workers import mirrors
+from workers.pull_requests.following import keep_commits_of_deleted
 from workers.reactions import FOLLOW, GIT, TaskFailure, WorkerContext, ignore_failure, on
 
 
@@ -69,6 +70,7 @@ async def fork_repository(ctx: WorkerContext, cause: StoredEvent) -> list[NewEve
 # On failure the worker's log names the files that are left.
 @on(ProjectDeleted, ProjectDiscarded, queue=GIT, on_failure=ignore_failure, tracked=False)
 async def remove_repository(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+    await keep_commits_of_deleted(ctx, cause)
     await asyncio.to_thread(store.remove_repository, ctx.settings.repositories, cause.data["project_id"])
     await asyncio.to_thread(attachments.delete_all, ctx.settings.attachments, cause.data["project_id"])
     return []

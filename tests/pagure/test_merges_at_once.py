@@ -75,6 +75,9 @@ async def test_merges_of_one_project_do_not_hold_up_another(
     monkeypatch.setattr(merging, "find_signer", stand_still)
     merges = [asyncio.create_task(nethack.post(f"{path}/merge")) for path in paths]
     await begun.wait()
+    async with asyncio.timeout(10):
+        while await forge.db.fetchval("select count(*) from work where reaction = 'merge-pull-request'") < len(paths):
+            await asyncio.sleep(0.02)
     try:
         async with asyncio.timeout(10):
             assert (await nethack.post("/new", name="moria", description="d"))[0] == 200

@@ -3,7 +3,11 @@
 from contextlib import suppress
 from typing import Any
 
-from app.git import commits, refs
+from app.actor import Actor
+from app.core.pushes import record_refs
+from app.errors import NotFound
+from app.git import commits, pulls, refs, store
+from app.git.errors import Missing
 from app.queries import comments, pull_requests
 from events.event import StoredEvent
 from events.notes import NoteReason
@@ -83,3 +87,20 @@ async def _build_note(
         return None
     subjects = [commit.subject for commit in fresh[:MAX_LISTED_COMMITS]]
     return {"reason": NoteReason.COMMITS_ADDED, "count": len(fresh), "subjects": subjects}
+
+
+async def keep_commits_of_deleted(ctx: WorkerContext, cause: StoredEvent) -> None:
+    """Copy the commits of all requests that were opened from a deleted project into their targets, before its
+    repository is removed: what was pushed last may not have been copied yet. Merged requests need none.
+    """
+    root, source_id = ctx.settings.repositories, cause.data["project_id"]
+    source = store.repository_path(root, source_id)
+    if not await in_thread(source.exists):
+        return
+    for row in await pull_requests.list_unmerged_from(ctx.db, source_id):
+        target_id, number = row["project_id"], row["number"]
+        with suppress(Missing, NotFound):  # the branch, or the target, was deleted too
+            repo_path = store.repository_path(root, target_id)
+            await in_thread(pulls.copy_source_head, repo_path, number, source, row["branch_from"])
+            names = frozenset({refs.pull_ref(number)})
+            await record_refs(ctx.db, root, target_id, Actor("forge"), request=cause.request, only=names)
