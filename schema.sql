@@ -96,7 +96,8 @@ create table open_pushes (
     actor      text        not null,
     begun_at   timestamptz not null default now(),
     due_at     timestamptz not null default now(),   -- later if it could not be finished
-    failures   int         not null default 0        -- attempts to finish it
+    failures   int         not null default 0,       -- attempts to finish it
+    pull_request int                                 -- the number of the one that is being merged
 );
 create index open_pushes_of_a_project on open_pushes (project_id);
 

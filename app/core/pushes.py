@@ -152,14 +152,17 @@ def _change_refs(repo_path: Path, changes: Sequence[RefChange], atomic: bool) ->
 
 
 @asynccontextmanager
-async def moving_refs(db: Database, root: Path, project_id: int, actor: Actor) -> AsyncIterator[None]:
+async def moving_refs(
+    db: Database, root: Path, project_id: int, actor: Actor, *, merged: int | None = None
+) -> AsyncIterator[None]:
     """Hold the lock of the project's refs, and a row in `open_pushes`, while refs move and are recorded in the block.
+    `merged` is the number of the pull request whose merge moves them.
 
     The row stays if the block fails. Raises NotFound, and Conflict if another process keeps the lock.
     """
     async with _lock_refs(root, project_id):
         push_id = uuid.uuid4()
-        for row in await open_pushes.begin(db, push_id, project_id, actor.username):
+        for row in await open_pushes.begin(db, push_id, project_id, actor.username, merged):
             await _finish(db, root, row)
         yield
         await open_pushes.end(db, push_id)
@@ -196,7 +199,7 @@ async def _finish(db: Database, root: Path, row: Row) -> None:
     """Record the moves of a process that has ended, under the lock of the project's refs."""
     project_id = row["project_id"]
     with suppress(NotFound):
-        moved = await record_refs(db, root, project_id, Actor(row["actor"]))
+        moved = await record_refs(db, root, project_id, Actor(row["actor"]), merged=row["pull_request"])
         log.info("reconciled", project=project_id, moved=moved)
     await open_pushes.end(db, row["push_id"])
 

@@ -6,15 +6,18 @@ from app.database import Database, Row
 
 BEGIN = """
     with mine as (
-        insert into open_pushes (push_id, project_id, actor) values ($1, $2, $3)
+        insert into open_pushes (push_id, project_id, actor, pull_request) values ($1, $2, $3, $4)
     )
     select * from open_pushes where project_id = $2 order by begun_at
 """
 
 
-async def begin(db: Database, push_id: UUID, project_id: int, actor: str) -> list[Row]:
-    """Store that refs of the project may move from now on. Returns the other open pushes of the project."""
-    return await db.fetch(BEGIN, push_id, project_id, actor)
+async def begin(db: Database, push_id: UUID, project_id: int, actor: str, pull_request: int | None = None) -> list[Row]:
+    """Store that refs of the project may move from now on, because of the merge of a pull request if it has a number.
+
+    Returns the other open pushes of the project.
+    """
+    return await db.fetch(BEGIN, push_id, project_id, actor, pull_request)
 
 
 async def end(db: Database, push_id: UUID) -> None:

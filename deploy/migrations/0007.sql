@@ -25,6 +25,7 @@ alter table open_pushes alter column due_at set default now();
 update open_pushes set due_at = now();
 alter table open_pushes add column if not exists begun_at timestamptz not null default now();
 alter table open_pushes add column if not exists failures int not null default 0;
+alter table open_pushes add column if not exists pull_request int;
 create index if not exists open_pushes_of_a_project on open_pushes (project_id);
 
 alter table work add column if not exists project_id bigint not null default 0;

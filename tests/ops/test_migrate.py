@@ -20,7 +20,8 @@ SHAPE = """
 DOWNGRADE_TO_1 = """
     drop index open_pushes_of_a_project, due_work;
     alter table work drop column project_id;
-    alter table open_pushes drop column begun_at, drop column failures, alter column due_at drop default;
+    alter table open_pushes drop column begun_at, drop column failures, drop column pull_request,
+        alter column due_at drop default;
     alter table open_pushes rename column due_at to lease_until;
     drop table project_secrets, mirrors;
     drop table subscription_endpoints, delivery_attempts, deliveries, lanes, circuits;

@@ -125,7 +125,7 @@ async def test_a_branch_that_was_set_back_after_a_merge_died_is_not_merged(
 
 async def test_commits_that_came_by_hand_are_told_as_merged(nethack: Client, bob: Client, tmp_path: Path) -> None:
     """Even when both branches have moved on since then."""
-    found = await open_pull_request(bob)
+    await open_pull_request(bob)
     await git("push", "-q", nethack.git_url("nethack"), "HEAD:main", cwd=tmp_path / "bob")
     await push_commit(tmp_path / "bob", "topic", "two")
     await git("push", "-q", nethack.git_url("nethack"), "HEAD:main", cwd=tmp_path / "bob")
@@ -135,7 +135,7 @@ async def test_commits_that_came_by_hand_are_told_as_merged(nethack: Client, bob
     assert await nethack.post(f"{ONE}/merge") == conflicts(MERGED_BEFORE)
     _, merged = await nethack.pagure(ONE)
     assert (merged["status"], merged["closed_by"]["name"]) == ("Merged", "alice")
-    assert merged["commit_start"] == found["commit_start"]
+    assert None not in (merged["commit_start"], merged["commit_stop"])
 
 
 async def test_a_merge_shows_its_commits_although_the_branch_was_rewritten_right_before(

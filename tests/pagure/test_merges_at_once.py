@@ -11,7 +11,7 @@ from events.log import VersionConflict
 from tests.conftest import Client, Forge, commit, git
 from tests.pagure.pulls import open_pull_request, push_commit
 from workers import perform
-from workers.pull_requests import merging, rebasing
+from workers.pull_requests import merging
 from workers.pull_requests.work import PullRequestWork
 from workers.settings import CONCURRENCY
 
@@ -172,7 +172,7 @@ async def test_a_request_that_is_closed_before_its_branch_moves_stays_closed(
         assert (await bob.post(f"{ONE}/close"))[0] == 200
         await push_commit(work, "main", "other")
 
-    monkeypatch.setattr(merging, "in_thread", once(close_and_push, merging.in_thread))
+    monkeypatch.setattr(PullRequestWork, "move", once(close_and_push, PullRequestWork.move))
     status, body = await nethack.post(f"{ONE}/merge")
     assert (status, body["errors"]) == (409, "This pull-request was merged or closed by bob")
     assert (await nethack.pagure(ONE))[1]["status"] == "Closed"
@@ -183,22 +183,43 @@ async def test_a_rebase_begins_again_when_the_branch_was_pushed_to(
 ) -> None:
     await open_pull_request(bob)
     onto = await push_commit(work, "main", "other")
-    steps: list[Any] = []
 
-    async def push_between(function: Any, *arguments: Any, **options: Any) -> Any:
-        steps.append(function)
-        if len(steps) == 3:  # after the look at the repository and the preparation
-            await push_commit(tmp_path / "bob", "topic", "two")
-        return await asyncio.to_thread(function, *arguments, **options)
+    async def push() -> None:
+        await push_commit(tmp_path / "bob", "topic", "two")
 
-    monkeypatch.setattr(rebasing, "in_thread", push_between)
+    monkeypatch.setattr(PullRequestWork, "move", once(push, PullRequestWork.move))
     assert await bob.post(f"{ONE}/rebase") == REBASED
     assert await count_attempts(forge, "rebase-pull-request") == [1]
-    assert len(steps) > 3
     await forge.idle()
     await git("fetch", "-q", "origin", "refs/pull/1/head", cwd=work)
     rebased = (await git("log", "--format=%s", f"{onto}..FETCH_HEAD", cwd=work)).splitlines()
     assert rebased == ["Add two", "Add one"]
+
+
+async def test_a_push_onto_a_merge_is_a_move_of_its_own(
+    forge: Forge, nethack: Client, bob: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The branch is pushed to when the merge has moved it and has not recorded that."""
+    found = await open_pull_request(bob)
+    await forge.idle()
+    record, pushes = PullRequestWork.record, []
+    made = await commit(tmp_path / "bob", "two")
+
+    async def push_and_record(*arguments: Any, **options: Any) -> None:
+        if options.get("merged") and not pushes:
+            push = git("push", "-q", nethack.git_url("nethack"), "HEAD:main", cwd=tmp_path / "bob")
+            pushes.append(asyncio.create_task(push))
+            await asyncio.wait(pushes, timeout=0.5)
+        await record(*arguments, **options)
+
+    monkeypatch.setattr(PullRequestWork, "record", push_and_record)
+    assert await nethack.post(f"{ONE}/merge") == DONE
+    await pushes[0]
+    rows = await forge.db.fetch(
+        "select data from events where type = 'ref.updated' and data ->> 'ref' = 'refs/heads/main' order by position"
+    )
+    moves = [(row["data"]["new"], row["data"]["pull_request"]) for row in rows]
+    assert moves == [(found["commit_stop"], 1), (made, None)]
 
 
 async def test_a_conflict_at_the_start_of_a_task_costs_no_pause(

@@ -1,5 +1,7 @@
 """The reaction that merges pull requests."""
 
+from functools import partial
+
 from app.actor import Actor
 from app.core import push_policy
 from app.core.project_settings import get_setting
@@ -54,7 +56,6 @@ async def merge_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[New
     ctx.progress.report("merge", COMPARED)
     caught_up = [build_update(found, moved)] if moved else []
     new = await _merge(work, cause, preview)
-    await _record_move(work, cause)
     return [*caught_up, await _build_merged(work, cause, new, behind=len(caught_up))]
 
 
@@ -104,17 +105,19 @@ async def _merge(work: PullRequestWork, cause: StoredEvent, preview: merge.Merge
     signer = await find_signer(work.ctx, cause)
     signed = get_setting(target, "enforce_signed_off_commits") or push_policy.find_requirements(target).signed
     message = merge.merge_message(found["number"], found["title"], signer if signed else None)
+    move = partial(
+        merge.merge,
+        work.repo_path,
+        preview,
+        message,
+        signer,
+        always=get_setting(target, "always_merge"),
+        only_forward=not get_setting(target, "non_fast_forward_merges"),
+    )
     await work.ctx.point_of_no_return()
+    ref = refs.branch_ref(found["branch"])
     try:
-        return await in_thread(
-            merge.merge,
-            work.repo_path,
-            preview,
-            message,
-            signer,
-            always=get_setting(target, "always_merge"),
-            only_forward=not get_setting(target, "non_fast_forward_merges"),
-        )
+        return await work.move(found["project_id"], Actor(cause.actor), ref, move, merged=found["number"])
     except MergeConflict:
         raise PermanentError(FailureReason.MERGE_CONFLICTS) from None
     except NeedsRebase:

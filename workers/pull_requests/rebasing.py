@@ -1,5 +1,7 @@
 """The reaction that rebases pull requests."""
 
+from functools import partial
+
 from app.actor import Actor
 from app.core import push_policy
 from app.core.push_policy import PushReason
@@ -45,12 +47,12 @@ async def rebase_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[Ne
             progress=lambda percent: ctx.progress.report("rebase", percent),
         )
         await ctx.point_of_no_return()
-        await in_thread(rebase.apply_rebase, work.source_path, done)
+        apply = partial(rebase.apply_rebase, work.source_path, done)
+        await work.move(work.source["project_id"], Actor(cause.actor), ref, apply)
     except NotFastForward:
         raise build_push_refusal(PushReason.NOT_FORWARD) from None
     except NotSignedOff as unsigned:
         raise build_push_refusal(PushReason.UNSIGNED, unsigned.subject) from None
     except (MergeConflict, Missing, TooLarge):
         raise PermanentError(FailureReason.REBASE_FAILED) from None
-    await work.record(work.source["project_id"], Actor(cause.actor), ref)
     return [NewEvent(PullRequestRebased(project_id=found["project_id"], number=found["number"], commit=done.new), None)]

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 from app.actor import Actor
 from app.core.mentions import linked_issues
 from app.core.project_settings import get_setting
-from app.core.pushes import record_refs
+from app.core.pushes import moving_refs, record_refs
 from app.errors import NotFound
 from app.git import commits, merge, pulls, refs, store
-from app.git.errors import GitFailed, Missing, NoCommit
+from app.git.errors import GitError, GitFailed, Missing, NoCommit
 from app.queries import issues, projects, pull_requests, users
 from events.event import StoredEvent
 from events.pull_requests import PullRequestUpdated
@@ -79,6 +79,25 @@ class PullRequestWork:
         """Record refs that this work moved."""
         db, root = self.ctx.db, self.ctx.settings.repositories
         await record_refs(db, root, project_id, actor, request=self.request, only=frozenset(names), merged=merged)
+
+    async def move(
+        self, project_id: int, actor: Actor, ref: str, step: Callable[[], T], merged: int | None = None
+    ) -> T:
+        """Do a step that moves a ref, under the lock of the project's refs, and record the move.
+
+        Raises what the step raises if git refuses, and Conflict if another process keeps the lock.
+        """
+        refusal = None
+        async with moving_refs(self.ctx.db, self.ctx.settings.repositories, project_id, actor, merged=merged):
+            try:
+                done = await in_thread(step)
+            except GitError as no:
+                refusal = no
+            else:
+                await self.record(project_id, actor, ref, merged=merged)
+        if refusal is not None:
+            raise refusal
+        return done
 
     async def find_changes(self, head: str, base: str | None) -> dict[str, Any]:
         """Find the changed commits and linked issues; empty if the commits are the same as before. `head` is the newest
