@@ -31,14 +31,12 @@ async def keep_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[NewE
     return [*linked, *await statuses.find_status(work, head, {})]
 
 
-@on(RefUpdated, queue=FOLLOW, on_failure=ignore_failure, tracked=False)
+@on(RefUpdated, queue=FOLLOW, on_failure=ignore_failure, tracked=False, ref_prefix=refs.HEADS)
 async def follow_branch(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     """Update every open pull request whose source branch moved, and begin to find the merge statuses of those whose
     target branch it is.
     """
     ref, project_id = cause.data["ref"], cause.data["project_id"]
-    if not ref.startswith(refs.HEADS):
-        return []
     branch, answers = ref.removeprefix(refs.HEADS), []
     for row in await pull_requests.list_opened_from(ctx.db, project_id, branch):
         answers += await _follow(ctx, cause, row["project_id"], row["number"])

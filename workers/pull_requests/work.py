@@ -6,13 +6,14 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from app.actor import Actor
+from app.core.access import is_blocked
 from app.core.mentions import linked_issues
 from app.core.project_settings import get_setting
 from app.core.pushes import moving_refs, record_refs
 from app.errors import NotFound
 from app.git import commits, merge, pulls, refs, store
 from app.git.errors import GitError, GitFailed, Missing, NoCommit
-from app.queries import issues, projects, pull_requests, users
+from app.queries import history, issues, projects, pull_requests, users
 from events.event import StoredEvent
 from events.pull_requests import PullRequestUpdated
 from events.record import NewEvent
@@ -50,10 +51,11 @@ class PullRequestWork:
     async def fetch_head(self) -> str:
         """Find the newest commit and copy it with its ancestors into the target.
 
-        Raises PermanentError if the source project exists without the branch.
+        It stays as it is while the last push to its branch is one of a user whom the target has blocked. Raises
+        PermanentError if the source project exists without the branch.
         """
         number, branch = self.found["number"], self.found["branch_from"]
-        if self.source_path is None:
+        if self.source_path is None or await self._is_source_blocked():
             return await self._find_copied_head()
         progress = StagedProgress(self.ctx.progress.report, FETCHED)
         try:
@@ -67,6 +69,14 @@ class PullRequestWork:
             raise missing_branch(branch, self.source) from None
         await self.record(self.target["project_id"], Actor("forge"), refs.pull_ref(number))
         return head
+
+    async def _is_source_blocked(self) -> bool:
+        """Whether the target has blocked the user who moved the source branch last."""
+        if not self.source or not self.target["blocked"]:
+            return False
+        ref = refs.branch_ref(self.found["branch_from"])
+        mover = await history.find_last_mover(self.ctx.db, self.source["project_id"], ref)
+        return mover is not None and is_blocked(Actor(mover), self.target)
 
     async def _find_copied_head(self) -> str:
         branch = self.found["branch_from"]
