@@ -205,7 +205,7 @@ async def test_a_listing_repeats_its_arguments_and_links_to_other_pages(
         "issues": [],
         "pagination": {
             "first": f"{forge.url}/api/0/nethack/issues?per_page=20&page=1",
-            "last": f"{forge.url}/api/0/nethack/issues?per_page=20&page=0",
+            "last": f"{forge.url}/api/0/nethack/issues?per_page=20&page=1",
             "next": None, "page": 1, "pages": 0, "per_page": 20, "prev": None,
         },
         "total_issues": 0,

@@ -88,7 +88,7 @@ async def test_a_listing_repeats_its_arguments_and_links_to_other_pages(
     assert (await forge.nobody.pagure("/nethack/pull-requests"))[1] == {
         "args": {"assignee": None, "author": None, "page": 1, "per_page": 20, "status": True, "tags": []},
         "pagination": {
-            "first": f"{base}20&page=1", "last": f"{base}20&page=0", "next": None, "page": 1, "pages": 0,
+            "first": f"{base}20&page=1", "last": f"{base}20&page=1", "next": None, "page": 1, "pages": 0,
             "per_page": 20, "prev": None,
         },
         "requests": [],

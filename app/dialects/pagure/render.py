@@ -265,7 +265,7 @@ def pagination(request: web.Request, found: Listing, key: str = "page") -> dict[
 
     return {
         "first": link(1),
-        "last": link(pages),
+        "last": link(max(pages, 1)),  # page 1 of an empty listing, as `first`
         "next": link(page.number + 1) if page.number < pages else None,
         key: page.number,
         "pages": pages,
