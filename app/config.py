@@ -6,14 +6,40 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class GitLimits(BaseModel):
+    """What a git process may use: bytes of memory, seconds of CPU time, seconds in all, bytes of output."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    memory: int = Field(ge=32 << 20)
+    cpu: int = Field(ge=1)
+    seconds: float = Field(gt=0)
+    output: int = Field(ge=1)
+
+
+# Faults of git objects that old tools made and that do no harm. Git's own names of them (git-fsck, "fsck messages").
+HarmlessFault = Literal[
+    "badEmail",
+    "badTimezone",
+    "missingNameBeforeEmail",
+    "missingSpaceBeforeDate",
+    "missingSpaceBeforeEmail",
+    "multipleAuthors",
+    "zeroPaddedDate",
+    "zeroPaddedFilemode",
+]
 
 
 class Settings(BaseSettings):
     """The field `name` is read from the variable `POLYFORGE_NAME`."""
 
-    model_config = SettingsConfigDict(env_prefix="POLYFORGE_", env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="POLYFORGE_", env_ignore_empty=True, frozen=True, nested_model_default_partial_update=True
+    )
 
     data: Path = Field(Path("var"), description="Data directory, with repositories and embedded services.")
     database_url: str | None = Field(None, description="PostgreSQL URL. If unset, `up` starts an embedded server.")
@@ -54,6 +80,41 @@ class Settings(BaseSettings):
     max_push_bytes: int = Field(2 << 30, description="Maximum size of a push in bytes.")
     max_push_refs: int = Field(10_000, ge=1, description="Maximum number of refs that one push may change.")
     git_deadline: float = Field(3600.0, description="Maximum duration of a git process in seconds.")
+    git_read: GitLimits = Field(
+        GitLimits(memory=1 << 30, cpu=20, seconds=60, output=256 << 20),
+        description="Limits of a git process that reads or compares, as a JSON object with any of `memory` (bytes), "
+        "`cpu` (seconds), `seconds` and `output` (bytes).",
+    )
+    git_change: GitLimits = Field(
+        GitLimits(memory=2 << 30, cpu=300, seconds=600, output=64 << 20),
+        description="Limits of a git process that merges, rebases, moves a ref or copies between repositories.",
+    )
+    git_fetch: GitLimits = Field(
+        GitLimits(memory=4 << 30, cpu=1800, seconds=3600, output=64 << 30),
+        description="Limits of a git process that serves a fetch or a clone.",
+    )
+    git_push: GitLimits = Field(
+        GitLimits(memory=2 << 30, cpu=1800, seconds=3600, output=64 << 20),
+        description="Limits of a git process that receives a push.",
+    )
+    git_mirror: GitLimits = Field(
+        GitLimits(memory=2 << 30, cpu=1800, seconds=3600, output=4 << 20),
+        description="Limits of a git process that fetches into a mirror.",
+    )
+    git_accepted_faults: list[HarmlessFault] = Field(
+        ["badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode"],
+        description="Faults of old tools that pushes and mirrors may contain, by git's names of them, as a JSON list.",
+    )
+    long_reads: int = Field(
+        16,
+        ge=1,
+        description="Reads that may take long, such as patches, that one API process does at once.",
+    )
+    long_read_queue: int = Field(
+        32,
+        ge=1,
+        description="Long reads that may wait, up to 5 seconds, in one API process. More get a 503.",
+    )
     mirroring: bool = Field(True, description="Allow mirrors of remote repositories.")
     mirror_interval: float = Field(3600.0, gt=0, description="Mirror polling interval in seconds.")
     lease: float = Field(

@@ -14,8 +14,10 @@ from app.dialects import native, pagure
 from app.dialects.pagure import pages
 from app.dialects.pagure.urls import sort_routes
 from app.feed.tail import open_tail
+from app.git.limits import using_settings
 from app.http import health
 from app.http.keys import DATABASE, SETTINGS, TAIL
+from app.http.long_reads import LONG_READS, LongReads
 from app.http.middleware import collapse_slashes, log_requests
 from app.http.requests import MAX_BODY
 from app.http.routes import mount
@@ -44,6 +46,7 @@ async def release_waiters(app: web.Application) -> None:
 
 async def open_connections(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
+    reads = LongReads(settings.long_reads, settings.long_read_queue)
     settings.repositories.mkdir(parents=True, exist_ok=True, mode=0o700)
     redis: Redis = open_client(settings.required_redis_url())
     async with (
@@ -54,4 +57,6 @@ async def open_connections(app: web.Application) -> AsyncIterator[None]:
     ):
         app[DATABASE] = db
         app[TAIL] = tail
-        yield
+        app[LONG_READS] = reads
+        with using_settings(settings), contextlib.closing(reads):
+            yield

@@ -32,6 +32,7 @@ class FailureReason(StrEnum):
     REBASE_NEEDED = "rebase-needed"
     REPOSITORY_MISSING = "repository-missing"  # project: a path
     STATED = "stated"  # text: the sentence of an old event (events/upcasts.py)
+    TOO_LARGE = "too-large"
     UNEXPECTED = "unexpected"
     UNSIGNED = "unsigned"
 

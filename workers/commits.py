@@ -13,7 +13,7 @@ from app.core.mentions import find_mentions
 from app.core.plugins import COMMIT_REFERENCES, plugin_fields
 from app.errors import NotFound, Refused
 from app.git import commits, refs, store
-from app.git.errors import NoCommit
+from app.git.errors import GitFailed, NoCommit, TooLarge
 from app.git.objects import open_repository
 from app.queries import projects, users
 from app.queries.refs import ZEROS
@@ -22,6 +22,7 @@ from events.record import NewEvent
 from events.repositories import CommitsLanded, RefUpdated
 from workers.reactions import FOLLOW, WorkerContext, ignore_failure, on
 
+MAX_MESSAGE = 1 << 16  # characters of a commit's message that are searched for references
 MAX_COMMITS = 1000  # commits of one push that are recorded
 
 
@@ -77,12 +78,12 @@ async def heed_commits(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]
 
 
 def _read_messages(repo_path: Path, ids: list[str]) -> list[str]:
-    """Read the commits' messages; a commit that no longer exists has an empty one."""
+    """Read the beginnings of the commits' messages; a commit that no longer exists has an empty one."""
     repository = open_repository(repo_path)
     messages = []
     for commit in ids:
         try:
-            messages.append(commits.read(repository, commit).message)
-        except NoCommit:
+            messages.append(commits.read(repository, commit).message[:MAX_MESSAGE])
+        except (NoCommit, TooLarge, GitFailed):
             messages.append("")
     return messages

@@ -11,6 +11,7 @@ import workers.commits
 import workers.pull_requests
 import workers.repositories
 import workers.tasks  # noqa: F401 - register their reactions
+from app.git.limits import using_settings
 from app.logs import log
 from app.outgoing.guard import Guard
 from app.outgoing.proxy import open_proxy
@@ -53,15 +54,17 @@ async def run_workers(ctx: WorkerContext, redis: ArqRedis) -> None:
     """
     guard = Guard(networks=tuple(ctx.settings.webhook_allow))
     # Unlike gather, a task group ends only when all of its tasks have ended; the proxy must be open until then.
-    async with open_proxy(guard) as proxy, asyncio.TaskGroup() as group:
-        ctx = replace(ctx, proxy=proxy)
-        for name in QUEUES:
-            slots = Slots(ctx, redis, name, CONCURRENCY[name])
-            group.create_task(slots.run())
-            group.create_task(_take_hints(redis, name, slots.woken))
-        group.create_task(run_delivery(ctx, redis))
-        if ctx.settings.mirroring:
-            group.create_task(mirrors.run_polling(ctx))
+    async with open_proxy(guard) as proxy:
+        with using_settings(ctx.settings):
+            async with asyncio.TaskGroup() as group:
+                ctx = replace(ctx, proxy=proxy)
+                for name in QUEUES:
+                    slots = Slots(ctx, redis, name, CONCURRENCY[name])
+                    group.create_task(slots.run())
+                    group.create_task(_take_hints(redis, name, slots.woken))
+                group.create_task(run_delivery(ctx, redis))
+                if ctx.settings.mirroring:
+                    group.create_task(mirrors.run_polling(ctx))
 
 
 async def _take_hints(redis: ArqRedis, name: str, woken: asyncio.Event) -> None:

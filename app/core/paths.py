@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from app.git.refs import is_mistakable
+
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9\-_.+]*\Z")
-OBJECT_ID = re.compile(r"(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\Z")
 SEGMENT_LIMIT = 255
 REF_LIMIT = 1024  # bytes; the log's and the read tables' indexes take some 2700
 REF_DEPTH = 50  # parts; libgit2 lists no ref that lies deeper than about a hundred directories
@@ -100,20 +101,26 @@ def is_storable_ref(name: bytes) -> bool:
 
 
 def is_clear_ref_name(ref: str) -> bool:
-    """Whether the short name of a new ref, given by its full name, is taken for nothing else: an object id, HEAD, or an
-    option of a program.
+    """Whether the short name of a new ref, given by its full name, is taken for nothing else."""
+    return not is_mistakable(ref)
+
+
+def may_create_ref(ref: bytes) -> bool:
+    """Whether a push, a mirror or the API may create a ref of this full name.
+
+    Disk and log can hold it, it is UTF-8, and it cannot be taken for an object id, HEAD, an option or another ref. A
+    ref that exists already may be moved and deleted, whatever its name.
     """
-    short = ref.split("/", 2)[-1]
-    return not (OBJECT_ID.match(short) or short.startswith("-") or short.rpartition("/")[2] == "HEAD")
+    return is_storable_ref(ref) and is_clear_ref_name(ref.decode())
 
 
 def is_valid_branch_name(name: str) -> bool:
-    """Whether git accepts the name for a branch (git-check-ref-format) and no program takes it for an option."""
-    if not name or len(name) > SEGMENT_LIMIT or name.startswith("-") or name == "HEAD" or name.endswith(("/", ".")):
+    """Whether git accepts the name for a branch (git-check-ref-format) and a branch of this name may be created."""
+    if not name or len(name) > SEGMENT_LIMIT or name.endswith(("/", ".")):
         return False
     if any(c in " ~^:?*[\\\x7f" or c < " " for c in name) or ".." in name or "@{" in name or "//" in name:
         return False
-    if not is_storable_ref(f"refs/heads/{name}".encode()):
+    if not may_create_ref(f"refs/heads/{name}".encode(errors="surrogatepass")):
         return False
     return all(
         part and not part.startswith(".") and not part.endswith(".lock") and len(part.encode()) <= FILE_LIMIT

@@ -1,17 +1,24 @@
 """Reading commits, listing those that a pull-request brings, and checking their sign-offs."""
 
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pygit2
 
-from app.git.errors import NoCommit, NotSignedOff
-from app.git.objects import FULL, is_reachable, list_candidates, object_kind, open_repository
+from app.git.errors import GitFailed, NoCommit, NotSignedOff, TooLarge
+from app.git.objects import FULL, is_reachable, list_candidates, object_kind, open_repository, read_object
 from app.git.process import run, split_records, stream
 from app.git.text import decode
 
-SIGN_OFF = b"signed-off-by"
+COMMIT = pygit2.enums.ObjectType.COMMIT
+# Written by old tools without the space that should follow the address; libgit2 loses the first digit of the time.
+NO_SPACE = re.compile(rb"^(author|committer) [^\n]*>(\d{1,12}) ", re.MULTILINE)
+# Exactly as the hook for pushes looks for it.
+UNSIGNED = ("--invert-grep", "--regexp-ignore-case", "--fixed-strings", "--grep=signed-off-by", "--max-count=1")
+MESSAGE_LIMIT = 1 << 20  # bytes of a commit's message that are shown
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class Commit:
     message: str
     parents: tuple[str, ...]
     tree: str
+    cut: bool = False  # the message is longer than MESSAGE_LIMIT
 
     @property
     def subject(self) -> str:
@@ -55,9 +63,7 @@ def resolve(repo_path: Path, spelling: str, *, hidden: bool = False) -> str:
     """
     repository = open_repository(repo_path)
     commits = [
-        candidate
-        for candidate in list_candidates(repo_path, spelling)
-        if object_kind(repository, candidate) == pygit2.enums.ObjectType.COMMIT
+        candidate for candidate in list_candidates(repo_path, spelling) if object_kind(repository, candidate) == COMMIT
     ]
     if len(commits) != 1 or not (hidden or is_reachable(repo_path, commits[0])):
         raise NoCommit(spelling)
@@ -70,19 +76,34 @@ def find(repo_path: Path, spelling: str, *, hidden: bool = False) -> Commit:
 
 
 def read(repository: pygit2.Repository, commit_id: str) -> Commit:
-    """Read the commit with this full id. Raises NoCommit if the repository does not have it."""
-    commit = repository.get(commit_id) if FULL.match(commit_id) else None
-    if not isinstance(commit, pygit2.Commit):
-        raise NoCommit(commit_id)
+    """Read the commit with this full id, and of its message no more than MESSAGE_LIMIT bytes. Raises as `load`."""
+    commit = load(repository, commit_id)
     encoding = commit.message_encoding
+    times = {name: int(time) for name, time in NO_SPACE.findall(commit.read_raw().partition(b"\n\n")[0])}
     return Commit(
         id=str(commit.id),
-        author=_parse_person(commit.author, encoding),
-        committer=_parse_person(commit.committer, encoding),
-        message=decode(commit.raw_message, encoding),
+        author=_parse_person(commit.author, encoding, times.get(b"author")),
+        committer=_parse_person(commit.committer, encoding, times.get(b"committer")),
+        message=decode(commit.raw_message[:MESSAGE_LIMIT], encoding),
         parents=tuple(str(parent) for parent in commit.parent_ids),
         tree=str(commit.tree_id),
+        cut=len(commit.raw_message) > MESSAGE_LIMIT,
     )
+
+
+def load(repository: pygit2.Repository, commit_id: str) -> pygit2.Commit:
+    """Load the commit with this full id.
+
+    Raises NoCommit if the repository does not have it, TooLarge if it is too large to be read into this process, and
+    GitFailed if it is malformed.
+    """
+    try:
+        if FULL.match(commit_id):
+            commit: pygit2.Commit = read_object(repository, pygit2.Oid(hex=commit_id), COMMIT)
+            return commit
+    except KeyError:
+        pass
+    raise NoCommit(commit_id)
 
 
 def list_ids(repo_path: Path, source: str, target: str | None, *, alternate: Path | None = None) -> Iterator[str]:
@@ -101,9 +122,12 @@ def list_ids(repo_path: Path, source: str, target: str | None, *, alternate: Pat
 def list_between(
     repo_path: Path, source: str, target: str | None, *, alternate: Path | None = None
 ) -> Iterator[Commit]:
-    """Read the commits that `list_ids` lists, one at a time."""
+    """Read the commits that `list_ids` lists, one at a time, but for those that are too large or malformed."""
     repository = open_repository(repo_path, alternate)
-    return (read(repository, commit_id) for commit_id in list_ids(repo_path, source, target, alternate=alternate))
+    for commit_id in list_ids(repo_path, source, target, alternate=alternate):
+        # A commit that cannot be read has no author and no message that could be told of.
+        with suppress(TooLarge, GitFailed):
+            yield read(repository, commit_id)
 
 
 def find_span(repo_path: Path, source: str, target: str | None, *, alternate: Path | None = None) -> CommitSpan | None:
@@ -122,19 +146,17 @@ def require_sign_off(repo_path: Path, source: str, target: str | None, *, altern
 
     Source: pull-request contract 5.2, step 1.
     """
-    repository = open_repository(repo_path, alternate)
-    for commit_id in list_ids(repo_path, source, target, alternate=alternate):
-        if SIGN_OFF not in repository[commit_id].peel(pygit2.Commit).raw_message.lower():
-            raise NotSignedOff(commit_id)
+    exclude = [] if target is None else [f"^{_find_commit(repo_path, target, alternate)}"]
+    head = _find_commit(repo_path, source, alternate)
+    if unsigned := run(repo_path, "rev-list", "--date-order", *UNSIGNED, head, *exclude, "--", alternate=alternate):
+        raise NotSignedOff(unsigned.decode().strip())
 
 
 def require_new_sign_off(repo_path: Path, start: str) -> None:
     """Raise NotSignedOff with a commit that is reachable from `start`, from no branch or tag, and not signed off."""
-    repository = open_repository(repo_path)
-    output = stream(repo_path, "rev-list", _find_commit(repo_path, start, None), "--not", "--branches", "--tags")
-    for line in split_records(output):
-        if SIGN_OFF not in repository[line.decode()].peel(pygit2.Commit).raw_message.lower():
-            raise NotSignedOff(line.decode())
+    head = _find_commit(repo_path, start, None)
+    if unsigned := run(repo_path, "rev-list", *UNSIGNED, head, "--not", "--branches", "--tags", "--"):
+        raise NotSignedOff(unsigned.decode().strip())
 
 
 def contains(repo_path: Path, head: str, commit: str) -> bool:
@@ -144,10 +166,10 @@ def contains(repo_path: Path, head: str, commit: str) -> bool:
     return not run(repo_path, "rev-list", "--max-count=1", commit, f"^{head}")
 
 
-def merge_base(repo_path: Path, one: str, other: str) -> str | None:
-    """Find the best common ancestor of two commits. Source: project contract 11.5, for a forced push."""
-    repository = open_repository(repo_path)
-    base = repository.merge_base(_find_commit(repo_path, one, None), _find_commit(repo_path, other, None))
+def merge_base(repo_path: Path, one: str, other: str, *, alternate: Path | None = None) -> str | None:
+    """Find the best common ancestor of two commits. Raises NoCommit. Source: project contract 11.5."""
+    repository = open_repository(repo_path, alternate)
+    base = repository.merge_base(*(_find_commit(repo_path, commit_id, alternate) for commit_id in (one, other)))
     return str(base) if base else None
 
 
@@ -156,12 +178,15 @@ def _find_commit(repo_path: Path, commit_id: str, alternate: Path | None) -> str
     repository = open_repository(repo_path, alternate)
     if not FULL.match(commit_id) or commit_id not in repository:
         raise NoCommit(commit_id)
-    if object_kind(repository, commit_id) != pygit2.enums.ObjectType.COMMIT:
+    if object_kind(repository, commit_id) != COMMIT:
         raise NoCommit(commit_id)
     return commit_id
 
 
-def _parse_person(signature: pygit2.Signature, encoding: str | None) -> Person:
+def _parse_person(signature: pygit2.Signature, encoding: str | None, time: int | None) -> Person:
     return Person(
-        decode(signature.raw_name, encoding), decode(signature.raw_email, encoding), signature.time, signature.offset
+        decode(signature.raw_name, encoding),
+        decode(signature.raw_email, encoding),
+        signature.time if time is None else time,
+        signature.offset,
     )

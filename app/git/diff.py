@@ -1,28 +1,35 @@
 """Differences between commits: per-file statistics, diffs, and patches in mail format.
 
-The output of git is passed on as it arrives, so neither a long history nor a large file is held in memory. A file above
-FILE_LIMIT counts as binary, which bounds the memory of git itself as well.
+What differs is counted before git is asked to compare (app/git/extent.py), and the output of git is passed on as it
+arrives, so neither a long history nor a large file is held in memory. A series of commits is one run of git.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 
-from app.git import commits
+import pygit2
+
+from app.git import commits, extent
 from app.git.commits import Commit
 from app.git.errors import EmptyDiff, TooLarge
+from app.git.extent import Allowance
 from app.git.objects import EMPTY_TREE, open_repository
 from app.git.process import split_records, stream
 from app.git.text import decode, single_line
 
-FILE_LIMIT = {"core.bigFileThreshold": "16m"}
+FILE_LIMIT = {"core.bigFileThreshold": "16m"}  # a larger file counts as binary
+CONTENT_LIMIT = 64 << 20  # bytes of the files, old and new, that one diff or one series of patches may change
 DIFF_LIMIT = 256 << 20  # bytes of one diff or one series of patches
 CHANGES_LIMIT = 20_000  # changed files in one result
 PATCHES_LIMIT = 2_000  # commits in one series
 LAST_SECOND = 253402300799  # of the year 9999, the last one that datetime knows
+MESSAGES_LIMIT = 8 << 20  # bytes of commit messages in one series
+MARK_SIZE = 42  # bytes of an object id between two line ends
 PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short", "--ignore-submodules=none")
+SHOWN = ("-r", "-M", "-p", "--binary", *PLAIN)
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ def changed_files(repo_path: Path, old: str | None, new: str) -> dict[str, str]:
     Raises NoCommit, and TooLarge above CHANGES_LIMIT files. Source: project contract 11.5.
     """
     fields = split_records(
-        _diff_tree(repo_path, old, new, ["-r", "-z", "--no-renames", "--name-status", *PLAIN], None), b"\0"
+        _diff_tree(repo_path, old, new, ("-r", "-z", "--no-renames", "--name-status", *PLAIN), None), b"\0"
     )
     found: dict[str, str] = {}
     for letter in fields:
@@ -93,55 +100,131 @@ def changed_files(repo_path: Path, old: str | None, new: str) -> dict[str, str]:
 
 
 def patches(repo_path: Path, source: str, target: str | None, *, alternate: Path | None = None) -> Iterator[bytes]:
-    """Render each commit that is reachable from `source` and not from `target` as a mail, oldest first, in chunks.
+    """Render the commits that are reachable from `source` and not from `target` as mails, oldest first, in chunks.
 
-    Raises TooLarge above PATCHES_LIMIT commits and, during iteration, above DIFF_LIMIT bytes; NoCommit.
-    Source: pull-request contract 8.3 (`.patch`).
+    As in `git format-patch --binary`, merges and commits that change no files are left out. Raises NoCommit, TooLarge
+    above PATCHES_LIMIT commits, CHANGES_LIMIT files, CONTENT_LIMIT bytes in these or MESSAGES_LIMIT bytes of messages
+    and, during iteration, above DIFF_LIMIT bytes. Source: pull-request contract 8.3 (`.patch`).
     """
-    series = _list_commits(repo_path, source, target, alternate)
-    repository = open_repository(repo_path, alternate)
-
-    def render_mails() -> Iterator[bytes]:
-        for number, commit_id in enumerate(series, 1):
-            commit = commits.read(repository, commit_id)
-            yield _render_mail_head(commit, f"[PATCH {number}/{len(series)}] " if len(series) > 1 else "")
-            yield from _diff_commit(repo_path, commit, alternate)
-            yield b"\n"
-
-    return _limit_size(render_mails(), source)
+    series = _list_steps(repo_path, source, target, alternate)
+    shown = [step for step in series if not step.merges and step.changes]
+    return _render_mails(repo_path, shown, source, alternate)
 
 
 def patch(repo_path: Path, commit_id: str) -> Iterator[bytes]:
-    """Render one commit as a mail. Raises NoCommit. Source: project contract 12.20 (`/raw/<ref>` without a path)."""
-    repository = open_repository(repo_path)
-    commit = commits.read(repository, commit_id)
-    return _limit_size(chain([_render_mail_head(commit, "")], _diff_commit(repo_path, commit, None)), commit_id)
+    """Render one commit as a mail, with its changes since its first parent. Raises NoCommit and TooLarge.
+
+    Source: project contract 12.20 (`/raw/<ref>` without a path).
+    """
+    step = _read_step(open_repository(repo_path), commit_id)
+    return _render_mails(repo_path, [step], commit_id, None)
 
 
 def diffs(repo_path: Path, source: str, target: str | None, *, alternate: Path | None = None) -> Iterator[bytes]:
-    """Return the diffs of the commits that `patches` renders, one after the other. Raises the same errors.
+    """Compare `source` with where it left `target`, which is what the commits that `patches` renders change together.
 
-    Source: pull-request contract 8.3 (`.diff`).
+    Their own diffs, one after the other, would not apply: git takes the second change of a file for one of the file as
+    it was before the first. Raises NoCommit, TooLarge above CHANGES_LIMIT files or CONTENT_LIMIT bytes in them and,
+    during iteration, above DIFF_LIMIT bytes. Source: pull-request contract 8.3 (`.diff`).
     """
-    series = _list_commits(repo_path, source, target, alternate)
+    base = commits.merge_base(repo_path, source, target, alternate=alternate) if target else None
+    allowance = Allowance(CHANGES_LIMIT, CONTENT_LIMIT)
+    return _limit_size(_diff_tree(repo_path, base, source, SHOWN, alternate, allowance), source)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A commit of a series: its first parent, whether it merges, whether it changes files, bytes of its message."""
+
+    id: str
+    parent: str | None
+    merges: bool
+    changes: bool
+    message_size: int
+
+
+def _list_steps(repo_path: Path, source: str, target: str | None, alternate: Path | None) -> list[_Step]:
     repository = open_repository(repo_path, alternate)
-    own_diffs = (_diff_commit(repo_path, commits.read(repository, commit_id), alternate) for commit_id in series)
-    return _limit_size(chain.from_iterable(own_diffs), source)
-
-
-def _list_commits(repo_path: Path, source: str, target: str | None, alternate: Path | None) -> list[str]:
-    series: list[str] = []
+    series: list[_Step] = []
     for commit_id in commits.list_ids(repo_path, source, target, alternate=alternate):
         if len(series) == PATCHES_LIMIT:
             raise TooLarge(source)
-        series.append(commit_id)
+        series.append(_read_step(repository, commit_id))
     return series[::-1]
 
 
-def _diff_commit(repo_path: Path, commit: Commit, alternate: Path | None) -> Iterator[bytes]:
-    """Compare a commit with its first parent."""
-    parent = commit.parents[0] if commit.parents else None
-    return _diff_tree(repo_path, parent, commit.id, ["-r", "-M", "-p", *PLAIN], alternate)
+def _read_step(repository: pygit2.Repository, commit_id: str) -> _Step:
+    commit = commits.load(repository, commit_id)
+    parents = [str(parent) for parent in commit.parent_ids]
+    before = extent.tree_of(repository, parents[0]) if parents else EMPTY_TREE
+    return _Step(
+        commit_id,
+        parents[0] if parents else None,
+        merges=len(parents) > 1,
+        changes=str(before) != str(commit.tree_id),
+        message_size=len(commit.raw_message),
+    )
+
+
+def _require_showable(repo_path: Path, series: list[_Step], subject: str, alternate: Path | None) -> None:
+    """Raise TooLarge if the messages of these commits or the files that they change are too large to be shown."""
+    repository, allowance = open_repository(repo_path, alternate), Allowance(CHANGES_LIMIT, CONTENT_LIMIT)
+    sizes = [step.message_size for step in series]
+    if sum(sizes) > MESSAGES_LIMIT or max(sizes, default=0) > commits.MESSAGE_LIMIT:
+        raise TooLarge(subject)
+    for step in series:
+        before = extent.tree_of(repository, step.parent) if step.parent else None
+        extent.count_changes(repository, before, extent.tree_of(repository, step.id), allowance)
+
+
+def _render_mails(repo_path: Path, series: list[_Step], subject: str, alternate: Path | None) -> Iterator[bytes]:
+    _require_showable(repo_path, series, subject, alternate)
+    repository = open_repository(repo_path, alternate)
+
+    def render() -> Iterator[bytes]:
+        begun = 0
+        for number, piece in _diff_steps(repo_path, series, alternate):
+            if number > begun:
+                prefix = f"[PATCH {number}/{len(series)}] " if len(series) > 1 else ""
+                head = _render_mail_head(commits.read(repository, series[number - 1].id), prefix)
+                yield b"\n" + head if begun else head
+                begun = number
+            yield piece
+        if len(series) > 1:
+            yield b"\n"
+
+    return _limit_size(render(), subject)
+
+
+def _diff_steps(repo_path: Path, series: list[_Step], alternate: Path | None) -> Iterator[tuple[int, bytes]]:
+    """Compare each commit with its first parent, in one run of git. Yields pieces with the number of their commit."""
+    if not series:
+        return
+    # Git precedes each diff with the id of the commit, in a line that no diff can contain.
+    lines = "".join(f"{step.id} {step.parent}\n" if step.parent else f"{step.id}\n" for step in series)
+    options = ["--stdin", "--root", "--always", *SHOWN]
+    output = stream(repo_path, "diff-tree", *options, stdin=lines.encode(), config=FILE_LIMIT, alternate=alternate)
+    with closing(output):
+        yield from _split_at(output, [f"\n{step.id}\n".encode() for step in series])
+
+
+def _split_at(chunks: Iterator[bytes], marks: list[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Split at these marks, which come in this order, the first one at the beginning without its line end.
+
+    Yields at least one piece for each mark, with the number of the mark.
+    """
+    number, rest, begin = 0, b"\n", 1  # `begin` skips the line end that the next mark may share with the last one
+    for chunk in chunks:
+        rest += chunk
+        while number < len(marks) and (found := rest.find(marks[number])) >= 0:
+            if number:
+                yield number, rest[begin : found + 1]
+            rest, begin = rest[found + len(marks[number]) - 1 :], 1
+            number += 1
+        if (done := len(rest) - MARK_SIZE) > 0:
+            yield number, rest[begin:done]
+            rest, begin = rest[done:], 0
+    yield number, rest[begin:]
 
 
 def _render_mail_head(commit: Commit, prefix: str) -> bytes:
@@ -156,12 +239,18 @@ def _render_mail_head(commit: Commit, prefix: str) -> bytes:
 
 
 def _diff_tree(
-    repo_path: Path, old: str | None, new: str, options: list[str], alternate: Path | None
+    repo_path: Path,
+    old: str | None,
+    new: str,
+    options: Sequence[str],
+    alternate: Path | None,
+    allowance: Allowance | None = None,
 ) -> Iterator[bytes]:
+    """Compare two commits, None being the empty tree. Raises NoCommit, and TooLarge if more differs than allowed."""
     repository = open_repository(repo_path, alternate)
-    for commit_id in (old, new):
-        if commit_id is not None:
-            commits.read(repository, commit_id)
+    before = None if old is None else commits.load(repository, old).tree_id
+    after = commits.load(repository, new).tree_id
+    extent.count_changes(repository, before, after, allowance or Allowance(CHANGES_LIMIT))
     return stream(
         repo_path, "diff-tree", *options, old or EMPTY_TREE, new, "--", config=FILE_LIMIT, alternate=alternate
     )

@@ -9,6 +9,7 @@ GitError
 ├── EmptyRepository    there are no branches yet
 ├── AlreadyExists      a ref of this name exists
 ├── BadName            git does not accept it as the name of a ref
+│   └── NameClash      it cannot exist beside another ref, as `dir/sub` beside `dir`
 ├── RefMoved           another writer has moved the ref since it was read
 ├── NotFastForward     the ref would lose commits
 ├── NotSignedOff
@@ -18,6 +19,7 @@ GitError
 ├── EmptyDiff
 ├── TooLarge           a limit of this package was exceeded
 ├── TimedOut
+├── NeedsSearch        the history would have to be searched, and the caller does not want that
 └── GitFailed          git failed; with its error output
 """
 
@@ -54,6 +56,14 @@ class AlreadyExists(GitError): ...
 class BadName(GitError): ...
 
 
+class NameClash(BadName):
+    """`other` is the ref that is in the way, without `refs/heads/` or `refs/tags/`."""
+
+    def __init__(self, subject: str, other: str) -> None:
+        super().__init__(subject)
+        self.other = other
+
+
 class RefMoved(GitError): ...
 
 
@@ -84,6 +94,9 @@ class TooLarge(GitError): ...
 
 
 class TimedOut(GitError): ...
+
+
+class NeedsSearch(GitError): ...
 
 
 class GitFailed(GitError): ...

@@ -1,18 +1,25 @@
 """Previewing and merging pull-requests, without a work tree."""
 
+import tempfile
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 
 import pygit2
 
-from app.git import commits, refs
+from app.git import commits, extent, refs
 from app.git.errors import MergeConflict, NeedsRebase, NoBranch, NothingToMerge
+from app.git.extent import Allowance
+from app.git.limits import Work
 from app.git.objects import open_repository
-from app.git.text import decode, encode_name, single_line, strip_control
+from app.git.process import run
+from app.git.text import decode, single_line, strip_control
 
 PATHS_LIMIT = 100  # conflicting paths in one result
+FILES_LIMIT = 200_000  # files that the two sides of a merge may have changed
+# As libgit2 merges, which Pagure uses: a file in a folder that the other side has renamed is no conflict.
+CONFIG = {"merge.directoryRenames": "false", "merge.renameLimit": "1000", "core.bigFileThreshold": "16m"}
+CLEAN, CONFLICTING = 0, 1  # exit codes of git merge-tree
 
 
 class Status(StrEnum):
@@ -71,12 +78,13 @@ def preview_merge(
         ours = None
     if signed_off:
         commits.require_sign_off(repo_path, theirs, ours, alternate=alternate)
-    status, conflicts = _compare(open_repository(repo_path, alternate), ours, theirs)
+    status, conflicts = _compare(repo_path, ours, theirs, alternate)
     return MergePreview(status, branch, ours, theirs, conflicts)
 
 
-def _compare(repository: pygit2.Repository, ours: str | None, theirs: str) -> tuple[Status, tuple[str, ...]]:
-    commits.read(repository, theirs)
+def _compare(repo_path: Path, ours: str | None, theirs: str, alternate: Path | None) -> tuple[Status, tuple[str, ...]]:
+    repository = open_repository(repo_path, alternate)
+    commits.load(repository, theirs)
     if ours is None:
         return Status.FFORWARD, ()
     base = repository.merge_base(pygit2.Oid(hex=ours), pygit2.Oid(hex=theirs))
@@ -84,7 +92,8 @@ def _compare(repository: pygit2.Repository, ours: str | None, theirs: str) -> tu
         return Status.NO_CHANGE, ()
     if str(base) == ours:
         return Status.FFORWARD, ()
-    conflicts = list_conflicts(repository.merge_commits(pygit2.Oid(hex=ours), pygit2.Oid(hex=theirs)))
+    with tempfile.TemporaryDirectory(prefix="polyforge-merge-") as scratch:
+        _, conflicts = combine(repo_path, ours, theirs, alternate=alternate, scratch=Path(scratch))
     return (Status.CONFLICTS if conflicts else Status.MERGE), conflicts
 
 
@@ -125,17 +134,39 @@ def merge_message(number: int, title: str, signer: Signer | None = None) -> str:
 def _merge_commit(repo_path: Path, ours: str, theirs: str, message: str, signer: Signer) -> str:
     repository = open_repository(repo_path)
     left, right = pygit2.Oid(hex=ours), pygit2.Oid(hex=theirs)
-    index = repository.merge_commits(left, right)
-    if conflicts := list_conflicts(index):
+    tree, conflicts = combine(repo_path, ours, theirs)
+    if conflicts:
         raise MergeConflict(ours, conflicts)
-    tree = index.write_tree(repository)
     signature = signer.signature
     parents = [left, right]
-    return str(repository.create_commit(None, signature, signature, message.encode("utf-8", "replace"), tree, parents))
+    return str(
+        repository.create_commit(
+            None, signature, signature, message.encode("utf-8", "replace"), pygit2.Oid(hex=tree), parents
+        )
+    )
 
 
-def list_conflicts(index: pygit2.Index) -> tuple[str, ...]:
-    """List the conflicting paths, up to PATHS_LIMIT conflicts."""
-    conflicts = islice(index.conflicts or (), PATHS_LIMIT)
-    paths = {entry.path: None for entries in conflicts for entry in entries if entry is not None}
-    return tuple(decode(encode_name(path)) for path in paths)
+def combine(
+    repo_path: Path, ours: str, theirs: str, *, alternate: Path | None = None, scratch: Path | None = None
+) -> tuple[str, tuple[str, ...]]:
+    """Merge two commits; return the resulting tree and the conflicting paths, PATHS_LIMIT at most.
+
+    The tree is written to the repository, or to the folder `scratch`. Raises TooLarge if the two sides have changed
+    more than FILES_LIMIT files or git would need more than it may use.
+    """
+    _require_mergeable(open_repository(repo_path, alternate), ours, theirs)
+    output = run(
+        repo_path,
+        *("merge-tree", "--write-tree", "--allow-unrelated-histories", "--name-only", "--no-messages", "-z"),
+        *(ours, theirs),
+        work=Work.CHANGE, config=CONFIG, alternate=alternate, scratch=scratch, accept={CLEAN, CONFLICTING},
+    )  # fmt: skip
+    tree, *paths = output.split(b"\0")
+    return tree.decode(), tuple(decode(path) for path in dict.fromkeys(paths) if path)[:PATHS_LIMIT]
+
+
+def _require_mergeable(repository: pygit2.Repository, ours: str, theirs: str) -> None:
+    base, allowance = repository.merge_base(pygit2.Oid(hex=ours), pygit2.Oid(hex=theirs)), Allowance(FILES_LIMIT)
+    before = extent.tree_of(repository, base) if base else None
+    for commit_id in (ours, theirs):
+        extent.count_changes(repository, before, extent.tree_of(repository, commit_id), allowance)

@@ -3,19 +3,28 @@
 import re
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pygit2
 
-from app.git.errors import NoRepository, TimedOut
+from app.git.errors import GitFailed, NoRepository, TimedOut, TooLarge
 from app.git.process import run, split_records, stream
 
 HEX = re.compile(r"[0-9a-fA-F]{4,40}\Z")
 FULL = re.compile(r"[0-9a-f]{40}\Z")
+FULL_SPELLING = re.compile(r"[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?\Z")
 NOWHERE = "0" * 40
 # Refs that users see. The other refs are internal to the forge and make no object visible.
 VISIBLE = ("refs/heads/", "refs/tags/", "refs/pull/")
 SEARCH_TIMEOUT = 10.0  # seconds to look for a tree or a blob in the whole history
+OBJECT_LIMIT = 8 << 20  # bytes of a commit, tag or folder that is read into this process
+TAGS_LIMIT = 100  # tags that point to one another
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+
+
+def is_full_id(spelling: str) -> bool:
+    """Whether this is spelled like a full object id, of SHA-1 or SHA-256; it means that object and no ref."""
+    return bool(FULL_SPELLING.match(spelling))
 
 
 def open_repository(repo_path: Path, alternate: Path | None = None) -> pygit2.Repository:
@@ -49,6 +58,32 @@ def object_kind(repository: pygit2.Repository, object_id: str) -> pygit2.enums.O
     return header[0]
 
 
+def read_object(repository: pygit2.Repository, object_id: pygit2.Oid, kind: pygit2.enums.ObjectType) -> Any:
+    """Read a commit, a tag or a tree into this process.
+
+    Raises TooLarge above OBJECT_LIMIT, KeyError if there is no such object of this kind, and GitFailed if it is
+    malformed. Files are read by git processes, whose memory is limited; they can be of any size.
+    """
+    found, size = repository.odb.read_header(object_id)
+    if found != kind:
+        raise KeyError(str(object_id))
+    if size > OBJECT_LIMIT:
+        raise TooLarge(str(object_id))
+    try:
+        return repository[object_id]
+    except pygit2.GitError:
+        raise GitFailed(f"malformed object {object_id}") from None
+
+
+def peel_tag(repository: pygit2.Repository, object_id: pygit2.Oid) -> pygit2.Oid:
+    """Follow a tag, which may point to another tag, to an object of another kind. Raises TooLarge."""
+    for _ in range(TAGS_LIMIT):
+        if object_kind(repository, str(object_id)) != pygit2.enums.ObjectType.TAG:
+            return object_id
+        object_id = read_object(repository, object_id, pygit2.enums.ObjectType.TAG).target
+    raise TooLarge(str(object_id))
+
+
 def is_reachable(repo_path: Path, object_id: str) -> bool:
     """Return whether a visible ref leads to this object, given by its full id.
 
@@ -75,11 +110,9 @@ def _list_chained_tags(repository: pygit2.Repository, tips: list[str]) -> set[st
     """List the tags among these objects and the tags that they point to."""
     found = set()
     for tip in tips:
-        while object_kind(repository, tip) == pygit2.enums.ObjectType.TAG:
+        while tip not in found and object_kind(repository, tip) == pygit2.enums.ObjectType.TAG:
             found.add(tip)
-            tag = repository[tip]
-            assert isinstance(tag, pygit2.Tag)  # noqa: S101 - for the type checker
-            tip = str(tag.target)
+            tip = str(read_object(repository, pygit2.Oid(hex=tip), pygit2.enums.ObjectType.TAG).target)
     return found
 
 
@@ -91,5 +124,5 @@ def _is_in_history(repo_path: Path, object_id: bytes) -> bool:
         with closing(stream(repo_path, "log", *arguments, deadline=SEARCH_TIMEOUT)) as output:
             # File names, after the tab, are chosen by users and might spell an id.
             return any(object_id in line.split(b"\t")[0].split() for line in split_records(output))
-    except TimedOut:
+    except (TimedOut, TooLarge):
         return False

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Set
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from app.git import limits
 from app.git.errors import GitFailed, NoRepository, TimedOut, TooLarge
+from app.git.limits import Work
 from app.git.locks import inherited_descriptors
 from app.git.text import decode
 
@@ -27,8 +29,10 @@ ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_NO_REPLACE_OBJECTS": "1",
     "LC_ALL": "C.UTF-8",
+    **limits.ENVIRONMENT,
 }
 CONFIG = {
+    **limits.CONFIG,
     "safe.directory": "*",
     "core.hooksPath": os.devnull,
     "gc.auto": "0",
@@ -36,11 +40,13 @@ CONFIG = {
     "receive.fsckObjects": "true",
     "receive.autogc": "false",
     "receive.advertisePushOptions": "true",
+    "receive.denyDeleteCurrent": "refuse",  # as by default, but without advice for the owner of the server
     "transfer.hideRefs": "refs/internal",
     "uploadpack.allowFilter": "true",
     "uploadpack.allowAnySHA1InWant": "false",
     "core.logAllRefUpdates": "false",
 }
+ACCEPTED_FAULTS = {Work.PUSH: "receive.fsck.", Work.MIRROR: "fetch.fsck."}  # where git looks for them
 SETPRIV = shutil.which("setpriv")
 
 
@@ -51,8 +57,11 @@ def tie_to_parent(signal_name: str) -> list[str]:
 
 # A git process must not outlive a killed parent: it would move refs while another process reconciles them.
 KILLED_WITH_PARENT = tie_to_parent("KILL")
-SERVICES = frozenset({"upload-pack", "receive-pack"})
-DEFAULT_TIMEOUT = 60.0  # seconds that one run may keep its caller waiting
+SERVICES = {"upload-pack": Work.FETCH, "receive-pack": Work.PUSH}
+SHORT_ANSWER = 64 << 20  # bytes of output that `run` holds in memory at most
+OUT_OF_MEMORY = re.compile(rb"out of memory|cannot allocate memory|unable to create thread", re.IGNORECASE)
+SUCCESS = frozenset({0})
+OUT_OF_CPU_TIME = frozenset({-signal.SIGXCPU, 128 + signal.SIGXCPU})  # of git itself, or of a program that it has run
 CHUNK = 1 << 16  # bytes
 MAX_STDERR = 4096  # bytes of error output that are kept
 
@@ -69,15 +78,22 @@ LINE_END = re.compile(rb"[\r\n]")
 REPEAT_SECONDS = 1.0  # after which progress is reported again if git prints nothing
 
 
-def build_command(*arguments: str, config: Mapping[str, str] | None = None) -> list[str]:
+def build_command(*arguments: str, work: Work, config: Mapping[str, str] | None = None) -> list[str]:
     """Build the argument vector. Configuration precedes the subcommand, so no user value can end up there."""
-    settings = [f"--config-env={name}={_variable(name)}" for name in {**CONFIG, **(config or {})}]
-    return [*KILLED_WITH_PARENT, "git", *settings, *arguments]
+    settings = [f"--config-env={name}={_variable(name)}" for name in _configure(work, config)]
+    return [*KILLED_WITH_PARENT, *limits.limiting_command(work), "git", *settings, *arguments]
 
 
-def build_environment(config: Mapping[str, str] | None = None, **extra: str) -> dict[str, str]:
-    values = {_variable(name): value for name, value in {**CONFIG, **(config or {})}.items()}
+def build_environment(work: Work, config: Mapping[str, str] | None = None, **extra: str) -> dict[str, str]:
+    values = {_variable(name): value for name, value in _configure(work, config).items()}
     return {**ENVIRONMENT, **values, **extra}
+
+
+def _configure(work: Work, config: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the configuration of git: the forge's, the faults that may be there, and the caller's."""
+    prefix = ACCEPTED_FAULTS.get(work)
+    faults = limits.current_settings().git_accepted_faults if prefix else []
+    return {**CONFIG, **{f"{prefix}{fault}": "ignore" for fault in faults}, **(config or {})}
 
 
 def _variable(name: str) -> str:
@@ -97,9 +113,10 @@ async def serve(
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run upload-pack or receive-pack over pipes; its process group is killed at the end of the block.
 
-    `variables` are environment variables and `descriptors` open files for the hooks.
+    `variables` are environment variables and `descriptors` open files for the hooks. Raises TimeoutError in the block
+    when the time of a fetch or a push is over.
     """
-    assert service in SERVICES  # noqa: S101 - routes name the service, clients never do
+    work = SERVICES[service]
     arguments = [
         service,
         "--stateless-rpc",
@@ -107,17 +124,18 @@ async def serve(
         str(repository),
     ]
     process = await asyncio.create_subprocess_exec(
-        *build_command(*arguments, config=config),
+        *build_command(*arguments, work=work, config=config),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=build_environment(config, **({"GIT_PROTOCOL": protocol} if protocol else {}), **(variables or {})),
+        env=build_environment(work, config, **({"GIT_PROTOCOL": protocol} if protocol else {}), **(variables or {})),
         start_new_session=True,
         pass_fds=descriptors,
         limit=1 << 18,
     )
     try:
-        yield process
+        async with asyncio.timeout(limits.limits_of(work).seconds):
+            yield process
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):
@@ -128,31 +146,42 @@ async def serve(
 def run(
     repo_path: Path,
     *arguments: str,
+    work: Work = Work.READ,
     stdin: bytes = b"",
-    deadline: float = DEFAULT_TIMEOUT,
+    deadline: float | None = None,
     config: Mapping[str, str] | None = None,
     alternate: Path | None = None,
+    scratch: Path | None = None,
     progress: Progress | None = None,
-    max_output: int | None = None,
+    accept: Set[int] = SUCCESS,
 ) -> bytes:
     """Run git in a repository and return its output, which is held in memory and should be short.
 
-    `alternate` is another repository whose objects can be read as well, for this run only. `progress` needs the
-    argument `--progress`; it is called at each step, and again each second in which git prints nothing. An exception
-    that it raises ends git and is propagated. Raises GitFailed with the error output of git, TimedOut after `deadline`
-    seconds, TooLarge above `max_output` bytes, and NoRepository when the directory does not exist.
+    The limits are those of the kind of work; a `deadline` can only be earlier. `alternate` is another repository whose
+    objects can be read as well, for this run only; `scratch` is a folder that gets the objects that this run writes.
+    `progress` needs the argument `--progress`; it is called at each step, and again each second in which git prints
+    nothing. An exception that it raises ends git and is propagated.
+
+    Raises GitFailed with the error output of git unless its exit code is one to `accept`, TimedOut when its time is
+    over, TooLarge when it would need more memory or print more than allowed, and NoRepository when the directory does
+    not exist.
     """
-    monitored = progress is not None or max_output is not None
-    with _start(repo_path, arguments, config, alternate, stdin, pipe_stderr=monitored) as (git, errors):
+    deadline = _find_deadline(work, deadline)
+    variables = _locate_objects(repo_path, alternate, scratch)
+    with _start(repo_path, arguments, work, config, variables, stdin, pipe_stderr=progress is not None) as running:
+        git, errors = running
         try:
-            if monitored:
-                output = _communicate(git, errors, deadline, progress, max_output)
-            else:
-                output, _ = git.communicate(timeout=deadline)
+            output = _communicate(git, errors, deadline, progress, min(limits.limits_of(work).output, SHORT_ANSWER))
         except subprocess.TimeoutExpired:
             raise TimedOut(arguments[0]) from None
-        _check(git, arguments[0], errors)
-    return bytes(output)
+        _check(git, arguments[0], errors, accept)
+    return output
+
+
+def _find_deadline(work: Work, deadline: float | None) -> float:
+    """Return how many seconds a run may take: as many as its kind of work, or fewer if its caller says so."""
+    allowed = limits.limits_of(work).seconds
+    return allowed if deadline is None else min(deadline, allowed)
 
 
 class _ProgressReader:
@@ -192,16 +221,16 @@ def _communicate(
     errors: IO[bytes],
     deadline: float,
     progress: Progress | None,
-    max_output: int | None,
+    max_output: int,
 ) -> bytes:
     """Read output and error output of git until both end. Raises TimeoutExpired and TooLarge."""
-    assert git.stdout is not None  # noqa: S101 - asked for pipes
-    assert git.stderr is not None  # noqa: S101
+    assert git.stdout is not None  # noqa: S101 - asked for a pipe
     ends_at = time.monotonic() + deadline
     output, reader = bytearray(), _ProgressReader(errors, progress)
     with selectors.DefaultSelector() as selector:
         selector.register(git.stdout, selectors.EVENT_READ, output.extend)
-        selector.register(git.stderr, selectors.EVENT_READ, reader.feed)
+        if git.stderr is not None:
+            selector.register(git.stderr, selectors.EVENT_READ, reader.feed)
         while selector.get_map():
             # Checked in every round, since a git that prints all the time never lets `select` time out.
             if (remaining := ends_at - time.monotonic()) <= 0:
@@ -214,9 +243,10 @@ def _communicate(
                     selector.unregister(key.fileobj)
             if not ready:
                 reader.repeat()
-            if max_output is not None and len(output) > max_output:
+            if len(output) > max_output:
                 raise TooLarge("answer")
-    reader.finish()
+    if git.stderr is not None:
+        reader.finish()
     git.wait(max(ends_at - time.monotonic(), 1))
     return bytes(output)
 
@@ -224,7 +254,9 @@ def _communicate(
 def stream(
     repo_path: Path,
     *arguments: str,
-    deadline: float = DEFAULT_TIMEOUT,
+    work: Work = Work.READ,
+    stdin: bytes = b"",
+    deadline: float | None = None,
     config: Mapping[str, str] | None = None,
     alternate: Path | None = None,
 ) -> Generator[bytes, None, None]:
@@ -233,7 +265,9 @@ def stream(
     The deadline counts the time spent waiting for git, not the time that the reader takes. Raises the same errors as
     `run`.
     """
-    with _start(repo_path, arguments, config, alternate) as (git, errors), selectors.DefaultSelector() as selector:
+    deadline, remaining = _find_deadline(work, deadline), limits.limits_of(work).output
+    running = _start(repo_path, arguments, work, config, _locate_objects(repo_path, alternate), stdin)
+    with running as (git, errors), selectors.DefaultSelector() as selector:
         assert git.stdout is not None  # noqa: S101 - asked for a pipe
         selector.register(git.stdout, selectors.EVENT_READ)
         while True:
@@ -244,6 +278,8 @@ def stream(
             deadline -= time.monotonic() - before
             if not chunk:
                 break
+            if (remaining := remaining - len(chunk)) < 0:
+                raise TooLarge(arguments[0])
             yield chunk
         git.wait(max(deadline, 1))
         _check(git, arguments[0], errors)
@@ -263,8 +299,9 @@ def split_records(chunks: Iterator[bytes], separator: bytes = b"\n") -> Iterator
 def _start(
     repo_path: Path,
     arguments: tuple[str, ...],
+    work: Work,
     config: Mapping[str, str] | None,
-    alternate: Path | None,
+    variables: Mapping[str, str],
     stdin: bytes = b"",
     *,
     pipe_stderr: bool = False,
@@ -274,18 +311,17 @@ def _start(
     Yields the process and a file for its error output. Git writes to that file itself, so that nothing has to be read
     while it runs; with `pipe_stderr` the caller reads a pipe instead.
     """
-    variables = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": _quote(alternate / "objects")} if alternate else {}
     with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as stdin_file:
         stdin_file.write(stdin)
         stdin_file.seek(0)
         try:
             git = subprocess.Popen(
-                build_command(f"--git-dir={repo_path}", *arguments, config=config),
+                build_command(f"--git-dir={repo_path}", *arguments, work=work, config=config),
                 stdin=stdin_file,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE if pipe_stderr else errors,
                 cwd=repo_path,
-                env=build_environment(config, **variables),
+                env=build_environment(work, config, **variables),
                 start_new_session=True,
                 pass_fds=inherited_descriptors(),
             )
@@ -300,10 +336,23 @@ def _start(
                         os.killpg(git.pid, signal.SIGKILL)
 
 
-def _check(git: "subprocess.Popen[bytes]", subcommand: str, errors: IO[bytes]) -> None:
-    if git.returncode:
-        errors.seek(0)
-        raise GitFailed(f"git {subcommand}: {decode(errors.read(MAX_STDERR)).strip()}")
+def _check(git: "subprocess.Popen[bytes]", subcommand: str, errors: IO[bytes], accept: Set[int] = SUCCESS) -> None:
+    if git.returncode in accept:
+        return
+    errors.seek(0)
+    said = errors.read(MAX_STDERR)
+    if git.returncode in OUT_OF_CPU_TIME:
+        raise TimedOut(subcommand)
+    if OUT_OF_MEMORY.search(said):
+        raise TooLarge(subcommand)
+    raise GitFailed(f"git {subcommand}: {decode(said).strip()}")
+
+
+def _locate_objects(repo_path: Path, alternate: Path | None, scratch: Path | None = None) -> dict[str, str]:
+    """Return the environment variables that tell git where to read objects and, with `scratch`, where to write them."""
+    others = [folder / "objects" for folder in (scratch and repo_path, alternate) if folder]
+    variables = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": ":".join(map(_quote, others))} if others else {}
+    return {**variables, **({"GIT_OBJECT_DIRECTORY": str(scratch)} if scratch else {})}
 
 
 def _quote(path: Path) -> str:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from app.git import refs
 from app.git.errors import NoBranch, NoRepository, RefMoved
+from app.git.limits import Work
 from app.git.objects import open_repository
 from app.git.process import Progress, run
 
-FETCH_TIMEOUT = 600.0  # seconds
 # For fetches from another repository on the same disk, the only ones that may use the file protocol. The source may
 # belong to another user if the files of the forge were restored from a backup.
 LOCAL_CONFIG = {"protocol.file.allow": "always"}
@@ -61,7 +61,7 @@ def fetch_branch(repo_path: Path, source: Path, branch: str, progress: Progress 
     run(
         repo_path,
         *("fetch", *options, f"--upload-pack={UPLOAD_PACK}", "--end-of-options", str(source.absolute()), ref),
-        config=LOCAL_CONFIG, deadline=FETCH_TIMEOUT, progress=progress,
+        work=Work.CHANGE, config=LOCAL_CONFIG, progress=progress,
     )  # fmt: skip
     if head not in open_repository(repo_path):
         raise RefMoved(ref)

@@ -9,8 +9,8 @@ import pygit2
 
 from app.git import commits, diff
 from app.git.commits import Person
-from app.git.errors import NoCommit, TooLarge
-from app.git.objects import FULL, open_repository
+from app.git.errors import GitFailed, NoCommit, TimedOut, TooLarge
+from app.git.objects import FULL, open_repository, peel_tag
 from app.git.process import split_records, stream
 
 MAX_COMMITS = 1000  # commits whose authors are listed
@@ -57,10 +57,13 @@ def summarize_push(repo_path: Path, new: str, old: str | None, others: Iterable[
             listed.append(start)
     if not total:
         return None
-    authors = [commits.read(repository, commit).author for commit in listed]
+    authors = []
+    for commit in listed:
+        with suppress(TooLarge, GitFailed):
+            authors.append(commits.read(repository, commit).author)
     since = (base or old) if old else diff.find_base(repo_path, start)
     changed = {}
-    with suppress(TooLarge):
+    with suppress(TooLarge, TimedOut):
         changed = diff.changed_files(repo_path, since, new)
     return PushSummary(total, start, end, since if old else None, forced, authors, changed)
 
@@ -68,13 +71,11 @@ def summarize_push(repo_path: Path, new: str, old: str | None, others: Iterable[
 def find_author(repo_path: Path, commit_id: str) -> Person | None:
     """Find the author of a commit, or of the commit that a tag points to; None if it no longer exists."""
     repository = open_repository(repo_path)
-    target = repository.get(commit_id) if FULL.match(commit_id) else None
-    if target is None:
+    if not FULL.match(commit_id) or commit_id not in repository:
         return None
-    try:
-        return commits.read(repository, str(target.peel(pygit2.Commit).id)).author
-    except (pygit2.GitError, NoCommit):
-        return None
+    with suppress(NoCommit, TooLarge, GitFailed):
+        return commits.read(repository, str(peel_tag(repository, pygit2.Oid(hex=commit_id)))).author
+    return None
 
 
 def _list_existing(repository: pygit2.Repository, ids: Iterable[str]) -> list[str]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pygit2
 
-from app.git import commits, merge, pulls, refs
-from app.git.errors import MergeConflict, NoCommit, NotFastForward, TooLarge
+from app.git import commits, extent, merge, pulls, refs
+from app.git.errors import MergeConflict, NotFastForward, TooLarge
+from app.git.limits import Work
 from app.git.merge import Signer
 from app.git.objects import EMPTY_TREE, open_repository
 from app.git.process import split_records, stream
@@ -76,18 +77,18 @@ def replay_commits(
     Moves no ref.
     """
     repository = open_repository(repo_path)
-    tip = _read_commit(repository, base)
+    tip = commits.load(repository, base)
     picks = _list_commits(repo_path, head, base)
     for done, commit_id in enumerate(picks):
         progress(done * 100 // len(picks))
-        pick = _read_commit(repository, commit_id)
+        pick = commits.load(repository, commit_id)
         if pick.parent_ids == [tip.id]:
             tip = pick
             continue
-        tree = _apply_changes(repository, tip, pick)
-        if tree == tip.tree_id and _has_changes(pick):
+        tree = _apply_changes(repo_path, repository, tip, pick)
+        if tree == tip.tree_id and _has_changes(repository, pick):
             continue
-        tip = _read_commit(repository, _recommit(repository, pick, tip, tree, committer))
+        tip = commits.load(repository, _recommit(repository, pick, tip, tree, committer))
     return str(tip.id)
 
 
@@ -96,24 +97,31 @@ def _list_commits(repo_path: Path, head: str, base: str) -> list[str]:
     for commit_id in (head, base):
         commits.read(open_repository(repo_path), commit_id)
     options = ["--topo-order", "--no-merges", "--right-only", "--cherry-pick", f"--max-count={COMMITS_LIMIT + 1}"]
-    output = stream(repo_path, "rev-list", *options, f"{base}...{head}", "--")
+    output = stream(repo_path, "rev-list", *options, f"{base}...{head}", "--", work=Work.CHANGE)
     newest_first = [line.decode() for line in split_records(output)]
     if len(newest_first) > COMMITS_LIMIT:
         raise TooLarge(head)
     return newest_first[::-1]
 
 
-def _apply_changes(repository: pygit2.Repository, tip: pygit2.Commit, pick: pygit2.Commit) -> pygit2.Oid:
+def _apply_changes(
+    repo_path: Path, repository: pygit2.Repository, tip: pygit2.Commit, pick: pygit2.Commit
+) -> pygit2.Oid:
     """Apply the changes of the commit `pick` to the tree of `tip`; return the new tree. Raises MergeConflict."""
-    before = pick.parents[0].tree_id if pick.parent_ids else _write_empty_tree(repository)
-    index = repository.merge_trees(before, tip.tree_id, pick.tree_id)
-    if conflicts := merge.list_conflicts(index):
+    if pick.parent_ids and extent.tree_of(repository, pick.parent_ids[0]) == tip.tree_id:
+        return pick.tree_id
+    # A sibling of `pick` with the tree of `tip`: what the two have in common is the parent of `pick`, whose changes are
+    # then one side of a merge.
+    signature = pygit2.Signature("Polyforge", "nobody@localhost", 0, 0)
+    sibling = repository.create_commit(None, signature, signature, "", tip.tree_id, list(pick.parent_ids[:1]))
+    tree, conflicts = merge.combine(repo_path, str(sibling), str(pick.id))
+    if conflicts:
         raise MergeConflict(str(pick.id), conflicts)
-    return index.write_tree(repository)
+    return pygit2.Oid(hex=tree)
 
 
-def _has_changes(pick: pygit2.Commit) -> bool:
-    before = str(pick.parents[0].tree_id) if pick.parent_ids else EMPTY_TREE
+def _has_changes(repository: pygit2.Repository, pick: pygit2.Commit) -> bool:
+    before = str(extent.tree_of(repository, pick.parent_ids[0])) if pick.parent_ids else EMPTY_TREE
     return str(pick.tree_id) != before
 
 
@@ -123,14 +131,3 @@ def _recommit(
     encoding = [pick.message_encoding] if pick.message_encoding else []
     signature = committer.signature
     return str(repository.create_commit(None, pick.author, signature, pick.raw_message, tree, [tip.id], *encoding))
-
-
-def _write_empty_tree(repository: pygit2.Repository) -> pygit2.Oid:
-    return repository.TreeBuilder().write()
-
-
-def _read_commit(repository: pygit2.Repository, commit_id: str) -> pygit2.Commit:
-    commit = repository.get(commit_id)
-    if not isinstance(commit, pygit2.Commit):
-        raise NoCommit(commit_id)
-    return commit

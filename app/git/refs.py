@@ -8,9 +8,10 @@ from pathlib import Path
 import pygit2
 
 from app.git import commits
-from app.git.errors import AlreadyExists, BadName, GitFailed, NoBranch, RefMoved
+from app.git.errors import AlreadyExists, BadName, GitFailed, NameClash, NoBranch, RefMoved
+from app.git.limits import Work
 from app.git.locks import ref_lock
-from app.git.objects import NOWHERE, VISIBLE, open_repository
+from app.git.objects import NOWHERE, VISIBLE, is_full_id, open_repository
 from app.git.process import run
 from app.git.store import MAX_ALIAS_DEPTH
 from app.git.text import decode, strip_control
@@ -19,6 +20,14 @@ HEADS, TAGS, PULLS = VISIBLE
 MAX_SYMREF_DEPTH = 5  # the limit of git
 LOCK_PAUSES = [0.01 * n for n in range(1, 20)]  # seconds between attempts to lock HEAD; two seconds in total
 LOCK_CONFIG = {"core.filesRefLockTimeout": "2000"}  # milliseconds to wait for a ref that another writer has locked
+
+
+def is_mistakable(ref: str) -> bool:
+    """Whether a branch or a tag of this full name can be taken for something else: an object id, HEAD, an option of a
+    program, or the full name of another ref. Such refs may exist, and be moved and deleted, but not created.
+    """
+    name = ref.split("/", 2)[-1]
+    return is_full_id(name) or name.rpartition("/")[2] == "HEAD" or name.startswith(("-", "refs/"))
 
 
 def branch_ref(name: str) -> str:
@@ -70,7 +79,7 @@ def move(repo_path: Path, ref: str, new: str, expected: str | None) -> None:
     """Point a ref at `new` if it still points at `expected` (None: if it does not exist). Aliases are followed.
 
     Git compares and moves under its own lock, so no push or other process can come in between. Raises RefMoved when the
-    ref points elsewhere, BadName when the name of another ref is in the way, and GitFailed.
+    ref points elsewhere, BadName or NameClash when the name of another ref is in the way, and GitFailed.
     """
     line = f"update {ref}\0{new}\0{expected or NOWHERE}\0"
     _update(repo_path, ref, line, expected)
@@ -86,13 +95,24 @@ def _update(repo_path: Path, ref: str, line: str, expected: str | None) -> None:
         raise BadName(ref)
     try:
         with ref_lock(repo_path, resolve_alias(repo_path, ref)):
-            run(repo_path, "update-ref", "--stdin", "-z", stdin=line.encode(), config=LOCK_CONFIG)
+            run(repo_path, "update-ref", "--stdin", "-z", work=Work.CHANGE, stdin=line.encode(), config=LOCK_CONFIG)
     except GitFailed as failure:
         if find_target(repo_path, ref) != expected:
             raise RefMoved(ref) from None
         if "cannot create" in failure.subject or "exists; cannot" in failure.subject:
-            raise BadName(ref) from None
+            raise _find_clash(repo_path, ref) from None
         raise
+
+
+def _find_clash(repo_path: Path, ref: str) -> BadName:
+    """Find the ref that does not let this one exist, because one of them would be a folder of the other."""
+    prefix = HEADS if ref.startswith(HEADS) else TAGS
+    name = ref.removeprefix(prefix)
+    parents = [name[:end] for end, letter in enumerate(name) if letter == "/"]
+    others = [parent for parent in parents if _exists(repo_path, prefix + parent)]
+    below = run(repo_path, "for-each-ref", "--count=1", "--format=%(refname)", f"{ref}/").strip()
+    others += [decode(below).removeprefix(prefix)] if below else []
+    return NameClash(name, others[0]) if others else BadName(name)
 
 
 def create_branch(repo_path: Path, name: str, *, from_branch: str | None = None, from_commit: str | None = None) -> str:
@@ -216,7 +236,7 @@ def create_alias(repo_path: Path, name: str, existing: str) -> None:
     except pygit2.AlreadyExistsError:
         raise AlreadyExists(name) from None
     except (pygit2.GitError, OSError):
-        raise BadName(name) from None
+        raise _find_clash(repo_path, alias) from None
 
 
 def delete_alias(repo_path: Path, one: str, other: str) -> bool:
@@ -277,7 +297,8 @@ def _full_name(prefix: str, name: str) -> str:
 
 
 def _validate_new_name(prefix: str, name: str) -> str:
-    """Return the full name of a new ref. Raises BadName also for names that could be mistaken for options or HEAD."""
-    if name.startswith("-") or name == "HEAD":
+    """Return the full name of a new ref. Raises BadName also for names that are mistakable."""
+    ref = _full_name(prefix, name)
+    if is_mistakable(ref):
         raise BadName(name)
-    return _full_name(prefix, name)
+    return ref

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pygit2
 
+from app.git.errors import GitError
+from app.git.objects import object_kind, peel_tag
 from app.git.text import strip_control
 
 Ref = tuple[str, str, str]  # name, object, commit
@@ -137,8 +139,10 @@ def read_state(repo_path: Path) -> RepositoryState:
         except (KeyError, pygit2.GitError):
             continue
         try:
-            commit = str(repository[target].peel(pygit2.Commit).id)
-        except (pygit2.GitError, KeyError, ValueError):
+            # By headers alone: a ref may point to a file of any size.
+            peeled = str(peel_tag(repository, pygit2.Oid(hex=str(target))))
+            commit = peeled if object_kind(repository, peeled) == pygit2.enums.ObjectType.COMMIT else str(target)
+        except (pygit2.GitError, GitError, KeyError, ValueError):
             commit = str(target)
         refs.append((name, str(target), commit))
     default = str(repository.lookup_reference("HEAD").target).removeprefix("refs/heads/")

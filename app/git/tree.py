@@ -8,13 +8,22 @@ import pygit2
 from pygit2.enums import FileMode, ObjectType
 
 from app.git import refs
-from app.git.errors import EmptyRepository, NoPath, TooLarge
-from app.git.objects import VISIBLE, is_reachable, list_candidates, object_kind, open_repository
+from app.git.errors import EmptyRepository, NeedsSearch, NoPath, TooLarge
+from app.git.objects import (
+    VISIBLE,
+    is_full_id,
+    is_reachable,
+    list_candidates,
+    object_kind,
+    open_repository,
+    peel_tag,
+    read_object,
+)
 from app.git.process import run, stream
 from app.git.text import decode, encode_name
 
 MAX_REF_PARTS = 50  # leading parts of an address that are tried as the name of a branch
-ENTRIES_LIMIT = 100_000  # entries in one listing
+ENTRIES_LIMIT = 20_000  # entries in one listing
 FILE_LIMIT = {"core.bigFileThreshold": "16m"}  # above this git itself reads a file in chunks
 KINDS = {FileMode.TREE: "folder", FileMode.LINK: "link", FileMode.COMMIT: "submodule"}
 ORDER = [FileMode.TREE, FileMode.BLOB, FileMode.BLOB_EXECUTABLE, FileMode.LINK, FileMode.COMMIT]
@@ -48,19 +57,22 @@ class File:
     size: int
 
 
-def find_entry(repo_path: Path, identifier: str | None = None, path: str | None = None) -> Folder | File:
+def find_entry(
+    repo_path: Path, identifier: str | None = None, path: str | None = None, *, search: bool = True
+) -> Folder | File:
     """Find the folder or file at a path. `identifier` is a branch, a tag, or a hexadecimal object id; default: HEAD.
 
     The root is sorted by kind (folders, files, executables, links, submodules), other folders are in the order of git.
     A symbolic link is returned as a file and not followed. Raises EmptyRepository when there are no refs at all, NoPath
-    for what does not exist, is not visible or is a submodule, and TooLarge above ENTRIES_LIMIT.
+    for what does not exist, is not visible or is a submodule, TooLarge above ENTRIES_LIMIT, and, without `search`,
+    NeedsSearch for an object id, since finding out whether a ref leads to it can take long.
     Source: project contract 12.11.
     """
     repository = open_repository(repo_path)
     parts = _split_path(path)
-    target = _descend(repository, _find_start(repo_path, identifier), parts)
-    if isinstance(target, pygit2.Tree):
-        return _build_folder(target, parts)
+    target = _descend(repository, _find_start(repo_path, identifier, search), parts)
+    if object_kind(repository, str(target)) == ObjectType.TREE:
+        return _build_folder(read_object(repository, target, ObjectType.TREE), parts)
     size = repository.odb.read_header(target)[1]
     return File(decode(b"/".join(parts)) if parts else None, str(target), size)
 
@@ -68,21 +80,24 @@ def find_entry(repo_path: Path, identifier: str | None = None, path: str | None 
 def split_address(repo_path: Path, address: str) -> tuple[str, str | None]:
     """Split `<identifier>/f/<path>`, where either part may contain `/f/` itself.
 
-    The identifier is the shortest prefix that is a branch or a tag, or else what precedes the first `/f/`.
+    The identifier is the shortest prefix that is a branch or a tag, or else what precedes the first `/f/`. A full
+    object id, or HEAD, is always an identifier of its own.
     """
     parts = address.split("/f/")
+    if is_full_id(parts[0]) or parts[0] == "HEAD":
+        return parts[0], address[len(parts[0]) :].removeprefix("/f/") or None
     prefixes = ("/f/".join(parts[:n]) for n in range(1, min(len(parts), MAX_REF_PARTS) + 1))
     identifier = next((prefix for prefix in prefixes if _resolve_name(repo_path, prefix)), parts[0])
     return identifier, address[len(identifier) :].removeprefix("/f/") or None
 
 
-def find_commit(repo_path: Path, identifier: str) -> str | None:
+def find_commit(repo_path: Path, identifier: str, *, search: bool = True) -> str | None:
     """Return the id of the commit behind an identifier, tags being followed; None if it is another kind of object.
 
     Raises the same errors as `find_entry`.
     """
     repository = open_repository(repo_path)
-    object_id = str(_peel_tag(repository, _find_start(repo_path, identifier)))
+    object_id = str(peel_tag(repository, pygit2.Oid(hex=_find_start(repo_path, identifier, search))))
     return object_id if object_kind(repository, object_id) == ObjectType.COMMIT else None
 
 
@@ -91,13 +106,17 @@ def read_file(repo_path: Path, file: File) -> Iterator[bytes]:
     return stream(repo_path, "cat-file", "blob", file.id, config=FILE_LIMIT)
 
 
-def _find_start(repo_path: Path, identifier: str | None) -> str:
-    """Find the object that an identifier stands for: a branch first, then a tag, then an object id."""
+def _find_start(repo_path: Path, identifier: str | None, search: bool) -> str:
+    """Find the object that an identifier stands for: a full object id first, then a branch, a tag, the beginning of an
+    id. So no ref can take the place of the commit whose id it has for a name.
+    """
     if object_id := _resolve_name(repo_path, identifier):
         return object_id
     if not run(repo_path, "for-each-ref", "--count=1", "--format=x", *VISIBLE):
         raise EmptyRepository(identifier or "HEAD")
     candidates = list_candidates(repo_path, identifier or "")
+    if candidates and not search:
+        raise NeedsSearch(identifier or "HEAD")
     visible = [object_id for object_id in candidates if is_reachable(repo_path, object_id)]
     if len(visible) != 1:
         raise NoPath(identifier or "HEAD")
@@ -106,9 +125,11 @@ def _find_start(repo_path: Path, identifier: str | None) -> str:
 
 def _resolve_name(repo_path: Path, identifier: str | None) -> str | None:
     """Return the object that the branch or tag of this name points to; None if there is neither."""
-    names = ["HEAD"] if identifier in (None, "HEAD") else []
-    if identifier and "\0" not in identifier:
-        names += [f"{refs.HEADS}{identifier}", f"{refs.TAGS}{identifier}"]
+    if identifier in (None, "HEAD"):
+        return refs.find_target(repo_path, "HEAD")
+    if not identifier or "\0" in identifier or is_full_id(identifier):
+        return None
+    names = (f"{refs.HEADS}{identifier}", f"{refs.TAGS}{identifier}")
     return next((target for name in names if (target := refs.find_target(repo_path, name))), None)
 
 
@@ -120,8 +141,8 @@ def _split_path(path: str | None) -> list[bytes]:
         raise NoPath("") from None
 
 
-def _descend(repository: pygit2.Repository, start: str, parts: list[bytes]) -> pygit2.Tree | pygit2.Oid:
-    """Return the tree, or the id of the blob, at a path. Raises NoPath.
+def _descend(repository: pygit2.Repository, start: str, parts: list[bytes]) -> pygit2.Oid:
+    """Return the id of the tree or the blob at a path. Raises NoPath.
 
     Names are compared with the entries of trees, so `..` has no special meaning and is never found. A blob may be of
     any size and is not loaded.
@@ -132,31 +153,23 @@ def _descend(repository: pygit2.Repository, start: str, parts: list[bytes]) -> p
         if entry is None or entry.filemode == FileMode.COMMIT:
             raise NoPath(decode(b"/".join(parts)))
         current = entry.id
-    is_blob = object_kind(repository, str(current)) == ObjectType.BLOB
-    return current if is_blob else repository[current].peel(pygit2.Tree)
+    return current
 
 
 def _peel(repository: pygit2.Repository, start: str) -> pygit2.Oid:
     """Return the tree or blob behind a commit or a tag."""
-    object_id = _peel_tag(repository, start)
-    is_commit = object_kind(repository, str(object_id)) == ObjectType.COMMIT
-    return repository[object_id].peel(pygit2.Tree).id if is_commit else object_id
-
-
-def _peel_tag(repository: pygit2.Repository, start: str) -> pygit2.Oid:
-    """Follow tags, which may point to other tags, to an object of another kind."""
-    object_id = pygit2.Oid(hex=start)
-    while object_kind(repository, str(object_id)) == ObjectType.TAG:
-        tag = repository[object_id]
-        assert isinstance(tag, pygit2.Tag)  # noqa: S101 - for the type checker
-        object_id = tag.target
-    return object_id
+    object_id = peel_tag(repository, pygit2.Oid(hex=start))
+    if object_kind(repository, str(object_id)) != ObjectType.COMMIT:
+        return object_id
+    tree_id: pygit2.Oid = read_object(repository, object_id, ObjectType.COMMIT).tree_id
+    return tree_id
 
 
 def _find_child(repository: pygit2.Repository, parent: pygit2.Oid, name: bytes) -> pygit2.Object | None:
     if object_kind(repository, str(parent)) != ObjectType.TREE:
         return None
-    return next((entry for entry in repository[parent].peel(pygit2.Tree) if entry.raw_name == name), None)
+    tree = read_object(repository, parent, ObjectType.TREE)
+    return next((entry for entry in tree if entry.raw_name == name), None)
 
 
 def _build_folder(tree: pygit2.Tree, parts: list[bytes]) -> Folder:

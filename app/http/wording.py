@@ -192,6 +192,7 @@ FAILURES: dict[FailureReason, str] = {
     FailureReason.REBASE_NEEDED: "Rebase the pull request before merging it.",
     FailureReason.REPOSITORY_MISSING: "The repository of {project} is missing.",
     FailureReason.STATED: "{text}",
+    FailureReason.TOO_LARGE: "The changes are too large to be merged or rebased by the server.",
     FailureReason.UNEXPECTED: "Something went wrong; the administrators can find the cause in the server's log.",
     FailureReason.UNSIGNED: "Every commit must be signed off by its author.",
 }

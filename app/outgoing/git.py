@@ -10,7 +10,8 @@ from pathlib import Path
 
 from app.git import process
 from app.git.errors import GitFailed, TimedOut, TooLarge
-from app.git.process import DEFAULT_TIMEOUT, Progress
+from app.git.limits import Work
+from app.git.process import Progress
 from app.outgoing.failures import Failure, OutgoingError
 from app.outgoing.proxy import Proxy
 
@@ -27,7 +28,6 @@ CONFIG = {
     "filter.lfs.process": "",
     "filter.lfs.required": "false",
 }
-MAX_OUTPUT = 1 << 22  # bytes; a list of refs, for example, is as long as the other side likes
 # Slow remotes occupy threads of this pool, not those in which git works on local repositories.
 EXECUTOR = ThreadPoolExecutor(32, thread_name_prefix="remote-git")
 TLS_ERROR = re.compile(r"fatal: unable to access '.*': .*(?:SSL|TLS|certificate)")
@@ -37,7 +37,7 @@ async def run_git(
     proxy: Proxy,
     repo_path: Path,
     *arguments: str,
-    deadline: float = DEFAULT_TIMEOUT,
+    deadline: float | None = None,
     config: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> bytes:
@@ -50,7 +50,7 @@ async def run_git(
     """
     with proxy.admit() as proxy_pass:
         settings = {**(config or {}), **CONFIG, "http.proxy": proxy_pass.url}
-        run = partial(process.run, deadline=deadline, config=settings, progress=progress, max_output=MAX_OUTPUT)
+        run = partial(process.run, work=Work.MIRROR, deadline=deadline, config=settings, progress=progress)
         try:
             # The context says which lock git must hold (app/git/locks.py).
             run = partial(contextvars.copy_context().run, run)

@@ -10,7 +10,8 @@ import pytest
 
 from app.git import pulls, refs
 from app.git.errors import GitFailed, TimedOut, TooLarge
-from app.git.process import MAX_STDERR, run
+from app.git.process import MAX_STDERR, run, stream
+from tests.git.limits import using_limits
 from tests.git.repositories import create_bare, grow_linear_history, write_object
 
 Steps = list[tuple[str, int]]
@@ -102,11 +103,12 @@ async def test_progress_is_reported_again_while_git_is_silent(tmp_path: Path) ->
 
 async def test_the_output_can_be_limited(tmp_path: Path) -> None:
     repo_path = await create_bare(tmp_path)
-    assert run(repo_path, "script", config={"alias.script": "!head -c 5000 /dev/zero; true"}, max_output=5000) == bytes(
-        5000
-    )
-    with pytest.raises(TooLarge):
-        run(repo_path, "script", config={"alias.script": "!cat /dev/zero; true"}, max_output=5000)
+    with using_limits(output=5000):
+        fitting = run(repo_path, "script", config={"alias.script": "!head -c 5000 /dev/zero; true"})
+        assert fitting == bytes(5000)
+        for read in (run, lambda *arguments, **options: list(stream(*arguments, **options))):
+            with pytest.raises(TooLarge):
+                read(repo_path, "script", config={"alias.script": "!cat /dev/zero; true"})
 
 
 async def test_git_ends_when_the_progress_callback_raises(tmp_path: Path) -> None:

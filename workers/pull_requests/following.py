@@ -1,6 +1,8 @@
 """Reactions that copy the commits of pull requests into the target and follow their branches."""
 
 from contextlib import suppress
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from app.actor import Actor
@@ -18,6 +20,7 @@ from workers.pull_requests import statuses
 from workers.pull_requests.work import PullRequestWork, build_update, in_thread, load_work
 from workers.reactions import FOLLOW, PermanentError, WorkerContext, ignore_failure, on
 
+MAX_SUBJECT = 500  # characters of a commit's subject in that comment
 MAX_LISTED_COMMITS = 100  # commits listed in the comment on new commits
 
 
@@ -80,11 +83,15 @@ async def _build_note(
         return None
     if start != found["commit_start"]:
         return {"reason": NoteReason.REBASED, "onto": ours}
-    fresh = await in_thread(lambda: list(commits.list_between(work.repo_path, stop, found["commit_stop"])))
-    if not fresh:
-        return None
-    subjects = [commit.subject for commit in fresh[:MAX_LISTED_COMMITS]]
-    return {"reason": NoteReason.COMMITS_ADDED, "count": len(fresh), "subjects": subjects}
+    count, subjects = await in_thread(_count_commits, work.repo_path, stop, found["commit_stop"])
+    return {"reason": NoteReason.COMMITS_ADDED, "count": count, "subjects": subjects} if count else None
+
+
+def _count_commits(repo_path: Path, stop: str, old: str) -> tuple[int, list[str]]:
+    """Count the commits since `old`; return also the beginnings of the first subjects."""
+    fresh = commits.list_between(repo_path, stop, old)
+    subjects = [commit.subject[:MAX_SUBJECT] for commit in islice(fresh, MAX_LISTED_COMMITS)]
+    return len(subjects) + sum(1 for _ in fresh), subjects
 
 
 async def keep_commits_of_deleted(ctx: WorkerContext, cause: StoredEvent) -> None:

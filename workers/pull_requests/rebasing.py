@@ -6,7 +6,7 @@ from app.actor import Actor
 from app.core import push_policy
 from app.core.push_policy import PushReason
 from app.git import merge, rebase, refs
-from app.git.errors import MergeConflict, Missing, NotFastForward, NotSignedOff, TooLarge
+from app.git.errors import MergeConflict, Missing, NotFastForward, NotSignedOff
 from app.queries import pull_requests
 from events.event import StoredEvent
 from events.pull_requests import PullRequestRebased, RebaseRequested
@@ -53,6 +53,6 @@ async def rebase_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[Ne
         raise build_push_refusal(PushReason.NOT_FORWARD) from None
     except NotSignedOff as unsigned:
         raise build_push_refusal(PushReason.UNSIGNED, unsigned.subject) from None
-    except (MergeConflict, Missing, TooLarge):
+    except (MergeConflict, Missing):
         raise PermanentError(FailureReason.REBASE_FAILED) from None
     return [NewEvent(PullRequestRebased(project_id=found["project_id"], number=found["number"], commit=done.new), None)]

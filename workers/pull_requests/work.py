@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 from app.actor import Actor
@@ -12,7 +13,7 @@ from app.core.project_settings import get_setting
 from app.core.pushes import moving_refs, record_refs
 from app.errors import NotFound
 from app.git import commits, merge, pulls, refs, store
-from app.git.errors import GitError, GitFailed, Missing, NoCommit
+from app.git.errors import GitError, GitFailed, Missing, NoCommit, TimedOut, TooLarge
 from app.queries import history, issues, projects, pull_requests, users
 from events.event import StoredEvent
 from events.pull_requests import PullRequestUpdated
@@ -29,8 +30,11 @@ FETCHED, COMPARED = 70, 90  # progress of a merge after these steps, in percent
 
 
 async def in_thread(work: Callable[..., T], *arguments: Any, **options: Any) -> T:
-    """Run a blocking git function in a thread."""
-    return await asyncio.to_thread(work, *arguments, **options)
+    """Run a blocking git function in a thread. What takes more than git may use is not tried again."""
+    try:
+        return await asyncio.to_thread(work, *arguments, **options)
+    except (TooLarge, TimedOut):
+        raise PermanentError(FailureReason.TOO_LARGE) from None
 
 
 class PullRequestWork:
@@ -136,16 +140,19 @@ class PullRequestWork:
         found, target = self.found, self.target
         base = (await pull_requests.list_heads(self.ctx.db, found["project_id"])).get(found["branch"])
         home = f"{self.ctx.settings.url}/{target['path']}"
-        messages = await in_thread(
-            lambda: [each.message for each in islice(commits.list_between(self.repo_path, head, base), MAX_COMMITS)]
-        )
-        numbers = {number for message in messages for number in linked_issues(message, home)}
+        numbers = await in_thread(_find_linked_issues, self.repo_path, head, base, home)
         existing = await issues.list_existing(self.ctx.db, found["project_id"], sorted(numbers))
         return sorted({*existing, *found["commit_issues"]})
 
     async def preview_merge(self, head: str) -> merge.MergePreview:
         signed = get_setting(self.target, "enforce_signed_off_commits")
         return await in_thread(merge.preview_merge, self.repo_path, self.found["branch"], head, signed_off=signed)
+
+
+def _find_linked_issues(repo_path: Path, head: str, base: str | None, home: str) -> set[int]:
+    """Find the issues that the newest MAX_COMMITS commits mention. One message is held in memory at a time."""
+    newest = islice(commits.list_between(repo_path, head, base), MAX_COMMITS)
+    return {number for commit in newest for number in linked_issues(commit.message, home)}
 
 
 def missing_branch(branch: str, project: Row) -> PermanentError:

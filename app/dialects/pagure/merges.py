@@ -1,6 +1,5 @@
 """Endpoints that merge and rebase pull requests, and show the statistics of their diffs."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -20,6 +19,7 @@ from app.git import diff, store
 from app.git.errors import GitError
 from app.http.commands import execute
 from app.http.keys import DATABASE, SETTINGS
+from app.http.long_reads import read_long
 from app.http.responses import json_reply
 from app.http.tasks import Ending
 from app.queries import pull_requests
@@ -70,7 +70,7 @@ async def show_diff_statistics(request: web.Request, _: Actor, project: Row) -> 
     if pull_request["commit_stop"] is None:
         raise ApiError(400, "ENOPRSTATS")
     try:
-        changes = await asyncio.to_thread(compute_changes)
+        changes = await read_long(request, project, compute_changes)
     except GitError:
         raise ApiError(400, "ENOPRSTATS") from None
     return json_reply({path: vars(change) for path, change in changes.items()})

@@ -20,10 +20,11 @@ from app.dialects.pagure.trackers import require_readable_tracker
 from app.dialects.pagure.trees import read_tree_path
 from app.dialects.pagure.urls import PagureRoutes
 from app.git import diff, store, tree
-from app.git.errors import EmptyRepository, GitError, Missing, TooLarge
+from app.git.errors import EmptyRepository, GitError, Missing, NeedsSearch, TimedOut, TooLarge
 from app.git.tree import File
 from app.http.errors import fence
 from app.http.keys import DATABASE, SETTINGS
+from app.http.long_reads import hold_slot
 from app.http.routes import Handler
 from app.http.streaming import BYTES, SAFE_HEADERS, TEXT, stream_response
 from app.queries import issues, pull_requests, refs
@@ -42,7 +43,7 @@ def _to_api_error(error: Exception) -> ApiError | None:
     match error:
         case Missing() | EmptyRepository():
             return ApiError(404, "EFILENOTFOUND")
-        case TooLarge():
+        case TooLarge() | TimedOut():
             return ApiError(413, "ENOCODE", message="This is too large to be shown")
         case GitError():
             return ApiError(400, "EGITERROR")
@@ -76,27 +77,43 @@ Series = Callable[..., Iterator[bytes]]
 async def send_raw(request: web.Request, _: Actor, project: Row) -> web.StreamResponse:
     """Send a file, or the patch of a commit."""
     repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
-    found = await asyncio.to_thread(_find_content, repo_path, read_tree_path(request))
-    if isinstance(found, File):
-        return await stream_response(request, partial(tree.read_file, repo_path, found), size=found.size)
-    return await stream_response(request, partial(diff.patch, repo_path, found), media=TEXT)
+    find = partial(_find_content, repo_path, read_tree_path(request))
+    try:
+        found = await asyncio.to_thread(partial(find, search=False))
+    except NeedsSearch:
+        async with hold_slot(request, project) as reads:
+            found = await reads.run(partial(find, search=True))
+            if isinstance(found, str):
+                return await _send_patch(request, project, repo_path, found)
+    if isinstance(found, str):
+        return await _send_patch(request, project, repo_path, found)
+    return await stream_response(request, partial(tree.read_file, repo_path, found), size=found.size)
 
 
 @routes.project("GET", "/blob/{address:.+}", "read-code", requires=require_repository)
 async def send_file(request: web.Request, _: Actor, project: Row) -> web.StreamResponse:
     """Send a file where Pagure has the page of it; clients look at the status to see whether the file is there."""
     repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
-    found = await asyncio.to_thread(_find_content, repo_path, read_tree_path(request))
+    find = partial(_find_content, repo_path, read_tree_path(request))
+    try:
+        found = await asyncio.to_thread(partial(find, search=False))
+    except NeedsSearch:
+        async with hold_slot(request, project) as reads:
+            found = await reads.run(partial(find, search=True))
     if not isinstance(found, File):
         raise ApiError(404, "EFILENOTFOUND")
     return await stream_response(request, partial(tree.read_file, repo_path, found), size=found.size)
 
 
-def _find_content(repo_path: Path, address: str) -> File | str:
+async def _send_patch(request: web.Request, project: Row, repo_path: Path, commit: str) -> web.StreamResponse:
+    return await stream_response(request, partial(diff.patch, repo_path, commit), media=TEXT, long_for=project)
+
+
+def _find_content(repo_path: Path, address: str, *, search: bool) -> File | str:
     """Find a file, or the id of a commit if the address has no path. Raises ApiError or GitError."""
     identifier, path = tree.split_address(repo_path, address)
-    commit = tree.find_commit(repo_path, identifier) if path is None else None
-    found = commit or tree.find_entry(repo_path, identifier, path)
+    commit = tree.find_commit(repo_path, identifier, search=search) if path is None else None
+    found = commit or tree.find_entry(repo_path, identifier, path, search=search)
     if isinstance(found, File | str):
         return found
     raise ApiError(404, "EFILENOTFOUND")
@@ -121,7 +138,7 @@ def _add_series_route(suffix: str, series: Series) -> Callable[..., Awaitable[we
             old = heads.get(pull_request["branch"]) or diff.find_base(repo_path, start, alternate=alternate)
             return series(repo_path, stop, old, alternate=alternate)
 
-        return await stream_response(request, begin, media=TEXT)
+        return await stream_response(request, begin, media=TEXT, long_for=project)
 
     return send_series
 

@@ -1,6 +1,5 @@
 """Endpoints that list the files of a repository."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
@@ -14,9 +13,10 @@ from app.dialects.pagure.code import require_repository
 from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.urls import PagureRoutes
 from app.git import store, tree
-from app.git.errors import EmptyRepository, GitError, Missing, NoRepository, TooLarge
+from app.git.errors import EmptyRepository, GitError, Missing, NoRepository, TimedOut, TooLarge
 from app.git.tree import Folder
 from app.http.keys import SETTINGS
+from app.http.long_reads import read_quickly
 from app.http.responses import json_reply
 
 routes = PagureRoutes()
@@ -39,22 +39,24 @@ async def list_tree(request: web.Request, _: Actor, project: Row) -> web.Respons
     address = read_tree_path(request) if "address" in request.match_info else None
     try:
         # Rendered in the thread too: a folder may contain very many files.
-        return await asyncio.to_thread(_render_entries, render.base_url(request), project, repo_path, address)
+        return await read_quickly(
+            request, project, _render_entries, render.base_url(request), project, repo_path, address
+        )
     except NoRepository:
         raise ApiError(404, "ENOPROJECT") from None
     except EmptyRepository:
         raise ApiError(404, "EEMPTYGIT") from None
     except Missing:
         raise ApiError(404, "EFILENOTFOUND") from None
-    except TooLarge:
+    except (TooLarge, TimedOut):
         raise ApiError(400, "ENOCODE", message=TOO_MANY_ENTRIES) from None
     except GitError:
         raise ApiError(400, "EGITERROR") from None
 
 
-def _render_entries(base: str, project: Row, repo_path: Path, address: str | None) -> web.Response:
+def _render_entries(base: str, project: Row, repo_path: Path, address: str | None, *, search: bool) -> web.Response:
     identifier, path = tree.split_address(repo_path, address) if address is not None else (None, None)
-    found = tree.find_entry(repo_path, identifier, path)
+    found = tree.find_entry(repo_path, identifier, path, search=search)
     revision = _quote(identifier or project["head"])
     raw_url = f"{base}/{project['path']}/raw/{revision}"
     tree_url = f"{base}/api/0/{project['path']}/tree/{revision}"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from app.dialects.pagure.errors import describe_push_refusal
+from app.git.errors import BadName, GitError, NameClash, NoBranch, NoCommit, RefMoved
 from app.http.tasks import Ending
 from app.http.wording import fill
 from events.notes import NoteReason
@@ -33,6 +34,7 @@ FAILURES: dict[FailureReason, str] = {
     FailureReason.REBASE_NEEDED: "The pull-request must be rebased before merging",
     FailureReason.REPOSITORY_MISSING: "Could not find the targeted git repository for {project}",
     FailureReason.STATED: "{text}",
+    FailureReason.TOO_LARGE: "The changes of this pull-request are too large to be merged or rebased here",
     FailureReason.UNEXPECTED: "This could not be done; the administrators can see why.",
     FailureReason.UNSIGNED: "This repo enforces that all commits are signed off by their author. ",
 }
@@ -167,3 +169,22 @@ DETAILS: dict[str, Callable[[Mapping[str, Any], Any], list[str]]] = {
     "depends": _describe_dependencies,
     "custom_fields": _describe_custom_fields,
 }
+
+
+def describe_git_error(error: GitError) -> str | None:
+    """Describe why a ref could not be created or moved; None if there is nothing that its user could do."""
+    name = error.subject.encode(errors="backslashreplace").decode()
+    match error:
+        case NoBranch() if not name:
+            return "The name of the branch is missing"
+        case NoBranch():
+            return f'The "{name}" branch does not exist'
+        case NoCommit():
+            return f'The commit "{name}" does not exist'
+        case NameClash():
+            return f'"{name}" cannot exist beside "{error.other}", since one name would be a folder of the other'
+        case BadName():
+            return f'"{name}" cannot be the name of a new branch or tag'
+        case RefMoved():
+            return "The ref has been moved by somebody else; try again"
+    return None

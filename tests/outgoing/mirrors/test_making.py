@@ -22,10 +22,10 @@ from app.dialects.pagure.words import FAILURES
 from app.errors import Invalid
 from app.http.wording import describe_push_refusal
 from app.logs import log
-from app.outgoing import git as remotes
 from app.stores import project_secrets
 from events.tasks import FailureReason
 from tests.conftest import Client, Forge, commit, git
+from tests.git.limits import using_limits
 from tests.git.repositories import write_object
 from tests.outgoing.conftest import BLOCKED_HOST, Authority, Listener, Remote, run_site
 from tests.outgoing.mirrors.mirroring import create_mirror, list_branches, list_events, pull_again
@@ -109,13 +109,11 @@ async def test_a_mirror_reaches_nothing_that_is_refused(forge: Forge, alice: Cli
     assert (await alice.post("/new", name="mirror", description="d"))[0] == 200
 
 
-async def test_a_mirror_with_too_many_refs_is_refused(
-    alice: Client, remote: Remote, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(remotes, "MAX_OUTPUT", 1000)
+async def test_a_mirror_with_too_many_refs_is_refused(alice: Client, remote: Remote, url: str) -> None:
     for number in range(20):
         await git("branch", f"topic-{number}", cwd=remote.folder)
-    status, body = await create_mirror(alice, url)
+    with using_limits("mirror", output=1000):
+        status, body = await create_mirror(alice, url)
     assert (status, body["error"]) == (400, FAILURES[FailureReason.MIRROR_TOO_LARGE])
 
 
