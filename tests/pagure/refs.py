@@ -10,7 +10,14 @@ from tests.conftest import Client, Forge
 MADE = {"message": "Project branch was created"}
 GIT_ERROR = {"error": "An error occurred during a git operation", "error_code": "EGITERROR"}
 INVALID = {"error": "Invalid or incomplete input submitted", "error_code": "EINVALIDREQ"}
-BAD_NAMES = ["--option", "-x", "a..b", "a b", "HEAD", "a\x01b", "x.lock", "a//b", "x" * 10_000, "a/" * 120 + "a"]
+BAD_NAMES = [
+    *("--option", "-x", "a..b", "a b", "HEAD", "a\x01b", "x.lock", "a//b", "x" * 10_000, "a/" * 120 + "a"),
+    *("0" * 40, "0123456789abcdefABCD" * 2, "f" * 64, "refs/heads/main"),
+]
+
+
+def git_error(sentence: str) -> tuple[int, dict[str, str]]:
+    return 400, {**GIT_ERROR, "errors": sentence}
 
 
 def message_error(text: str) -> tuple[int, dict[str, str]]:

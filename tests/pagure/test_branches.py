@@ -13,10 +13,10 @@ from tests.conftest import Client, Forge, commit, git
 from tests.pagure.pulls import configure_project, open_pull_request
 from tests.pagure.refs import (
     BAD_NAMES,
-    GIT_ERROR,
     INVALID,
     MADE,
     find_repository,
+    git_error,
     list_branches,
     list_events,
     message_error,
@@ -87,8 +87,11 @@ async def test_a_branch_starts_from_master_or_the_default_branch(
         ({"branch": "x", "from_commit": "main"}, message_error('The commit "main" does not exist')),
         ({"branch": "x", "from_commit": "--all"}, message_error('The commit "--all" does not exist')),
         ({"branch": "main"}, message_error('The branch "main" already exists')),
-        ({"branch": "main/below"}, (400, GIT_ERROR)),
-        *(({"branch": name}, (400, GIT_ERROR)) for name in BAD_NAMES),
+        (
+            {"branch": "main/below"},
+            git_error('"main/below" cannot exist beside "main", since one name would be a folder of the other'),
+        ),
+        *(({"branch": name}, git_error(f'"{name}" cannot be the name of a new branch or tag')) for name in BAD_NAMES),
     ],
 )
 async def test_invalid_branches_are_refused(
@@ -119,8 +122,10 @@ async def test_names_with_surrogates_are_refused(nethack: Client) -> None:
 async def test_an_empty_repository_has_no_branch_to_start_from(alice: Client) -> None:
     assert (await alice.post("/new", name="empty", description="d"))[0] == 200
     assert await alice.post("/empty/git/branch", branch="x") == message_error('The "master" branch does not exist')
-    assert await alice.post("/empty/git/branches", branch_name="main") == (400, GIT_ERROR)
-    assert await alice.post("/empty/git/tags", tagname="x", commit_hash="abcdef") == (400, GIT_ERROR)
+    assert await alice.post("/empty/git/branches", branch_name="main") == git_error('The "main" branch does not exist')
+    assert await alice.post("/empty/git/tags", tagname="x", commit_hash="abcdef") == git_error(
+        'The commit "abcdef" does not exist'
+    )
     assert await alice.pagure("/empty/git/branches?with_commits=1") == (
         200, {"branches": {}, "default": {}, "total_branches": 0},
     )  # fmt: skip

@@ -9,7 +9,7 @@ from app.config import Settings
 from app.git import store
 from events.projections.rebuild import rebuild
 from tests.conftest import Client, Forge, commit, git
-from tests.pagure.refs import BAD_NAMES, GIT_ERROR, find_repository, list_events
+from tests.pagure.refs import BAD_NAMES, find_repository, git_error, list_events
 from tests.pagure.test_sharing import (
     ADDRESSES,
     NOT_ALLOWED,
@@ -61,8 +61,11 @@ async def test_only_an_existing_branch_can_be_the_default(
     forge: Forge, nethack: Client, settings: Settings, name: str | None
 ) -> None:
     form = {} if name is None else {"branch_name": name}
-    assert await nethack.post("/nethack/git/branches", **form) == (400, GIT_ERROR)
-    assert await nethack.json("POST", "/api/0/nethack/git/branches", {"branch_name": "main"}) == (400, GIT_ERROR)
+    assert await nethack.post("/nethack/git/branches", **form) == git_error(
+        f'The "{name}" branch does not exist' if name else "The name of the branch is missing"
+    )
+    unread = await nethack.json("POST", "/api/0/nethack/git/branches", {"branch_name": "main"})
+    assert unread == git_error("The name of the branch is missing")
     assert store.read_state(await find_repository(nethack, settings)).head == "main"
     assert await forge.db.fetchval("select count(*) from open_pushes") == 0
 

@@ -7,7 +7,7 @@ import pytest
 
 from app.config import Settings
 from tests.conftest import Client, Forge, commit, git
-from tests.pagure.refs import BAD_NAMES, GIT_ERROR, INVALID, find_repository, list_branches, list_events
+from tests.pagure.refs import BAD_NAMES, INVALID, find_repository, git_error, list_branches, list_events
 from tests.pagure.test_sharing import (
     NOT_HIGH_ENOUGH,
     add_collaborator,
@@ -58,7 +58,9 @@ async def test_a_tag_is_replaced_only_by_force(forge: Forge, nethack: Client, tm
 @pytest.mark.parametrize("name", BAD_NAMES)
 async def test_a_tag_with_an_invalid_name_is_refused(forge: Forge, nethack: Client, name: str) -> None:
     main = (await list_branches(nethack))["main"]
-    assert await nethack.post("/nethack/git/tags", tagname=name, commit_hash=main) == (400, GIT_ERROR)
+    assert await nethack.post("/nethack/git/tags", tagname=name, commit_hash=main) == git_error(
+        f'"{name}" cannot be the name of a new branch or tag'
+    )
     assert (await nethack.pagure("/nethack/git/tags"))[1]["tags"] == []
     assert await forge.db.fetchval("select count(*) from open_pushes") == 0
 
@@ -67,7 +69,7 @@ async def test_a_tag_with_an_invalid_name_is_refused(forge: Forge, nethack: Clie
 async def test_a_tag_with_an_invalid_target_is_refused(nethack: Client, target: str) -> None:
     for force in ("", "1"):
         command = {"tagname": "v1", "commit_hash": target, "force": force}
-        assert await nethack.post("/nethack/git/tags", **command) == (400, GIT_ERROR)
+        assert await nethack.post("/nethack/git/tags", **command) == git_error(f'The commit "{target}" does not exist')
     assert (await nethack.pagure("/nethack/git/tags"))[1]["tags"] == []
 
 

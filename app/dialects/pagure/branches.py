@@ -11,6 +11,7 @@ from app.dialects.pagure import code, forms
 from app.dialects.pagure.code import require_repository
 from app.dialects.pagure.errors import ApiError, invalid_request
 from app.dialects.pagure.urls import PagureRoutes
+from app.dialects.pagure.words import describe_git_error
 from app.git import refs, store
 from app.git.errors import AlreadyExists, BadName, GitError, NoBranch, NoCommit, NoRepository
 from app.http.commands import ref_writer
@@ -18,6 +19,10 @@ from app.http.keys import SETTINGS
 from app.http.responses import json_reply
 
 routes = PagureRoutes()
+
+
+def git_error(error: GitError) -> ApiError:
+    return ApiError(400, "EGITERROR", errors=describe_git_error(error))
 
 
 def message_error(text: str) -> ApiError:
@@ -40,8 +45,8 @@ async def new_branch(request: web.Request, actor: Actor, project: Row) -> web.Re
         raise message_error(f'The commit "{error.subject}" does not exist') from None
     except AlreadyExists:
         raise message_error(f'The branch "{name}" already exists') from None
-    except GitError:
-        raise ApiError(400, "EGITERROR") from None
+    except GitError as error:
+        raise git_error(error) from None
     return json_reply({"message": "Project branch was created"})
 
 
@@ -55,8 +60,8 @@ async def new_tag(request: web.Request, actor: Actor, project: Row) -> web.Respo
     message, force = form.first("message") or "", form.boolean("force")
     try:
         created = await branches.create_tag(writer, name, target, message, force=force)
-    except GitError:
-        raise ApiError(400, "EGITERROR") from None
+    except GitError as error:
+        raise git_error(error) from None
     return json_reply({**await code.render_tags(request, writer.project, with_commits), "tag_created": created})
 
 
@@ -69,8 +74,8 @@ async def set_default_branch(request: web.Request, actor: Actor, project: Row) -
         if not name:
             raise NoBranch
         await branches.set_default_branch(writer, name)
-    except GitError:
-        raise ApiError(400, "EGITERROR") from None
+    except GitError as error:
+        raise git_error(error) from None
     return json_reply(await code.render_branches(request, {**writer.project, "head": name}, form.flag("with_commits")))
 
 
@@ -97,8 +102,8 @@ async def new_alias(request: web.Request, actor: Actor, project: Row) -> web.Res
         raise ApiError(400, "EBRANCHNOTFOUND") from None
     except (AlreadyExists, BadName):
         raise message_error(f"Could not create alias from {name} to {existing}. Reference already existing?") from None
-    except GitError:
-        raise ApiError(400, "EGITERROR") from None
+    except GitError as error:
+        raise git_error(error) from None
     return json_reply(await _read_aliases(request, writer.project["project_id"]))
 
 
@@ -110,8 +115,8 @@ async def drop_alias(request: web.Request, actor: Actor, project: Row) -> web.Re
         await branches.drop_alias(writer, name, existing)
     except NoBranch:
         raise ApiError(400, "EBRANCHNOTFOUND") from None
-    except GitError:
-        raise ApiError(400, "EGITERROR") from None
+    except GitError as error:
+        raise git_error(error) from None
     return json_reply(await _read_aliases(request, writer.project["project_id"]))
 
 
