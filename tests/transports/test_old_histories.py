@@ -63,5 +63,5 @@ async def test_the_accepted_faults_are_a_setting(nethack: Client, tmp_path: Path
 async def test_deleting_the_default_branch_is_refused_in_one_sentence(nethack: Client, tmp_path: Path) -> None:
     local = await create_bare(tmp_path)
     said = await git("push", nethack.git_url("nethack"), ":main", cwd=local, fails=True)
-    assert "make another branch the default one before you delete it" in said
+    assert "choose another default branch before you delete it" in said
     assert "denyDeleteCurrent" not in said
