@@ -44,7 +44,37 @@ class Settings(BaseSettings):
     delete_forks: bool = Field(True, description="Allow the deletion of forks.")
     default_branch: str = Field("main", description="Default branch of new repositories.")
     max_push_bytes: int = Field(2 << 30, description="Maximum size of a push in bytes.")
+    max_fetch_request_bytes: int = Field(
+        8 << 20, gt=0, description="Maximum size in bytes of what a client asks for in a fetch, decompressed."
+    )
+    fetches: int = Field(64, gt=0, description="Maximum number of fetches that an API process serves at a time.")
+    fetches_per_project: int = Field(
+        32, gt=0, description="Maximum number of fetches from one project that an API process serves at a time."
+    )
+    fetches_per_address: int = Field(
+        32, gt=0, description="Maximum number of fetches by one address that an API process serves at a time."
+    )
+    fetch_wait: float = Field(
+        15.0, ge=0, description="Seconds that a fetch waits for its turn before it is answered 503."
+    )
     git_deadline: float = Field(3600.0, description="Maximum duration of a git process in seconds.")
+    trusted_proxies: list[IPv4Network | IPv6Network] = Field(
+        [IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")],
+        description="Networks of the proxies whose X-Forwarded-For says where a request comes from, as a JSON list.",
+    )
+    head_timeout: float = Field(
+        20.0, gt=0, description="Seconds in which the head of a request has to arrive, on a new connection its first."
+    )
+    client_pause: float = Field(
+        30.0, gt=0, description="Seconds that a client may pause while it sends a body or reads a response."
+    )
+    min_client_rate: float = Field(
+        500.0, ge=0, description="Bytes per second that a client has to send or read on average over such a pause."
+    )
+    keep_alive: float = Field(75.0, gt=0, description="Seconds that a connection is kept between two requests.")
+    connections_per_address: int = Field(
+        8192, gt=0, description="Maximum number of connections from one address to one API process."
+    )
     mirroring: bool = Field(True, description="Allow mirrors of remote repositories.")
     mirror_interval: float = Field(3600.0, gt=0, description="Mirror polling interval in seconds.")
     lease: float = Field(

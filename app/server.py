@@ -20,12 +20,15 @@ from app.http.middleware import collapse_slashes, log_requests
 from app.http.requests import MAX_BODY
 from app.http.routes import mount
 from app.transports import smart_http
+from app.transports.fetch_slots import FetchSlots, SlotLimits
+from app.transports.smart_http import FETCH_SLOTS
 
 
 def application(settings: Settings) -> web.Application:
     """Build the application, which opens its connections at start and closes them at the end."""
     app = web.Application(middlewares=[log_requests, collapse_slashes], client_max_size=MAX_BODY)
     app[SETTINGS] = settings
+    app[FETCH_SLOTS] = FetchSlots(SlotLimits.from_settings(settings))
     app.cleanup_ctx.append(open_connections)
     app.on_shutdown.append(release_waiters)
     app.add_subapp(pagure.PREFIX, pagure.application())

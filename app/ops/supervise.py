@@ -22,6 +22,7 @@ from app.git.process import tie_to_parent
 from app.logs import configure, log
 from app.metrics import SHARED_DIRECTORY, remove_process
 from app.ops import embedded, migrate
+from app.ops.file_limit import raise_file_limit
 
 STOP_TIMEOUT = 15.0  # seconds for a child to stop before it is killed
 READY_TIMEOUT = 30.0  # seconds
@@ -74,6 +75,7 @@ class Up:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         started = time.monotonic()
+        raise_file_limit()
         try:
             self._lock_directory()
             self._require_free_port()

@@ -2,8 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from app.database import Row
 from app.errors import Forbidden, Refused
 from app.git import receive, store
 from app.git.process import serve
+from app.http.addresses import client_address
 from app.http.auth import identify_with_row, read_credentials, require_owner
 from app.http.commands import ref_writer
 from app.http.errors import Unavailable, Unexpected, fence
@@ -27,6 +28,7 @@ from app.http.projects import lookup_by_path
 from app.http.routes import Handler, Route, Routes
 from app.logs import log
 from app.transports import report_status
+from app.transports.fetch_slots import Fetch, FetchSlots, NoFreeSlot
 from app.transports.pktline import MalformedPush, PushCommands, read_commands
 from app.transports.push_authorization import PushDecision, authorize_push, describe_verdicts
 
@@ -35,6 +37,9 @@ MAX_STDERR = 4096  # bytes
 PROTOCOL = re.compile(r"version=[012]\Z")
 NO_CACHE = {"Cache-Control": "no-cache, max-age=0, must-revalidate", "Pragma": "no-cache"}
 RECEIVE_PACK = "git-receive-pack"
+FETCH_SLOTS = web.AppKey("fetch_slots", FetchSlots)
+TOO_MANY_FETCHES = "Too many fetches are being served at the moment; try again."
+RETRY_AFTER = "10"  # seconds
 
 
 def text_reply(status: int, text: str, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -123,18 +128,16 @@ async def advertise_refs(request: web.Request, _: Actor, project: Row) -> web.St
     settings = request.config_dict[SETTINGS]
     if request.method == "HEAD":
         return web.Response(headers=response.headers)
-    async with asyncio.timeout(settings.git_deadline):
-        async with serve(
-            service.removeprefix("git-"), repo_path, advertise=True, protocol=read_protocol(request)
-        ) as git:
-            assert git.stdin is not None  # noqa: S101 - serve opens all three pipes
-            git.stdin.close()
-            await _start_response(response, request)
-            if not (read_protocol(request) == "version=2" and service == "git-upload-pack"):
-                banner = f"# service={service}\n".encode()
-                await response.write(b"%04x%s0000" % (len(banner) + 4, banner))
-            await _copy_output(git, response)
-    await response.write_eof()
+    banner = f"# service={service}\n".encode()
+    hidden = read_protocol(request) == "version=2" and service == "git-upload-pack"
+    async with (
+        asyncio.timeout(settings.git_deadline),
+        _hold_slot(request, project),
+        serve(service.removeprefix("git-"), repo_path, advertise=True, protocol=read_protocol(request)) as git,
+    ):
+        assert git.stdin is not None  # noqa: S101 - serve opens all three pipes
+        git.stdin.close()
+        await _send_output(git, request, response, b"" if hidden else b"%04x%s0000" % (len(banner) + 4, banner))
     return response
 
 
@@ -167,17 +170,55 @@ async def exchange_pack(request: web.Request, actor: Actor, project: Row) -> web
 async def _fetch(request: web.Request, project: Mapping[str, Any], headers: Mapping[str, str]) -> web.StreamResponse:
     repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
     response = web.StreamResponse(headers=headers)
-    async with serve("upload-pack", repo_path, advertise=False, protocol=read_protocol(request)) as git:
-        feed = asyncio.create_task(_feed(request, git))
-        try:
-            await _start_response(response, request)
-            await _copy_output(git, response)
-        finally:
-            feed.cancel()
-            with suppress(asyncio.CancelledError, ConnectionError, web.HTTPException, web.RequestPayloadError):
-                await feed
-    await response.write_eof()
+    async with _hold_slot(request, project):
+        # Read first: what is wrong with the request is then said before the answer begins.
+        body = await _read_fetch_request(request)
+        async with serve("upload-pack", repo_path, advertise=False, protocol=read_protocol(request)) as git:
+            feed = asyncio.create_task(_write_input(git, body))
+            try:
+                await _send_output(git, request, response)
+            finally:
+                feed.cancel()
+                await asyncio.wait([feed])
     return response
+
+
+@asynccontextmanager
+async def _hold_slot(request: web.Request, project: Mapping[str, Any]) -> AsyncIterator[None]:
+    """Hold one of the slots for fetches. Raises HttpReply if none becomes free in time."""
+    connection: Any = request.protocol
+    loop = asyncio.get_running_loop()
+    fetch = Fetch(
+        project["project_id"],
+        client_address(request),
+        stalled_for=lambda: connection.stalled_for(loop.time()),
+        end=lambda: connection.end("unread"),
+    )
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(request.config_dict[FETCH_SLOTS].hold(fetch))
+        except NoFreeSlot:
+            raise HttpReply(text_reply(503, TOO_MANY_FETCHES, {"Retry-After": RETRY_AFTER})) from None
+        yield
+
+
+async def _read_fetch_request(request: web.Request) -> bytes:
+    """Read the body of a fetch: what the client wants and has. Raises HttpReply if it is too large."""
+    limit = request.config_dict[SETTINGS].max_fetch_request_bytes
+    body = bytearray()
+    async for chunk in request.content.iter_chunked(CHUNK):
+        body += chunk
+        if len(body) > limit:
+            raise HttpReply(text_reply(413, f"The request of a fetch may have {limit:,} bytes at most."))
+    return bytes(body)
+
+
+async def _write_input(git: asyncio.subprocess.Process, body: bytes) -> None:
+    assert git.stdin is not None  # noqa: S101 - serve opens all three pipes
+    with suppress(ConnectionError):  # git may exit before it has read everything
+        git.stdin.write(body)
+        await git.stdin.drain()
+    git.stdin.close()
 
 
 async def _read_commands(request: web.Request) -> PushCommands:
@@ -262,16 +303,33 @@ async def _start_response(response: web.StreamResponse, request: web.Request) ->
     await response.prepare(request)
 
 
-async def _copy_output(git: asyncio.subprocess.Process, response: web.StreamResponse) -> None:
-    """Stream git's output. Raises ConnectionAbortedError if git fails: a truncated pack must not look complete."""
+async def _send_output(
+    git: asyncio.subprocess.Process, request: web.Request, response: web.StreamResponse, beginning: bytes = b""
+) -> None:
+    """Stream git's output as the response, which starts with git's first bytes, after the `beginning`.
+
+    Raises HttpReply if git ends with an error before it prints anything, and ConnectionAbortedError if it does later: a
+    truncated pack must not look complete.
+    """
     assert git.stdout is not None and git.stderr is not None  # noqa: S101, PT018
     drain = asyncio.create_task(_drain(git.stderr))
-    while chunk := await git.stdout.read(CHUNK):
+    chunk = await git.stdout.read(CHUNK)
+    if not chunk:
+        await drain
+        if await git.wait():
+            log.warning("git failed", code=git.returncode)
+            raise HttpReply(text_reply(400, "Git could not read this request."))
+    await _start_response(response, request)
+    if beginning:
+        await response.write(beginning)
+    while chunk:
         await response.write(chunk)
+        chunk = await git.stdout.read(CHUNK)
     await drain
     if await git.wait():
         log.warning("git failed", code=git.returncode)
         raise ConnectionAbortedError("git failed")
+    await response.write_eof()
 
 
 async def _drain(stream: asyncio.StreamReader) -> bytes:
@@ -290,6 +348,8 @@ def _render_error(request: web.Request, error: Exception) -> web.Response | None
             return text_reply(404, "Repository not found.")
         case web.RequestPayloadError():
             return text_reply(400, "The request could not be read.")
+        case web.HTTPRequestTimeout():
+            return text_reply(408, "The request did not arrive in time.")
         case web.HTTPRequestEntityTooLarge():
             return text_reply(413, "The push is too large.")
         case web.HTTPException():

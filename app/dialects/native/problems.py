@@ -24,6 +24,7 @@ TITLES = {
     400: "The request could not be read.",
     401: "A valid token is required.",
     405: "Method not allowed.",
+    408: "The request did not arrive in time.",
     413: "The request is too large.",
     500: "Internal server error.",
     503: "The database is unavailable; try again.",

@@ -332,6 +332,8 @@ def to_api_error(error: Exception) -> ApiError | None:
             return ApiError(405, "ENOCODE", message="Method not allowed")
         case web.HTTPNotFound():
             return ApiError(404, "ENOCODE", message="Not found")
+        case web.HTTPRequestTimeout():
+            return ApiError(408, "ENOCODE", message="The request did not arrive in time")
         case web.HTTPRequestEntityTooLarge():
             return ApiError(413, "ENOCODE", message="The request is too large")
         case web.HTTPException():
