@@ -3,10 +3,23 @@
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
+from limits import parse
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+OFF = "off"  # no limit
+
+
+def _check_rate(rate: str) -> str:
+    if rate != OFF:
+        parse(rate)
+    return rate
+
+
+# A number and a period, such as `100/minute`, or OFF.
+Rate = Annotated[str, AfterValidator(_check_rate)]
 
 
 class Settings(BaseSettings):
@@ -75,6 +88,17 @@ class Settings(BaseSettings):
     connections_per_address: int = Field(
         8192, gt=0, description="Maximum number of connections from one address to one API process."
     )
+    rate_failed_logins_per_address: Rate = Field(
+        "100/minute", description="Wrong credentials that an address may try, such as 100/minute; `off` for no limit."
+    )
+    rate_failed_logins_per_account: Rate = Field(
+        "30/minute", description="Wrong credentials that may be tried with a user name; `off` for no limit."
+    )
+    rate_reads_without_token: Rate = Field(
+        "10000/minute",
+        description="Cost of the files, patches and fetches that an address reads without a token; `off` for no limit.",
+    )
+    rate_writes: Rate = Field("30000/minute", description="Cost of a user's changes; `off` for no limit.")
     mirroring: bool = Field(True, description="Allow mirrors of remote repositories.")
     mirror_interval: float = Field(3600.0, gt=0, description="Mirror polling interval in seconds.")
     lease: float = Field(

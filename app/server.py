@@ -17,6 +17,7 @@ from app.feed.tail import open_tail
 from app.http import health
 from app.http.keys import DATABASE, SETTINGS, TAIL
 from app.http.middleware import collapse_slashes, log_requests
+from app.http.rate_limits import RATE_LIMITS, RateLimits
 from app.http.requests import MAX_BODY
 from app.http.routes import mount
 from app.transports import smart_http
@@ -29,6 +30,7 @@ def application(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[log_requests, collapse_slashes], client_max_size=MAX_BODY)
     app[SETTINGS] = settings
     app[FETCH_SLOTS] = FetchSlots(SlotLimits.from_settings(settings))
+    app[RATE_LIMITS] = RateLimits(settings)
     app.cleanup_ctx.append(open_connections)
     app.on_shutdown.append(release_waiters)
     app.add_subapp(pagure.PREFIX, pagure.application())
@@ -51,6 +53,7 @@ async def open_connections(app: web.Application) -> AsyncIterator[None]:
         contextlib.aclosing(redis),
         database(settings.required_database_url(), settings.pool_size) as db,
         open_tail(db, redis) as tail,
+        in_background(app[RATE_LIMITS].share(redis)),
         in_background(recover_abandoned(db, settings.repositories)),
     ):
         app[DATABASE] = db

@@ -26,6 +26,7 @@ TITLES = {
     405: "Method not allowed.",
     408: "The request did not arrive in time.",
     413: "The request is too large.",
+    429: "Too many requests; try again later.",
     500: "Internal server error.",
     503: "The forge cannot answer at the moment; try again.",
 }

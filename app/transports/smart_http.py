@@ -39,6 +39,7 @@ NO_CACHE = {"Cache-Control": "no-cache, max-age=0, must-revalidate", "Pragma": "
 RECEIVE_PACK = "git-receive-pack"
 FETCH_SLOTS = web.AppKey("fetch_slots", FetchSlots)
 TOO_MANY_FETCHES = "Too many fetches are being served at the moment; try again."
+FETCH_COST = 10  # of rate limits
 RETRY_AFTER = "10"  # seconds
 
 
@@ -350,6 +351,8 @@ def _render_error(request: web.Request, error: Exception) -> web.Response | None
             return text_reply(400, "The request could not be read.")
         case web.HTTPRequestTimeout():
             return text_reply(408, "The request did not arrive in time.")
+        case web.HTTPTooManyRequests():
+            return text_reply(429, "Too many requests; try again later.")
         case web.HTTPRequestEntityTooLarge():
             return text_reply(413, "The push is too large.")
         case web.HTTPException():
@@ -375,5 +378,5 @@ add = partial(routes.add, lookup=lookup, of_project=True)
 for suffix in (".git", ""):
     # Not the raw file `info/refs` of a repository, which has a URL of its own.
     add("GET", f"/{{path:(?!.+/raw/.+/f/).+}}{suffix}/info/refs", "read-code")(advertise_refs)
-    add("POST", f"/{{path:.+}}{suffix}/git-upload-pack", "read-code")(exchange_pack)
+    add("POST", f"/{{path:.+}}{suffix}/git-upload-pack", "read-code", cost=FETCH_COST)(exchange_pack)
     add("POST", f"/{{path:.+}}{suffix}/git-receive-pack", "push")(exchange_pack)

@@ -321,6 +321,15 @@ def render_envelope(request: web.Request, error: ApiError) -> web.Response:
     return json_reply(body, error.status)
 
 
+HTTP_ERRORS = {
+    404: "Not found",
+    405: "Method not allowed",
+    408: "The request did not arrive in time",
+    413: "The request is too large",
+    429: "Too many requests; try again later",
+}
+
+
 def to_api_error(error: Exception) -> ApiError | None:
     """Translate an error; None if it has no translation."""
     match error:
@@ -328,16 +337,8 @@ def to_api_error(error: Exception) -> ApiError | None:
             return error
         case Refused():
             return render_refusal(error)
-        case web.HTTPMethodNotAllowed():
-            return ApiError(405, "ENOCODE", message="Method not allowed")
-        case web.HTTPNotFound():
-            return ApiError(404, "ENOCODE", message="Not found")
-        case web.HTTPRequestTimeout():
-            return ApiError(408, "ENOCODE", message="The request did not arrive in time")
-        case web.HTTPRequestEntityTooLarge():
-            return ApiError(413, "ENOCODE", message="The request is too large")
         case web.HTTPException():
-            return ApiError(error.status, "ENOCODE", message=error.reason)
+            return ApiError(error.status, "ENOCODE", message=HTTP_ERRORS.get(error.status, error.reason))
         case Unavailable():
             return ApiError(503, "EDBERROR")
         case Unexpected():

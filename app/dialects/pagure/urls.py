@@ -63,13 +63,23 @@ class PagureRoutes(Routes):
         return self.add(method, path, action, lookup=lookup, terms=Terms(bad))
 
     def project(
-        self, method: str, path: str, action: str, *, forms: Iterable[str] = PROJECT_FORMS, **terms: Any
+        self,
+        method: str,
+        path: str,
+        action: str,
+        *,
+        forms: Iterable[str] = PROJECT_FORMS,
+        cost: int | None = None,
+        **terms: Any,
     ) -> Register:
         """Register a handler below the addresses of a project; `terms` are the fields of `Terms`."""
 
         def register(handler: Any) -> Any:
             for form in forms:
-                self.add(method, form + path, action, lookup=lookup, of_project=True, terms=Terms(**terms))(handler)
+                route = self.add(
+                    method, form + path, action, lookup=lookup, of_project=True, terms=Terms(**terms), cost=cost
+                )
+                route(handler)
             return handler
 
         return register
