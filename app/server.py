@@ -20,7 +20,7 @@ from app.http.middleware import collapse_slashes, log_requests
 from app.http.rate_limits import RATE_LIMITS, RateLimits
 from app.http.requests import MAX_BODY
 from app.http.routes import mount
-from app.transports import smart_http
+from app.transports import lfs, smart_http
 from app.transports.fetch_slots import FetchSlots, SlotLimits
 from app.transports.smart_http import FETCH_SLOTS
 
@@ -37,6 +37,7 @@ def application(settings: Settings) -> web.Application:
     app.add_subapp(native.PREFIX, native.application())
     mount(health.routes, app)
     mount(smart_http.routes, app)
+    mount(lfs.routes, app)
     mount(sort_routes(pages.routes), app)
     return app
 
