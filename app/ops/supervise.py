@@ -53,9 +53,9 @@ def load_settings(data: Path | None = None, **options: Any) -> Settings:
 class Up:
     """Supervises the forge on one machine."""
 
-    def __init__(self, settings: Settings, api_processes: int, workers: int) -> None:
+    def __init__(self, settings: Settings, workers: int) -> None:
         self.settings = settings
-        self.names = ["serve"] * api_processes + ["relay"] + ["work"] * workers
+        self.names = ["serve"] * settings.api_processes + ["relay"] + ["work"] * workers
         self.services: list[embedded.Service] = []
         self.lock: IO[str] | None = None
         self.restart_at: dict[int, float] = {}  # delays the restart of a process that ends immediately
@@ -172,6 +172,7 @@ class Up:
             "POLYFORGE_DATABASE_URL": settings.required_database_url(),
             "POLYFORGE_REDIS_URL": settings.required_redis_url(),
             "POLYFORGE_PORT": str(settings.port),
+            "POLYFORGE_API_PROCESSES": str(settings.api_processes),
             SHARED_DIRECTORY: str(self._metrics),
         }
 
