@@ -29,7 +29,7 @@ from app.http.routes import Handler, Route, Routes
 from app.logs import log
 from app.transports import report_status
 from app.transports.fetch_slots import Fetch, FetchSlots, NoFreeSlot
-from app.transports.pktline import MalformedPush, PushCommands, read_commands
+from app.transports.pktline import FLUSH, MalformedPush, PushCommands, is_whole, read_commands
 from app.transports.push_authorization import PushDecision, authorize_push, describe_verdicts
 
 CHUNK = 1 << 16  # bytes
@@ -204,13 +204,16 @@ async def _hold_slot(request: web.Request, project: Mapping[str, Any]) -> AsyncI
 
 
 async def _read_fetch_request(request: web.Request) -> bytes:
-    """Read the body of a fetch: what the client wants and has. Raises HttpReply if it is too large."""
+    """Read the body of a fetch: what the client wants and has. Raises HttpReply."""
     limit = request.config_dict[SETTINGS].max_fetch_request_bytes
     body = bytearray()
     async for chunk in request.content.iter_chunked(CHUNK):
         body += chunk
         if len(body) > limit:
             raise HttpReply(text_reply(413, f"The request of a fetch may have {limit:,} bytes at most."))
+    # A compressed body that was cut looks complete to aiohttp, and git answers nothing to a part of a request.
+    if not is_whole(body) or (read_protocol(request) == "version=2" and not body.endswith(FLUSH)):
+        raise HttpReply(text_reply(400, "The request is incomplete."))
     return bytes(body)
 
 
