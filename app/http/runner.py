@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
 from app.http.connections import Connection, Connections, Limits
 from app.http.keys import SETTINGS
@@ -12,6 +13,8 @@ from app.http.routes import Handler
 from app.http.unrouted import render_raw_status, render_status
 from app.logs import log
 
+# Bytes of the request's first line and of a header. They differ, so that aiohttp's error tells which it was.
+MAX_ADDRESS, MAX_HEADER = 8192, 8190
 LINGERING_TIME = 3.0  # seconds in which the rest of a body is read, so that its client gets to see why it was refused
 # A Host header that is safe to repeat in links to this instance.
 HOST = re.compile(r"([a-z0-9\-._~]*|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{0,5}))?\Z", re.IGNORECASE)
@@ -55,6 +58,8 @@ class RequestHandler(Connection):
             log.error("request failed", exc_info=exc)
         if request.writer.output_size:
             raise ConnectionError("Part of another response has been sent already.")
+        if isinstance(exc, LineTooLong):
+            status = 414 if exc.args[1] == MAX_ADDRESS else 431
         response = render_status(request, status)
         response.force_close()
         return response
@@ -80,6 +85,8 @@ class Runner(web.AppRunner):
             # Later than `Connection` would close it: aiohttp does not know whether a request has begun.
             keepalive_timeout=2 * (limits.keep_alive + limits.head),
             lingering_time=LINGERING_TIME,
+            max_line_size=MAX_ADDRESS,
+            max_field_size=MAX_HEADER,
             connections=self.connections,
         )
 

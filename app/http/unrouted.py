@@ -26,7 +26,9 @@ TITLES = {
     405: "Method not allowed.",
     408: "The request did not arrive in time.",
     413: "The request is too large.",
+    414: "The address of the request is too long.",
     429: "Too many requests; try again later.",
+    431: "A header of the request is too long.",
     500: "Internal server error.",
     503: "The forge cannot answer at the moment; try again.",
 }
