@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(None, description="Valkey or Redis URL. If unset, `up` starts an embedded server.")
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8080, ge=1, le=65535, description="Port that the API listens on.")
+    api_processes: int = Field(
+        1, ge=1, description="Number of `serve` processes that share the port. With 1, a second one refuses to start."
+    )
     public_url: str | None = Field(
         None, description="Base URL by which clients reach the API. Default: http://HOST:PORT."
     )
@@ -105,8 +108,7 @@ class Settings(BaseSettings):
         30.0, description="Lease of a job or push in seconds. If not renewed by then, another process takes over."
     )
     metrics_allow: list[IPv4Network | IPv6Network] = Field(
-        [IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")],
-        description="Networks that may read /metrics without the token of an administrator, as a JSON list.",
+        [], description="Networks that may read /metrics without the token of an administrator, as a JSON list."
     )
     webhook_allow: list[IPv4Network | IPv6Network] = Field(
         [],

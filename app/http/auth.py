@@ -18,6 +18,7 @@ from app.http.rate_limits import count_failed_login
 
 # User names that clients of other git hosts write before a token; they stand for the token's owner.
 PLACEHOLDERS = ("git", "token", "oauth2", "x-access-token")
+SCHEMES = ("token", "bearer", "basic")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,14 @@ def read_credentials(request: web.Request) -> Credentials:
     except (ValueError, binascii.Error):
         raise BadToken("malformed") from None
     return Credentials(scheme, secret, username) if secret else Credentials(scheme, username)
+
+
+def read_token(request: web.Request) -> str | None:
+    """Read the token after `token` or `Bearer`, or that of Basic. Raises BadToken."""
+    sent = read_credentials(request)
+    if sent.scheme and (sent.scheme not in SCHEMES or not sent.secret):
+        raise BadToken("unknown")
+    return sent.secret
 
 
 async def identify(request: web.Request, token: str | None) -> Actor:

@@ -32,6 +32,9 @@ TITLES = {
 }
 
 
+SCHEME = "Send the token as `Authorization: Bearer TOKEN`."
+
+
 class ProblemError(Exception):
     """An error that the native API raises itself. `errors` are pairs of JSON pointer and detail."""
 
@@ -79,7 +82,7 @@ def _to_problem(error: Exception) -> ProblemError | None:
         case Refused():
             return _from_refusal(error)
         case BadToken():
-            return ProblemError(401, "unauthorized", TITLES[401])
+            return ProblemError(401, "unauthorized", TITLES[401], detail=SCHEME if error.reason == "scheme" else "")
         case web.HTTPException():
             kind = (error.reason or "error").lower().replace(" ", "-")
             return ProblemError(error.status, kind, TITLES.get(error.status, KINDS[NotFound][2]))

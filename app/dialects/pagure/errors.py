@@ -318,7 +318,8 @@ def render_envelope(request: web.Request, error: ApiError) -> web.Response:
     body = {"error": message, "error_code": error.code}
     if error.errors is not None:
         body["errors"] = error.errors
-    return json_reply(body, error.status)
+    headers = {"WWW-Authenticate": "token"} if error.code == "EINVALIDTOK" else {}
+    return json_reply(body, error.status, headers=headers)
 
 
 HTTP_ERRORS = {
