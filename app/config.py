@@ -63,12 +63,12 @@ class Settings(BaseSettings):
     max_fetch_request_bytes: int = Field(
         8 << 20, gt=0, description="Maximum size in bytes of what a client asks for in a fetch, decompressed."
     )
-    fetches: int = Field(64, gt=0, description="Maximum number of fetches that an API process serves at a time.")
+    fetches: int = Field(32, gt=0, description="Maximum number of fetches that an API process serves at a time.")
     fetches_per_project: int = Field(
-        32, gt=0, description="Maximum number of fetches from one project that an API process serves at a time."
+        16, gt=0, description="Maximum number of fetches from one project that an API process serves at a time."
     )
     fetches_per_address: int = Field(
-        32, gt=0, description="Maximum number of fetches by one address that an API process serves at a time."
+        16, gt=0, description="Maximum number of fetches by one address that an API process serves at a time."
     )
     fetch_wait: float = Field(
         15.0, ge=0, description="Seconds that a fetch waits for its turn before it is answered 503."

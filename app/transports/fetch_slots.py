@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from app.config import Settings
 
-STALL = 5.0  # seconds for which a client may do nothing before its slot is given to a request that waits
+STALL = 3.0  # seconds for which a client may do nothing before its slot is given to a request that waits
+WAITING = 4  # requests that may wait, for each slot
 LOOK_INTERVAL = 1.0  # seconds between two looks for stalled clients, while a request waits
 
 
@@ -42,7 +43,7 @@ class SlotLimits:
             per_project=settings.fetches_per_project,
             per_address=settings.fetches_per_address,
             wait=settings.fetch_wait,
-            waiting=settings.fetches,
+            waiting=WAITING * settings.fetches,
         )
 
 
