@@ -51,15 +51,20 @@ async def run_serve(settings: Settings, port: int, *arguments: str, files: int =
         await drain
 
 
-async def test_a_second_process_on_a_port_refuses_to_start_unless_sharing_is_asked_for(forge: Forge) -> None:
-    taken = build_environment(forge.settings, forge.settings.port)
-    for arguments in ((), ("--api-processes", "2")):
-        code, lines, errors = await run_command("serve", *arguments, **taken)
-        assert (code, lines) == (2, [])
-        assert f"Error: port {forge.settings.port} of 127.0.0.1 is in use." in errors
-        assert "Traceback" not in errors
-    code, _, errors = await run_command("serve", **{**taken, "POLYFORGE_HOST": "192.0.2.1"})
-    assert (code, f"Error: cannot listen at port {forge.settings.port} of 192.0.2.1" in errors) == (2, True)
+@pytest.mark.parametrize("first", [(), ("--api-processes", "2")], ids=["alone", "sharing"])
+async def test_a_second_process_on_a_port_refuses_to_start(forge: Forge, first: tuple[str, ...]) -> None:
+    port = embedded.free_port()
+    async with run_serve(forge.settings, port, *first):
+        code, lines, errors = await run_command("serve", **build_environment(forge.settings, port))
+    assert (code, lines) == (2, [])
+    assert f"Error: port {port} of 127.0.0.1 is in use." in errors
+    assert "Traceback" not in errors
+
+
+async def test_an_address_of_another_machine_is_named(forge: Forge) -> None:
+    elsewhere = {**build_environment(forge.settings, 8080), "POLYFORGE_HOST": "192.0.2.1"}
+    code, _, errors = await run_command("serve", **elsewhere)
+    assert (code, "Error: cannot listen at port 8080 of 192.0.2.1" in errors) == (2, True)
 
 
 async def test_processes_that_are_asked_to_share_a_port_do_and_say_where_they_listen(forge: Forge) -> None:

@@ -13,6 +13,7 @@ import pytest
 from app.config import Settings
 from app.http import connections
 from app.transports import fetch_slots
+from app.transports.smart_http import FETCH_SLOTS
 from tests.conftest import Client, Forge, commit, git, wait_for_waiters
 
 HEAD, PAUSE, KEEP_ALIVE = 0.6, 1.0, 0.4  # seconds
@@ -197,7 +198,8 @@ async def test_a_response_that_is_not_read_is_ended_with_its_git_process(
                 await asyncio.sleep(0.02)
         started = time.monotonic()
         async with asyncio.timeout(10):
-            while count_git_processes() or len(forge.runner.connections) > 1:
+            slots = forge.app[FETCH_SLOTS]
+            while count_git_processes() or len(forge.runner.connections) > 1 or slots._running:
                 await asyncio.sleep(0.05)
         assert time.monotonic() - started > PAUSE / 2
 
