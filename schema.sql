@@ -83,14 +83,18 @@ create table work (
 -- For the sweep, which reads only unfinished work.
 create index open_work on work (due_at) where done_at is null;
 
--- Pushes that git may have finished but the log does not contain yet. A process that dies in between leaves a row
--- behind; when its lease has expired, the refs of the project are reconciled (app/core/pushes.py).
+-- Processes that may be moving refs and have not recorded that in the log yet. They hold the lock of the repository
+-- (app/git/locks.py). A row without a locked repository was left by a process that has ended; the refs of the project
+-- are then compared with the log (app/core/pushes.py).
 create table open_pushes (
-    push_id     uuid        primary key,
-    project_id  bigint      not null,
-    actor       text        not null,
-    lease_until timestamptz not null
+    push_id    uuid        primary key,
+    project_id bigint      not null,
+    actor      text        not null,
+    begun_at   timestamptz not null default now(),
+    due_at     timestamptz not null default now(),   -- later if it could not be finished
+    failures   int         not null default 0        -- attempts to finish it
 );
+create index open_pushes_of_a_project on open_pushes (project_id);
 
 -- The polling schedule of mirrors. The token fences off a worker that lost its lease (workers/mirrors.py).
 create table mirrors (
@@ -206,7 +210,7 @@ create index idempotency_keys_by_age on idempotency_keys (at);
 
 -- The version of this schema; `polyforge migrate` upgrades an older one.
 create table schema_version (version int not null);
-insert into schema_version values (6);
+insert into schema_version values (7);
 
 -- Ids are reserved before the event that uses them is written; gaps do no harm.
 create sequence project_ids;

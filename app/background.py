@@ -1,9 +1,47 @@
-"""Background tasks that are bound to a block."""
+"""Background tasks that are bound to a block, and loops that survive the failure of a step."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NoReturn
+
+from app.database import is_unavailable
+from app.logs import log
+
+MAX_PAUSE = 60.0  # seconds
+
+
+def growing_pause(failures: int) -> float:
+    """The seconds until the next attempt after this many failures in a row: 1, 2, 4 and so on, up to MAX_PAUSE."""
+    return min(2.0 ** min(failures, 30), MAX_PAUSE)
+
+
+async def repeat(
+    name: str, step: Callable[[], Awaitable[Any]], interval: float, woken: asyncio.Event | None = None
+) -> NoReturn:
+    """Run a step again and again, until cancelled: every `interval` seconds, or earlier if `woken` is set.
+
+    A step that fails is logged and tried again after a growing pause, so no error ends the loop or makes it busy.
+    """
+    failures = 0
+    while True:
+        try:
+            await step()
+        except Exception as error:
+            trace = failures == 0 and not is_unavailable(error)
+            log.warning("step failed", loop=name, error=type(error).__name__, failures=failures, exc_info=trace)
+            await asyncio.sleep(max(interval, growing_pause(failures) / 4))
+            failures += 1
+            continue
+        failures = 0
+        if woken is None:
+            await asyncio.sleep(interval)
+            continue
+        # Not wait_for, which before Python 3.12 can lose a cancellation that arrives together with the event.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(interval):
+                await woken.wait()
+        woken.clear()
 
 
 @asynccontextmanager

@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     fetch_wait: float = Field(
         15.0, ge=0, description="Seconds that a fetch waits for its turn before it is answered 503."
     )
+    max_push_refs: int = Field(10_000, ge=1, description="Maximum number of refs that one push may change.")
     git_deadline: float = Field(3600.0, description="Maximum duration of a git process in seconds.")
     trusted_proxies: list[IPv4Network | IPv6Network] = Field(
         [IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")],

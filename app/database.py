@@ -12,7 +12,7 @@ from sqlalchemy import ClauseElement
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 
-SCHEMA = 6  # the version of schema.sql that this program works with
+SCHEMA = 7  # the version of schema.sql that this program works with
 SEARCH_PATH = "live, public"
 DIALECT = dialect.dialect()  # type: ignore[no-untyped-call]
 MAX_DEADLOCKS = 3  # after which a statement is retried only once more

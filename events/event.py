@@ -17,20 +17,30 @@ class Event:
     `takes_number` means that the field `number` is the next number of the project. It is assigned under the project's
     row lock while the event is stored; until then it is 0, and the stream's name ends before it.
     `outlives_project` means that the event may be stored after its project was deleted.
+    `batched` means that several of these events, from one command, are stored by one statement: no two of them may
+    belong to one stream or write the same row.
     """
 
     type: ClassVar[str]
     stream_template: ClassVar[str]
     takes_number: ClassVar[bool] = False
     outlives_project: ClassVar[bool] = False
+    batched: ClassVar[bool] = False
 
     def __init_subclass__(
-        cls, *, event_type: str, stream: str, takes_number: bool = False, outlives_project: bool = False
+        cls,
+        *,
+        event_type: str,
+        stream: str,
+        takes_number: bool = False,
+        outlives_project: bool = False,
+        batched: bool = False,
     ) -> None:
         cls.type = event_type
         cls.stream_template = stream
         cls.takes_number = takes_number
         cls.outlives_project = outlives_project
+        cls.batched = batched
         TYPES[event_type] = cls
 
     @property

@@ -1,5 +1,7 @@
 """The event log: append, number and read events."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
@@ -107,17 +109,64 @@ async def append(
         answer=entry.cause is not None,
         versioned=entry.version is not None,
     )
-    try:
+    with _raising_conflicts():
         stored = await db.fetchrow(statement, *_append_arguments(entry, command))
+    if stored is None and entry.cause is None:
+        raise VersionConflict("revision")
+    return stored
+
+
+@cache
+def _batch_statement(event_type: str, *, with_command: bool) -> str:
+    """Build the statement that stores several events of one type, with their rows, in the order of the arrays."""
+    command = """, command as (
+        insert into commands (id, name, body, actor, request)
+        select $5, $10, $11::jsonb, $4, $6 from anchor
+    )"""
+    return f"""
+        with anchor as ({LOCK_PROJECT}){command if with_command else ""}, event as (
+            insert into events (stream, version, type, data, actor, command_id, request, cause, project_id)
+            select   item.stream, item.version, '{event_type}', item.data::jsonb, $4, $5, $6, $7, $8
+            from     anchor,
+                     unnest($1::text[], $2::int[], $3::text[]) with ordinality as item (stream, version, data, number)
+            order by item.number
+            returning *
+        ), waiting as (
+            insert into unnumbered (position, txid) select position, txid from event
+        ){projection_sql(event_type)[0]}
+        select position, at, null::jsonb as row from event order by position"""
+
+
+async def append_batch(
+    db: Connection, entries: list[AppendRequest], command: tuple[str, bytes] | None = None
+) -> list[asyncpg.Record]:
+    """Store events of one batched type, with explicit versions, in one statement. Raises as `append` does."""
+    first, events = entries[0], [entry.event for entry in entries]
+    arguments = _append_arguments(first, command)
+    arguments[:3] = (
+        [event.stream for event in events],
+        [entry.version for entry in entries],
+        [orjson.dumps(event).decode() for event in events],
+    )
+    statement = _batch_statement(first.event.type, with_command=command is not None)
+    with _raising_conflicts():
+        stored: list[asyncpg.Record] = await db.fetch(statement, *arguments)
+    if not stored:
+        raise VersionConflict("revision")
+    return stored
+
+
+@contextmanager
+def _raising_conflicts() -> Iterator[None]:
+    """Raise VersionConflict or CommandRepeated for the errors of the database that mean that."""
+    try:
+        yield
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name == "commands_pkey":
             raise CommandRepeated from error
         raise VersionConflict(error.constraint_name) from error
     except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
         raise VersionConflict(str(error.sqlstate)) from error
-    if stored is None and entry.cause is None:
-        raise VersionConflict("revision")
-    return stored
 
 
 def _append_arguments(entry: AppendRequest, command: tuple[str, bytes] | None) -> list[Any]:

@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from events.event import Event, StoredEvent
-from events.log import AppendRequest, Connection, append
+from events.log import AppendRequest, Connection, append, append_batch
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ async def record(
 ) -> list[Recorded]:
     """Store a command with all of its events and rows, or nothing.
 
-    A single event takes one statement, which is its own transaction; several share an explicit transaction.
+    A single event takes one statement, which is its own transaction, and so do events of one batched type; others
+    share an explicit transaction.
     `anchored` means that the project already exists, so that its row can be locked.
     """
     entries = [
@@ -56,13 +57,37 @@ async def record(
         )
         for index, each in enumerate(events)
     ]
-    if len(entries) == 1:
-        return [_build_recorded(await append(db, entries[0], command))]
+    batches = _split_into_batches(entries)
+    if len(batches) == 1:
+        return await _append(db, batches[0], command)
     async with db.transaction():
         return [
-            _build_recorded(await append(db, entry, command if index == 0 else None))
-            for index, entry in enumerate(entries)
+            recorded
+            for index, batch in enumerate(batches)
+            for recorded in await _append(db, batch, command if index == 0 else None)
         ]
+
+
+def _split_into_batches(entries: list[AppendRequest]) -> list[list[AppendRequest]]:
+    """Split the events into those that one statement can store, in their order."""
+    batches: list[list[AppendRequest]] = []
+    for entry in entries:
+        last = batches[-1][-1].event if batches else None
+        if last is not None and entry.event.batched and last.type == entry.event.type:
+            batches[-1].append(entry)
+        else:
+            batches.append([entry])
+    return batches
+
+
+async def _append(
+    db: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy,
+    batch: list[AppendRequest],
+    command: tuple[str, bytes] | None,
+) -> list[Recorded]:
+    if len(batch) == 1:
+        return [_build_recorded(await append(db, batch[0], command))]
+    return [_build_recorded(stored) for stored in await append_batch(db, batch, command)]
 
 
 async def record_answer(

@@ -1,6 +1,6 @@
 """Events of a project's git repository: refs, commits, mirrors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from events.event import Event
 
@@ -18,9 +18,9 @@ class RepositoryCreated(Event, event_type="repository.created", stream="project-
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefUpdated(Event, event_type="ref.updated", stream="ref-{project_id}/{ref}"):
+class RefUpdated(Event, event_type="ref.updated", stream="ref-{project_id}/{ref}", batched=True):
     """A ref moved from `old` to `new`; forty zeros stand for a ref that was created or deleted. `pull_request` is the
-    number of the pull request whose merge moved it.
+    number of the pull request whose merge moved it, `options` are the options of the push (`git push -o`).
     """
 
     project_id: int
@@ -29,6 +29,7 @@ class RefUpdated(Event, event_type="ref.updated", stream="ref-{project_id}/{ref}
     new: str
     commit: str
     pull_request: int | None = None
+    options: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ def register_upcast(event_type: str, expression: str) -> None:
 
 for event_type in ("ref.updated", "commit.flagged"):
     register_upcast(event_type, "'{\"pull_request\": null}' || data")
+register_upcast("ref.updated", "'{\"options\": []}' || data")
 register_upcast("issue.opened", "'{\"files\": []}' || data")
 register_upcast("project.created", "'{\"mirrored_from\": null}' || data")
 # In old events the reason is a sentence.

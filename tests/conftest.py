@@ -99,6 +99,7 @@ def build_settings(database_url: str, redis_url: str, data: Path) -> Settings:
         namespaces=["rpms"],
         webhook_allow=[IPv4Network("127.0.0.1")],
         lease=1.0,
+        max_push_refs=1000,
         admin_token=SecretStr(ADMIN_TOKEN),
         pool_size=5,
     )

@@ -20,10 +20,10 @@ from app.background import in_background
 from app.core import paths
 from app.core.commands import execute
 from app.core.mirrors import MarkMirror
-from app.core.pushes import open_push, record_refs
+from app.core.pushes import moving_refs, record_refs
 from app.database import DB_ERRORS, Database, Row
 from app.errors import NotFound
-from app.git import refs, store
+from app.git import locks, refs, store
 from app.git.errors import NoBranch, NoRepository
 from app.git.process import Progress
 from app.logs import log
@@ -218,8 +218,9 @@ async def _update_mirror(ctx: WorkerContext, project: Row, progress: Progress | 
     """Fetch into a mirror and record the refs that moved, also if the fetch failed halfway. Raises OutgoingError."""
     root, project_id = ctx.settings.repositories, project["project_id"]
     repo_path, failed = store.repository_path(root, project_id), None
-    async with open_push(ctx.db, project_id, FORGE, ctx.settings.lease):
+    async with moving_refs(ctx.db, root, project_id, FORGE):
         await asyncio.to_thread(store.remove_stale_files, repo_path, ctx.settings.git_deadline)
+        await asyncio.to_thread(locks.remove_stale_locks, repo_path)
         try:
             head = await _fetch(ctx, repo_path, project_id, project["mirrored_from"], progress)
             # The project's administrators may have chosen another default branch, which stays while it exists.

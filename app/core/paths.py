@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9\-_.+]*\Z")
+OBJECT_ID = re.compile(r"(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\Z")
 SEGMENT_LIMIT = 255
 REF_LIMIT = 1024  # bytes; the log's and the read tables' indexes take some 2700
 REF_DEPTH = 50  # parts; libgit2 lists no ref that lies deeper than about a hundred directories
@@ -88,10 +89,22 @@ def is_reserved(name: str, namespace: str | None) -> bool:
 
 
 def is_storable_ref(name: bytes) -> bool:
-    """Whether disk and log can both hold a ref of this name. Git alone takes longer and deeper ones, which the log
-    cannot store.
+    """Whether disk and log can both hold a ref of this name. Git alone takes longer and deeper ones, and those that are
+    no UTF-8, which the log cannot store.
     """
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
     return len(name) <= REF_LIMIT and name.count(b"/") < REF_DEPTH
+
+
+def is_clear_ref_name(ref: str) -> bool:
+    """Whether the short name of a new ref, given by its full name, is taken for nothing else: an object id, HEAD, or an
+    option of a program.
+    """
+    short = ref.split("/", 2)[-1]
+    return not (OBJECT_ID.match(short) or short.startswith("-") or short.rpartition("/")[2] == "HEAD")
 
 
 def is_valid_branch_name(name: str) -> bool:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.actor import Actor
+from app.core import paths
 from app.core.access import Level, level, may_write
 from app.core.plugins import BLOCK_NEW_BRANCHES, BLOCK_NON_FAST_FORWARD, BLOCK_UNSIGNED, plugin_fields
 from app.core.project_settings import get_setting
@@ -28,12 +29,19 @@ class PushReason(StrEnum):
 
     ATOMIC = "atomic"
     BRANCH = "branch"
+    DEFAULT_BRANCH = "default-branch"
+    FAILED = "failed"
     FORGE_REF = "forge-ref"
     MIRROR = "mirror"
+    NAME = "name"
+    NAME_IN_USE = "name-in-use"
     NEW_BRANCH = "new-branch"
+    NO_COMMIT = "no-commit"
     NOT_FORWARD = "not-forward"
     PULL_REQUESTS_ONLY = "pull-requests-only"
     SOME_BRANCHES_ONLY = "some-branches-only"
+    STALE = "stale"
+    TOO_MANY_REFS = "too-many-refs"
     UNDELETABLE = "undeletable"
     UNREADABLE = "unreadable"
     UNSIGNED = "unsigned"
@@ -93,12 +101,16 @@ def find_project_refusal(project: Row, change: Change) -> PushRefusal | None:
     """Return the reason why the project or one of its plugins forbids the change to all users; None if allowed."""
     if project["mirrored_from"] is not None:
         return PushRefusal(PushReason.MIRROR)
+    if change.creates and not paths.is_clear_ref_name(change.ref):
+        return PushRefusal(PushReason.NAME)
     if change.branch is None:
         return None
     if change.creates and plugin_fields(project, BLOCK_NEW_BRANCHES) is not None:
         return PushRefusal(PushReason.NEW_BRANCH)
     if change.deletes and find_requirements(project).only_forward(change.branch):
         return PushRefusal(PushReason.UNDELETABLE)
+    if change.deletes and change.branch == project["head"]:
+        return PushRefusal(PushReason.DEFAULT_BRANCH)
     return None
 
 

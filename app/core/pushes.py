@@ -1,33 +1,41 @@
-"""Recording of moved refs in the log, even if the process dies right after git has finished.
+"""Moving refs and recording that in the log, even if the process dies in between.
 
-A row in `open_pushes` is written before git starts and removed when the refs on disk are in the log. A row whose lease
-has run out belongs to a process that died in between; another process then compares the refs in its place.
+Whoever moves refs of a repository holds its lock (app/git/locks.py) until the moves are in the log, so each move is an
+event of its own and the events are in the order of the moves. A row in `open_pushes` is written before the first ref
+moves and deleted with the last event. A row whose repository is not locked belongs to a process that has ended: the
+next one that takes the lock records what that process has moved, before it moves anything itself.
 """
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Set
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from app.actor import Actor
-from app.background import in_background
+from app.background import growing_pause, repeat
 from app.core import commands, paths
 from app.core.access import authorize
 from app.core.refs import HEAD, Move, RecordRefs
-from app.database import DB_ERRORS, Database
-from app.errors import Conflict, NotFound, Refused, Subject
+from app.database import Database, Row, is_unavailable
+from app.errors import Conflict, NotFound, Subject
+from app.git import refs as git_refs
 from app.git import store
+from app.git.errors import NoRepository, TimedOut
+from app.git.locks import RefLock, attempt_pauses
+from app.git.ref_changes import Fault, RefChange, apply_changes
 from app.logs import log
-from app.queries import refs
+from app.queries import projects, refs
 from app.queries.refs import ZEROS
 from app.stores import open_pushes
 
 MAX_TRIES = 50
-RETRY_PAUSE = 60.0  # seconds until the next attempt to finish a push
-RECOVERY_INTERVAL = 5.0  # seconds between searches for abandoned pushes
+RECOVERY_INTERVAL = 1.0  # seconds between searches for abandoned pushes
+_turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
 
 async def record_refs(
@@ -39,9 +47,10 @@ async def record_refs(
     request: str = "",
     only: frozenset[str] | None = None,
     merged: int | None = None,
+    options: tuple[str, ...] = (),
 ) -> int:
     """Record the refs on disk, or only those that move together with the ones in `only`. Returns how many had moved.
-    `merged` is the number of the pull request whose merge moved them.
+    `merged` is the number of the pull request whose merge moved them, `options` are the push options.
 
     The log is read before the disk: if another process records a ref in between, its version differs, the command is
     refused, and both are read again. So only moves that happened are recorded. Raises NotFound if the project was
@@ -58,7 +67,7 @@ async def record_refs(
         moves = find_moves(known, there, names if only is None else names & state.together(only))
         if not moves:
             return moved
-        command = RecordRefs(project_id=project_id, moves=moves, pull_request=merged)
+        command = RecordRefs(project_id=project_id, moves=moves, pull_request=merged, options=list(options))
         with suppress(Conflict):
             outcome = await commands.execute(db, actor, command, command_id=uuid.uuid4(), request=request)
             moved += len(outcome.recorded)
@@ -86,7 +95,7 @@ def find_moves(
 class RefWriter:
     """An actor who is about to move refs of a project.
 
-    `action` is the declared action of the route, `lease` is in seconds, `ring` wakes the relay.
+    `action` is the declared action of the route, `ring` wakes the relay.
     """
 
     db: Database
@@ -94,7 +103,6 @@ class RefWriter:
     actor: Actor
     action: str
     project: Mapping[str, Any]
-    lease: float
     request: str
     ring: Callable[[], None]
 
@@ -104,64 +112,126 @@ class RefWriter:
 
 
 @asynccontextmanager
-async def recording_moves(writer: RefWriter, names: frozenset[str]) -> AsyncIterator[None]:
+async def recording_moves(
+    writer: RefWriter, names: frozenset[str], options: tuple[str, ...] = ()
+) -> AsyncIterator[None]:
     """Record in the log the refs of these names that move in the block.
 
-    Other refs are recorded by the operations that move them.
+    Raises Forbidden, NotFound, and Conflict if the repository stays locked by another process.
     """
     authorize(writer.actor, writer.action, writer.project)
     project_id = writer.project["project_id"]
-    async with open_push(writer.db, project_id, writer.actor, writer.lease):
+    async with moving_refs(writer.db, writer.root, project_id, writer.actor):
         yield
-        await record_refs(writer.db, writer.root, project_id, writer.actor, request=writer.request, only=names)
+        await record_refs(
+            writer.db, writer.root, project_id, writer.actor, request=writer.request, only=names, options=options
+        )
     writer.ring()
 
 
-@asynccontextmanager
-async def open_push(db: Database, project_id: int, actor: Actor, lease: float) -> AsyncIterator[None]:
-    """Keep a row under a lease while refs may move in the block. It stays if the block fails: then another process
-    compares the refs.
+async def move_refs(
+    writer: RefWriter, changes: Sequence[RefChange], *, atomic: bool = False, options: tuple[str, ...] = ()
+) -> dict[str, Fault]:
+    """Make the changes of a push and record them; return why some refs were not changed. The rights on the project are
+    read again, since a push can take long.
+
+    A project without a default branch gets the first branch that is pushed to it. Raises as `recording_moves` does.
     """
-    push_id = uuid.uuid4()
-    await open_pushes.begin(db, push_id, project_id, actor.username, lease)
+    writer = replace(writer, project=await projects.by_id(writer.db, writer.project["project_id"]))
+    if not changes:
+        return {}
+    async with recording_moves(writer, frozenset([HEAD, *(change.ref for change in changes)]), options):
+        return await asyncio.to_thread(_change_refs, writer.repo_path, changes, atomic)
 
-    async def renew() -> None:
-        while True:
-            await asyncio.sleep(lease / 3)
-            with suppress(*DB_ERRORS):
-                await open_pushes.renew(db, push_id, lease)
 
-    async with in_background(renew()):
+def _change_refs(repo_path: Path, changes: Sequence[RefChange], atomic: bool) -> dict[str, Fault]:
+    faults = apply_changes(repo_path, changes, atomic=atomic)
+    created = [each.ref for each in changes if each.old == ZEROS != each.new and each.ref not in faults]
+    git_refs.adopt_head(repo_path, created)
+    return faults
+
+
+@asynccontextmanager
+async def moving_refs(db: Database, root: Path, project_id: int, actor: Actor) -> AsyncIterator[None]:
+    """Hold the lock of the project's refs, and a row in `open_pushes`, while refs move and are recorded in the block.
+
+    The row stays if the block fails. Raises NotFound, and Conflict if another process keeps the lock.
+    """
+    async with _lock_refs(root, project_id):
+        push_id = uuid.uuid4()
+        for row in await open_pushes.begin(db, push_id, project_id, actor.username):
+            await _finish(db, root, row)
         yield
-    await open_pushes.end(db, push_id)
+        await open_pushes.end(db, push_id)
+
+
+@asynccontextmanager
+async def _lock_refs(root: Path, project_id: int) -> AsyncIterator[None]:
+    try:
+        lock = await asyncio.to_thread(RefLock, store.repository_path(root, project_id))
+    except NoRepository:
+        raise NotFound(Subject.PROJECT) from None
+    # The requests of this process take turns here, in their order; only the first one tries to get the lock.
+    with lock:
+        async with _turns.setdefault(project_id, asyncio.Lock()):
+            pauses = attempt_pauses()
+            while not lock.try_acquire():
+                try:
+                    await asyncio.sleep(next(pauses))
+                except TimedOut:
+                    raise Conflict(Subject.REFS) from None
+            with lock.hold():
+                yield
+
+
+async def finish_open(db: Database, root: Path, project_id: int) -> None:
+    """Wait until the moves of all open pushes of a project are in the log, and record those of processes that ended."""
+    if await open_pushes.list_of_project(db, project_id):
+        async with _lock_refs(root, project_id):
+            for row in await open_pushes.list_of_project(db, project_id):
+                await _finish(db, root, row)
+
+
+async def _finish(db: Database, root: Path, row: Row) -> None:
+    """Record the moves of a process that has ended, under the lock of the project's refs."""
+    project_id = row["project_id"]
+    with suppress(NotFound):
+        moved = await record_refs(db, root, project_id, Actor(row["actor"]))
+        log.info("reconciled", project=project_id, moved=moved)
+    await open_pushes.end(db, row["push_id"])
 
 
 async def finish_abandoned(db: Database, root: Path) -> int:
-    """Record the refs of every push whose process has died. Returns the number of these pushes."""
-    rows = await open_pushes.list_abandoned(db)
-    for row in rows:
+    """Record the moves of every process that has ended before it could. Returns the number of rows finished.
+
+    An error of one row postpones that row alone.
+    """
+    finished = 0
+    for row in await open_pushes.list_due(db):
         try:
-            await _finish(db, root, row["push_id"], row["project_id"], Actor(row["actor"]))
-        except (*DB_ERRORS, *store.STORAGE_ERRORS, Refused) as error:
-            # A damaged repository must not block the others.
-            log.warning("reconcile", project=row["project_id"], error=type(error).__name__)
-            await open_pushes.postpone(db, row["push_id"], RETRY_PAUSE)
-    return len(rows)
+            finished += await _finish_if_unlocked(db, root, row)
+        except Exception as error:
+            if is_unavailable(error):
+                raise
+            log.exception("reconciling failed", project=row["project_id"], push=str(row["push_id"]))
+            await open_pushes.postpone(db, row["push_id"], growing_pause(row["failures"]))
+    return finished
 
 
-async def _finish(db: Database, root: Path, push_id: uuid.UUID, project_id: int, actor: Actor) -> None:
-    with suppress(NotFound):
-        if await asyncio.to_thread(store.repository_path(root, project_id).exists):
-            moved = await record_refs(db, root, project_id, actor)
-            log.info("reconciled", project=project_id, moved=moved)
-    await open_pushes.end(db, push_id)
+async def _finish_if_unlocked(db: Database, root: Path, row: Row) -> bool:
+    try:
+        lock = await asyncio.to_thread(RefLock, store.repository_path(root, row["project_id"]))
+    except NoRepository:  # the project was deleted
+        await open_pushes.end(db, row["push_id"])
+        return True
+    with lock:
+        if not lock.try_acquire():
+            return False
+        with lock.hold():
+            await _finish(db, root, row)
+        return True
 
 
 async def recover_abandoned(db: Database, root: Path) -> None:
     """Finish abandoned pushes, until cancelled."""
-    while True:
-        try:
-            await finish_abandoned(db, root)
-        except DB_ERRORS as error:
-            log.warning("reconcile", error=type(error).__name__)
-        await asyncio.sleep(RECOVERY_INTERVAL)
+    await repeat("reconcile", partial(finish_abandoned, db, root), RECOVERY_INTERVAL)

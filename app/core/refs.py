@@ -1,6 +1,6 @@
 """The command that records moved refs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.core.commands import Command, CommandContext, handles
 from events.record import NewEvent
@@ -25,11 +25,14 @@ class Move:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordRefs(Command, single_try=True):
-    """Record what moved on disk, which git has decided already. `pull_request` is the number of one that was merged."""
+    """Record what moved on disk, which git has decided already. `pull_request` is the number of one that was merged,
+    `options` are the options of a push.
+    """
 
     project_id: int
     moves: list[Move]
     pull_request: int | None = None
+    options: list[str] = field(default_factory=list)
 
 
 @handles(RecordRefs)
@@ -47,4 +50,5 @@ def _build_event(command: RecordRefs, move: Move) -> RefUpdated | HeadMoved:
         new=move.new,
         commit=move.commit,
         pull_request=command.pull_request,
+        options=command.options,
     )

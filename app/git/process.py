@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from app.git.errors import GitFailed, NoRepository, TimedOut, TooLarge
+from app.git.locks import inherited_descriptors
 from app.git.text import decode
 
 # Configuration outside the repository must not influence git, and there is no terminal to ask for a password.
@@ -34,6 +35,7 @@ CONFIG = {
     "protocol.allow": "never",
     "receive.fsckObjects": "true",
     "receive.autogc": "false",
+    "receive.advertisePushOptions": "true",
     "transfer.hideRefs": "refs/internal",
     "uploadpack.allowFilter": "true",
     "uploadpack.allowAnySHA1InWant": "false",
@@ -91,10 +93,11 @@ async def serve(
     protocol: str = "",
     config: Mapping[str, str] | None = None,
     variables: Mapping[str, str] | None = None,
+    descriptors: tuple[int, ...] = (),
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run upload-pack or receive-pack over pipes; its process group is killed at the end of the block.
 
-    `variables` are environment variables for the hooks.
+    `variables` are environment variables and `descriptors` open files for the hooks.
     """
     assert service in SERVICES  # noqa: S101 - routes name the service, clients never do
     arguments = [
@@ -110,6 +113,7 @@ async def serve(
         stderr=asyncio.subprocess.PIPE,
         env=build_environment(config, **({"GIT_PROTOCOL": protocol} if protocol else {}), **(variables or {})),
         start_new_session=True,
+        pass_fds=descriptors,
         limit=1 << 18,
     )
     try:
@@ -285,6 +289,7 @@ def _start(
                 cwd=repo_path,
                 env=build_environment(config, **variables),
                 start_new_session=True,
+                pass_fds=inherited_descriptors(),
             )
         except (FileNotFoundError, NotADirectoryError):
             raise NoRepository(repo_path.name) from None

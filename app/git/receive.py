@@ -1,13 +1,12 @@
-"""Git hooks that check the commits of a push while its objects are in quarantine, before any ref moves.
+"""Git hooks of a push. `pre-receive` checks the commits while their objects are in quarantine, before any ref moves;
+`proc-receive` hands the ref changes over to the forge.
 
 The hooks are files of this package (`hooks/`), not of a repository, and get what they need to know from environment
-variables. A push to a project without requirements runs no hook.
+variables.
 """
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -48,23 +47,30 @@ class Verdict:
 
 
 class HookSession:
-    """Configuration and environment for one run of receive-pack, and the verdicts of its hooks once it has ended."""
+    """Configuration and environment for one run of receive-pack, and the verdicts of `pre-receive`."""
 
-    def __init__(self, file: Path, demands: CommitRequirements, atomic: bool) -> None:
-        self._file = file
-        self.config = {"core.hooksPath": str(HOOKS.resolve())}
-        names = EVERY_BRANCH if EVERY_BRANCH in demands.forward else f" {' '.join(sorted(demands.forward))} "
+    def __init__(self, requirements: CommitRequirements, *, atomic: bool) -> None:
+        self._file = None
+        if requirements:
+            self._file = tempfile.NamedTemporaryFile(prefix="polyforge-verdicts-")  # noqa: SIM115 - closed by `close`
+        self.config = {"core.hooksPath": str(HOOKS.resolve()), "receive.procReceiveRefs": "refs"}
+        names = f" {' '.join(sorted(requirements.forward))} " if requirements.forward else ""
         self.variables = {
-            "POLYFORGE_VERDICTS": str(file),
-            "POLYFORGE_FORWARD": names,
-            "POLYFORGE_SIGNED": "1" if demands.signed else "",
+            "POLYFORGE_VERDICTS": self._file.name if self._file else "",
+            "POLYFORGE_FORWARD": EVERY_BRANCH if EVERY_BRANCH in requirements.forward else names,
+            "POLYFORGE_SIGNED": "1" if requirements.signed else "",
             "POLYFORGE_ATOMIC": "1" if atomic else "",
         }
+
+    def close(self) -> None:
+        """Remove the file of the verdicts."""
+        if self._file:
+            self._file.close()
 
     def verdicts(self) -> dict[bytes, Verdict]:
         """Read the verdicts on the declined refs, by ref."""
         by_ref = {}
-        for line in self._file.read_bytes().splitlines():
+        for line in Path(self._file.name).read_bytes().splitlines() if self._file else []:
             ref, fault, *commit = line.split(b" ")
             by_ref[ref] = Verdict(Fault(fault.decode()), b"".join(commit).decode())
         return by_ref
@@ -72,11 +78,4 @@ class HookSession:
 
 def are_hooks_executable() -> bool:
     """Return whether git can run the hooks: it silently skips those that are not executable."""
-    return all(os.access(HOOKS / name, os.X_OK) for name in ("pre-receive", "update"))
-
-
-@contextmanager
-def run_hooks(demands: CommitRequirements, *, atomic: bool) -> Iterator[HookSession]:
-    """Prepare the hooks for one push."""
-    with tempfile.NamedTemporaryFile(prefix="polyforge-verdicts-") as file:
-        yield HookSession(Path(file.name), demands, atomic)
+    return all(os.access(HOOKS / name, os.X_OK) for name in ("pre-receive", "proc-receive"))

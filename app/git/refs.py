@@ -1,6 +1,7 @@
 """Refs: finding, creating, moving and deleting branches, tags and aliases, safely beside concurrent writers."""
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pygit2
 
 from app.git import commits
 from app.git.errors import AlreadyExists, BadName, GitFailed, NoBranch, RefMoved
+from app.git.locks import ref_lock
 from app.git.objects import NOWHERE, VISIBLE, open_repository
 from app.git.process import run
 from app.git.store import MAX_ALIAS_DEPTH
@@ -83,7 +85,8 @@ def _update(repo_path: Path, ref: str, line: str, expected: str | None) -> None:
     if not pygit2.reference_is_valid_name(ref):
         raise BadName(ref)
     try:
-        run(repo_path, "update-ref", "--stdin", "-z", stdin=line.encode(), config=LOCK_CONFIG)
+        with ref_lock(repo_path, resolve_alias(repo_path, ref)):
+            run(repo_path, "update-ref", "--stdin", "-z", stdin=line.encode(), config=LOCK_CONFIG)
     except GitFailed as failure:
         if find_target(repo_path, ref) != expected:
             raise RefMoved(ref) from None
@@ -169,12 +172,20 @@ def set_head(repo_path: Path, name: str) -> None:
     find_branch_head(repo_path, name)
     for pause in LOCK_PAUSES:
         try:
-            open_repository(repo_path).set_head(branch_ref(name))
+            with ref_lock(repo_path):
+                open_repository(repo_path).set_head(branch_ref(name))
         except pygit2.GitError:  # another writer has locked HEAD
             time.sleep(pause)
         else:
             return
     raise RefMoved("HEAD")
+
+
+def adopt_head(repo_path: Path, created: Sequence[str]) -> None:
+    """Make the first of these new branches, given by full names, the default branch if there is none."""
+    branches = [ref for ref in created if ref.startswith(HEADS)]
+    if branches and find_target(repo_path, "HEAD") is None:
+        set_head(repo_path, branches[0].removeprefix(HEADS))
 
 
 def list_aliases(repo_path: Path) -> dict[str, str]:
@@ -200,7 +211,8 @@ def create_alias(repo_path: Path, name: str, existing: str) -> None:
     if _measure_longest_chain({**list_aliases(repo_path), alias: target}) > MAX_ALIAS_DEPTH:
         raise BadName(name)
     try:
-        open_repository(repo_path).create_reference_symbolic(alias, target, False)
+        with ref_lock(repo_path, alias):
+            open_repository(repo_path).create_reference_symbolic(alias, target, False)
     except pygit2.AlreadyExistsError:
         raise AlreadyExists(name) from None
     except (pygit2.GitError, OSError):
@@ -217,10 +229,11 @@ def delete_alias(repo_path: Path, one: str, other: str) -> bool:
     if alias is None:
         return False
     repository = open_repository(repo_path)
-    if repository.lookup_reference("HEAD").target == alias:
-        repository.set_head(HEADS + (one if alias == HEADS + other else other))
-    with suppress(KeyError):
-        repository.lookup_reference(alias).delete()
+    with ref_lock(repo_path, alias):
+        if repository.lookup_reference("HEAD").target == alias:
+            repository.set_head(HEADS + (one if alias == HEADS + other else other))
+        with suppress(KeyError):
+            repository.lookup_reference(alias).delete()
     return True
 
 

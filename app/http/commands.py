@@ -41,7 +41,6 @@ def ref_writer(request: web.Request, actor: Actor, project: Mapping[str, Any]) -
         actor=actor,
         action=request[ACTION],
         project=project,
-        lease=settings.lease,
         request=request[REQUEST_ID],
         ring=request.config_dict[TAIL].ring,
     )

@@ -143,6 +143,13 @@ WORDS: dict[tuple[type[Refused], Subject], str] = {
 PUSH_REFUSALS: dict[PushReason, str] = {
     PushReason.ATOMIC: "Another ref of this atomic push was refused.",
     PushReason.BRANCH: "You may not push to this branch.",
+    PushReason.DEFAULT_BRANCH: "This is the default branch; choose another default branch before you delete it.",
+    PushReason.FAILED: "The ref could not be changed; ask an administrator to look at the log.",
+    PushReason.NAME: "A ref of this name cannot be stored; choose a shorter one in UTF-8, neither HEAD nor an id.",
+    PushReason.NAME_IN_USE: "A branch `dir` and a branch `dir/sub` cannot both exist; choose another name.",
+    PushReason.NO_COMMIT: "A branch must point to a commit.",
+    PushReason.STALE: "The ref was changed meanwhile; fetch first.",
+    PushReason.TOO_MANY_REFS: "This push changes more than {limit} refs; push fewer at a time.",
     PushReason.FORGE_REF: "Refs below this name are reserved for the server.",
     PushReason.MIRROR: "This project is a mirror; push to the repository that it mirrors.",
     PushReason.NEW_BRANCH: "This project takes no new branches.",
@@ -203,6 +210,6 @@ def describe_failure(reason: str, params: Mapping[str, Any]) -> str:
     return fill(FAILURES[FailureReason(reason)], params)
 
 
-def describe_push_refusal(reason: str, commit: str = "") -> str:
-    """Return the reason why a push may not move a ref."""
-    return fill(PUSH_REFUSALS[PushReason(reason)], {"commit": commit})
+def describe_push_refusal(reason: str, commit: str = "", limit: int = 0) -> str:
+    """Return the reason why a push may not move a ref. `limit` is the largest number of refs in a push."""
+    return fill(PUSH_REFUSALS[PushReason(reason)], {"commit": commit, "limit": limit})

@@ -90,7 +90,7 @@ async def _check_work(db: Database) -> str | None:
     row = await db.fetchrow(
         """
         select (select count(*) from work where done_at is null and due_at < now() - interval '1 minute') as late,
-               (select count(*) from open_pushes where lease_until < now() - interval '1 minute') as pushes
+               (select count(*) from open_pushes where begun_at < now() - interval '1 minute') as pushes
         """
     )
     assert row is not None  # noqa: S101 - a select without a from has one row

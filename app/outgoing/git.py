@@ -1,6 +1,7 @@
 """Running git against remotes that users choose: over https only, and always through the proxy."""
 
 import asyncio
+import contextvars
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,8 @@ async def run_git(
         settings = {**(config or {}), **CONFIG, "http.proxy": proxy_pass.url}
         run = partial(process.run, deadline=deadline, config=settings, progress=progress, max_output=MAX_OUTPUT)
         try:
+            # The context says which lock git must hold (app/git/locks.py).
+            run = partial(contextvars.copy_context().run, run)
             return await asyncio.get_running_loop().run_in_executor(EXECUTOR, run, repo_path, *arguments)
         except TimedOut:
             failure = Failure.TIMEOUT

@@ -1,25 +1,20 @@
-"""Open pushes: a row under a lease for each push that may be moving refs, until the log has its moves."""
+"""Open pushes: a row for each process that may be moving refs, until the log has its moves."""
 
 from uuid import UUID
 
 from app.database import Database, Row
 
-
-async def begin(db: Database, push_id: UUID, project_id: int, actor: str, lease: float) -> None:
-    """Store that refs of the project may move from now on. `lease` is in seconds."""
-    await db.execute(
-        "insert into open_pushes values ($1, $2, $3, now() + make_interval(secs => $4))",
-        push_id,
-        project_id,
-        actor,
-        lease,
+BEGIN = """
+    with mine as (
+        insert into open_pushes (push_id, project_id, actor) values ($1, $2, $3)
     )
+    select * from open_pushes where project_id = $2 order by begun_at
+"""
 
 
-async def renew(db: Database, push_id: UUID, lease: float) -> None:
-    await db.execute(
-        "update open_pushes set lease_until = now() + make_interval(secs => $2) where push_id = $1", push_id, lease
-    )
+async def begin(db: Database, push_id: UUID, project_id: int, actor: str) -> list[Row]:
+    """Store that refs of the project may move from now on. Returns the other open pushes of the project."""
+    return await db.fetch(BEGIN, push_id, project_id, actor)
 
 
 async def end(db: Database, push_id: UUID) -> None:
@@ -27,11 +22,29 @@ async def end(db: Database, push_id: UUID) -> None:
     await db.execute("delete from open_pushes where push_id = $1", push_id)
 
 
-async def list_abandoned(db: Database) -> list[Row]:
-    """List pushes whose lease has run out: their process died before it had recorded the moves."""
-    return await db.fetch("select push_id, project_id, actor from open_pushes where lease_until < now()")
+async def list_of_project(db: Database, project_id: int) -> list[Row]:
+    return await db.fetch("select * from open_pushes where project_id = $1 order by begun_at", project_id)
+
+
+async def list_due(db: Database) -> list[Row]:
+    """List the pushes that are not postponed, the oldest first."""
+    return await db.fetch("select * from open_pushes where due_at <= now() order by begun_at limit 100")
 
 
 async def postpone(db: Database, push_id: UUID, seconds: float) -> None:
     """Postpone a push that cannot be finished now, so that it does not block others."""
-    await renew(db, push_id, seconds)
+    await db.execute(
+        """
+        update open_pushes set due_at = now() + make_interval(secs => $2), failures = failures + 1 where push_id = $1
+        """,
+        push_id,
+        seconds,
+    )
+
+
+async def oldest_age(db: Database) -> float:
+    """Age in seconds of the oldest open push; 0 if there is none."""
+    age: float = await db.fetchval(
+        "select coalesce(extract(epoch from now() - min(begun_at)), 0)::float from open_pushes"
+    )
+    return age

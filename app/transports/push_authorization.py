@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from app.actor import Actor
-from app.core import push_policy
-from app.core.push_policy import BRANCHES, ZEROS, Change, PushReason
+from app.core import paths, push_policy
+from app.core.push_policy import BRANCHES, ZEROS, Change, PushReason, PushRefusal
 from app.git import refs
 from app.git.receive import NO_REQUIREMENTS, CommitRequirements, Verdict
+from app.git.ref_changes import Fault
 from app.http.wording import describe_push_refusal
 from app.transports.pktline import PushCommands, RefCommand
 
@@ -29,9 +30,14 @@ class PushDecision:
 
 
 async def authorize_push(
-    actor: Actor, project: Mapping[str, Any], repo_path: Path, commands: PushCommands
+    actor: Actor, project: Mapping[str, Any], repo_path: Path, commands: PushCommands, max_refs: int
 ) -> PushDecision:
     """Decide what can be decided by ref names alone. An alias is treated as the branch that it points to."""
+    if len(commands.ref_commands) > max_refs:
+        words = describe_push_refusal(PushReason.TOO_MANY_REFS, limit=max_refs)
+        return PushDecision(
+            commands.without(commands.refs), dict.fromkeys(commands.refs, words), NO_REQUIREMENTS, False
+        )
     targets: dict[bytes, str] = {command.ref: _decode_ref(command.ref) for command in commands.ref_commands}
     requirements = push_policy.find_requirements(project)
     if push_policy.depends_on_branch(actor, project):
@@ -43,7 +49,7 @@ async def authorize_push(
     reasons = {
         command.ref: describe_push_refusal(refusal.reason)
         for command in commands.ref_commands
-        if (refusal := push_policy.find_refusal(actor, project, _build_change(command, targets[command.ref])))
+        if (refusal := _find_refusal(actor, project, command, targets[command.ref]))
     }
     atomic = ATOMIC in commands.capabilities
     if reasons and atomic:
@@ -52,6 +58,12 @@ async def authorize_push(
     if all(_build_change(command, "").deletes for command in remaining.ref_commands):
         requirements = NO_REQUIREMENTS  # no commits to check
     return PushDecision(remaining, reasons, requirements, atomic)
+
+
+def _find_refusal(actor: Actor, project: Mapping[str, Any], command: RefCommand, target: str) -> PushRefusal | None:
+    if not paths.is_storable_ref(command.ref):
+        return PushRefusal(PushReason.NAME)
+    return push_policy.find_refusal(actor, project, _build_change(command, target))
 
 
 def _find_forward_only_refs(requirements: CommitRequirements, targets: Mapping[bytes, str]) -> frozenset[str]:
@@ -73,6 +85,11 @@ def _decode_object_name(name: bytes) -> str:
 
 def _decode_ref(ref: bytes) -> str:
     return ref.decode(errors="surrogateescape")
+
+
+def describe_faults(faults: Mapping[str, Fault]) -> dict[str, str]:
+    """Describe why refs were not changed."""
+    return {ref: describe_push_refusal(PushReason(fault)) for ref, fault in faults.items()}
 
 
 def describe_verdicts(verdicts: Mapping[bytes, Verdict], decision: PushDecision) -> dict[bytes, str]:

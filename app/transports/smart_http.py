@@ -2,35 +2,32 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from app.actor import Actor
-from app.core import paths
 from app.core.access import authorize, is_blocked, is_bound_elsewhere, may, require_scope
 from app.core.credentials import BadToken
-from app.core.pushes import recording_moves
+from app.core.pushes import finish_open
 from app.database import Row
-from app.errors import Forbidden, Refused
-from app.git import receive, store
+from app.errors import Conflict, Forbidden, Refused
+from app.git import store
 from app.git.process import serve
 from app.http.addresses import client_address
 from app.http.auth import identify_with_row, read_credentials, require_owner
 from app.http.commands import ref_writer
 from app.http.errors import Unavailable, Unexpected, fence
-from app.http.keys import RESPONSE_STARTED, SETTINGS
+from app.http.keys import DATABASE, RESPONSE_STARTED, SETTINGS
 from app.http.projects import lookup_by_path
 from app.http.routes import Handler, Route, Routes
 from app.logs import log
-from app.transports import report_status
 from app.transports.fetch_slots import Fetch, FetchSlots, NoFreeSlot
-from app.transports.pktline import FLUSH, MalformedPush, PushCommands, is_whole, read_commands
-from app.transports.push_authorization import PushDecision, authorize_push, describe_verdicts
+from app.transports.pktline import FLUSH, MalformedPush, is_whole
+from app.transports.receive_pack import HooksNotExecutable, PushTooLarge, read_beginning, receive_push
 
 CHUNK = 1 << 16  # bytes
 MAX_STDERR = 4096  # bytes
@@ -129,6 +126,12 @@ async def advertise_refs(request: web.Request, _: Actor, project: Row) -> web.St
     settings = request.config_dict[SETTINGS]
     if request.method == "HEAD":
         return web.Response(headers=response.headers)
+    settle = None
+    if service == RECEIVE_PACK:
+        # A pusher is told of a ref only after the log has its last move: the answer "Everything up-to-date" would
+        # otherwise confirm a move that has not been recorded. Waiting here too gives a busy repository an answer.
+        settle = partial(finish_open, request.config_dict[DATABASE], settings.repositories, project["project_id"])
+        await settle()
     banner = f"# service={service}\n".encode()
     hidden = read_protocol(request) == "version=2" and service == "git-upload-pack"
     async with (
@@ -138,7 +141,7 @@ async def advertise_refs(request: web.Request, _: Actor, project: Row) -> web.St
     ):
         assert git.stdin is not None  # noqa: S101 - serve opens all three pipes
         git.stdin.close()
-        await _send_output(git, request, response, b"" if hidden else b"%04x%s0000" % (len(banner) + 4, banner))
+        await _send_output(git, request, response, b"" if hidden else b"%04x%s0000" % (len(banner) + 4, banner), settle)
     return response
 
 
@@ -152,19 +155,13 @@ async def exchange_pack(request: web.Request, actor: Actor, project: Row) -> web
     async with asyncio.timeout(settings.git_deadline):
         if service != RECEIVE_PACK:
             return await _fetch(request, project, headers)
-        commands = await _read_commands(request)
-        repo_path = store.repository_path(settings.repositories, project["project_id"])
-        decision = await authorize_push(actor, project, repo_path, commands)
-        if decision.requirements and not receive.are_hooks_executable():
-            log.error("hooks cannot be executed", folder=str(receive.HOOKS))
-            return text_reply(500, "The server cannot check pushes; ask an administrator to look at its log.")
-        if decision.reasons and not decision.commands.ref_commands:
-            await _discard_body(request)
-            return web.Response(body=report_status.refuse_all(commands, decision.reasons), headers=headers)
-        refs = frozenset(ref.decode(errors="surrogateescape") for ref in decision.commands.refs)
-        # Success is reported only once the moves are in the log.
-        async with recording_moves(ref_writer(request, actor, project), refs):
-            report = await _push(request, repo_path, decision)
+        report = await receive_push(
+            ref_writer(request, actor, project),
+            request.content,
+            protocol=read_protocol(request),
+            max_bytes=settings.max_push_bytes,
+            max_refs=settings.max_push_refs,
+        )
         return web.Response(body=report, headers=headers)
 
 
@@ -225,98 +222,26 @@ async def _write_input(git: asyncio.subprocess.Process, body: bytes) -> None:
     git.stdin.close()
 
 
-async def _read_commands(request: web.Request) -> PushCommands:
-    """Read the ref commands of a push. Raises HttpReply."""
-    try:
-        commands = await read_commands(request.content)
-    except MalformedPush as error:
-        raise HttpReply(text_reply(400, str(error))) from None
-    if not all(paths.is_storable_ref(ref) for ref in commands.refs):
-        raise HttpReply(text_reply(422, "A ref name is too long or has too many slashes."))
-    return commands
-
-
-async def _push(request: web.Request, repo_path: Path, decision: PushDecision) -> bytes:
-    """Run receive-pack and return its whole output, which is short: progress and a line per ref, refused ones too."""
-    commands = decision.commands
-    if not decision.requirements:
-        output = await _receive(request, repo_path, commands)
-        return report_status.amend_report(commands, output, decision.reasons)
-    with ExitStack() as stack:
-        running_hooks = receive.run_hooks(decision.requirements, atomic=decision.atomic)
-        hooks = await asyncio.to_thread(stack.enter_context, running_hooks)
-        output = await _receive(request, repo_path, commands, hooks.config, hooks.variables)
-        verdicts = await asyncio.to_thread(hooks.verdicts)
-    reasons = describe_verdicts(verdicts, decision)
-    return report_status.amend_report(commands, output, {**reasons, **decision.reasons})
-
-
-async def _receive(
-    request: web.Request,
-    repo_path: Path,
-    commands: PushCommands,
-    hooks: Mapping[str, str] | None = None,
-    variables: Mapping[str, str] | None = None,
-) -> bytes:
-    limit = str(request.config_dict[SETTINGS].max_push_bytes)
-    config = {"receive.maxInputSize": limit, "receive.hideRefs": "refs/pull", **(hooks or {})}
-    async with serve(
-        "receive-pack", repo_path, advertise=False, protocol=read_protocol(request), config=config, variables=variables
-    ) as git:
-        assert git.stdout is not None and git.stderr is not None  # noqa: S101, PT018
-        feed = asyncio.create_task(_feed(request, git, commands.sent))
-        output, _, _ = await asyncio.gather(git.stdout.read(), _drain(git.stderr), feed)
-        if await git.wait():
-            log.warning("receive-pack failed", code=git.returncode)
-        return output
-
-
-async def _discard_body(request: web.Request) -> None:
-    """Read the pack of a refused push: git's client reads the report only after it has sent everything."""
-    size = 0
-    async for chunk in request.content.iter_chunked(CHUNK):
-        size += len(chunk)
-        _require_size(request, size)
-
-
-def _require_size(request: web.Request, size: int) -> None:
-    """Raise HTTPRequestEntityTooLarge if this many bytes are too large for a push."""
-    limit = request.config_dict[SETTINGS].max_push_bytes
-    if size > limit:
-        raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=size)
-
-
-async def _feed(request: web.Request, git: asyncio.subprocess.Process, beginning: bytes = b"") -> None:
-    """Copy the request body, which aiohttp has decompressed, to git's standard input."""
-    assert git.stdin is not None  # noqa: S101 - serve opens all three pipes
-    size = len(beginning)
-    try:
-        with suppress(ConnectionError):  # git may exit before it has read everything
-            git.stdin.write(beginning)
-            async for chunk in request.content.iter_chunked(CHUNK):
-                size += len(chunk)
-                _require_size(request, size)
-                git.stdin.write(chunk)
-                await git.stdin.drain()
-    finally:
-        git.stdin.close()  # otherwise git waits for more input until the deadline
-
-
 async def _start_response(response: web.StreamResponse, request: web.Request) -> None:
     request[RESPONSE_STARTED] = True
     await response.prepare(request)
 
 
 async def _send_output(
-    git: asyncio.subprocess.Process, request: web.Request, response: web.StreamResponse, beginning: bytes = b""
+    git: asyncio.subprocess.Process,
+    request: web.Request,
+    response: web.StreamResponse,
+    beginning: bytes = b"",
+    before_end: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Stream git's output as the response, which starts with git's first bytes, after the `beginning`.
 
-    Raises HttpReply if git ends with an error before it prints anything, and ConnectionAbortedError if it does later: a
-    truncated pack must not look complete.
+    `before_end` is called when all of the output was read and all but the last chunk was sent. Raises HttpReply if git
+    ends with an error before it prints anything, and ConnectionAbortedError if it does later: a truncated pack must not
+    look complete.
     """
     assert git.stdout is not None and git.stderr is not None  # noqa: S101, PT018
-    drain = asyncio.create_task(_drain(git.stderr))
+    drain = asyncio.create_task(read_beginning(git.stderr))
     chunk = await git.stdout.read(CHUNK)
     if not chunk:
         await drain
@@ -324,11 +249,13 @@ async def _send_output(
             log.warning("git failed", code=git.returncode)
             raise HttpReply(text_reply(400, "Git could not read this request."))
     await _start_response(response, request)
-    if beginning:
-        await response.write(beginning)
-    while chunk:
+    await response.write(beginning)
+    while following := await git.stdout.read(CHUNK):
         await response.write(chunk)
-        chunk = await git.stdout.read(CHUNK)
+        chunk = following
+    if before_end is not None:
+        await before_end()
+    await response.write(chunk)
     await drain
     if await git.wait():
         log.warning("git failed", code=git.returncode)
@@ -336,35 +263,30 @@ async def _send_output(
     await response.write_eof()
 
 
-async def _drain(stream: asyncio.StreamReader) -> bytes:
-    """Read to the end, so that git never blocks on a full pipe, and return the first MAX_STDERR bytes."""
-    beginning = b""
-    while chunk := await stream.read(CHUNK):
-        beginning = (beginning + chunk)[:MAX_STDERR]
-    return beginning
+# What git shows to its user; the first kind that fits counts.
+ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
+    (Conflict, 503, "The repository is busy; try again."),
+    (Refused, 404, "Repository not found."),
+    (web.RequestPayloadError, 400, "The request could not be read."),
+    (web.HTTPRequestTimeout, 408, "The request did not arrive in time."),
+    (web.HTTPTooManyRequests, 429, "Too many requests; try again later."),
+    (web.HTTPRequestEntityTooLarge, 413, "The push is too large."),
+    (PushTooLarge, 413, "The push is too large."),
+    (HooksNotExecutable, 500, "The server cannot check pushes; ask an administrator to look at its log."),
+    (Unavailable, 503, "The forge is temporarily unavailable; try again."),
+    (Unexpected, 500, "The forge failed to answer; ask an administrator to look at its log."),
+)
 
 
 def _render_error(request: web.Request, error: Exception) -> web.Response | None:
-    match error:
-        case HttpReply():
-            return error.response
-        case Refused():
-            return text_reply(404, "Repository not found.")
-        case web.RequestPayloadError():
-            return text_reply(400, "The request could not be read.")
-        case web.HTTPRequestTimeout():
-            return text_reply(408, "The request did not arrive in time.")
-        case web.HTTPTooManyRequests():
-            return text_reply(429, "Too many requests; try again later.")
-        case web.HTTPRequestEntityTooLarge():
-            return text_reply(413, "The push is too large.")
-        case web.HTTPException():
-            return text_reply(error.status, error.reason)
-        case Unavailable():
-            return text_reply(503, "The forge is temporarily unavailable; try again.")
-        case Unexpected():
-            return text_reply(500, "The forge failed to answer; ask an administrator to look at its log.")
-    return None
+    if isinstance(error, HttpReply):
+        return error.response
+    if isinstance(error, MalformedPush):
+        return text_reply(400, str(error))
+    for kind, status, text in ANSWERS:
+        if isinstance(error, kind):
+            return text_reply(status, text, {"Retry-After": "1"} if status == 503 else None)
+    return text_reply(error.status, error.reason) if isinstance(error, web.HTTPException) else None
 
 
 def answer_errors(handler: Handler) -> Handler:

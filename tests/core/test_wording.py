@@ -117,7 +117,7 @@ def test_every_refusal_can_be_told(key: Key) -> None:
 @pytest.mark.parametrize("table", [wording.PUSH_REFUSALS, pagure.PUSH_REFUSALS], ids=["plain English", "Pagure"])
 def test_every_reason_against_a_push_is_worded(table: Mapping[PushReason, str]) -> None:
     assert table.keys() == set(PushReason)
-    assert {name for template in table.values() for name in names(template)} <= {"commit"}
+    assert {name for template in table.values() for name in names(template)} <= {"commit", "limit"}
 
 
 @pytest.mark.parametrize("table", [wording.FAILURES, words.FAILURES], ids=["plain English", "Pagure"])

@@ -18,6 +18,9 @@ SHAPE = """
     order by 1, 2, 3
 """
 DOWNGRADE_TO_1 = """
+    drop index open_pushes_of_a_project;
+    alter table open_pushes drop column begun_at, drop column failures, alter column due_at drop default;
+    alter table open_pushes rename column due_at to lease_until;
     drop table project_secrets, mirrors;
     drop table subscription_endpoints, delivery_attempts, deliveries, lanes, circuits;
     alter table idempotency_keys drop column command_id;

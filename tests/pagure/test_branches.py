@@ -51,7 +51,17 @@ async def test_a_branch_is_created_from_a_branch_or_commit_under_each_path(
     }
     zeros = "0" * 40
     assert (await list_events(forge))[1:] == [
-        ("alice", {"ref": f"refs/heads/{name}", "old": zeros, "new": new, "commit": new, "pull_request": None})
+        (
+            "alice",
+            {
+                "ref": f"refs/heads/{name}",
+                "old": zeros,
+                "new": new,
+                "commit": new,
+                "pull_request": None,
+                "options": [],
+            },
+        )
         for name, new in (("one", second), ("two", first), ("deep/er", second))
     ]
 
@@ -183,7 +193,6 @@ async def test_a_branch_whose_process_died_is_recorded_later(
         with pytest.raises(Exception, match="disconnected"):
             await nethack.post(f"/nethack/git/{path}", **form)
         monkeypatch.undo()
-        await forge.db.execute("update open_pushes set lease_until = now()")
         assert await forge.db.fetchval("select count(*) from open_pushes") == 1
         await pushes.finish_abandoned(forge.db, settings.repositories)
     assert await forge.db.fetchval("select count(*) from open_pushes") == 0

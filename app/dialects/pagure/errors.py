@@ -252,6 +252,13 @@ PUSH_DECLINED = "Remote hook declined the push: "
 PUSH_REFUSALS: dict[PushReason, str] = {
     PushReason.ATOMIC: "Another ref of this atomic push was refused.",
     PushReason.BRANCH: "You may not push to this branch.",
+    PushReason.DEFAULT_BRANCH: "This is the default branch; choose another default branch before you delete it.",
+    PushReason.FAILED: "The ref could not be changed; ask an administrator to look at the log.",
+    PushReason.NAME: "A ref of this name cannot be stored; choose a shorter one in UTF-8, neither HEAD nor an id.",
+    PushReason.NAME_IN_USE: "A branch `dir` and a branch `dir/sub` cannot both exist; choose another name.",
+    PushReason.NO_COMMIT: "A branch must point to a commit.",
+    PushReason.STALE: "The ref was changed meanwhile; fetch first.",
+    PushReason.TOO_MANY_REFS: "This push changes more than {limit} refs; push fewer at a time.",
     PushReason.FORGE_REF: "This ref is the forge's own.",
     PushReason.MIRROR: "This project is a mirror, and changes where it is mirrored from.",
     PushReason.NEW_BRANCH: "This project takes no new branches.",
