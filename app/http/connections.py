@@ -165,9 +165,12 @@ class Connection(web.RequestHandler):
             if now - self.idle_since > limits.keep_alive:
                 self.force_close()
         elif now - self.begun_at > limits.head:
-            if self.received > self.unparsed_from:
+            if self.received == self.unparsed_from or self._close:
+                self.end("head", at_once=False)
+            else:
+                # Closed at the next look: while the client still sends, closing now could take the answer from it.
                 self.wire.write(self.connections.render(408, None))
-            self.end("head", at_once=False)
+                self.close()
 
     def _fail_body(self, request: web.BaseRequest) -> None:
         """Let whatever reads the body fail with 408, and close the connection after the response."""

@@ -73,7 +73,7 @@ async def test_a_silent_connection_is_closed(forge: Forge) -> None:
     async with connect(forge) as wire:
         sent, seconds = await wire.read()
     assert sent == b""
-    assert HEAD <= seconds < HEAD + 2
+    assert HEAD - 0.2 < seconds < HEAD + 2  # the forge counts from before the client does
 
 
 @pytest.mark.parametrize("first", [b"", FIRST_LINE + b"\r\n"], ids=["first request", "second request"])
@@ -87,7 +87,7 @@ async def test_a_head_that_comes_too_slowly_ends_with_408(forge: Forge, first: b
         await dripping
     assert sent.startswith(b"HTTP/1.1 408 ")
     assert b"did not arrive in time" in sent
-    assert HEAD <= seconds < HEAD + 2
+    assert HEAD - 0.2 < seconds < HEAD + 2  # the forge counts from before the client does
 
 
 async def test_an_idle_connection_is_kept_for_another_request_and_then_closed(forge: Forge) -> None:
