@@ -4,10 +4,23 @@ import re
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from limits import parse
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+OFF = "off"  # no limit
+
+
+def _check_rate(rate: str) -> str:
+    if rate != OFF:
+        parse(rate)
+    return rate
+
+
+# A number and a period, such as `100/minute`, or OFF.
+Rate = Annotated[str, AfterValidator(_check_rate)]
 
 
 class GitLimits(BaseModel):
@@ -46,6 +59,9 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(None, description="Valkey or Redis URL. If unset, `up` starts an embedded server.")
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8080, ge=1, le=65535, description="Port that the API listens on.")
+    api_processes: int = Field(
+        1, ge=1, description="Number of `serve` processes that share the port. With 1, a second one refuses to start."
+    )
     public_url: str | None = Field(
         None, description="Base URL by which clients reach the API. Default: http://HOST:PORT."
     )
@@ -78,6 +94,19 @@ class Settings(BaseSettings):
     delete_forks: bool = Field(True, description="Allow the deletion of forks.")
     default_branch: str = Field("main", description="Default branch of new repositories.")
     max_push_bytes: int = Field(2 << 30, description="Maximum size of a push in bytes.")
+    max_fetch_request_bytes: int = Field(
+        8 << 20, gt=0, description="Maximum size in bytes of what a client asks for in a fetch, decompressed."
+    )
+    fetches: int = Field(32, gt=0, description="Maximum number of fetches that an API process serves at a time.")
+    fetches_per_project: int = Field(
+        16, gt=0, description="Maximum number of fetches from one project that an API process serves at a time."
+    )
+    fetches_per_address: int = Field(
+        16, gt=0, description="Maximum number of fetches by one address that an API process serves at a time."
+    )
+    fetch_wait: float = Field(
+        15.0, ge=0, description="Seconds that a fetch waits for its turn before it is answered 503."
+    )
     max_push_refs: int = Field(10_000, ge=1, description="Maximum number of refs that one push may change.")
     git_deadline: float = Field(3600.0, description="Maximum duration of a git process in seconds.")
     git_read: GitLimits = Field(
@@ -115,14 +144,41 @@ class Settings(BaseSettings):
         ge=1,
         description="Long reads that may wait, up to 5 seconds, in one API process. More get a 503.",
     )
+    trusted_proxies: list[IPv4Network | IPv6Network] = Field(
+        [IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")],
+        description="Networks of the proxies whose X-Forwarded-For says where a request comes from, as a JSON list.",
+    )
+    head_timeout: float = Field(
+        20.0, gt=0, description="Seconds in which the head of a request has to arrive, on a new connection its first."
+    )
+    client_pause: float = Field(
+        30.0, gt=0, description="Seconds that a client may pause while it sends a body or reads a response."
+    )
+    min_client_rate: float = Field(
+        500.0, ge=0, description="Bytes per second that a client has to send or read on average over such a pause."
+    )
+    keep_alive: float = Field(75.0, gt=0, description="Seconds that a connection is kept between two requests.")
+    connections_per_address: int = Field(
+        8192, gt=0, description="Maximum number of connections from one address to one API process."
+    )
+    rate_failed_logins_per_address: Rate = Field(
+        "100/minute", description="Wrong credentials that an address may try, such as 100/minute; `off` for no limit."
+    )
+    rate_failed_logins_per_account: Rate = Field(
+        "30/minute", description="Wrong credentials that may be tried with a user name; `off` for no limit."
+    )
+    rate_reads_without_token: Rate = Field(
+        "10000/minute",
+        description="Cost of the files, patches and fetches that an address reads without a token; `off` for no limit.",
+    )
+    rate_writes: Rate = Field("30000/minute", description="Cost of a user's changes; `off` for no limit.")
     mirroring: bool = Field(True, description="Allow mirrors of remote repositories.")
     mirror_interval: float = Field(3600.0, gt=0, description="Mirror polling interval in seconds.")
     lease: float = Field(
         30.0, description="Lease of a job or push in seconds. If not renewed by then, another process takes over."
     )
     metrics_allow: list[IPv4Network | IPv6Network] = Field(
-        [IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")],
-        description="Networks that may read /metrics without the token of an administrator, as a JSON list.",
+        [], description="Networks that may read /metrics without the token of an administrator, as a JSON list."
     )
     webhook_allow: list[IPv4Network | IPv6Network] = Field(
         [],

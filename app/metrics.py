@@ -25,6 +25,10 @@ RELAY_LAG = Gauge(
 )
 LEADERSHIPS = Counter("polyforge_relay_leaderships_total", "Times this relay became the leader.")
 DELIVERIES = Counter("polyforge_deliveries_total", "Attempts to send an event to a subscriber.", ["outcome"])
+CLOSED_CONNECTIONS = Counter(
+    "polyforge_closed_connections_total", "Client connections that were closed for being slow or too many.", ["reason"]
+)
+RATE_LIMITED = Counter("polyforge_rate_limited_requests_total", "Requests that were over a rate limit.", ["limit"])
 WAITERS = Gauge("polyforge_waiting_requests", "Requests that are waiting for an event.", multiprocess_mode="livesum")
 
 

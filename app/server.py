@@ -19,10 +19,13 @@ from app.http import health
 from app.http.keys import DATABASE, SETTINGS, TAIL
 from app.http.long_reads import LONG_READS, LongReads
 from app.http.middleware import collapse_slashes, log_requests
+from app.http.rate_limits import RATE_LIMITS, RateLimits
 from app.http.requests import MAX_BODY
 from app.http.routes import mount
 from app.stores.sealed import open_keyring
-from app.transports import smart_http
+from app.transports import lfs, smart_http
+from app.transports.fetch_slots import FetchSlots, SlotLimits
+from app.transports.smart_http import FETCH_SLOTS
 from app.valkey import open_client
 
 
@@ -30,12 +33,15 @@ def application(settings: Settings) -> web.Application:
     """Build the application, which opens its connections at start and closes them at the end."""
     app = web.Application(middlewares=[log_requests, collapse_slashes], client_max_size=MAX_BODY)
     app[SETTINGS] = settings
+    app[FETCH_SLOTS] = FetchSlots(SlotLimits.from_settings(settings))
+    app[RATE_LIMITS] = RateLimits(settings)
     app.cleanup_ctx.append(open_connections)
     app.on_shutdown.append(release_waiters)
     app.add_subapp(pagure.PREFIX, pagure.application())
     app.add_subapp(native.PREFIX, native.application())
     mount(health.routes, app)
     mount(smart_http.routes, app)
+    mount(lfs.routes, app)
     mount(sort_routes(pages.routes), app)
     return app
 
@@ -53,6 +59,7 @@ async def open_connections(app: web.Application) -> AsyncIterator[None]:
         contextlib.aclosing(redis),
         database(settings.required_database_url(), settings.pool_size, open_keyring(settings)) as db,
         open_tail(db, redis) as tail,
+        in_background(app[RATE_LIMITS].share(redis)),
         in_background(recover_abandoned(db, settings.repositories)),
     ):
         app[DATABASE] = db

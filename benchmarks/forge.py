@@ -90,7 +90,9 @@ def run_forge(data: Path, token: str, program: Path = PROGRAM) -> Iterator[Forge
     port, begun = free_port(), time.perf_counter()
     arguments = ["up", "--data", str(data), "--port", str(port), "--admin-token", token]
     with (data.parent / "up.log").open("ab") as output:
-        environment = {**os.environ, "POLYFORGE_WEBHOOK_ALLOW": '["127.0.0.1/32"]'}
+        # What a load generator asks for is counted like everything else, but never too much.
+        rates = {f"POLYFORGE_RATE_{name}": "1000000000/minute" for name in ("WRITES", "READS_WITHOUT_TOKEN")}
+        environment = {**os.environ, "POLYFORGE_WEBHOOK_ALLOW": '["127.0.0.1/32"]', **rates}
         process = subprocess.Popen(
             [str(program), *arguments], stdout=output, stderr=output, env=environment, cwd=program.parents[2]
         )

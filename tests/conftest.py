@@ -174,7 +174,7 @@ class Forge:
         session: aiohttp.ClientSession,
         worker: asyncio.Task[None],
         *,
-        app: web.Application,
+        runner: Runner,
         relay: Relay,
         redis: ArqRedis,
     ) -> None:
@@ -183,7 +183,8 @@ class Forge:
         self.worker = worker
         self.session = session
         self.relay = relay
-        self.app = app
+        self.runner = runner
+        self.app = runner.app
         self.redis = redis
         self.loop = asyncio.get_running_loop()
         self.url = settings.url
@@ -246,7 +247,7 @@ async def run_forge(settings: Settings) -> AsyncIterator[Forge]:
         jobs = [asyncio.create_task(relay.run()), asyncio.create_task(run_workers(ctx, redis))]
         stack.push_async_callback(_end, jobs)
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        yield Forge(settings, db, session, jobs[1], app=runner.app, relay=relay, redis=redis)
+        yield Forge(settings, db, session, jobs[1], runner=runner, relay=relay, redis=redis)
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from app.config import Settings
 from app.database import DB_ERRORS, Database, is_lost
 from app.http.keys import DATABASE, TAIL
+from app.http.rate_limits import RATE_LIMITS
 from app.ops import embedded, migrate
 from tests.databases import fresh_database, open_cleaner
 
@@ -159,12 +160,13 @@ class SharedForge:
             await connections[0].execute(GIVE_LEASE, self.forge.relay.holder)
 
     def _forget_head(self) -> None:
-        """Bring the tail, which knows how far the log has come, back to its beginning."""
+        """Bring the tail, which knows how far the log has come, back to its beginning, and forget what was counted."""
         tail = self.forge.app[TAIL]
         if tail.closing or tail._commands or tail._groups:
             raise NotReusableError("a request still waits for events, or the tail is closed")
         tail.head = 0
         tail._recent.clear()
+        self.forge.app[RATE_LIMITS].forget()
 
 
 def find_memory_folder() -> str | None:

@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
+import os
 import sys
 import uuid
 from collections.abc import AsyncIterator, Coroutine
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import orjson
@@ -35,6 +38,7 @@ from app.http.wording import describe_refusal
 from app.logs import configure, log
 from app.ops import doctor as doctor_checks
 from app.ops import migrate as migrations
+from app.ops.file_limit import raise_file_limit
 from app.ops.supervise import Up, load_settings, wait_for_signal
 from app.queries import users
 from app.server import application
@@ -55,6 +59,9 @@ cli.add_typer(secrets, name="secrets")
 
 DataOption = Annotated[
     Path | None, typer.Option(help="Data directory, with repositories and embedded services. Default: var.")
+]
+ApiProcessesOption = Annotated[
+    int | None, typer.Option(min=1, help="Number of API processes that share the port. Default: 1.")
 ]
 
 
@@ -122,28 +129,31 @@ def up(
     data: Annotated[Path | None, typer.Option(help="Data directory. Default: var.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the API. Default: 8080.")] = None,
     admin_token: Annotated[str | None, typer.Option(help="Token of the administrator, at least 20 characters.")] = None,
-    api_processes: Annotated[int, typer.Option(min=1, help="Number of API processes.")] = 1,
+    api_processes: ApiProcessesOption = None,
     workers: Annotated[int, typer.Option(min=1, help="Number of worker processes.")] = 1,
 ) -> None:
     """Start the whole forge on this machine, until Ctrl-C."""
     secret = SecretStr(admin_token) if admin_token else None
-    settings = Settings.of(data=data, port=port, admin_token=secret)
-    sys.exit(Up(settings, api_processes, workers).run())
+    settings = Settings.of(data=data, port=port, admin_token=secret, api_processes=api_processes)
+    sys.exit(Up(settings, workers).run())
 
 
 @cli.command()
 def serve(
-    data: DataOption = None, port: Annotated[int | None, typer.Option(help="Port of the API. Default: 8080.")] = None
+    data: DataOption = None,
+    port: Annotated[int | None, typer.Option(help="Port of the API. Default: 8080.")] = None,
+    api_processes: ApiProcessesOption = None,
 ) -> None:
     """Run an API process, which also serves git over HTTP."""
-    settings = load_settings(data, port=port)
+    settings = load_settings(data, port=port, api_processes=api_processes)
+    raise_file_limit()
 
     async def main() -> None:
         await _wait_for_schema("serve", settings)
         runner = Runner(application(settings), shutdown_timeout=5.0)
         await runner.setup()
         try:
-            await web.TCPSite(runner, settings.host, settings.port, reuse_port=True).start()
+            await _listen(runner, settings)
             # Modules and routes live as long as the process; do not scan them in every garbage collection.
             gc.collect()
             gc.freeze()
@@ -152,6 +162,36 @@ def serve(
             await runner.cleanup()
 
     run(main(), settings)
+
+
+async def _listen(runner: Runner, settings: Settings) -> None:
+    """Start to accept connections. Exits with a sentence if that is not possible."""
+    try:
+        await web.TCPSite(runner, settings.host, settings.port, reuse_port=settings.api_processes > 1).start()
+    except OSError as error:
+        where = f"port {settings.port} of {settings.host}"
+        if error.errno == errno.EADDRINUSE:
+            typer.echo(
+                f"Error: {where} is in use. Choose another one with --port. If several `serve` processes are to share "
+                "it, start each of them with --api-processes.",
+                err=True,
+            )
+        else:
+            typer.echo(f"Error: cannot listen at {where}: {os.strerror(error.errno or 0)}.", err=True)
+        raise SystemExit(2) from None
+    log.info(
+        "listening",
+        address=f"http://{settings.host}:{settings.port}",
+        processes=settings.api_processes,
+        database=describe_database(settings.required_database_url()),
+        version=version("polyforge"),
+    )
+
+
+def describe_database(url: str) -> str:
+    """Return hosts and name of a database, without the login and other parameters of its URL."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] + parts.path
 
 
 @cli.command()

@@ -33,7 +33,7 @@ _hashing: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = Weak
 
 
 class BadToken(Exception):
-    """`reason` is 'unknown' or 'expired'."""
+    """`reason` is 'unknown', 'expired', 'missing', 'malformed', 'scheme' or 'another user's'."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

@@ -140,7 +140,9 @@ async def serve(
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+        # asyncio waits for the ends of the pipes too, and stops to read one whose output nobody takes any more.
+        process._transport.close()  # type: ignore[attr-defined]
+        await process.wait()
 
 
 def run(

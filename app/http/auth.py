@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,11 @@ from app.core.access import ACTIONS, Token
 from app.core.credentials import BadToken
 from app.database import Row
 from app.http.keys import DATABASE
+from app.http.rate_limits import count_failed_login
 
 # User names that clients of other git hosts write before a token; they stand for the token's owner.
 PLACEHOLDERS = ("git", "token", "oauth2", "x-access-token")
+SCHEMES = ("token", "bearer", "basic")
 
 
 @dataclass(frozen=True)
@@ -46,22 +49,45 @@ def read_credentials(request: web.Request) -> Credentials:
     return Credentials(scheme, secret, username) if secret else Credentials(scheme, username)
 
 
+def read_token(request: web.Request) -> str | None:
+    """Read the token after `token` or `Bearer`, or that of Basic. Raises BadToken."""
+    sent = read_credentials(request)
+    if sent.scheme and (sent.scheme not in SCHEMES or not sent.secret):
+        raise BadToken("unknown")
+    return sent.secret
+
+
 async def identify(request: web.Request, token: str | None) -> Actor:
-    """Return the owner of the token, or NOBODY without a token. Raises BadToken."""
-    return await credentials.identify(request.config_dict[DATABASE], token)
+    """Return the owner of the token, or NOBODY without a token. Raises BadToken, and HTTPTooManyRequests after many."""
+    try:
+        return await credentials.identify(request.config_dict[DATABASE], token)
+    except BadToken:
+        _count_failure(request)
+        raise
 
 
 async def identify_with_row(
     request: web.Request, token: str | None, statement: str | None, *arguments: Any
 ) -> tuple[Actor | BadToken, Row | None]:
-    """Return the actor (or the token's error) and the row that `statement` finds, in one round trip."""
+    """Return the actor (or the token's error) and the row that `statement` finds, in one round trip.
+
+    Raises HTTPTooManyRequests after many bad tokens.
+    """
     db = request.config_dict[DATABASE]
-    if statement is not None:
-        return await credentials.identify_with_row(db, token, statement, *arguments)
-    try:
-        return await credentials.identify(db, token), None
-    except BadToken as bad:
-        return bad, None
+    if statement is None:
+        try:
+            return await identify(request, token), None
+        except BadToken as bad:
+            return bad, None
+    actor, row = await credentials.identify_with_row(db, token, statement, *arguments)
+    if isinstance(actor, BadToken):
+        _count_failure(request)
+    return actor, row
+
+
+def _count_failure(request: web.Request) -> None:
+    with suppress(BadToken):
+        count_failed_login(request, read_credentials(request).username)
 
 
 def require_user(actor: Actor, action: str) -> None:

@@ -9,7 +9,7 @@ from app.http.keys import DIALECT, RESPONSE_STARTED
 from app.http.routes import Handler
 from app.logs import log
 
-KEPT_HEADERS = frozenset({"Allow", "Retry-After"})  # of an HTTP exception, whose dialect renders the rest
+PASSED_ON = ("Allow", "Retry-After", "RateLimit", "RateLimit-Policy")  # headers of errors that every dialect renders
 RETRY_AFTER = "1"  # seconds; sent while the database is unavailable
 
 
@@ -56,8 +56,9 @@ def _abort_started_response(request: web.Request, error: Exception | None = None
 def _render_http_error(request: web.Request, error: web.HTTPException, render: RenderError) -> web.Response:
     response = render(request, error)
     assert response is not None  # noqa: S101 - every dialect renders HTTP errors
-    for name in KEPT_HEADERS & error.headers.keys() - response.headers.keys():
-        response.headers[name] = error.headers[name]
+    for name in PASSED_ON:
+        if name in error.headers and name not in response.headers:
+            response.headers[name] = error.headers[name]
     return response
 
 

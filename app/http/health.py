@@ -3,7 +3,6 @@
 import asyncio
 import os
 from importlib.metadata import version
-from ipaddress import ip_address
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -12,7 +11,8 @@ from redis.exceptions import RedisError
 from app.core.access import require_admin
 from app.core.credentials import BadToken
 from app.database import DB_ERRORS, SCHEMA
-from app.http.auth import identify, read_credentials
+from app.http.addresses import is_forwarded, is_in, parse_address
+from app.http.auth import identify, read_credentials, read_token, require_owner
 from app.http.keys import DATABASE, SETTINGS, TAIL
 from app.http.responses import json_reply
 from app.http.routes import Routes, admit_nobody
@@ -87,20 +87,23 @@ async def _check_relay(request: web.Request) -> str:
 
 @routes.add("GET", "/metrics", "health")
 async def show_metrics(request: web.Request) -> web.StreamResponse:
-    """Show the metrics to clients in the allowed networks (`metrics_allow`), and to administrators."""
+    """Show the metrics to administrators, and to clients in the networks of the setting `metrics_allow`."""
     if not _is_allowed_network(request):
-        sent = read_credentials(request)
-        if sent.scheme not in ("", "bearer", "token"):
-            raise BadToken("unknown")
-        actor = await identify(request, sent.secret)
+        actor = await identify(request, read_token(request))
         if actor.anonymous:
             raise BadToken("missing")
+        require_owner(actor, read_credentials(request).username)
         require_admin(actor)
     return web.Response(body=render_metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _is_allowed_network(request: web.Request) -> bool:
-    """Whether the peer is in an allowed network. A forwarded request never is: its peer is the proxy."""
-    if request.remote is None or "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
+    """Whether the peer is in an allowed network, and no proxy: that tell the headers, or on this machine the Host."""
+    settings = request.config_dict[SETTINGS]
+    peer = parse_address(request.remote)
+    if peer is None or is_forwarded(request):
         return False
-    return any(ip_address(request.remote) in network for network in request.config_dict[SETTINGS].metrics_allow)
+    public_host = settings.url.partition("://")[2]
+    if peer.is_loopback and request.host == public_host != f"{settings.host}:{settings.port}":
+        return False
+    return is_in(peer, settings.metrics_allow)

@@ -23,7 +23,11 @@ CLIENT_CLOSED = 499  # status in the log when the client hung up before the resp
 def choose_request_id(request: web.BaseRequest) -> str:
     """Return the client's request id if it is safe to log, or a new one."""
     given = request.headers.get("X-Request-Id", "")
-    return given if VISIBLE_ID.match(given) else secrets.token_hex(16)
+    return given if VISIBLE_ID.match(given) else new_request_id()
+
+
+def new_request_id() -> str:
+    return secrets.token_hex(16)
 
 
 @web.middleware

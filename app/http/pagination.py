@@ -52,11 +52,18 @@ def parse_dated_cursor(text: str | None) -> tuple[datetime, UUID] | None:
 
 def next_link(request: web.Request, cursor: str | None) -> dict[str, str]:
     """Build the Link header (RFC 8288) to the next page, if there is one."""
-    return {"Link": f'<{request.url.update_query(cursor=cursor)}>; rel="next"'} if cursor else {}
+    if not cursor:
+        return {}
+    address = _public_origin(request) + str(request.rel_url.update_query(cursor=cursor))
+    return {"Link": f'<{address}>; rel="next"'}
 
 
 def page_address(request: web.Request, query: list[tuple[str, str]]) -> str:
     """Return the public URL of this listing with another query string."""
-    public = request.config_dict[SETTINGS].public_url
-    origin = public or f"{request.scheme}://{request.host}"
-    return str(URL(f"{origin}{request.rel_url.raw_path}", encoded=True).with_query(query))
+    return str(URL(f"{_public_origin(request)}{request.rel_url.raw_path}", encoded=True).with_query(query))
+
+
+def _public_origin(request: web.Request) -> str:
+    """Return the public URL of the settings; if there is none, what the client has asked for."""
+    settings = request.config_dict[SETTINGS]
+    return settings.url if settings.public_url else f"{request.scheme}://{request.host}"

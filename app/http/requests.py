@@ -2,6 +2,7 @@
 
 import re
 import zlib
+from codecs import BOM_UTF8
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -26,9 +27,14 @@ BODY_ERRORS = (
 MAX_BODY = 4 << 20  # bytes; the git routes stream and have a limit of their own
 
 
+def parse_json(body: bytes) -> Any:
+    """Parse JSON, which may begin with a byte order mark. Raises orjson.JSONDecodeError."""
+    return orjson.loads(body.removeprefix(BOM_UTF8))
+
+
 async def read_json_object(request: web.Request) -> dict[str, Any]:
     """Read the body as a JSON object. Raises ValueError if it is anything else."""
-    body = orjson.loads(await request.read())
+    body = parse_json(await request.read())
     if not isinstance(body, dict):
         raise ValueError("not an object")
     return body
@@ -47,5 +53,5 @@ async def read_form_fields(request: web.Request) -> tuple[list[tuple[str, str]],
         return texts, {name: value for name, value in fields if isinstance(value, web.FileField)}
     charset = request.charset or "utf-8"
     # aiohttp would replace undecodable bytes; here they are an error.
-    text = (await request.read()).rstrip().decode(charset)
+    text = (await request.read()).removeprefix(BOM_UTF8).rstrip().decode(charset)
     return parse_qsl(text, keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=MAX_FIELDS), {}

@@ -11,6 +11,7 @@ from app.core import access
 from app.core.access import ACTIONS, Token
 from app.database import Row
 from app.http.keys import ACTION
+from app.http.rate_limits import charge_request
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Fence = Callable[[Handler], Handler]
@@ -24,7 +25,8 @@ class Route:
 
     `action` is the key in `access.ACTIONS` whose level, scopes and blocks apply to the route. The handler receives the
     request; the actor, unless the action takes no credentials (`Token.NONE`); and the row that `lookup` finds, if the
-    route has a lookup. `of_project` says that the row is a project. `terms` belong to the dialect.
+    route has a lookup. `of_project` says that the row is a project. `terms` belong to the dialect. `cost` is what a
+    request counts in rate limits, if that is not what the action says.
     """
 
     method: str
@@ -36,6 +38,7 @@ class Route:
     of_project: bool = False
     terms: Any = None
     fence: Fence | None = field(default=None, repr=False)
+    cost: int | None = None
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Identify the actor, find what the request is about, check the action and call the handler."""
@@ -49,7 +52,11 @@ class Route:
             access.require_scope(actor, self.action)
         else:
             access.authorize(actor, self.action, row if self.of_project else None)
-        return await (self.handler(request, actor) if self.lookup is None else self.handler(request, actor, row))
+        quota = charge_request(request, actor, self.action, self.cost)
+        response = await (self.handler(request, actor) if self.lookup is None else self.handler(request, actor, row))
+        if quota is not None and not response.prepared:
+            response.headers.update(quota.headers())
+        return response
 
 
 # Identifies the actor and finds the row of a route; refuses in the order and words of the dialect.
@@ -74,6 +81,7 @@ class Routes(list[Route]):
         lookup: Lookup | None = None,
         of_project: bool = False,
         terms: Any = None,
+        cost: int | None = None,
     ) -> Register:
         """Register a handler. Raises LookupError if the action, or the token that it takes, is not declared."""
         if action not in ACTIONS:
@@ -84,7 +92,7 @@ class Routes(list[Route]):
         def register(
             handler: Callable[..., Awaitable[web.StreamResponse]],
         ) -> Callable[..., Awaitable[web.StreamResponse]]:
-            self.append(Route(method, path, action, handler, self.admit, lookup, of_project, terms, self.fence))
+            self.append(Route(method, path, action, handler, self.admit, lookup, of_project, terms, self.fence, cost))
             return handler
 
         return register

@@ -1,14 +1,21 @@
 """The HTTP server: it answers requests that reach no route, and notices clients that hang up."""
 
+import asyncio
 import re
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
+from app.http.connections import Connection, Connections, Limits
+from app.http.keys import SETTINGS
 from app.http.routes import Handler
-from app.http.unrouted import render_status
+from app.http.unrouted import render_raw_status, render_status
 from app.logs import log
 
+# Bytes of the request's first line and of a header. They differ, so that aiohttp's error tells which it was.
+MAX_ADDRESS, MAX_HEADER = 8192, 8190
+LINGERING_TIME = 3.0  # seconds in which the rest of a body is read, so that its client gets to see why it was refused
 # A Host header that is safe to repeat in links to this instance.
 HOST = re.compile(r"([a-z0-9\-._~]*|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{0,5}))?\Z", re.IGNORECASE)
 
@@ -35,23 +42,10 @@ def handle_errors(handler: Handler) -> Handler:
     return fenced
 
 
-class RequestHandler(web.RequestHandler):
-    """A client connection. What the client sends may be no HTTP at all.
+class RequestHandler(Connection):
+    """A client connection whose errors are rendered here. What the client sends may be no HTTP at all."""
 
-    While `waiting` is set, the request only waits for news and is cancelled when the client hangs up.
-    """
-
-    __slots__ = ("waiting",)
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.waiting = False
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        task = self._task_handler
-        super().connection_lost(exc)
-        if self.waiting and task is not None:
-            task.cancel()
+    __slots__ = ()
 
     def handle_error(
         self,
@@ -64,6 +58,8 @@ class RequestHandler(web.RequestHandler):
             log.error("request failed", exc_info=exc)
         if request.writer.output_size:
             raise ConnectionError("Part of another response has been sent already.")
+        if isinstance(exc, LineTooLong):
+            status = 414 if exc.args[1] == MAX_ADDRESS else 431
         response = render_status(request, status)
         response.force_close()
         return response
@@ -77,10 +73,30 @@ class Server(web.Server):
 class Runner(web.AppRunner):
     """aiohttp's runner with our connection handler and our error responses."""
 
-    __slots__ = ()
+    __slots__ = ("_watch", "connections")
 
     def __init__(self, app: web.Application, *, shutdown_timeout: float) -> None:
-        super().__init__(app, access_log=None, shutdown_timeout=shutdown_timeout)
+        limits = Limits.from_settings(app[SETTINGS])
+        self.connections = Connections(limits, render_raw_status)
+        super().__init__(
+            app,
+            access_log=None,
+            shutdown_timeout=shutdown_timeout,
+            # Later than `Connection` would close it: aiohttp does not know whether a request has begun.
+            keepalive_timeout=2 * (limits.keep_alive + limits.head),
+            lingering_time=LINGERING_TIME,
+            max_line_size=MAX_ADDRESS,
+            max_field_size=MAX_HEADER,
+            connections=self.connections,
+        )
+
+    async def setup(self) -> None:
+        await super().setup()
+        self._watch = asyncio.create_task(self.connections.watch())
+
+    async def cleanup(self) -> None:
+        await super().cleanup()
+        self._watch.cancel()
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()

@@ -5,14 +5,16 @@ find what they look for.
 """
 
 from http import HTTPStatus
+from typing import Any
 
+import orjson
 from aiohttp import web
 
 from app.core.credentials import BadToken
 from app.errors import Forbidden, NotFound
 from app.http.errors import Unavailable, Unexpected, fence
 from app.http.keys import REQUEST_ID
-from app.http.middleware import choose_request_id
+from app.http.middleware import choose_request_id, new_request_id
 from app.http.responses import json_reply
 from app.http.routes import Handler
 
@@ -22,18 +24,23 @@ TITLES = {
     403: "You do not have permission to do this.",
     404: "Page not found.",
     405: "Method not allowed.",
+    408: "The request did not arrive in time.",
     413: "The request is too large.",
+    414: "The address of the request is too long.",
+    429: "Too many requests; try again later.",
+    431: "A header of the request is too long.",
     500: "Internal server error.",
-    503: "The database is unavailable; try again.",
+    503: "The forge cannot answer at the moment; try again.",
 }
+PROBLEM = "application/problem+json"
 STATUSES: dict[type[Exception], int] = {BadToken: 401, Forbidden: 403, NotFound: 404, Unavailable: 503, Unexpected: 500}
 
 
-def render_status(request: web.BaseRequest, status: int, headers: dict[str, str] | None = None) -> web.Response:
-    """Render an error of no dialect. The body repeats nothing that the client sent."""
+def _build_problem(status: int, request_id: str) -> dict[str, Any]:
+    """Build the body of an error of no dialect. It repeats nothing that the client sent."""
     phrase = HTTPStatus(status).phrase
-    title, request_id = TITLES.get(status, phrase), request.get(REQUEST_ID) or choose_request_id(request)
-    body = {
+    title = TITLES.get(status, phrase)
+    return {
         "type": f"/problems/{phrase.lower().replace(' ', '-')}",
         "title": title,
         "status": status,
@@ -41,8 +48,27 @@ def render_status(request: web.BaseRequest, status: int, headers: dict[str, str]
         "error": title,
         "error_code": "ENOCODE",
     }
+
+
+def render_status(request: web.BaseRequest, status: int, headers: dict[str, str] | None = None) -> web.Response:
+    """Render an error of no dialect."""
+    request_id = request.get(REQUEST_ID) or choose_request_id(request)
     headers = {**(headers or {}), "X-Request-Id": request_id, "X-Content-Type-Options": "nosniff"}
-    return json_reply(body, status, headers=headers, media="application/problem+json")
+    return json_reply(_build_problem(status, request_id), status, headers=headers, media=PROBLEM)
+
+
+def render_raw_status(status: int, headers: dict[str, str] | None = None) -> bytes:
+    """Render a whole response, with which a connection ends on which there is no request to answer."""
+    body = orjson.dumps(_build_problem(status, new_request_id()))
+    fields = {
+        **(headers or {}),
+        "Content-Type": PROBLEM,
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        "X-Content-Type-Options": "nosniff",
+    }
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {text}" for name, text in fields.items())]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
 def render_error(request: web.Request, error: Exception) -> web.Response | None:

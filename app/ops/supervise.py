@@ -22,6 +22,7 @@ from app.git.process import tie_to_parent
 from app.logs import configure, log
 from app.metrics import SHARED_DIRECTORY, remove_process
 from app.ops import embedded, migrate, roles
+from app.ops.file_limit import raise_file_limit
 from app.stores.sealed import open_keyring
 
 STOP_TIMEOUT = 15.0  # seconds for a child to stop before it is killed
@@ -54,9 +55,9 @@ def load_settings(data: Path | None = None, **options: Any) -> Settings:
 class Up:
     """Supervises the forge on one machine."""
 
-    def __init__(self, settings: Settings, api_processes: int, workers: int) -> None:
+    def __init__(self, settings: Settings, workers: int) -> None:
         self.settings = settings
-        self.names = ["serve"] * api_processes + ["relay"] + ["work"] * workers
+        self.names = ["serve"] * settings.api_processes + ["relay"] + ["work"] * workers
         self.services: list[embedded.Service] = []
         self.lock: IO[str] | None = None
         self.restart_at: dict[int, float] = {}  # delays the restart of a process that ends immediately
@@ -76,6 +77,7 @@ class Up:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         started = time.monotonic()
+        raise_file_limit()
         try:
             self._lock_directory()
             self._require_free_port()
@@ -181,6 +183,7 @@ class Up:
             "POLYFORGE_DATABASE_URL": settings.required_database_url(),
             "POLYFORGE_REDIS_URL": settings.required_redis_url(),
             "POLYFORGE_PORT": str(settings.port),
+            "POLYFORGE_API_PROCESSES": str(settings.api_processes),
             SHARED_DIRECTORY: str(self._metrics),
         }
 

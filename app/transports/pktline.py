@@ -36,6 +36,18 @@ def decode_lines(data: bytes) -> Iterator[bytes]:
         at += size
 
 
+def is_whole(data: bytes | bytearray) -> bool:
+    """Whether the data consists of complete packets; the special ones have a length below 4."""
+    at = 0
+    while at < len(data):
+        try:
+            size = int(data[at : at + 4], 16)
+        except ValueError:
+            return False
+        at += max(size, 4)
+    return at == len(data) and at > 0
+
+
 @dataclass(frozen=True)
 class RefCommand:
     """A ref and the object names it is to move from and to; all zeros if the ref does not exist."""

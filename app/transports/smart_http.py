@@ -2,8 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from app.database import Row
 from app.errors import Conflict, Forbidden, Refused
 from app.git import store
 from app.git.process import serve
+from app.http.addresses import client_address
 from app.http.auth import identify_with_row, read_credentials, require_owner
 from app.http.commands import ref_writer
 from app.http.errors import Unavailable, Unexpected, fence
@@ -24,14 +25,19 @@ from app.http.keys import DATABASE, RESPONSE_STARTED, SETTINGS
 from app.http.projects import lookup_by_path
 from app.http.routes import Handler, Route, Routes
 from app.logs import log
-from app.transports.pktline import MalformedPush
-from app.transports.receive_pack import HooksNotExecutable, PushTooLarge, copy_input, read_beginning, receive_push
+from app.transports.fetch_slots import Fetch, FetchSlots, NoFreeSlot
+from app.transports.pktline import FLUSH, MalformedPush, is_whole
+from app.transports.receive_pack import HooksNotExecutable, PushTooLarge, read_beginning, receive_push
 
 CHUNK = 1 << 16  # bytes
 MAX_STDERR = 4096  # bytes
 PROTOCOL = re.compile(r"version=[012]\Z")
 NO_CACHE = {"Cache-Control": "no-cache, max-age=0, must-revalidate", "Pragma": "no-cache"}
 RECEIVE_PACK = "git-receive-pack"
+FETCH_SLOTS = web.AppKey("fetch_slots", FetchSlots)
+TOO_MANY_FETCHES = "Too many fetches are being served at the moment; try again."
+FETCH_COST = 10  # of rate limits
+RETRY_AFTER = "10"  # seconds
 
 
 def text_reply(status: int, text: str, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -126,18 +132,16 @@ async def advertise_refs(request: web.Request, _: Actor, project: Row) -> web.St
         # otherwise confirm a move that has not been recorded. Waiting here too gives a busy repository an answer.
         settle = partial(finish_open, request.config_dict[DATABASE], settings.repositories, project["project_id"])
         await settle()
-    async with asyncio.timeout(settings.git_deadline):
-        async with serve(
-            service.removeprefix("git-"), repo_path, advertise=True, protocol=read_protocol(request)
-        ) as git:
-            assert git.stdin is not None  # noqa: S101 - serve opens all three pipes
-            git.stdin.close()
-            await _start_response(response, request)
-            if not (read_protocol(request) == "version=2" and service == "git-upload-pack"):
-                banner = f"# service={service}\n".encode()
-                await response.write(b"%04x%s0000" % (len(banner) + 4, banner))
-            await _copy_output(git, response, settle)
-    await response.write_eof()
+    banner = f"# service={service}\n".encode()
+    hidden = read_protocol(request) == "version=2" and service == "git-upload-pack"
+    async with (
+        asyncio.timeout(settings.git_deadline),
+        _hold_slot(request, project),
+        serve(service.removeprefix("git-"), repo_path, advertise=True, protocol=read_protocol(request)) as git,
+    ):
+        assert git.stdin is not None  # noqa: S101 - serve opens all three pipes
+        git.stdin.close()
+        await _send_output(git, request, response, b"" if hidden else b"%04x%s0000" % (len(banner) + 4, banner), settle)
     return response
 
 
@@ -164,22 +168,58 @@ async def exchange_pack(request: web.Request, actor: Actor, project: Row) -> web
 async def _fetch(request: web.Request, project: Mapping[str, Any], headers: Mapping[str, str]) -> web.StreamResponse:
     repo_path = store.repository_path(request.config_dict[SETTINGS].repositories, project["project_id"])
     response = web.StreamResponse(headers=headers)
-    async with serve("upload-pack", repo_path, advertise=False, protocol=read_protocol(request)) as git:
-        feed = asyncio.create_task(_feed(request, git))
-        try:
-            await _start_response(response, request)
-            await _copy_output(git, response)
-        finally:
-            feed.cancel()
-            with suppress(asyncio.CancelledError, ConnectionError, web.HTTPException, web.RequestPayloadError):
-                await feed
-    await response.write_eof()
+    async with _hold_slot(request, project):
+        # Read first: what is wrong with the request is then said before the answer begins.
+        body = await _read_fetch_request(request)
+        async with serve("upload-pack", repo_path, advertise=False, protocol=read_protocol(request)) as git:
+            feed = asyncio.create_task(_write_input(git, body))
+            try:
+                await _send_output(git, request, response)
+            finally:
+                feed.cancel()
+                await asyncio.wait([feed])
     return response
 
 
-async def _feed(request: web.Request, git: asyncio.subprocess.Process) -> None:
-    """Copy the request body, which aiohttp has decompressed, to git's standard input."""
-    await copy_input(request.content, git, max_bytes=request.config_dict[SETTINGS].max_push_bytes)
+@asynccontextmanager
+async def _hold_slot(request: web.Request, project: Mapping[str, Any]) -> AsyncIterator[None]:
+    """Hold one of the slots for fetches. Raises HttpReply if none becomes free in time."""
+    connection: Any = request.protocol
+    loop = asyncio.get_running_loop()
+    fetch = Fetch(
+        project["project_id"],
+        client_address(request),
+        stalled_for=lambda: connection.stalled_for(loop.time()),
+        end=lambda: connection.end("unread"),
+    )
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(request.config_dict[FETCH_SLOTS].hold(fetch))
+        except NoFreeSlot:
+            raise HttpReply(text_reply(503, TOO_MANY_FETCHES, {"Retry-After": RETRY_AFTER})) from None
+        yield
+
+
+async def _read_fetch_request(request: web.Request) -> bytes:
+    """Read the body of a fetch: what the client wants and has. Raises HttpReply."""
+    limit = request.config_dict[SETTINGS].max_fetch_request_bytes
+    body = bytearray()
+    async for chunk in request.content.iter_chunked(CHUNK):
+        body += chunk
+        if len(body) > limit:
+            raise HttpReply(text_reply(413, f"The request of a fetch may have {limit:,} bytes at most."))
+    # A compressed body that was cut looks complete to aiohttp, and git answers nothing to a part of a request.
+    if not is_whole(body) or (read_protocol(request) == "version=2" and not body.endswith(FLUSH)):
+        raise HttpReply(text_reply(400, "The request is incomplete."))
+    return bytes(body)
+
+
+async def _write_input(git: asyncio.subprocess.Process, body: bytes) -> None:
+    assert git.stdin is not None  # noqa: S101 - serve opens all three pipes
+    with suppress(ConnectionError):  # git may exit before it has read everything
+        git.stdin.write(body)
+        await git.stdin.drain()
+    git.stdin.close()
 
 
 async def _start_response(response: web.StreamResponse, request: web.Request) -> None:
@@ -187,17 +227,29 @@ async def _start_response(response: web.StreamResponse, request: web.Request) ->
     await response.prepare(request)
 
 
-async def _copy_output(
+async def _send_output(
     git: asyncio.subprocess.Process,
+    request: web.Request,
     response: web.StreamResponse,
+    beginning: bytes = b"",
     before_end: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Stream git's output; `before_end` is called when all of it was read and all but the last chunk was sent.
+    """Stream git's output as the response, which starts with git's first bytes, after the `beginning`.
 
-    Raises ConnectionAbortedError if git fails: a truncated pack must not look complete.
+    `before_end` is called when all of the output was read and all but the last chunk was sent. Raises HttpReply if git
+    ends with an error before it prints anything, and ConnectionAbortedError if it does later: a truncated pack must not
+    look complete.
     """
     assert git.stdout is not None and git.stderr is not None  # noqa: S101, PT018
-    drain, chunk = asyncio.create_task(read_beginning(git.stderr)), b""
+    drain = asyncio.create_task(read_beginning(git.stderr))
+    chunk = await git.stdout.read(CHUNK)
+    if not chunk:
+        await drain
+        if await git.wait():
+            log.warning("git failed", code=git.returncode)
+            raise HttpReply(text_reply(400, "Git could not read this request."))
+    await _start_response(response, request)
+    await response.write(beginning)
     while following := await git.stdout.read(CHUNK):
         await response.write(chunk)
         chunk = following
@@ -208,6 +260,7 @@ async def _copy_output(
     if await git.wait():
         log.warning("git failed", code=git.returncode)
         raise ConnectionAbortedError("git failed")
+    await response.write_eof()
 
 
 # What git shows to its user; the first kind that fits counts.
@@ -215,6 +268,8 @@ ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
     (Conflict, 503, "The repository is busy; try again."),
     (Refused, 404, "Repository not found."),
     (web.RequestPayloadError, 400, "The request could not be read."),
+    (web.HTTPRequestTimeout, 408, "The request did not arrive in time."),
+    (web.HTTPTooManyRequests, 429, "Too many requests; try again later."),
     (web.HTTPRequestEntityTooLarge, 413, "The push is too large."),
     (PushTooLarge, 413, "The push is too large."),
     (HooksNotExecutable, 500, "The server cannot check pushes; ask an administrator to look at its log."),
@@ -248,5 +303,5 @@ add = partial(routes.add, lookup=lookup, of_project=True)
 for suffix in (".git", ""):
     # Not the raw file `info/refs` of a repository, which has a URL of its own.
     add("GET", f"/{{path:(?!.+/raw/.+/f/).+}}{suffix}/info/refs", "read-code")(advertise_refs)
-    add("POST", f"/{{path:.+}}{suffix}/git-upload-pack", "read-code")(exchange_pack)
+    add("POST", f"/{{path:.+}}{suffix}/git-upload-pack", "read-code", cost=FETCH_COST)(exchange_pack)
     add("POST", f"/{{path:.+}}{suffix}/git-receive-pack", "push")(exchange_pack)

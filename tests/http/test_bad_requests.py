@@ -1,8 +1,10 @@
 """The worst bad input, case by case."""
 
 import asyncio
+import gzip
 import secrets
 import time
+import zlib
 from pathlib import Path
 from urllib.parse import quote
 
@@ -50,13 +52,28 @@ async def test_a_body_that_cannot_be_decompressed_is_a_bad_request(admin: Strang
             assert (await admin("POST", target, media, ("Content-Encoding", packed), body="0000")).status == 400
 
 
-async def test_a_fetch_that_cannot_be_decompressed_is_closed_at_once(forge: Forge, nethack: Client) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", forge.settings.port)
-    head = f"POST /nethack.git/git-upload-pack HTTP/1.1\r\nHost: x\r\n{': '.join(FETCH)}\r\nContent-Encoding: gzip\r\n"
-    writer.write(head.encode() + b"Content-Length: 4\r\n\r\n0000")
-    async with asyncio.timeout(5):
-        await reader.read()
-    writer.close()
+@pytest.mark.parametrize("packed", ["gzip", "deflate"])
+@pytest.mark.parametrize("content", ["plain", "cut", "damaged"])
+async def test_a_fetch_that_cannot_be_decompressed_is_refused_before_the_answer_begins(
+    admin: Stranger, nethack: Client, packed: str, content: str
+) -> None:
+    request = b"0014command=ls-refs\n0000"
+    whole = gzip.compress(request) if packed == "gzip" else zlib.compress(request)
+    body = {"plain": request, "cut": whole[: len(whole) // 2], "damaged": whole[:12] + b"\xff" * 9 + whole[21:]}[
+        content
+    ]
+    headers = (FETCH, ("Content-Encoding", packed), ("Git-Protocol", "version=2"))
+    assert (await admin("POST", "/nethack.git/git-upload-pack", *headers, body=body)).status == 400
+
+
+@pytest.mark.parametrize("body", [b"", b"00", b"zzzz", b"0005", b"0032want " + b"0" * 40 + b"\n"])
+@pytest.mark.parametrize("version", ["0", "2"])
+async def test_a_fetch_that_git_cannot_read_is_refused_before_the_answer_begins(
+    admin: Stranger, nethack: Client, body: bytes, version: str
+) -> None:
+    headers = (FETCH, ("Git-Protocol", f"version={version}"))
+    answer = await admin("POST", "/nethack.git/git-upload-pack", *headers, body=body)
+    assert answer.status == 400 or b"ERR " in answer.body, answer
 
 
 async def test_a_head_request_for_the_refs_gets_no_body(forge: Forge, nethack: Client) -> None:
@@ -198,3 +215,11 @@ async def test_a_path_with_duplicate_slashes_redirects_to_the_same_host(stranger
         for method in ("GET", "POST"):
             answer = await stranger(method, asked, token=False)
             assert (answer.status, answer.headers["location"], answer.body) == (308, there, b""), asked
+
+
+async def test_a_long_address_or_header_is_named(forge: Forge) -> None:
+    for target in ("/api/0/projects?pattern=", "/v1/tasks?project=", "/nethack/raw/main/f/"):
+        answer = await send(forge.settings.port, "GET", target + "a" * 9000)
+        assert (answer.status, answer.json["error"]) == (414, "The address of the request is too long.")
+        answer = await send(forge.settings.port, "GET", target, [("X-Long", "a" * 9000)])
+        assert (answer.status, answer.json["error"]) == (431, "A header of the request is too long.")

@@ -35,7 +35,7 @@ class Running:
             return answer.status, await answer.json(content_type=None)
 
     async def read_metrics(self) -> str:
-        async with self.session.get(self.url + "/metrics") as answer:
+        async with self.session.get(self.url + "/metrics", headers={"Authorization": f"token {TOKEN}"}) as answer:
             return await answer.text()
 
     async def wait_until_ready(self) -> None:

@@ -24,11 +24,13 @@ async def test_the_token_is_the_text_after_its_scheme(forge: Forge, alice: Clien
         answer = await forge.nobody.request("POST", "/api/0/-/whoami", headers=headers)
         assert answer == (200, {"username": "alice"}), header
     for header, errors in (
-        (f"Bearer {alice.token}", None), (f"Basic {alice.token}", None), ("", None), (str(alice.token), None),
+        ("Bearer x", None), (f"Basic {alice.token}", None), (f"Digest {alice.token}", None), ("", None),
+        (str(alice.token), None),
         ("token", "Invalid token"), ("token ", "Invalid token"), (f"token {alice.token}x", "Invalid token"),
     ):  # fmt: skip
         answer = await forge.nobody.request("POST", "/api/0/-/whoami", headers={"Authorization": header})
         assert answer == (401, refused(forge, errors)), header
+        assert forge.nobody.headers["WWW-Authenticate"] == "token"
     assert (await forge.nobody.post(f"/-/whoami?token={alice.token}"))[0] == 401
 
 

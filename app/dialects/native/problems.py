@@ -24,10 +24,15 @@ TITLES = {
     400: "The request could not be read.",
     401: "A valid token is required.",
     405: "Method not allowed.",
+    408: "The request did not arrive in time.",
     413: "The request is too large.",
+    429: "Too many requests; try again later.",
     500: "Internal server error.",
     503: "The database is unavailable; try again.",
 }
+
+
+SCHEME = "Send the token as `Authorization: Bearer TOKEN`."
 
 
 class ProblemError(Exception):
@@ -77,7 +82,7 @@ def _to_problem(error: Exception) -> ProblemError | None:
         case Refused():
             return _from_refusal(error)
         case BadToken():
-            return ProblemError(401, "unauthorized", TITLES[401])
+            return ProblemError(401, "unauthorized", TITLES[401], detail=SCHEME if error.reason == "scheme" else "")
         case web.HTTPException():
             kind = (error.reason or "error").lower().replace(" ", "-")
             return ProblemError(error.status, kind, TITLES.get(error.status, KINDS[NotFound][2]))

@@ -39,7 +39,7 @@ def read_token(request: web.Request) -> str | None:
     """Read the token after `Bearer` or `token`, which mean the same. Raises BadToken."""
     sent = read_credentials(request)
     if sent.scheme and (sent.scheme not in ("bearer", "token") or not sent.secret):
-        raise BadToken("unknown")
+        raise BadToken("scheme")
     return sent.secret
 
 

@@ -337,7 +337,17 @@ def render_envelope(request: web.Request, error: ApiError) -> web.Response:
     body = {"error": message, "error_code": error.code}
     if error.errors is not None:
         body["errors"] = error.errors
-    return json_reply(body, error.status)
+    headers = {"WWW-Authenticate": "token"} if error.code == "EINVALIDTOK" else {}
+    return json_reply(body, error.status, headers=headers)
+
+
+HTTP_ERRORS = {
+    404: "Not found",
+    405: "Method not allowed",
+    408: "The request did not arrive in time",
+    413: "The request is too large",
+    429: "Too many requests; try again later",
+}
 
 
 def to_api_error(error: Exception) -> ApiError | None:
@@ -347,14 +357,8 @@ def to_api_error(error: Exception) -> ApiError | None:
             return error
         case Refused():
             return render_refusal(error)
-        case web.HTTPMethodNotAllowed():
-            return ApiError(405, "ENOCODE", message="Method not allowed")
-        case web.HTTPNotFound():
-            return ApiError(404, "ENOCODE", message="Not found")
-        case web.HTTPRequestEntityTooLarge():
-            return ApiError(413, "ENOCODE", message="The request is too large")
         case web.HTTPException():
-            return ApiError(error.status, "ENOCODE", message=error.reason)
+            return ApiError(error.status, "ENOCODE", message=HTTP_ERRORS.get(error.status, error.reason))
         case Unavailable():
             return ApiError(503, "EDBERROR")
         case Unexpected():

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 from aiohttp import web
 
 from app.core.urls import URL
 from app.dialects.pagure.errors import ApiError, invalid_request
-from app.http.requests import BODY_ERRORS, FORMS, is_storable, read_form_fields
+from app.http.requests import BODY_ERRORS, FORMS, is_storable, parse_json, read_form_fields
 from app.queries.paging import Page
 
 REQUIRED = "This field is required."
@@ -22,11 +23,40 @@ FALSE_WAITS = ("", "0", "false", "f", "n", "no")
 MAX_PAGE = 10**18  # greater page numbers are as empty, and soon too large for JSON integers
 
 
+class Fields(dict[str, list[str]]):
+    """The fields of a body, each a list of texts.
+
+    What cannot be one, such as an object in JSON, is an error where that field is asked for, and is ignored otherwise.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.unreadable: dict[str, ApiError] = {}
+
+    def require_readable(self, names: Collection[str] | None = None) -> None:
+        """Raise ApiError if one of these fields is unreadable; without names, if any is."""
+        for name, error in self.unreadable.items():
+            if names is None or name in names:
+                raise error
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.require_readable((name,))
+        return super().get(name, default)
+
+    def __getitem__(self, name: str) -> list[str]:
+        self.require_readable((name,))
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        self.require_readable((str(name),))
+        return super().__contains__(name)
+
+
 @dataclass
 class Form:
-    """The fields of a body, each a list of texts, its files, and the errors found so far."""
+    """The fields of a body, its files, and the errors found so far."""
 
-    fields: dict[str, list[str]]
+    fields: Fields
     errors: dict[str, list[str]] = field(default_factory=dict)
     files: dict[str, web.FileField] = field(default_factory=dict)
 
@@ -97,41 +127,46 @@ async def read_data(request: web.Request, texts: Collection[str] = ()) -> Form:
 
 async def read_values(request: web.Request) -> Form:
     """Read the body, if it is a form, and the query string, which takes precedence."""
-    body = (await read_form(request)).fields if request.content_type in FORMS else {}
+    body = (await read_form(request)).fields if request.content_type in FORMS else Fields()
+    body.require_readable()
     query = {name: request.query.getall(name) for name in Query(request).values}
-    return Form({**body, **query})
+    return Form(Fields({**body, **query}))
 
 
 async def read_form(request: web.Request, *, lenient: bool = False, texts: Collection[str] = ()) -> Form:
     """Read the body, a form or a JSON object, without the query string. Raises ApiError."""
     files: dict[str, web.FileField] = {}
+    fields = Fields()
     try:
         if request.content_type in FORMS:
             pairs, files = await read_form_fields(request)
         else:
-            pairs = _parse_json(await request.read(), texts)
+            pairs = _parse_json(await request.read(), texts, fields)
     except orjson.JSONDecodeError:
         if not lenient:
             raise invalid_request() from None
         pairs = []
     except BODY_ERRORS:
         raise invalid_request() from None
-    fields: dict[str, list[str]] = {}
     for name, value in pairs:
-        if not is_storable(name) or not is_storable(value):
-            raise invalid_request({name: [INVALID]} if is_storable(name) else None)
-        fields.setdefault(name, []).append(value)
+        if not is_storable(name):
+            fields.unreadable[name] = invalid_request()
+        elif not is_storable(value):
+            fields.unreadable[name] = invalid_request({name: [INVALID]})
+        else:
+            fields.setdefault(name, []).append(value)
     return Form(fields, files=files)
 
 
-def _parse_json(body: bytes, texts: Collection[str]) -> list[tuple[str, str]]:
+def _parse_json(body: bytes, texts: Collection[str], fields: Fields) -> list[tuple[str, str]]:
     """Turn a JSON object into form fields: a list repeats its field, numbers and booleans become text.
 
-    A field that is null is left out, except for `wait`, where null means no.
+    A field that is null is left out, except for `wait`, where null means no. What cannot become text is noted as
+    unreadable in `fields`.
     """
     if not body.strip():
         return []
-    parsed = orjson.loads(body)
+    parsed = parse_json(body)
     if not isinstance(parsed, dict):
         raise ValueError("not an object")
     pairs = []
@@ -141,10 +176,10 @@ def _parse_json(body: bytes, texts: Collection[str]) -> list[tuple[str, str]]:
         for each in value if isinstance(value, list) else [value]:
             if each is None:
                 pairs += [(name, "")] if name == "wait" else []
-                continue
-            if isinstance(each, dict | list):
-                raise ValueError("nested")
-            pairs.append((name, each if isinstance(each, str) else orjson.dumps(each).decode()))
+            elif isinstance(each, dict | list):
+                fields.unreadable[name] = invalid_request()
+            else:
+                pairs.append((name, each if isinstance(each, str) else orjson.dumps(each).decode()))
     return pairs
 
 

@@ -109,6 +109,7 @@ async def set_custom_fields(request: web.Request, actor: Actor, project: Row) ->
     """Set the custom fields whose names are the keys of the form."""
     key = read_number(request)
     form = await forms.read_form(request)
+    form.fields.require_readable()
     messages = await _set_fields(request, actor, project, key, {name: form.first(name) for name in form.fields})
     return json_reply({"messages": [{name: messages.get(name, UNCHANGED)} for name in form.fields]})
 

@@ -39,6 +39,9 @@ PICTURES = {
 }
 
 
+SERIES_COST = 10  # of rate limits
+
+
 def _to_api_error(error: Exception) -> ApiError | None:
     match error:
         case Missing() | EmptyRepository():
@@ -121,7 +124,11 @@ def _find_content(repo_path: Path, address: str, *, search: bool) -> File | str:
 
 def _add_series_route(suffix: str, series: Series) -> Callable[..., Awaitable[web.StreamResponse]]:
     @routes.project(
-        "GET", f"/pull-request/{{request:[0-9]+}}.{suffix}", "read-pull-requests", requires=require_pull_requests
+        "GET",
+        f"/pull-request/{{request:[0-9]+}}.{suffix}",
+        "read-pull-requests",
+        requires=require_pull_requests,
+        cost=SERIES_COST,
     )
     async def send_series(request: web.Request, _: Actor, project: Row) -> web.StreamResponse:
         db, root = request.config_dict[DATABASE], request.config_dict[SETTINGS].repositories

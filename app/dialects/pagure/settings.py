@@ -89,6 +89,7 @@ async def view_options(request: web.Request, actor: Actor, project: Row) -> web.
 @routes.project("POST", "/options/update", "configure-project")
 async def update_options(request: web.Request, actor: Actor, project: Row) -> web.Response:
     form = await forms.read_data(request)
+    form.fields.require_readable(NAMES)
     given: dict[str, Any] = {
         NAMES[name]: parse_option(name, values[0]) for name, values in form.fields.items() if name in NAMES
     }
@@ -109,6 +110,7 @@ async def update_options(request: web.Request, actor: Actor, project: Row) -> we
 async def modify_project(request: web.Request, actor: Actor, project: Row) -> web.Response:
     require(actor, "configure-project", project)
     form = await forms.read_data(request)
+    form.fields.require_readable()
     if not form.fields or not form.fields.keys() <= {"main_admin", "retain_access"}:
         raise invalid_request()
     shown: Mapping[str, Any] = project

@@ -14,7 +14,6 @@ from app.dialects.pagure import auth
 from app.dialects.pagure.auth import BadTokenPolicy
 from app.dialects.pagure.errors import ApiError, bad_token
 from app.errors import NotFound, Subject
-from app.http.auth import identify_with_row
 from app.http.projects import lookup_by_address, path_segment
 from app.http.routes import Fence, Lookup, Register, Route, Routes
 
@@ -63,13 +62,23 @@ class PagureRoutes(Routes):
         return self.add(method, path, action, lookup=lookup, terms=Terms(bad))
 
     def project(
-        self, method: str, path: str, action: str, *, forms: Iterable[str] = PROJECT_FORMS, **terms: Any
+        self,
+        method: str,
+        path: str,
+        action: str,
+        *,
+        forms: Iterable[str] = PROJECT_FORMS,
+        cost: int | None = None,
+        **terms: Any,
     ) -> Register:
         """Register a handler below the addresses of a project; `terms` are the fields of `Terms`."""
 
         def register(handler: Any) -> Any:
             for form in forms:
-                self.add(method, form + path, action, lookup=lookup, of_project=True, terms=Terms(**terms))(handler)
+                route = self.add(
+                    method, form + path, action, lookup=lookup, of_project=True, terms=Terms(**terms), cost=cost
+                )
+                route(handler)
             return handler
 
         return register
@@ -93,7 +102,7 @@ async def admit(request: web.Request, route: Route) -> tuple[Actor, Row | None]:
     """Check in Pagure's order: token, project, block, what the project lacks, binding. The command checks the level."""
     terms: Terms = route.terms or DEFAULT_TERMS
     statement = route.lookup(request) if route.lookup else (None,)
-    found, row = await identify_with_row(request, auth.read_token(request), *statement)
+    found, row = await auth.identify_with_row(request, *statement)
     actor = auth.admit(found, route.action, terms.bad)
     if not route.of_project:
         if access.exceeds_binding(actor, route.action):
