@@ -9,6 +9,19 @@ from app.database import is_unavailable
 from app.logs import log
 
 MAX_PAUSE = 60.0  # seconds
+CANCEL_INTERVAL = 0.5  # seconds
+
+
+async def end_task(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and wait until it has ended.
+
+    It is cancelled again until it has: libraries turn a cancellation into another error now and then, which a loop that
+    survives errors then survives.
+    """
+    while not task.done():
+        task.cancel()
+        # `await task` would raise the same CancelledError for the task's cancellation as for our own.
+        await asyncio.wait([task], timeout=CANCEL_INTERVAL)
 
 
 def growing_pause(failures: int) -> float:
@@ -54,8 +67,6 @@ async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        # `await task` would raise the same CancelledError for the task's cancellation as for our own.
-        await asyncio.wait([task])
+        await end_task(task)
     if not task.cancelled():
         task.result()

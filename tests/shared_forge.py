@@ -35,7 +35,7 @@ CLOSE_TIMEOUT = 60.0  # seconds; a connection that a test keeps for ever fails t
 TESTS = str(Path(__file__).parent)
 CONNECTION_HANDLER = "RequestHandler.start"  # aiohttp's task of one HTTP connection, which lasts as long as that does
 # Where a background task waits for something to do, or for tasks that it has started.
-WAITING_IN = {"sleep", "Event.wait", "TaskGroup.__aexit__", "Worker.async_run", "async_generator_asend"}
+WAITING_IN = {"sleep", "Event.wait", "_wait", "TaskGroup.__aexit__", "Worker.async_run", "async_generator_asend"}
 RESET_SESSION = "select pg_advisory_unlock_all(); close all; unlisten *; reset all"
 # The relay renews its lease once a second, and would number nothing until then.
 GIVE_LEASE = """

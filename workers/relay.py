@@ -17,7 +17,7 @@ import workers.commits
 import workers.pull_requests
 import workers.repositories
 import workers.tasks  # noqa: F401 - register their reactions
-from app.background import in_background
+from app.background import end_task, in_background
 from app.database import Database, is_unavailable
 from app.feed.formats import list_unsupported
 from app.feed.tail import RING, listen
@@ -95,7 +95,11 @@ class Relay:
         """Lead or stand by until cancelled. Survives outages of the database and of the queue."""
         try:
             async with in_background(listen(self.redis, RING, self.rung)), in_background(self._give_hints()):
-                await self._lead()
+                leading = asyncio.create_task(self._lead())
+                try:
+                    await asyncio.wait([leading])
+                finally:
+                    await end_task(leading)
         finally:
             with suppress(Exception):
                 await self.db.execute("update leases set until = now() where holder = $1", self.holder)

@@ -11,6 +11,7 @@ import workers.commits
 import workers.pull_requests
 import workers.repositories
 import workers.tasks  # noqa: F401 - register their reactions
+from app.background import end_task
 from app.git.limits import using_settings
 from app.logs import log
 from app.outgoing.guard import Guard
@@ -71,10 +72,14 @@ async def _take_hints(redis: ArqRedis, name: str, woken: asyncio.Event) -> None:
     """Run arq's worker of a queue; start it again after an outage of Redis."""
     while True:
         worker = build_worker(redis, name, woken)
+        running = asyncio.create_task(worker.async_run())
         try:
-            await worker.async_run()
-        except VALKEY_ERRORS as error:
-            log.warning("queue", error=type(error).__name__)
-            await asyncio.sleep(RETRY_PAUSE)
+            await asyncio.wait([running])
         finally:
+            await end_task(running)
             await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+        error = running.exception()
+        if not isinstance(error, VALKEY_ERRORS):
+            raise error or RuntimeError("arq's worker has ended")
+        log.warning("queue", error=type(error).__name__)
+        await asyncio.sleep(RETRY_PAUSE)

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from arq.connections import ArqRedis
 
-from app.background import repeat
+from app.background import end_task, repeat
 from app.logs import log
 from app.stores import work
 from app.valkey import VALKEY_ERRORS
@@ -39,9 +39,11 @@ class Slots:
 
     async def run(self) -> None:
         """Do due work until cancelled; then wait until the work that has started is done."""
+        filling = asyncio.create_task(repeat(f"work of {self.name}", self._fill, POLL_INTERVAL, self.woken))
         try:
-            await repeat(f"work of {self.name}", self._fill, POLL_INTERVAL, self.woken)
+            await asyncio.wait([filling])
         finally:
+            await end_task(filling)
             await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _fill(self) -> None:

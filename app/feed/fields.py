@@ -46,6 +46,7 @@ READERS: dict[str, str] = {
     "pull-request.rebase-requested": "project_id number",
     "pull-request.rebased": "project_id number commit",
     "pull-request.subscribed": "project_id number username subscribed",
+    "pull-request.merge-statuses-found": "project_id branch base statuses below",
     "pull-request.updated": "project_id number changed note comment_id",
     "ref.updated": "project_id ref old new commit pull_request options",
     "repository.created": "project_id path head refs",

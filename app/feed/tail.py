@@ -10,7 +10,7 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from app.background import repeat
+from app.background import end_task, repeat
 from app.database import Database
 from app.metrics import WAITERS
 from app.queries.feed import FeedFilter
@@ -204,5 +204,4 @@ async def open_tail(db: Database, redis: Redis) -> AsyncIterator[Tail]:
         yield tail
     finally:
         for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            await end_task(task)

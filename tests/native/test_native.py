@@ -114,7 +114,7 @@ async def test_a_bound_token_reads_no_other_private_project(forge: Forge, alice:
     assert [(await bound.pagure(f"/alice/{name}"))[0] for name in ("one", "two")] == [200, 404]
     assert (await bound.pagure("/alice/two/git/branches"))[0] == 404
     assert (await bound.pagure("/three/git/urls"))[0] == 200
-    assert (await bound.get(f"/v1/tasks/{queued['taskid']}"))[0] == 200  # like any user
+    assert (await bound.get(f"/v1/tasks/{queued['taskid']}"))[0] == 404  # of another project
     one = (await alice.pagure("/alice/one"))[1]["id"]
     events = (await bound.get("/v1/events"))[1]["events"]
     assert {event["project"]["id"] for event in events} == {one}

@@ -150,7 +150,8 @@ def test_a_review_with_comments_and_flags(
     }
     assert upstream.get_pr_list(author="alice") == upstream.get_pr_list(assignee="alice") == []
     assert len(upstream.get_pr_list(author="bob")) == 22
-    nothing = upstream.create_pr("Nothing", "Of its own", "main", "main")
+    work.git("push", "-q", nethack.git_url("nethack"), "origin/main:refs/heads/still")
+    nothing = upstream.create_pr("Nothing", "Of its own", "main", "still")
     assert (nothing.id, nothing.head_commit, nothing.source_project) == (24, None, upstream)
     with pytest.raises(PagureAPIException) as empty:
         upstream.get_pr_files_diff(24)
