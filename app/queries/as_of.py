@@ -53,6 +53,22 @@ async def find_issue(db: Database, seq: int, project_id: int, number: int) -> di
     return await _finish(db, row, story)
 
 
+# Statuses hold for the head of the target branch that they name.
+MERGE_STATUS = """
+    select   found ->> 'status'
+    from     events join numbers using (position), jsonb_array_elements(data -> 'statuses') as found
+    where    stream = $2 and seq <= $1 and (found ->> 'number')::int = $3 and found ->> 'commit_stop' = $4
+    and      not exists (
+        select 1
+        from   events as move join numbers as moved using (position)
+        where  move.stream = $5 and moved.seq between numbers.seq and $1
+        and    move.data ->> 'new' is distinct from events.data ->> 'base'
+    )
+    order by seq desc
+    limit    1
+"""
+
+
 async def find_pull_request(
     db: Database, seq: int, project_id: int, number: int, *, thread: bool = True
 ) -> dict[str, Any]:
@@ -82,7 +98,23 @@ async def find_pull_request(
         _close(row, each, changed.get("status") == "Closed" or each["type"] == "pull-request.merged")
         if data.get("comment_id") is not None or "title" in changed:
             row["updated_on"] = each["at"]
+    if row["status"] != "Merged":
+        row["merge_status"] = await _find_merge_status(db, seq, row)
     return await _finish(db, row, story)
+
+
+async def _find_merge_status(db: Database, seq: int, row: Mapping[str, Any]) -> str:
+    """Find the merge status as of an event: the last one that was found, if target and commits are still the same."""
+    project_id, branch = row["project_id"], row["branch"]
+    status: str | None = await db.fetchval(
+        MERGE_STATUS,
+        seq,
+        f"merge-statuses-{project_id}/{branch}",
+        row["number"],
+        row["commit_stop"],
+        f"ref-{project_id}/refs/heads/{branch}",
+    )
+    return status or "unknown"
 
 
 async def find_flag(db: Database, event: Mapping[str, Any], project_id: int, data: Mapping[str, Any]) -> Row | None:

@@ -82,7 +82,7 @@ async def test_a_head_that_comes_too_slowly_ends_with_408(forge: Forge, first: b
         if first:
             await wire.reader.readuntil(b'"alive"}')
         wire.writer.write(FIRST_LINE)
-        dripping = asyncio.create_task(wire.drip(b"X-More: 1\r\n", 0.05))
+        dripping = asyncio.create_task(wire.drip(b"X-More: 1\r\n", 0.25))
         sent, seconds = await wire.read()
         await dripping
     assert sent.startswith(b"HTTP/1.1 408 ")
