@@ -125,7 +125,7 @@ def list_between(
     """Read the commits that `list_ids` lists, one at a time, but for those that are too large or malformed."""
     repository = open_repository(repo_path, alternate)
     for commit_id in list_ids(repo_path, source, target, alternate=alternate):
-        # A commit that cannot be read has no author and no message that could be told of.
+        # A commit that cannot be read has no author and no message to return.
         with suppress(TooLarge, GitFailed):
             yield read(repository, commit_id)
 

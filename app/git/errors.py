@@ -9,7 +9,7 @@ GitError
 ├── EmptyRepository    there are no branches yet
 ├── AlreadyExists      a ref of this name exists
 ├── BadName            git does not accept it as the name of a ref
-│   └── NameClash      it cannot exist beside another ref, as `dir/sub` beside `dir`
+│   └── NameClash      another ref makes the name impossible, as `dir` does `dir/sub`
 ├── RefMoved           another writer has moved the ref since it was read
 ├── NotFastForward     the ref would lose commits
 ├── NotSignedOff

@@ -19,7 +19,7 @@ from app.git.objects import read_object
 ENTRY = re.compile(rb"(\d+) ([^\0]+)\0(.{20})", re.DOTALL)
 FOLDER, SUBMODULE = 0o040000, 0o160000
 TREE_BYTES = 128 << 20  # bytes of trees that one count may read, which takes some seconds
-TREE_COST = 1 << 10  # bytes that a tree counts for beside its own, as there may be very many small ones
+TREE_COST = 1 << 10  # bytes added to the size of each tree, since there may be very many small ones
 
 
 @dataclass

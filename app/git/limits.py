@@ -13,7 +13,7 @@ from app.config import GitLimits, Settings
 
 PRLIMIT = shutil.which("prlimit")
 MAPPED_PACKS = 1 << 30  # bytes of address space for packs, which are mapped and do not count as memory
-CPU_GRACE = 1  # seconds of CPU time between the signal that can be told from others and the one that cannot be ignored
+CPU_GRACE = 1  # seconds of CPU time between SIGXCPU and SIGKILL
 
 
 class Work(StrEnum):

@@ -140,7 +140,7 @@ async def serve(
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-        # asyncio waits for the ends of the pipes too, and stops to read one whose output nobody takes any more.
+        # `wait` also waits for the end of the pipes, and asyncio stops reading a pipe whose buffer is full.
         process._transport.close()  # type: ignore[attr-defined]
         await process.wait()
 

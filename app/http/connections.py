@@ -238,7 +238,7 @@ class Connections:
             for connection in list(self._all):
                 try:
                     connection.look(now, self.limits)
-                except Exception:
+                except Exception:  # a bug with one connection must not end the watch; it is logged
                     log.exception("connection", address=connection.address)
 
 

@@ -133,7 +133,7 @@ class RateLimits:
                 if not failing:
                     log.warning("rate limits", error=type(error).__name__)
                 failing = True
-            except Exception:
+            except Exception:  # a bug must not end the sharing; each process still counts for itself
                 log.exception("rate limits")
 
     def _drop_ended(self) -> None:
@@ -150,7 +150,7 @@ class RateLimits:
                     if not window.shared:  # another process may have opened it earlier
                         window.ends_at = min(window.ends_at, await storage.get_expiry(window.key))
                         window.shared = True
-                except BaseException:
+                except BaseException:  # cancellation included: these counts are shared next time
                     window.unshared += share
                     raise
                 window.used = total + window.unshared

@@ -186,5 +186,5 @@ def describe_git_error(error: GitError) -> str | None:
         case BadName():
             return f'"{name}" cannot be the name of a new branch or tag'
         case RefMoved():
-            return "The ref has been moved by somebody else; try again"
+            return "The ref was changed meanwhile; try again"
     return None
