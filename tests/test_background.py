@@ -1,6 +1,7 @@
 """Background tasks end with their block, and their errors reach it."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -12,11 +13,18 @@ async def for_ever() -> None:
 
 
 async def test_a_background_task_ends_with_the_block() -> None:
-    before = asyncio.all_tasks()
-    async with in_background(for_ever()):
+    tasks: list[asyncio.Task[Any] | None] = []
+
+    async def note_task_and_wait() -> None:
+        tasks.append(asyncio.current_task())
+        await for_ever()
+
+    async with in_background(note_task_and_wait()):
         await asyncio.sleep(0)
-        assert len(asyncio.all_tasks() - before) == 1
-    assert asyncio.all_tasks() == before
+        [task] = tasks
+        assert task is not None
+        assert not task.done()
+    assert task.cancelled()
 
 
 async def test_an_error_in_a_background_task_is_raised() -> None:
