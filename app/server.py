@@ -19,6 +19,7 @@ from app.http.keys import DATABASE, SETTINGS, TAIL
 from app.http.middleware import collapse_slashes, log_requests
 from app.http.requests import MAX_BODY
 from app.http.routes import mount
+from app.storage import make_folders
 from app.transports import smart_http
 
 
@@ -26,6 +27,7 @@ def application(settings: Settings) -> web.Application:
     """Build the application, which opens its connections at start and closes them at the end."""
     app = web.Application(middlewares=[log_requests, collapse_slashes], client_max_size=MAX_BODY)
     app[SETTINGS] = settings
+    app[health.PROBES] = {}
     app.cleanup_ctx.append(open_connections)
     app.on_shutdown.append(release_waiters)
     app.add_subapp(pagure.PREFIX, pagure.application())
@@ -42,7 +44,7 @@ async def release_waiters(app: web.Application) -> None:
 
 async def open_connections(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
-    settings.repositories.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folders(settings)
     redis = Redis.from_url(settings.required_redis_url())
     async with (
         contextlib.aclosing(redis),
