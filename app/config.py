@@ -1,77 +1,68 @@
 """Settings, read once from `POLYFORGE_*` environment variables."""
 
+import os
 import re
+from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from limits import parse
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-OFF = "off"  # no limit
+from app.setting_types import (
+    DATABASE_SCHEMES,
+    DAY,
+    QUEUE_SCHEMES,
+    AdminToken,
+    Faults,
+    GitLimits,
+    Names,
+    Networks,
+    Rate,
+    SettingError,
+    check_branch,
+    check_token,
+    check_url,
+    complete_limits,
+)
 
-
-def _check_rate(rate: str) -> str:
-    if rate != OFF:
-        parse(rate)
-    return rate
-
-
-# A number and a period, such as `100/minute`, or OFF.
-Rate = Annotated[str, AfterValidator(_check_rate)]
-
-
-class GitLimits(BaseModel):
-    """What a git process may use: bytes of memory, seconds of CPU time, seconds in all, bytes of output."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    memory: int = Field(ge=32 << 20)
-    cpu: int = Field(ge=1)
-    seconds: float = Field(gt=0)
-    output: int = Field(ge=1)
-
-
-# Faults of git objects that old tools made and that do no harm. Git's own names of them (git-fsck, "fsck messages").
-HarmlessFault = Literal[
-    "badEmail",
-    "badTimezone",
-    "missingNameBeforeEmail",
-    "missingSpaceBeforeDate",
-    "missingSpaceBeforeEmail",
-    "multipleAuthors",
-    "zeroPaddedDate",
-    "zeroPaddedFilemode",
-]
+PREFIX = "POLYFORGE_"
+# Variables that options of the command line are read from; they are no settings of the forge.
+COMMAND_VARIABLES = frozenset({"URL", "TOKEN", "TOKEN_FILE", "PASSWORD", "PASSWORD_FILE", "HOOK_SECRET"})
 
 
 class Settings(BaseSettings):
     """The field `name` is read from the variable `POLYFORGE_NAME`."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="POLYFORGE_", env_ignore_empty=True, frozen=True, nested_model_default_partial_update=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
     data: Path = Field(Path("var"), description="Data directory, with repositories and embedded services.")
-    database_url: str | None = Field(None, description="PostgreSQL URL. If unset, `up` starts an embedded server.")
-    redis_url: str | None = Field(None, description="Valkey or Redis URL. If unset, `up` starts an embedded server.")
+    database_url: Annotated[str, check_url(DATABASE_SCHEMES, host=False)] | None = Field(
+        None, description="PostgreSQL URL. If unset, `up` starts an embedded server."
+    )
+    redis_url: Annotated[str, check_url(QUEUE_SCHEMES, host=False)] | None = Field(
+        None, description="Valkey or Redis URL. If unset, `up` starts an embedded server."
+    )
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8080, ge=1, le=65535, description="Port that the API listens on.")
     api_processes: int = Field(
         1, ge=1, description="Number of `serve` processes that share the port. With 1, a second one refuses to start."
     )
-    public_url: str | None = Field(
+    public_url: Annotated[str, check_url(("https", "http"))] | None = Field(
         None, description="Base URL by which clients reach the API. Default: http://HOST:PORT."
     )
-    ssh_url: str | None = Field(
+    ssh_url: Annotated[str, check_url(("ssh",))] | None = Field(
         None, description="Base of SSH clone URLs, such as ssh://git@forge.example. If unset, none are shown."
     )
     admin_user: str = Field("admin", description="Username of the administrator that is created at first start.")
-    admin_token: SecretStr | None = Field(
-        None, min_length=20, description="Token of the administrator, at least 20 characters. Default: generated."
+    admin_token: AdminToken | None = Field(
+        None,
+        description="Token of the administrator, at least 20 characters of ASCII without spaces. Default: generated.",
     )
+    admin_token_file: Path | None = Field(None, description="File with the token of the administrator, instead of it.")
     secrets_key_file: Path | None = Field(
         None,
         description="File with the keys that seal secrets in the database. Default: secrets.key in POLYFORGE_DATA.",
@@ -79,10 +70,10 @@ class Settings(BaseSettings):
     secrets_keys: SecretStr | None = Field(
         None, description="These keys themselves, separated by commas, the newest first. If set, no file is read."
     )
-    pool_size: int = Field(10, description="Maximum number of database connections per process.")
-    namespaces: list[str] = Field([], description="Namespaces in which all users may create projects, as a JSON list.")
-    pagure_disabled_plugins: list[str] = Field(
-        [], description="Plugins that projects may not install or remove, by their names in Pagure, as a JSON list."
+    pool_size: int = Field(10, ge=1, le=1000, description="Maximum number of database connections per process.")
+    namespaces: Names = Field([], description="Namespaces in which all users may create projects, with commas.")
+    pagure_disabled_plugins: Names = Field(
+        [], description="Plugins that projects may not install or remove, by their names in Pagure, with commas."
     )
     new_projects: bool = Field(True, description="Allow the creation of projects.")
     new_groups: bool = Field(True, description="Allow all users to create groups. Administrators always may.")
@@ -92,8 +83,10 @@ class Settings(BaseSettings):
     )
     delete_projects: bool = Field(True, description="Allow the deletion of projects that are not forks.")
     delete_forks: bool = Field(True, description="Allow the deletion of forks.")
-    default_branch: str = Field("main", description="Default branch of new repositories.")
-    max_push_bytes: int = Field(2 << 30, description="Maximum size of a push in bytes.")
+    default_branch: Annotated[str, AfterValidator(check_branch)] = Field(
+        "main", description="Default branch of new repositories."
+    )
+    max_push_bytes: int = Field(2 << 30, ge=1, le=1 << 50, description="Maximum size of a push in bytes.")
     max_fetch_request_bytes: int = Field(
         8 << 20, gt=0, description="Maximum size in bytes of what a client asks for in a fetch, decompressed."
     )
@@ -105,34 +98,34 @@ class Settings(BaseSettings):
         16, gt=0, description="Maximum number of fetches by one address that an API process serves at a time."
     )
     fetch_wait: float = Field(
-        15.0, ge=0, description="Seconds that a fetch waits for its turn before it is answered 503."
+        15.0, ge=0, le=DAY, description="Seconds that a fetch waits for its turn before it is answered 503."
     )
     max_push_refs: int = Field(10_000, ge=1, description="Maximum number of refs that one push may change.")
-    git_deadline: float = Field(3600.0, description="Maximum duration of a git process in seconds.")
-    git_read: GitLimits = Field(
+    git_deadline: float = Field(3600.0, gt=0, le=30 * DAY, description="Maximum duration of a git process in seconds.")
+    git_read: Annotated[GitLimits, NoDecode] = Field(
         GitLimits(memory=1 << 30, cpu=20, seconds=60, output=256 << 20),
         description="Limits of a git process that reads or compares, as a JSON object with any of `memory` (bytes), "
         "`cpu` (seconds), `seconds` and `output` (bytes).",
     )
-    git_change: GitLimits = Field(
+    git_change: Annotated[GitLimits, NoDecode] = Field(
         GitLimits(memory=2 << 30, cpu=300, seconds=600, output=64 << 20),
         description="Limits of a git process that merges, rebases, moves a ref or copies between repositories.",
     )
-    git_fetch: GitLimits = Field(
+    git_fetch: Annotated[GitLimits, NoDecode] = Field(
         GitLimits(memory=4 << 30, cpu=1800, seconds=3600, output=64 << 30),
         description="Limits of a git process that serves a fetch or a clone.",
     )
-    git_push: GitLimits = Field(
+    git_push: Annotated[GitLimits, NoDecode] = Field(
         GitLimits(memory=2 << 30, cpu=1800, seconds=3600, output=64 << 20),
         description="Limits of a git process that receives a push.",
     )
-    git_mirror: GitLimits = Field(
+    git_mirror: Annotated[GitLimits, NoDecode] = Field(
         GitLimits(memory=2 << 30, cpu=1800, seconds=3600, output=4 << 20),
         description="Limits of a git process that fetches into a mirror.",
     )
-    git_accepted_faults: list[HarmlessFault] = Field(
+    git_accepted_faults: Faults = Field(
         ["badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode"],
-        description="Faults of old tools that pushes and mirrors may contain, by git's names of them, as a JSON list.",
+        description="Faults of old tools that pushes and mirrors may contain, by git's names of them, with commas.",
     )
     long_reads: int = Field(
         16,
@@ -144,20 +137,26 @@ class Settings(BaseSettings):
         ge=1,
         description="Long reads that may wait, up to 5 seconds, in one API process. More get a 503.",
     )
-    trusted_proxies: list[IPv4Network | IPv6Network] = Field(
+    trusted_proxies: Networks = Field(
         [IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")],
-        description="Networks of the proxies whose X-Forwarded-For says where a request comes from, as a JSON list.",
+        description="Networks of the proxies whose X-Forwarded-For says where a request comes from, with commas.",
     )
     head_timeout: float = Field(
-        20.0, gt=0, description="Seconds in which the head of a request has to arrive, on a new connection its first."
+        20.0,
+        gt=0,
+        le=DAY,
+        description="Seconds in which the head of a request has to arrive, on a new connection its first.",
     )
     client_pause: float = Field(
-        30.0, gt=0, description="Seconds that a client may pause while it sends a body or reads a response."
+        30.0, gt=0, le=DAY, description="Seconds that a client may pause while it sends a body or reads a response."
     )
     min_client_rate: float = Field(
-        500.0, ge=0, description="Bytes per second that a client has to send or read on average over such a pause."
+        500.0,
+        ge=0,
+        le=1 << 30,
+        description="Bytes per second that a client has to send or read on average over such a pause.",
     )
-    keep_alive: float = Field(75.0, gt=0, description="Seconds that a connection is kept between two requests.")
+    keep_alive: float = Field(75.0, gt=0, le=DAY, description="Seconds that a connection is kept between two requests.")
     connections_per_address: int = Field(
         8192, gt=0, description="Maximum number of connections from one address to one API process."
     )
@@ -173,20 +172,28 @@ class Settings(BaseSettings):
     )
     rate_writes: Rate = Field("30000/minute", description="Cost of a user's changes; `off` for no limit.")
     mirroring: bool = Field(True, description="Allow mirrors of remote repositories.")
-    mirror_interval: float = Field(3600.0, gt=0, description="Mirror polling interval in seconds.")
+    mirror_interval: float = Field(3600.0, gt=0, le=365 * DAY, description="Mirror polling interval in seconds.")
     lease: float = Field(
-        30.0, description="Lease of a job or push in seconds. If not renewed by then, another process takes over."
+        30.0,
+        gt=0,
+        le=DAY,
+        description="Lease of a job or push in seconds. If not renewed by then, another process takes over.",
     )
-    metrics_allow: list[IPv4Network | IPv6Network] = Field(
-        [], description="Networks that may read /metrics without the token of an administrator, as a JSON list."
+    metrics_allow: Networks = Field(
+        [], description="Networks that may read /metrics without the token of an administrator, with commas."
     )
-    webhook_allow: list[IPv4Network | IPv6Network] = Field(
+    webhook_allow: Networks = Field(
         [],
-        description="Networks besides public ones that webhooks and mirrors may reach, at any port, as a JSON list.",
+        description="Networks besides public ones that webhooks and mirrors may reach, at any port, with commas.",
     )
     log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
         "info", description="Minimum level of log lines: debug, info, warning, error or critical."
     )
+
+    @field_validator("git_read", "git_change", "git_fetch", "git_push", "git_mirror", mode="before")
+    @classmethod
+    def _complete_limits(cls, value: Any, info: ValidationInfo) -> Any:
+        return complete_limits(value, cls.model_fields[info.field_name or ""].default)
 
     @field_validator("public_url", "ssh_url")
     @classmethod
@@ -206,7 +213,8 @@ class Settings(BaseSettings):
     @cached_property
     def url(self) -> str:
         """The public base URL, without a trailing slash."""
-        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
 
     @property
     def repositories(self) -> Path:
@@ -222,10 +230,38 @@ class Settings(BaseSettings):
 
     def required_database_url(self) -> str:
         if not self.database_url:
-            raise SystemExit("POLYFORGE_DATABASE_URL is not set. (`polyforge up` needs no database of its own.)")
+            raise SettingError("POLYFORGE_DATABASE_URL is not set. (`polyforge up` needs no database of its own.)")
         return self.database_url
 
     def required_redis_url(self) -> str:
         if not self.redis_url:
-            raise SystemExit("POLYFORGE_REDIS_URL is not set. (`polyforge up` needs no queue of its own.)")
+            raise SettingError("POLYFORGE_REDIS_URL is not set. (`polyforge up` needs no queue of its own.)")
         return self.redis_url
+
+    def read_admin_token(self) -> str | None:
+        """Return the administrator's token from its setting or its file. Raises SettingError."""
+        path = self.admin_token_file
+        if path is None:
+            return self.admin_token.get_secret_value() if self.admin_token else None
+        if self.admin_token is not None:
+            raise SettingError("POLYFORGE_ADMIN_TOKEN and POLYFORGE_ADMIN_TOKEN_FILE are both set. Unset one of them.")
+        try:
+            token = read_secret(path)
+            check_token(SecretStr(token))
+        except OSError as error:
+            raise SettingError(f"POLYFORGE_ADMIN_TOKEN_FILE: cannot read {path}: {error.strerror}.") from None
+        except ValueError as error:
+            raise SettingError(f"POLYFORGE_ADMIN_TOKEN_FILE: the token in {path} {error}.") from None
+        return token
+
+
+def read_secret(path: Path) -> str:
+    """Read a secret from the first line of a file. Raises OSError and ValueError."""
+    return path.read_bytes().decode(errors="replace").partition("\n")[0].strip()
+
+
+def list_unknown_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str | None]:
+    """Return the `POLYFORGE_*` variables that nothing reads, each with the most similar one that is read."""
+    known = {PREFIX + name.upper() for name in (*Settings.model_fields, *COMMAND_VARIABLES)}
+    unknown = sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
+    return {name: next(iter(get_close_matches(name.upper(), known, 1)), None) for name in unknown}

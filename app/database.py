@@ -1,6 +1,7 @@
 """The connection pool. asyncpg executes all statements; SQLAlchemy Core composes those that vary."""
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,7 +28,18 @@ UNAVAILABLE = (  # those that are temporary
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,  # the server is no primary any more; another one is, or will be
 )
+# A full disk, an error of the file system, and what the server has no code for.
+WRITE_ERRORS = (asyncpg.DiskFullError, asyncpg.PostgresSystemError, asyncpg.InternalServerError)
+READ_ONLY = "the server is a stand-by or read-only"
+# Assigns a transaction id, which a stand-by refuses.
+SORT_ON_DISK = """
+    with sorted as (select number from generate_series(1, 4000) as number order by -number offset 0)
+    select current_setting('transaction_read_only')::bool, pg_current_xact_id(), (select count(*) from sorted)
+"""
+# Of a program whose tables a newer version has replaced, until it is restarted.
+OUTDATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
 _compiled: dict[Any, SQLCompiler] = {}
 
 Row: TypeAlias = asyncpg.Record
@@ -52,6 +64,7 @@ class Database:
         self._keyring = keyring
         self._free: list[Any] = []
         self._lent = 0
+        self.generation = 0  # of the connections; those of an older one are closed when they are returned
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._closing = False
 
@@ -98,6 +111,13 @@ class Database:
         """Fetch the rows of a Core expression, which is compiled once per shape."""
         sql, arguments = compile_statement(statement)
         return await self.fetch(sql, *arguments)
+
+    async def replace_connections(self) -> None:
+        """Close all connections, leased ones when they are returned, because their server refuses to write."""
+        self.generation += 1
+        await self.pool.expire_connections()
+        while self._free:
+            await self._drop(self._free.pop())
 
     async def close(self) -> None:
         """Close all connections, after waiting for those that are leased."""
@@ -174,20 +194,24 @@ def is_lost(connection: Any) -> bool:
 class ConnectionLease:
     """An async context manager for a connection, which is reused afterwards unless the block failed."""
 
-    __slots__ = ("connection", "db")
+    __slots__ = ("connection", "db", "generation")
 
     def __init__(self, db: Database) -> None:
         self.db = db
 
     async def __aenter__(self) -> Any:
         self.connection = await self.db._take()
+        self.generation = self.db.generation
         return self.connection
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        if kind is None and not is_lost(self.connection):
+        current = self.generation == self.db.generation
+        if kind is None and current and not is_lost(self.connection):
             await self.db._return(self.connection)
-        else:
-            await self.db._drop(self.connection)
+            return
+        if current and isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            await self.db.replace_connections()
+        await self.db._drop(self.connection)
 
 
 def is_unavailable(error: Exception) -> bool:
@@ -214,6 +238,31 @@ async def prepare_connection(connection: asyncpg.Connection) -> None:
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=str, decoder=orjson.loads)
 
 
+def choose_server(url: str) -> dict[str, str]:
+    """Return the options that make asyncpg choose a server that writes, unless the URL says which one to choose."""
+    chosen = "target_session_attrs=" in url or "PGTARGETSESSIONATTRS" in os.environ
+    return {} if chosen else {"target_session_attrs": "read-write"}
+
+
+async def find_refused_writes(db: Database) -> str | None:
+    """Return why the database does not take writes, such as a full disk; None if it does.
+
+    A sort that does not fit into memory goes to the disk, and leaves nothing behind there.
+    """
+    try:
+        async with db.acquire() as connection, connection.transaction():
+            await connection.execute("set local work_mem = '64kB'; set local synchronous_commit = off")
+            read_only = await connection.fetchval(SORT_ON_DISK)
+    except asyncpg.ReadOnlySQLTransactionError:
+        return READ_ONLY
+    except WRITE_ERRORS as error:
+        return str(error)
+    if read_only:
+        await db.replace_connections()
+        return READ_ONLY
+    return None
+
+
 async def open_pool(url: str, size: int) -> asyncpg.Pool:
     return await asyncpg.create_pool(
         url,
@@ -223,6 +272,7 @@ async def open_pool(url: str, size: int) -> asyncpg.Pool:
         init=prepare_connection,
         statement_cache_size=500,
         timeout=CONNECT_TIMEOUT,
+        **choose_server(url),
         server_settings={
             "search_path": SEARCH_PATH,
             "jit": "off",

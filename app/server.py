@@ -22,6 +22,7 @@ from app.http.middleware import collapse_slashes, log_requests
 from app.http.rate_limits import RATE_LIMITS, RateLimits
 from app.http.requests import MAX_BODY
 from app.http.routes import mount
+from app.storage import make_folders
 from app.stores.sealed import open_keyring
 from app.transports import lfs, smart_http
 from app.transports.fetch_slots import FetchSlots, SlotLimits
@@ -35,6 +36,7 @@ def application(settings: Settings) -> web.Application:
     app[SETTINGS] = settings
     app[FETCH_SLOTS] = FetchSlots(SlotLimits.from_settings(settings))
     app[RATE_LIMITS] = RateLimits(settings)
+    app[health.PROBES] = {}
     app.cleanup_ctx.append(open_connections)
     app.on_shutdown.append(release_waiters)
     app.add_subapp(pagure.PREFIX, pagure.application())
@@ -53,7 +55,7 @@ async def release_waiters(app: web.Application) -> None:
 async def open_connections(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     reads = LongReads(settings.long_reads, settings.long_read_queue)
-    settings.repositories.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folders(settings)
     redis: Redis = open_client(settings.required_redis_url())
     async with (
         contextlib.aclosing(redis),

@@ -21,6 +21,7 @@ import orjson
 from app.core import commands, credentials
 from app.core.users import CreateUser
 from app.database import database, open_pool
+from app.git.process import tie_to_parent
 from app.logs import configure
 from app.ops.migrate import FORGE, issue_token
 from app.ops.supervise import SERVICES_FILE
@@ -88,13 +89,22 @@ def free_port() -> int:
 def run_forge(data: Path, token: str, program: Path = PROGRAM) -> Iterator[Forge]:
     """Run `polyforge up` with this data directory for the length of a block."""
     port, begun = free_port(), time.perf_counter()
-    arguments = ["up", "--data", str(data), "--port", str(port), "--admin-token", token]
+    arguments = ["up", "--data", str(data), "--port", str(port)]
     with (data.parent / "up.log").open("ab") as output:
         # What a load generator asks for is counted like everything else, but never too much.
         rates = {f"POLYFORGE_RATE_{name}": "1000000000/minute" for name in ("WRITES", "READS_WITHOUT_TOKEN")}
-        environment = {**os.environ, "POLYFORGE_WEBHOOK_ALLOW": '["127.0.0.1/32"]', **rates}
+        environment = {
+            **os.environ,
+            **rates,
+            "POLYFORGE_ADMIN_TOKEN": token,
+            "POLYFORGE_WEBHOOK_ALLOW": '["127.0.0.1/32"]',  # JSON, which older versions read too
+        }
         process = subprocess.Popen(
-            [str(program), *arguments], stdout=output, stderr=output, env=environment, cwd=program.parents[2]
+            [*tie_to_parent("INT"), str(program), *arguments],
+            stdout=output,
+            stderr=output,
+            env=environment,
+            cwd=program.parents[2],
         )
     try:
         _await_ready(process, port)
@@ -184,12 +194,13 @@ def push_random(forge: Forge, name: str, megabytes: int) -> None:
     for number in range(megabytes):
         (tree / f"{number:03}.bin").write_bytes(os.urandom(1 << 20))
     identity = ["-c", "user.name=Bench", "-c", "user.email=bench@example.org"]
-    url = f"http://admin:{forge.token}@127.0.0.1:{forge.port}/{name}.git"
+    helper = "credential.helper=!f() { echo username=admin; echo password=$TOKEN; }; f"
     for arguments in (
         ["init", "-q", "-b", "main"],
         ["add", "."],
         [*identity, "commit", "-q", "-m", "Random"],
-        ["-c", "http.proxy=", "push", "-q", url, "main"],
+        ["-c", "http.proxy=", "-c", helper, "push", "-q", f"{forge.url}/{name}.git", "main"],
     ):
-        subprocess.run(["git", *arguments], cwd=tree, check=True, capture_output=True, timeout=120)
+        environment = {**os.environ, "TOKEN": forge.token}
+        subprocess.run(["git", *arguments], cwd=tree, check=True, capture_output=True, timeout=120, env=environment)
     shutil.rmtree(tree)

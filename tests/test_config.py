@@ -11,7 +11,7 @@ from tests.cli.command import start_command
     ("name", "url"),
     [
         ("public_url", "https://user:word@forge.example"), ("public_url", "https://word@forge.example/x"),
-        ("ssh_url", "ssh://git:word@forge.example"), ("ssh_url", "https://word@forge.example"),
+        ("ssh_url", "ssh://git:word@forge.example"),
     ],
 )  # fmt: skip
 def test_a_url_that_everybody_sees_has_no_password(name: str, url: str) -> None:

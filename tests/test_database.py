@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from app.database import Database, database
+from app.database import Database, choose_server, database, is_unavailable
 
 
 async def backends(db: Database) -> int:
@@ -99,3 +99,38 @@ async def test_a_database_that_is_being_closed_refuses_instead_of_waiting(databa
         async with asyncio.timeout(5):
             with pytest.raises(asyncpg.InterfaceError):
                 await db.fetchval("select 1")
+
+
+async def test_connections_to_a_server_that_refuses_writes_are_replaced(database_url: str) -> None:
+    """As after a fail-over, when the server that was the primary still answers."""
+    other = await asyncpg.connect(database_url)
+    async with database(database_url, 3) as db:
+        async with db.acquire() as first, db.acquire() as second:
+            old = {first.get_server_pid(), second.get_server_pid()}
+        async with db.acquire() as leased:
+            name = await db.fetchval("select current_database()")
+            await db.execute("set session default_transaction_read_only = on")
+            with pytest.raises(asyncpg.ReadOnlySQLTransactionError) as refused:
+                await db.execute("insert into leases (name, holder, until) values ('x', 'x', now())")
+            assert is_unavailable(refused.value)
+            assert leased.get_server_pid() in old
+        for _ in range(3):
+            async with db.acquire() as one, db.acquire() as two:
+                assert not {one.get_server_pid(), two.get_server_pid()} & old
+        # A server that says so is not connected to at all.
+        await other.execute(f"alter database {name} set default_transaction_read_only = on")
+        try:
+            await db.replace_connections()
+            with pytest.raises(asyncpg.TargetServerAttributeNotMatched) as unmatched:
+                await db.fetchval("select 1")
+            assert is_unavailable(unmatched.value)
+        finally:
+            await other.execute("set default_transaction_read_only = off")
+            await other.execute(f"alter database {name} reset default_transaction_read_only")
+            await other.close()
+        assert await db.fetchval("select 1") == 1
+
+
+def test_a_url_may_choose_its_server_itself() -> None:
+    assert choose_server("postgresql://a,b/polyforge") == {"target_session_attrs": "read-write"}
+    assert choose_server("postgresql://a,b/polyforge?target_session_attrs=primary") == {}

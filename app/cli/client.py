@@ -3,7 +3,7 @@
 import asyncio
 import re
 import sys
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import aiohttp
 import orjson
 import typer
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
 from app.ops.supervise import load_settings, wait_for_signal
@@ -27,12 +28,18 @@ Address = Annotated[
     typer.Option("--url", envvar="POLYFORGE_URL", help="URL of the forge. Default: the one that runs with --data."),
 ]
 Token = Annotated[
-    str | None, typer.Option(envvar="POLYFORGE_TOKEN", help="API token. Without one, only public data is shown.")
+    Path | None,
+    typer.Option(
+        "--token-file",
+        envvar="POLYFORGE_TOKEN_FILE",
+        help="File with an API token. Default: POLYFORGE_TOKEN. Without a token, only public data is shown.",
+    ),
 ]
 Data = Annotated[Path | None, typer.Option(help="Data directory of a running `polyforge up`.")]
 Json = Annotated[
     bool, typer.Option("--json", help="Print JSON lines, as is done anyway if the output is not a terminal.")
 ]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON lines.")]
 
 
 class RequestRefused(Exception):
@@ -150,6 +157,19 @@ def print_json(value: Any) -> None:
     """Print a line of JSON and flush it."""
     sys.stdout.write(orjson.dumps(value).decode() + "\n")
     sys.stdout.flush()
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, str]], *, json: bool = False) -> None:
+    """Print a line for each row: aligned below a line of names, or JSON. Nothing is wrapped, cut or decorated."""
+    if json:
+        for row in rows:
+            print_json({column: row[column] for column in columns})
+        return
+    lines = [list(columns), *([strip_control(row[column]) for column in columns] for row in rows)]
+    widths = [max(cell_len(line[place]) for line in lines) for place in range(len(columns))]
+    for line in lines:
+        padded = (set_cell_size(text, width) for text, width in zip(line, widths, strict=True))
+        typer.echo("  ".join(padded).rstrip())
 
 
 def strip_control(text: str) -> str:

@@ -25,6 +25,7 @@ from app.cli.client import (
     run,
     strip_control,
 )
+from app.cli.secret_options import read_option
 
 EVENT_STREAM = "text/event-stream"
 SUMMARY_FIELDS = ("title", "ref", "name", "username", "reason")  # the first one present is printed
@@ -44,7 +45,7 @@ def events(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Number of events in the page.")] = 100,
     json: Json = False,
     url: Address = None,
-    token: Token = None,
+    token_file: Token = None,
     data: Data = None,
 ) -> None:
     """Print a page of events, or follow them with --follow.
@@ -56,7 +57,7 @@ def events(
     console = open_console(json)
 
     async def main() -> None:
-        async with connect(url, token, data) as forge:
+        async with connect(url, read_option("POLYFORGE_TOKEN", token_file), data) as forge:
             if follow:
                 async with aclosing(follow_events(forge, {"after": "now", **query})) as following:
                     async for event in following:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from app.cli.client import Json, RequestRefused, open_console, print_json, run, strip_control
+from app.cli.secret_options import read_option
 from app.feed import signing
 
 NO_CONTENT, UNAUTHORIZED = 204, 401
@@ -31,9 +33,9 @@ def hooks_options() -> None:
 def listen(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    secret: Annotated[
-        str | None,
-        typer.Option(envvar="POLYFORGE_HOOK_SECRET", help="Signing secret. Without it, nothing is verified."),
+    secret_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the signing secret. Default: POLYFORGE_HOOK_SECRET. Nothing is verified without."),
     ] = None,
     answer: Annotated[
         int | None,
@@ -42,9 +44,11 @@ def listen(
     json: Json = False,
 ) -> None:
     """Print incoming deliveries and whether their signatures are valid, until Ctrl-C."""
+    secret = read_option("POLYFORGE_HOOK_SECRET", secret_file)
     if secret is not None and signing.signing_key(secret) is None:
         raise typer.BadParameter(
-            "must be whsec_ and base64 of 24 to 64 bytes, or 16 to 128 printable characters", param_hint="--secret"
+            "must be whsec_ and base64 of 24 to 64 bytes, or 16 to 128 printable characters",
+            param_hint="POLYFORGE_HOOK_SECRET",
         )
     console = open_console(json)
 
@@ -109,8 +113,8 @@ def print_delivery(delivery: dict[str, Any], console: Console | None) -> None:
     verdict = ("verified", "green") if delivery["verified"] else (f"not verified: {delivery['reason']}", "red")
     line = Text.assemble(
         (f"{datetime.fromisoformat(delivery['at']).astimezone():%H:%M:%S} ", "dim"),
-        (f"{strip_control(str(delivery['type'])):<28} ", "bold"),
-        f"{strip_control(str(delivery['id']))} ",
+        (f"{strip_control(str(delivery['type'] or '-')):<28} ", "bold"),
+        f"{strip_control(str(delivery['id'] or '-'))} ",
         verdict,
         (f" {delivery['answer']}", "dim"),
     )

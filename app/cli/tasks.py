@@ -7,8 +7,9 @@ from uuid import UUID
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-from rich.table import Column, Table
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn
+from rich.progress import Task as ProgressTask
+from rich.text import Text
 
 from app.cli.client import (
     LONG_POLL_SECONDS,
@@ -22,9 +23,11 @@ from app.cli.client import (
     connect,
     open_console,
     print_json,
+    print_table,
     run,
     strip_control,
 )
+from app.cli.secret_options import read_option
 
 FINAL = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 INTERRUPTED = 130  # exit code
@@ -43,7 +46,7 @@ def tasks(
     actor: Annotated[str | None, typer.Option(help="Name of the user who started the tasks.")] = None,
     json: Json = False,
     url: Address = None,
-    token: Token = None,
+    token_file: Token = None,
     data: Data = None,
 ) -> None:
     """List tasks, or watch them until they end.
@@ -55,7 +58,7 @@ def tasks(
     console = open_console(json)
 
     async def main() -> int:
-        async with connect(url, token, data) as forge:
+        async with connect(url, read_option("POLYFORGE_TOKEN", token_file), data) as forge:
             selected = await select_tasks(forge, task_id, query, unfinished=watch)
             if watch:
                 return await watch_tasks(forge, selected, console)
@@ -78,13 +81,21 @@ async def select_tasks(forge: ForgeClient, task_id: UUID | None, query: dict[str
     return list({task["id"]: task for page in pages for task in page["tasks"]}.values())
 
 
+class StateColumn(ProgressColumn):
+    """The state of a task, in the color of its status."""
+
+    def render(self, task: ProgressTask) -> Text:
+        state: Text = task.fields["state"]
+        return state
+
+
 async def watch_tasks(forge: ForgeClient, selected: list[Any], console: Console | None) -> int:
     """Watch tasks until all have ended; return the exit code: 1 if one did not succeed."""
     if console is None:
         results = await asyncio.gather(*(watch_task(forge, task, print_json) for task in selected))
     else:
         with Progress(
-            TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[state]}"),
+            TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), StateColumn(),
             console=console,
         ) as progress:  # fmt: skip
             results = await asyncio.gather(*(watch_task(forge, task, add_bar(progress, task)) for task in selected))
@@ -114,23 +125,28 @@ async def watch_task(forge: ForgeClient, task: Any, report: Callable[[Any], None
 
 def add_bar(progress: Progress, task: Any) -> Callable[[Any], None]:
     """Add a progress bar for a task; return the function that updates it."""
-    bar = progress.add_task(strip_control(f"{task['kind']} {task['project'] or ''}"), total=None, state="")
+    bar = progress.add_task(strip_control(f"{task['kind']} {task['project'] or ''}"), total=None, state=Text())
 
     def update(task: Any) -> None:
+        state = Text(describe_state(task), FINAL.get(task["status"], ""))
         total = 100 if task["percent"] is not None or task["status"] in FINAL else None
-        progress.update(bar, total=total, completed=task["percent"] or 0, state=describe_state(task))
+        progress.update(
+            bar,
+            total=total,
+            completed=task["percent"] or 0,
+            state=state,
+        )
 
     return update
 
 
 def describe_state(task: Any) -> str:
     """Describe status, stage, message and, from the second one on, the attempt."""
-    color = FINAL.get(task["status"])
     words = [
-        f"[{color}]{task['status']}[/]" if color else task["status"],
+        task["status"],
         strip_control(task["stage"] or ""),
         f"attempt {task['attempts']}" if task["attempts"] > 1 else "",
-        strip_control(task["message"] or "").replace("[", r"\["),
+        strip_control(task["message"] or ""),
     ]
     return " ".join(filter(None, words))
 
@@ -140,8 +156,5 @@ def print_tasks(selected: list[Any], console: Console | None) -> None:
         for task in selected:
             print_json(task)
         return
-    table = Table(Column("id", no_wrap=True), "kind", "project", "actor", "state", "created")
-    for task in selected:
-        names = [strip_control(task[name] or "").replace("[", r"\[") for name in ("kind", "project", "actor")]
-        table.add_row(task["id"], *names, describe_state(task), task["created_at"])
-    console.print(table)
+    rows = [{**task, "project": task["project"] or "", "state": describe_state(task)} for task in selected]
+    print_table(("id", "kind", "project", "actor", "state", "created_at"), rows)

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
-from app.config import GitLimits, Settings
+from app.config import Settings
+from app.setting_types import GitLimits
 
 PRLIMIT = shutil.which("prlimit")
 MAPPED_PACKS = 1 << 30  # bytes of address space for packs, which are mapped and do not count as memory

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from app.database import is_unavailable
+from app.database import OUTDATED, is_unavailable
 from app.http.keys import DIALECT, RESPONSE_STARTED
 from app.http.routes import Handler
 from app.logs import log
@@ -69,6 +69,9 @@ def _render_failure(request: web.Request, error: Exception, render: RenderError)
     if is_unavailable(error):
         log.warning("database", error=type(error).__name__)
         failure: Exception = Unavailable()
+    elif isinstance(error, OUTDATED):
+        log.exception("outdated")
+        failure = Unavailable()
     else:
         log.exception("request failed")
         failure = Unexpected()

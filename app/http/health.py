@@ -1,7 +1,9 @@
 """Index, liveness, readiness and metrics endpoints."""
 
 import asyncio
-import os
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.metadata import version
 
 from aiohttp import web
@@ -10,7 +12,7 @@ from redis.exceptions import RedisError
 
 from app.core.access import require_admin
 from app.core.credentials import BadToken
-from app.database import DB_ERRORS, SCHEMA
+from app.database import DB_ERRORS, SCHEMA, find_refused_writes
 from app.http.addresses import is_forwarded, is_in, parse_address
 from app.http.auth import identify, read_credentials, read_token, require_owner
 from app.http.keys import DATABASE, SETTINGS, TAIL
@@ -18,10 +20,13 @@ from app.http.responses import json_reply
 from app.http.routes import Routes, admit_nobody
 from app.http.unrouted import answer_errors
 from app.metrics import render_metrics
+from app.storage import list_folders, probe_folder
 from events.log import oldest_unnumbered
 
 MAX_LAG = 30.0  # seconds that an event may stay unnumbered
-CHECK_TIMEOUT = 1.0  # seconds; the checks run at the same time
+CHECK_TIMEOUT = 2.0  # seconds; the checks run at the same time
+PROBE_INTERVAL = 0.25  # seconds that the result of a probe is used for
+PROBES: web.AppKey[dict[str, tuple[float, str | None]]] = web.AppKey("probes", dict)
 
 routes = Routes(admit_nobody, fence=answer_errors)
 
@@ -46,7 +51,12 @@ async def check_liveness(request: web.Request) -> web.Response:
 
 @routes.add("GET", "/readyz", "health")
 async def check_readiness(request: web.Request) -> web.Response:
-    checks = {"database": _check_database, "queue": _check_queue, "storage": _check_storage, "relay": _check_relay}
+    checks = {
+        "database": _check_database,
+        "queue": _check_queue,
+        "storage": _check_storage,
+        "relay": _check_relay,
+    }
     results = await asyncio.gather(*(_run_check(check(request)) for check in checks.values()))
     ready = all(result == "ok" for result in results)
     body = {"status": "ready" if ready else "not ready", "checks": dict(zip(checks, results, strict=True))}
@@ -63,7 +73,10 @@ async def _run_check(check: object) -> str:
 
 async def _check_database(request: web.Request) -> str:
     version = await request.config_dict[DATABASE].fetchval("select version from schema_version")
-    return "ok" if version == SCHEMA else f"schema {version} instead of {SCHEMA}: run polyforge migrate"
+    if version != SCHEMA:
+        return f"schema {version} instead of {SCHEMA}: run polyforge migrate"
+    problem = await _probe(request, "database", partial(find_refused_writes, request.config_dict[DATABASE]))
+    return f"refuses to write: {problem}" if problem else "ok"
 
 
 async def _check_queue(request: web.Request) -> str:
@@ -72,8 +85,20 @@ async def _check_queue(request: web.Request) -> str:
 
 
 async def _check_storage(request: web.Request) -> str:
-    folder = request.config_dict[SETTINGS].repositories
-    return "ok" if await asyncio.to_thread(os.access, folder, os.W_OK) else f"{folder} is not writable"
+    """Write to each folder, since a disk may be full or a folder another user's."""
+    folders = list_folders(request.config_dict[SETTINGS])
+    probes = [_probe(request, name, partial(asyncio.to_thread, probe_folder, path)) for name, path in folders.items()]
+    return "; ".join(problem for problem in await asyncio.gather(*probes) if problem) or "ok"
+
+
+async def _probe(request: web.Request, name: str, probe: Callable[[], Awaitable[str | None]]) -> str | None:
+    """Return the result of a probe that writes, which anybody may ask for: it runs a few times a second at most."""
+    results = request.config_dict[PROBES]
+    at, problem = results.get(name, (0.0, None))
+    if time.monotonic() - at > PROBE_INTERVAL:
+        problem = await probe()
+        results[name] = time.monotonic(), problem
+    return problem
 
 
 async def _check_relay(request: web.Request) -> str:

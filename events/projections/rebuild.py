@@ -21,7 +21,7 @@ LOCK = 0x72656275  # key of the advisory lock; arbitrary, but it must never chan
 TABLES = """
     select c.relname
     from   pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where  n.nspname = 'live' and c.relkind = 'r'
+    where  n.nspname = $1 and c.relkind = 'r'
     order by c.relname
 """
 # `create table … like … including indexes` would rename the indexes; these statements keep their names. Constraints
@@ -80,8 +80,17 @@ class ConnectionPool(Protocol):
     def acquire(self) -> AbstractAsyncContextManager[asyncpg.Connection]: ...
 
 
-async def rebuild(db: ConnectionPool, progress: Callable[[int, int], None] = lambda done, total: None) -> int:
+async def rebuild(
+    db: ConnectionPool,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    definition: str | None = None,
+    on_swap: str = "",
+) -> int:
     """Rebuild the read tables and return the number of events replayed.
+
+    The new tables are those of `definition`, statements which fill the schema `rebuilt`; without it they are like the
+    present ones. The statements of `on_swap` take effect at the moment of the swap.
 
     Raises RebuildRunning if another rebuild is running, TimeoutError if the tables could not be locked for the swap.
     """
@@ -92,7 +101,7 @@ async def rebuild(db: ConnectionPool, progress: Callable[[int, int], None] = lam
                     raise RebuildRunning("Another rebuild of the read tables is running.")
                 await connection.execute("set search_path = rebuilt, public")
                 try:
-                    return await _rebuild(connection, progress)
+                    return await _rebuild(connection, progress, definition, on_swap)
                 finally:
                     await connection.execute("set search_path = live, public")
                     await connection.fetchval("select pg_advisory_unlock($1)", LOCK)
@@ -102,8 +111,11 @@ async def rebuild(db: ConnectionPool, progress: Callable[[int, int], None] = lam
     raise TimeoutError("The read tables could not be locked for the swap; try again when there are fewer writers.")
 
 
-async def _rebuild(db: asyncpg.Connection, progress: Callable[[int, int], None]) -> int:
-    tables = await _create_tables(db)
+async def _rebuild(
+    db: asyncpg.Connection, progress: Callable[[int, int], None], definition: str | None, on_swap: str
+) -> int:
+    await db.execute("drop schema if exists rebuilt cascade; create schema rebuilt")
+    await (db.execute(definition) if definition else _copy_tables(db))
     done, seq = 0, 0
     while True:
         head = await db.fetchval("select count(*) from numbers")
@@ -112,25 +124,29 @@ async def _rebuild(db: asyncpg.Connection, progress: Callable[[int, int], None])
         progress(done, head)
         if not replayed:
             break
-    await db.execute("; ".join(f"analyze rebuilt.{table}" for table in tables))
+    for table in await _list_tables(db, "rebuilt"):
+        await db.execute(f"analyze rebuilt.{table}")
     async with db.transaction():
-        await _lock_tables(db, tables)
+        await _lock_tables(db, await _list_tables(db, "live"))
         done += await _replay_rest(db, seq)
         await db.execute("alter schema live rename to replaced")
         await db.execute("alter schema rebuilt rename to live")
         await db.execute("drop schema replaced cascade")
+        if on_swap:
+            await db.execute(on_swap)
     return done
 
 
-async def _create_tables(db: asyncpg.Connection) -> list[str]:
-    """Create empty twins of the live tables in the schema `rebuilt` and return their names."""
-    tables = [row["relname"] for row in await db.fetch(TABLES)]
-    await db.execute("drop schema if exists rebuilt cascade; create schema rebuilt")
-    for table in tables:
+async def _list_tables(db: asyncpg.Connection, schema: str) -> list[str]:
+    return [row["relname"] for row in await db.fetch(TABLES, schema)]
+
+
+async def _copy_tables(db: asyncpg.Connection) -> None:
+    """Create empty twins of the live tables in the schema `rebuilt`."""
+    for table in await _list_tables(db, "live"):
         await db.execute(f"create table rebuilt.{table} (like live.{table} including all excluding indexes)")
     for row in await db.fetch(INDEXES):
         await db.execute(row["statement"])
-    return tables
 
 
 async def _lock_tables(db: asyncpg.Connection, tables: list[str]) -> None:

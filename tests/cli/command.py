@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from app.ops import embedded
+from tests.processes import TIED
 
 
 class RunningCommand:
@@ -49,7 +50,7 @@ async def start_command(*arguments: str, terminal: bool = False, **environment: 
     known = {name: value for name, value in os.environ.items() if not name.startswith("POLYFORGE_")}
     master, slave = os.openpty() if terminal else (None, asyncio.subprocess.PIPE)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "app", *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=slave,
+        *TIED, sys.executable, "-m", "app", *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=slave,
         stderr=asyncio.subprocess.PIPE, limit=1 << 22, env={**known, "TERM": "xterm", "COLUMNS": "240", **environment},
     )  # fmt: skip
     try:

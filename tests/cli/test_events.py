@@ -72,7 +72,7 @@ async def test_a_page_is_filtered_and_tells_how_to_continue(forge: Forge, nethac
 async def test_a_refusal_is_printed_as_a_sentence(forge: Forge, nethack: Client, follow: list[str]) -> None:
     arguments = ("events", *follow, "--url", forge.url)
     unauthorized = await get_unauthorized(forge)
-    assert await run_command(*arguments, "--token", "pf_wrong") == (1, [], f"{unauthorized}\n")
+    assert await run_command(*arguments, POLYFORGE_TOKEN="pf_wrong") == (1, [], f"{unauthorized}\n")
     for option, value in (("after", "then"), ("project", "angband"), ("types", "isue.*")):
         _, problem = await forge.nobody.get(f"/v1/events?{option}={value}")
         refused = (1, [], f"{describe_problem(problem)}\n")
@@ -165,8 +165,8 @@ async def test_follow_resumes_after_events_that_were_hidden_from_it(
 
 async def test_follow_reports_a_revoked_token(forge: Forge, alice: Client) -> None:
     _, issued = await alice.json("POST", "/v1/users/alice/tokens", {"description": "laptop"})
-    arguments = ("events", "--follow", "--types", "issue.*", "--url", forge.url, "--token", issued["token"])
-    async with start_command(*arguments) as command:
+    arguments = ("events", "--follow", "--types", "issue.*", "--url", forge.url)
+    async with start_command(*arguments, POLYFORGE_TOKEN=issued["token"]) as command:
         await wait_for_listeners()
         assert (await alice.json("DELETE", f"/v1/tokens/{issued['id']}"))[0] == 204
         assert await command.read_error() == f"{forge.url} closed the stream (retrying in 0.05 s)"

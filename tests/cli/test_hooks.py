@@ -24,10 +24,10 @@ BODY = b'{"type":"issue.opened","data":{}}'
 
 
 @asynccontextmanager
-async def listen(*options: str, terminal: bool = False) -> AsyncIterator[tuple[RunningCommand, str]]:
+async def listen(*options: str, secret: str = "", terminal: bool = False) -> AsyncIterator[tuple[RunningCommand, str]]:
     port = embedded.free_port()
     async with start_command(
-        "hooks", "listen", "--port", str(port), *options, terminal=terminal, TERM="dumb"
+        "hooks", "listen", "--port", str(port), *options, terminal=terminal, TERM="dumb", POLYFORGE_HOOK_SECRET=secret
     ) as command:
         assert await command.read_error() == f"Listening at http://127.0.0.1:{port}/"
         yield command, f"http://127.0.0.1:{port}/hook"
@@ -61,7 +61,7 @@ def sign_with_each(*secrets: str) -> dict[str, str]:
 
 async def test_deliveries_of_the_forge_are_verified(nethack: Client) -> None:
     for secret, payload_format in ((SECRET, "standard"), (TEXT, "cloudevents")):
-        async with listen("--secret", secret) as (command, url):
+        async with listen(secret=secret) as (command, url):
             body = {"url": url, "project": "nethack", "types": ["issue.*"], "secret": secret, "format": payload_format}
             status, made = await nethack.json("POST", "/v1/subscriptions", body)
             assert status == 201
@@ -84,7 +84,7 @@ async def test_only_valid_signatures_are_verified() -> None:
     wrong_one = "webhook-signature does not match the secret and the body"
     wrong_pagure = "X-Pagure-Signature-256 does not match the secret and the body"
     pagure = {"X-Pagure-Signature-256": signing.sign_pagure(SECRET, BODY)["X-Pagure-Signature-256"]}
-    async with listen("--secret", SECRET) as (command, url):
+    async with listen(secret=SECRET) as (command, url):
         cases: list[tuple[dict[str, str], str | None]] = [
             (sign(), None),
             (sign_with_each(OTHER, SECRET), None),
@@ -118,7 +118,7 @@ async def test_only_valid_signatures_are_verified() -> None:
 
 
 async def test_a_signature_that_is_not_ascii_is_invalid() -> None:
-    async with listen("--secret", SECRET) as (command, url):
+    async with listen(secret=SECRET) as (command, url):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(url.split(":")[2].removesuffix("/hook")))
         lines = [f"{name}: {value}" for name, value in sign_and_change("webhook-signature", "v1,\xfc").items()]
         request = "\r\n".join(["POST / HTTP/1.0", *lines, "Content-Length: 0", "", ""])
@@ -142,14 +142,14 @@ async def test_without_a_secret_everything_is_accepted_but_not_verified() -> Non
 
 @pytest.mark.parametrize("secret", [SECRET, OTHER])
 async def test_the_status_of_responses_can_be_chosen(secret: str) -> None:
-    async with listen("--secret", SECRET, "--answer", "503") as (command, url):
+    async with listen("--answer", "503", secret=SECRET) as (command, url):
         assert await post(url, sign(secret)) == 503
         delivery: Any = await command.read_json()
         assert (delivery["answer"], delivery["verified"]) == (503, secret == SECRET)
 
 
 async def test_terminal_output_is_one_line_per_delivery() -> None:
-    async with listen("--secret", SECRET, terminal=True) as (command, url):
+    async with listen(secret=SECRET, terminal=True) as (command, url):
         await post(url, sign(), BODY.replace(b"issue.opened", b"\\u001b[2J"))
         line = await command.read_line()
         assert "\x1b" not in line
@@ -159,7 +159,7 @@ async def test_terminal_output_is_one_line_per_delivery() -> None:
 
 
 async def test_a_bad_secret_or_a_taken_port_is_reported() -> None:
-    async with start_command("hooks", "listen", "--port", "8000", "--secret", "short") as command:
+    async with start_command("hooks", "listen", "--port", "8000", POLYFORGE_HOOK_SECRET="short") as command:
         assert await command.wait() == 2
     async with listen() as (_, url):
         port = url.split(":")[2].removesuffix("/hook")
@@ -168,3 +168,11 @@ async def test_a_bad_secret_or_a_taken_port_is_reported() -> None:
                 pass
             assert error.startswith(f"Error: Cannot listen on 127.0.0.1:{port}: ")
             assert await second.wait() == 1
+
+
+async def test_a_request_that_is_no_delivery_is_shown_as_one_without_type_and_id() -> None:
+    async with listen(terminal=True) as (command, url):
+        await post(url, {}, b"[]")
+        line = await command.read_line()
+        assert line.split()[1:3] == ["-", "-"]
+        assert "None" not in line

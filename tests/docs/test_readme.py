@@ -14,11 +14,13 @@ import pytest
 
 from app.ops import embedded
 from tests.conftest import commit, git
+from tests.processes import TIED
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
-ASSIGNMENT = re.compile(r"(\w+=\S+\s*)+\Z")
+ASSIGNMENT = re.compile(r"(export |\w+=\S+(\s|\Z)|\w+\(\) \{)(?!.*\.venv)")
+VARIABLES = re.compile(r"(\w+=\S+ )*")  # before a command
 # What differs between runs. An id that appears twice must be the same both times.
 ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{12}Z"
@@ -62,10 +64,10 @@ class Reader:
         return text
 
     def start(self, command: str) -> subprocess.Popen[bytes]:
-        script = "\n".join([*self.assigned, "exec " + command])
+        script = "\n".join([*self.assigned, VARIABLES.sub(r"\g<0>exec ", command, count=1)])
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            ["bash", "-c", script], cwd=self.work, env=self.environment, stdout=pipe, stderr=subprocess.STDOUT
+            [*TIED, "bash", "-c", script], cwd=self.work, env=self.environment, stdout=pipe, stderr=subprocess.STDOUT
         )
 
     async def run(self, command: str) -> str:

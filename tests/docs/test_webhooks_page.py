@@ -17,6 +17,7 @@ from app.ops import embedded
 from app.outgoing import client
 from tests.conftest import Client
 from tests.docs.test_readme import ROOT, Reader, Step, run_process, session
+from tests.processes import TIED
 from tests.receiver import Receiver
 from workers import delivery
 
@@ -142,7 +143,7 @@ async def test_the_receiver_receives(
     port = str(embedded.free_port())
     (tmp_path / "receiver.py").write_text(programs("python")[1])
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "receiver.py", cwd=tmp_path, env={"SECRET": SECRET, "HOOKS": port},
+        *TIED, sys.executable, "receiver.py", cwd=tmp_path, env={"SECRET": SECRET, "HOOKS": port},
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     monkeypatch.setattr(delivery, "SCHEDULE", (0.2,) * 10)

@@ -20,6 +20,7 @@ from events.projections import rebuild
 from events.projects import ProjectCreated
 from events.users import UserCreated
 from tests.conftest import Client, Forge
+from tests.processes import start_service
 from workers import queue
 from workers.relay import Relay
 
@@ -246,7 +247,7 @@ async def test_a_dump_restored_into_another_cluster_keeps_its_numbers(
     await asyncio.to_thread(
         subprocess.run, [embedded.BIN / "pg_dump", "-f", str(dump), database_url], check=True, env={"TZ": "UTC"}
     )
-    other = await asyncio.to_thread(embedded.start_postgres, tmp_path / "other")
+    other = await start_service(embedded.start_postgres, tmp_path / "other")
     try:
         await asyncio.to_thread(
             subprocess.run, [embedded.BIN / "psql", "-q", "-f", str(dump), other.url], check=True, capture_output=True

@@ -43,7 +43,11 @@ async def test_any_project_name_is_refused_or_stored_unchanged(forge: Forge, str
         answer = await (stranger.json if as_json else stranger.form)("/api/0/new", fields)
         known = await forge.db.fetch("select project_id from projects")
         assert {store.repository_path(root, row["project_id"]) for row in known} == set(root.glob("*/*"))
-        assert {place.name for place in forge.settings.data.iterdir()} == {root.name, forge.settings.key_file.name}
+        assert {place.name for place in forge.settings.data.iterdir()} == {
+            root.name,
+            forge.settings.attachments.name,
+            forge.settings.key_file.name,
+        }
         if answer.status != 200:
             return
         spaces = "alice/" if is_true(fields["private"]) else "rpms/" if fields["namespace"].strip() else ""

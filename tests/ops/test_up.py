@@ -15,6 +15,7 @@ import pytest
 
 from app.ops import embedded
 from tests.conftest import commit, git
+from tests.processes import TIED
 
 pytestmark = pytest.mark.slow
 
@@ -81,10 +82,9 @@ def start(data: Path, port: int, stderr: int = subprocess.DEVNULL) -> "subproces
     (folder / "app").mkdir(parents=True, exist_ok=True)
     (folder / "app/__init__.py").write_text("raise SystemExit('another project')")
     program = Path(sys.executable).with_name("polyforge")
-    arguments = [str(program), "up", "--data", str(data), "--port", str(port), "--admin-token", TOKEN]
-    return subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=stderr, env={**os.environ, "POLYFORGE_LEASE": "2"}, cwd=folder
-    )
+    arguments = [*TIED, str(program), "up", "--data", str(data), "--port", str(port)]
+    environment = {**os.environ, "POLYFORGE_LEASE": "2", "POLYFORGE_ADMIN_TOKEN": TOKEN}
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=stderr, env=environment, cwd=folder)
 
 
 @asynccontextmanager
@@ -100,7 +100,8 @@ async def run_up(data: Path, port: int | None = None) -> AsyncIterator[Running]:
             up.send_signal(signal.SIGINT)
             output, _ = await asyncio.to_thread(up.communicate, timeout=40)
     assert up.returncode == 0
-    assert TOKEN in output.decode()
+    assert "is ready" in output.decode()
+    assert TOKEN not in output.decode()
 
 
 async def test_database_and_queue_are_restarted_at_the_same_address(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ async def test_acknowledged_changes_survive_kills_and_a_restart(tmp_path: Path) 
         assert branches["branches"] == {"main": head}
         assert (await forge.call("GET", "/api/0/nethack/issue/1"))[1]["title"] == "t"
         assert (await forge.call("GET", "/api/0/projects"))[1]["total_projects"] == 2
-        doctor = await asyncio.create_subprocess_exec(sys.executable, "-m", "app", "doctor", "--data", str(data))
+        doctor = await asyncio.create_subprocess_exec(*TIED, sys.executable, "-m", "app", "doctor", "--data", str(data))
         assert await doctor.wait() == 0
 
 

@@ -16,6 +16,7 @@ from app.config import Settings
 from app.database import Database, database
 from app.ops import migrate
 from tests.conftest import ADMIN_TOKEN, Client
+from tests.processes import TIED
 
 
 class Parts:
@@ -43,7 +44,7 @@ class Parts:
         # Each process has a log of its own, so that tests can tell who did what.
         with (settings.data / f"{name}-{len(self.processes)}.log").open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "app", name], env=environment, stdout=output, stderr=output
+                [*TIED, sys.executable, "-m", "app", name], env=environment, stdout=output, stderr=output
             )
         process.log = Path(output.name)  # type: ignore[attr-defined]
         self.processes.append(process)

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from app.config import Settings
 from app.ops import embedded
+from tests.processes import restart_service, start_service
 from tests.promises.load import run_load
 from tests.promises.parts import Parts, kill, open_parts, wait_until
 from tests.receiver import ReceivedRequest, Receiver, run_receiver
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 async def valkey(tmp_path: Path) -> AsyncIterator[embedded.Service]:
     """A Valkey of its own, which the test kills and empties."""
-    service = await asyncio.to_thread(embedded.start_valkey, tmp_path)
+    service = await start_service(embedded.start_valkey, tmp_path)
     yield service
     await asyncio.to_thread(service.stop)
 
@@ -107,7 +108,7 @@ async def test_every_event_arrives_in_order_whatever_is_killed(
                 valkey.process.kill()
                 await asyncio.to_thread(valkey.process.wait, 20)
                 await asyncio.sleep(0.3)
-                valkey.process = (await asyncio.to_thread(valkey.restart)).process
+                await restart_service(valkey)
                 await asyncio.sleep(0.3)
                 async with Redis.from_url(valkey.url) as redis:
                     await redis.flushall()

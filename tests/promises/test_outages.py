@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from app.config import Settings
 from app.ops import embedded, migrate
 from tests.conftest import ADMIN_TOKEN
+from tests.processes import restart_service, start_service
 from tests.promises.load import run_load
 from tests.promises.parts import Parts, open_parts
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 async def postgres(tmp_path: Path) -> AsyncIterator[embedded.Service]:
     """A database of its own, with the durability settings of production."""
-    service = await asyncio.to_thread(embedded.start_postgres, tmp_path / "database")
+    service = await start_service(embedded.start_postgres, tmp_path / "database")
     await migrate.migrate(service.url)
     yield service
     await asyncio.to_thread(service.stop)
@@ -61,7 +62,7 @@ async def test_a_restart_of_the_database_loses_nothing(
                 "ok",
             )
             await asyncio.sleep(1)
-            postgres.process = (await asyncio.to_thread(postgres.restart)).process
+            await restart_service(postgres)
             await parts.wait_until_ready()
             assert load.unavailable > refused
             assert acknowledged > 10
@@ -76,13 +77,13 @@ async def test_a_restart_waits_for_the_child_processes_of_a_killed_postmaster(po
     os.kill(child, signal.SIGSTOP)
     postgres.process.kill()
     await asyncio.to_thread(postgres.process.wait, 20)
-    starting = asyncio.create_task(asyncio.to_thread(postgres.restart))
+    starting = asyncio.create_task(restart_service(postgres))
     try:
         await asyncio.sleep(0.7)
         assert not starting.done()
     finally:
         os.kill(child, signal.SIGCONT)
-        postgres.process = (await starting).process
+        await starting
     connection.terminate()
     connection = await asyncpg.connect(postgres.url)
     assert await connection.fetchval("select version from schema_version") > 0

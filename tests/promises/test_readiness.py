@@ -1,6 +1,7 @@
 """Readiness checks: a process reports what it lacks, and stays alive meanwhile."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from app.config import Settings
 from app.http import health
 from app.ops import embedded
 from tests.conftest import Client, Forge
-from tests.promises.parts import Parts, open_parts, wait_until
+from tests.processes import restart_service, start_service
+from tests.promises.parts import Parts, open_parts, read_log, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +22,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 async def valkey(tmp_path: Path) -> AsyncIterator[embedded.Service]:
     """A Valkey of its own, which the test kills."""
-    service = await asyncio.to_thread(embedded.start_valkey, tmp_path)
+    service = await start_service(embedded.start_valkey, tmp_path)
     yield service
     await asyncio.to_thread(service.stop)
 
@@ -58,11 +60,21 @@ async def test_a_process_is_ready_when_relay_queue_and_storage_are(parts: Parts,
     valkey.process.kill()
     await asyncio.to_thread(valkey.process.wait, 20)
     assert (await failed_checks(parts.admin))["queue"].startswith("not responding")
-    valkey.process = (await asyncio.to_thread(valkey.restart)).process
+    await restart_service(valkey)
     await parts.wait_until_ready()
-    folder = parts.settings.repositories
-    folder.rename(folder.with_name("away"))
-    assert await failed_checks(parts.admin) == {"storage": f"{folder} is not writable"}
+    for name in ("repositories", "attachments"):
+        folder = parts.settings.data / name
+        folder.rename(folder.with_name("away"))
+
+        async def is_told(folder: Path = folder) -> bool:
+            problem = f"{folder} is not writable (No such file or directory)"
+            return await failed_checks(parts.admin) == {"storage": problem}
+
+        await wait_until(is_told, 10)
+        doctor = parts.start("doctor")
+        assert await asyncio.to_thread(doctor.wait, 30) == 1
+        assert f"{folder} is not writable" in read_log(doctor)
+        folder.with_name("away").rename(folder)
 
 
 async def test_a_relay_that_falls_behind_is_not_ready(
@@ -84,3 +96,38 @@ async def test_a_relay_that_falls_behind_is_not_ready(
         assert (await nethack.post("/nethack/new_issue", title="t", issue_content="c"))[0] == 200
         await wait_until(is_behind, 20)
     await wait_until(is_ready, 20)
+
+
+async def test_a_database_that_cannot_write_is_not_ready(forge: Forge, nethack: Client) -> None:
+    """A file stands where the server makes its temporary files, so that writing fails as on a full disk."""
+    folder = await forge.db.fetchval("select current_setting('data_directory')")
+    temporary = Path(folder, "base", "pgsql_tmp")
+
+    async def is_told() -> bool:
+        return "refuses to write" in (await failed_checks(forge.nobody)).get("database", "")
+
+    async def is_ready() -> bool:
+        return await failed_checks(forge.nobody) == {}
+
+    await wait_until(is_ready, 20)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.touch()
+    try:
+        await wait_until(is_told, 20)
+        assert (await nethack.post("/nethack/new_issue", title="t", issue_content="c"))[0] == 200
+    finally:
+        temporary.unlink()
+    await wait_until(is_ready, 20)
+
+
+async def test_all_folders_are_made_at_start_for_their_owner_alone(parts: Parts) -> None:
+    serve = parts.start("serve")
+
+    async def are_there() -> bool:
+        assert serve.poll() is None
+        return {"repositories", "attachments"} <= {path.name for path in parts.settings.data.iterdir()}
+
+    await wait_until(are_there, 30)
+    for name in ("repositories", "attachments"):
+        found = (parts.settings.data / name).stat()
+        assert (found.st_mode & 0o777, found.st_uid) == (0o700, parts.settings.data.stat().st_uid)

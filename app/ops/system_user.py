@@ -1,0 +1,195 @@
+"""Giving up root: what root starts runs as the owner of the data directory, or as a system user of its own."""
+
+import ctypes
+import errno
+import os
+import pwd
+import shutil
+import stat
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+SYSTEM_USER = "polyforge"
+PRIVATE = 0o700
+# What a data directory contains. Root's directory with other things only is none, and is not given away.
+KNOWN_ENTRIES = frozenset({"repositories", "attachments", "metrics", "postgres", "up.lock"})
+CODE = Path(__file__).parent.parent.parent
+
+# A POSIX access control list as Linux stores it: a version, then entries of tag, permissions and id.
+ACL, ACL_VERSION, NO_ID = "system.posix_acl_access", 2, 0xFFFFFFFF
+ACL_HEADER, ACL_ENTRY = struct.Struct("<I"), struct.Struct("<HHI")
+OWNER, NAMED_USER, GROUP, NAMED_GROUP, MASK, OTHERS = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+SEARCH = 1
+SET_PARENT_DEATH_SIGNAL, GET_PARENT_DEATH_SIGNAL = 1, 2  # of prctl
+
+
+class SystemUserError(RuntimeError):
+    """Root cannot be given up; the message is for the user."""
+
+
+def drop_root(data: Path) -> str | None:
+    """Continue as another user than root, to whom the data directory belongs from then on; return what was done.
+
+    That is its owner, or SYSTEM_USER if it is root's or does not exist. Does nothing unless root calls it. Raises
+    SystemUserError.
+    """
+    if os.geteuid() != 0:
+        return None
+    data = data.resolve()
+    if not data.exists():
+        data.mkdir(parents=True)
+    owner = data.stat().st_uid
+    user = find_user(owner) if owner else ensure_user(SYSTEM_USER)
+    opened = [folder for path in (data, *_list_code()) for folder in open_path(path, user)]
+    _check_code(user)
+    if not owner:
+        _give_directory(data, user)
+    become(user)
+    names = f"; it may pass through {', '.join(map(str, opened))}" if opened else ""
+    return f"Started by root: running as the user {user.pw_name}{names}."
+
+
+def follow_owner(data: Path) -> None:
+    """Continue as the owner of the data directory if that is not root, so that no file of root's appears in it."""
+    if os.geteuid() == 0 and data.exists() and (owner := data.stat().st_uid):
+        become(find_user(owner))
+
+
+def become(user: pwd.struct_passwd) -> None:
+    """Change this process to a user, with no group but the user's own, for good.
+
+    With the user, the kernel forgets which signal the process is to get when its parent ends, so that is repeated.
+    """
+    parent, signal_number = os.getppid(), ctypes.c_int(0)
+    libc = ctypes.CDLL(None)
+    libc.prctl(GET_PARENT_DEATH_SIGNAL, ctypes.byref(signal_number))
+    os.setgroups([])
+    os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
+    os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+    libc.prctl(SET_PARENT_DEATH_SIGNAL, signal_number.value)
+    if signal_number.value and os.getppid() != parent:
+        os.kill(os.getpid(), signal_number.value)
+    os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
+
+
+def find_user(user_id: int) -> pwd.struct_passwd:
+    """Return a user by number; one without a name, as in a container, is made up."""
+    try:
+        return pwd.getpwuid(user_id)
+    except KeyError:
+        return pwd.struct_passwd((f"#{user_id}", "x", user_id, user_id, "", "/nonexistent", "/bin/false"))
+
+
+def ensure_user(name: str) -> pwd.struct_passwd:
+    """Return a system user, which is created if there is none. Raises SystemUserError."""
+    program = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    options = ["--system", "--user-group", "--no-create-home", "--home-dir=/nonexistent", "--shell=/usr/sbin/nologin"]
+    problem = "there is no program useradd"
+    for _ in range(2):  # another process may create the same user at this moment
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            if program is not None:
+                made = subprocess.run([program, *options, name], capture_output=True, check=False)
+                problem = made.stderr.decode(errors="replace").strip()
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        raise SystemUserError(
+            f"Started by root, which needs the system user {name}, and it could not be created ({problem}). Create it, "
+            "or start Polyforge as another user."
+        ) from None
+
+
+def open_path(path: Path, user: pwd.struct_passwd) -> list[Path]:
+    """Let the user pass through the parents of a path, where that is not possible yet; return those folders.
+
+    The user alone gets the permission, and only to pass. Where the file system keeps no access control lists, all
+    users get it.
+    """
+    opened = []
+    for folder in path.parents:
+        if not _may_pass(folder, user):
+            _let_pass(folder, user.pw_uid)
+            opened.append(folder)
+    return opened
+
+
+def _may_pass(folder: Path, user: pwd.struct_passwd) -> bool:
+    found = folder.stat()
+    entries = _read_acl(folder)
+    for tag, permissions, number in entries:
+        if tag == NAMED_USER and number == user.pw_uid:
+            mask = next((rights for kind, rights, _ in entries if kind == MASK), 7)
+            return bool(permissions & mask & SEARCH)
+    if found.st_uid == user.pw_uid:
+        return bool(found.st_mode & stat.S_IXUSR)
+    if found.st_gid == user.pw_gid:
+        return bool(found.st_mode & stat.S_IXGRP)
+    return bool(found.st_mode & stat.S_IXOTH)
+
+
+def _let_pass(folder: Path, user_id: int) -> None:
+    entries = [entry for entry in _read_acl(folder) if entry[0] != MASK and entry[0::2] != (NAMED_USER, user_id)]
+    mode = folder.stat().st_mode
+    entries = entries or [(OWNER, mode >> 6 & 7, NO_ID), (GROUP, mode >> 3 & 7, NO_ID), (OTHERS, mode & 7, NO_ID)]
+    entries.append((NAMED_USER, SEARCH, user_id))
+    mask = 0
+    for tag, permissions, _ in entries:
+        mask |= permissions if tag in (NAMED_USER, GROUP, NAMED_GROUP) else 0
+    packed = [ACL_ENTRY.pack(*entry) for entry in sorted([*entries, (MASK, mask, NO_ID)])]
+    try:
+        os.setxattr(folder, ACL, ACL_HEADER.pack(ACL_VERSION) + b"".join(packed))
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise SystemUserError(f"Cannot let the system user pass through {folder}: {error.strerror}.") from None
+        folder.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
+
+
+def _read_acl(folder: Path) -> list[tuple[int, int, int]]:
+    try:
+        raw = os.getxattr(folder, ACL)
+    except OSError:  # there is none, or the file system keeps none
+        return []
+    return list(ACL_ENTRY.iter_unpack(raw[ACL_HEADER.size :]))
+
+
+def _list_code() -> Iterator[Path]:
+    """Yield one path in each folder that the program is loaded from."""
+    yield from (CODE / "app", Path(sys.prefix) / "bin", Path(sys.base_prefix) / "bin", Path(sys.executable).resolve())
+
+
+def _check_code(user: pwd.struct_passwd) -> None:
+    """Raise SystemUserError if the user cannot read the program, for example because of root's umask."""
+    for path in (Path(sys.executable).resolve(), CODE / "app" / "__init__.py", Path(os.__file__), Path(__file__)):
+        test = ["/usr/bin/test", "-r", str(path)]
+        if subprocess.run(test, user=user.pw_uid, group=user.pw_gid, extra_groups=[], cwd="/", check=False).returncode:
+            raise SystemUserError(
+                f"Started by root, Polyforge runs as the user {user.pw_name}, who may not read {path}. Run "
+                f"`chmod -R go+rX {path.parent}`, or start Polyforge as another user."
+            )
+
+
+def _give_directory(data: Path, user: pwd.struct_passwd) -> None:
+    """Give root's data directory to the user. The directory itself comes last: until then it is taken over again."""
+    entries = list(data.iterdir())
+    if entries and not any(entry.name in KNOWN_ENTRIES or entry.suffix == ".log" for entry in entries):
+        raise SystemUserError(
+            f"{data} belongs to root and is not empty, but is no data directory of Polyforge. Choose another one with "
+            f"--data or POLYFORGE_DATA, or give it to the user it is for: chown {user.pw_name} {data}."
+        )
+    for entry in entries:
+        _give(entry, user)
+        if entry.is_dir() and not entry.is_symlink():
+            for folder, folders, files in os.walk(entry):
+                for name in (*folders, *files):
+                    _give(Path(folder, name), user)
+    data.chmod(PRIVATE)
+    _give(data, user)
+
+
+def _give(path: Path, user: pwd.struct_passwd) -> None:
+    os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)

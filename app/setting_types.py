@@ -1,0 +1,128 @@
+"""Types of settings: how their values are written in an environment variable, and which are refused."""
+
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+import orjson
+import pygit2
+from limits import parse
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import NoDecode
+
+DATABASE_SCHEMES = ("postgresql", "postgres")
+QUEUE_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
+DAY = 86_400  # seconds
+TOKEN = re.compile(r"[!-~]{20,1000}\Z")
+
+
+class SettingError(Exception):
+    """The forge cannot run with a setting, also not later. The message names the setting and is for the user."""
+
+
+def split_list(value: Any) -> Any:
+    """Read a list that is written with commas or as JSON."""
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith(("[", "{", '"')):
+        return [item for part in value.split(",") if (item := part.strip())]
+    try:
+        loaded = orjson.loads(value)
+    except ValueError:
+        raise ValueError("must be a list with commas, such as a,b, or a JSON list") from None
+    return [loaded] if isinstance(loaded, str) else loaded
+
+
+def parse_network(value: Any) -> Any:
+    try:
+        return ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"must be networks such as 10.20.0.0/16, but {error}") from None
+
+
+def check_url(schemes: tuple[str, ...], host: bool = True) -> AfterValidator:
+    """Make a validator of URLs, which never repeats the URL: it may contain a password."""
+    known = " or ".join(f"{scheme}://" for scheme in schemes)
+
+    def check(value: str) -> str:
+        try:
+            parts = urlsplit(value)
+        except ValueError:
+            raise ValueError("is not a URL") from None
+        if parts.scheme not in schemes:
+            raise ValueError(f"must be a URL that begins with {known}")
+        if host and not parts.netloc:
+            raise ValueError(f"must be a URL with a host, such as {schemes[0]}://forge.example")
+        return value
+
+    return AfterValidator(check)
+
+
+def check_branch(value: str) -> str:
+    if value in ("", "HEAD") or value.startswith("-") or not pygit2.reference_is_valid_name(f"refs/heads/{value}"):
+        raise ValueError("must be a name that git takes for a branch")
+    return value
+
+
+def check_token(value: SecretStr) -> SecretStr:
+    """Refuse a token that could not be sent in a header, or only in some encodings."""
+    if not TOKEN.match(value.get_secret_value()):
+        raise ValueError("must have 20 to 1,000 characters: letters, digits and signs of ASCII, without spaces")
+    return value
+
+
+Network: TypeAlias = IPv4Network | IPv6Network
+Names = Annotated[list[str], NoDecode, BeforeValidator(split_list)]
+Networks = Annotated[list[Annotated[Network, BeforeValidator(parse_network)]], NoDecode, BeforeValidator(split_list)]
+AdminToken = Annotated[SecretStr, AfterValidator(check_token)]
+
+OFF = "off"  # no limit
+
+
+def _check_rate(rate: str) -> str:
+    if rate != OFF:
+        parse(rate)
+    return rate
+
+
+# A number and a period, such as `100/minute`, or OFF.
+Rate = Annotated[str, AfterValidator(_check_rate)]
+
+
+class GitLimits(BaseModel):
+    """What a git process may use: bytes of memory, seconds of CPU time, seconds in all, bytes of output."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    memory: int = Field(ge=32 << 20)
+    cpu: int = Field(ge=1)
+    seconds: float = Field(gt=0, le=30 * DAY)
+    output: int = Field(ge=1)
+
+
+def complete_limits(value: Any, default: GitLimits) -> Any:
+    """Read limits from a JSON object; what it leaves out is as in the default."""
+    if not isinstance(value, str):
+        return value
+    try:
+        loaded = orjson.loads(value)
+    except ValueError:
+        loaded = None
+    if not isinstance(loaded, dict):
+        raise ValueError("must be a JSON object with any of memory, cpu, seconds and output")
+    return {**default.model_dump(), **loaded}
+
+
+# Faults of git objects that old tools made and that do no harm. Git's own names of them (git-fsck, "fsck messages").
+HarmlessFault = Literal[
+    "badEmail",
+    "badTimezone",
+    "missingNameBeforeEmail",
+    "missingSpaceBeforeDate",
+    "missingSpaceBeforeEmail",
+    "multipleAuthors",
+    "zeroPaddedDate",
+    "zeroPaddedFilemode",
+]
+Faults = Annotated[list[HarmlessFault], NoDecode, BeforeValidator(split_list)]

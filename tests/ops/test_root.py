@@ -1,0 +1,161 @@
+"""What root starts runs as a system user, with files that nobody else may read and no secret among its arguments."""
+
+import asyncio
+import os
+import pwd
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from app.config import Settings
+from app.ops import embedded, system_user
+from tests.cli.command import RunningCommand, start_command
+from tests.conftest import ADMIN_TOKEN
+from tests.ops.test_up import TOKEN, Running, run_up
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="root alone can become another user")]
+
+PARTS = ("serve", "relay", "work", "bin/postgres", "valkey-server")
+
+
+@pytest.fixture
+def closed_folder() -> Iterator[Path]:
+    """A folder that only root may pass through, as `mktemp -d` makes it."""
+    with tempfile.TemporaryDirectory(prefix="polyforge-test-") as folder:
+        assert stat.S_IMODE(Path(folder).stat().st_mode) == 0o700
+        yield Path(folder)
+
+
+def find_owner(pid: int) -> str:
+    return pwd.getpwuid(Path(f"/proc/{pid}").stat().st_uid).pw_name
+
+
+def read_user(pid: int) -> tuple[set[str], list[str]]:
+    """The user ids of a process and its groups."""
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return set(status["Uid"].split()), status["Groups"].split()
+
+
+async def test_every_process_of_root_runs_as_the_system_user(closed_folder: Path) -> None:
+    user = system_user.ensure_user(system_user.SYSTEM_USER)
+    async with run_up(closed_folder / "var") as forge:
+        for pid in (forge.up.pid, *map(forge.find_process, PARTS)):
+            assert read_user(pid) == ({str(user.pw_uid)}, [])
+        assert (await forge.call("POST", "/api/0/new", name="nethack", description="d", create_readme="1"))[0] == 200
+        found = [path for path in (closed_folder / "var").rglob("*") if not path.is_symlink()]
+    assert len(found) > 100
+    for path in (closed_folder / "var", *found):
+        if path.exists():
+            assert path.stat().st_uid == user.pw_uid, path
+    data = closed_folder / "var"
+    for path in (data, *data.iterdir(), *(data / "repositories").rglob("*")):
+        # Git makes packed objects read-only.
+        assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
+
+
+async def test_only_the_system_user_may_pass_through_folders_above_the_data(closed_folder: Path) -> None:
+    async with run_up(closed_folder / "var") as forge:
+        assert (await forge.call("GET", "/readyz"))[0] == 200
+    assert not stat.S_IMODE(closed_folder.stat().st_mode) & 0o067
+    other = pwd.getpwnam("nobody").pw_uid
+
+    async def may_pass(user_id: int) -> bool:
+        test = await asyncio.create_subprocess_exec("test", "-x", str(closed_folder), user=user_id, extra_groups=[])
+        return await test.wait() == 0
+
+    assert await may_pass(system_user.ensure_user(system_user.SYSTEM_USER).pw_uid)
+    assert not await may_pass(other)
+
+
+async def test_folders_that_everybody_may_pass_through_are_left_alone(closed_folder: Path) -> None:
+    closed_folder.chmod(0o711)
+    async with run_up(closed_folder / "var"):
+        pass
+    assert (stat.S_IMODE(closed_folder.stat().st_mode), os.listxattr(closed_folder)) == (0o711, [])
+
+
+async def test_a_directory_that_root_used_before_is_taken_over(closed_folder: Path) -> None:
+    data = closed_folder / "var"
+    (data / "repositories" / "00").mkdir(parents=True)
+    (data / "forge.log").write_text("old")
+    async with run_up(data) as forge:
+        assert (await forge.call("POST", "/api/0/new", name="nethack", description="d"))[0] == 200
+    assert {path.owner() for path in (data, data / "forge.log", data / "repositories" / "00")} == {"polyforge"}
+
+
+async def test_a_directory_of_something_else_is_not_given_away(closed_folder: Path) -> None:
+    (closed_folder / "letter").write_text("Dear Rodney")
+    async with start_command("up", "--data", str(closed_folder)) as command:
+        assert "is no data directory of Polyforge" in await command.read_error()
+        assert await command.wait() == 2
+    assert (closed_folder.owner(), (closed_folder / "letter").owner()) == ("root", "root")
+
+
+async def test_commands_of_root_leave_no_files_of_root(closed_folder: Path, own_settings: Settings) -> None:
+    """They run as the owner of the data directory."""
+    data = closed_folder / "data"
+    data.mkdir()
+    owner = pwd.getpwnam("nobody")
+    os.chown(data, owner.pw_uid, owner.pw_gid)
+    closed_folder.chmod(0o711)
+    urls = {
+        "POLYFORGE_DATABASE_URL": own_settings.required_database_url(),
+        "POLYFORGE_REDIS_URL": own_settings.required_redis_url(),
+    }
+    async with start_command("relay", "--data", str(data), **urls) as command:
+        assert '"starting"' in await _read_past_notice(command)
+        assert find_owner(command.process.pid) == "nobody"
+    assert {path.owner() for path in data.iterdir()} == {"nobody"}
+    assert {path.name for path in data.iterdir()} == {"repositories", "attachments"}
+
+
+async def _read_past_notice(command: RunningCommand) -> str:
+    line = await command.read_error()
+    return await command.read_error() if "tarted by root" in line else line
+
+
+class TestArguments:
+    async def test_the_token_of_the_administrator_is_no_argument(self, closed_folder: Path) -> None:
+        """An option that takes it is still understood, and disappears from the list of processes."""
+        port = embedded.free_port()
+        arguments = ("up", "--data", str(closed_folder / "var"), "--port", str(port), "--admin-token", TOKEN)
+        async with start_command(*arguments) as command:
+            assert "--admin-token-file" in await command.read_error()
+            while not (line := await command.read_line()).startswith("Polyforge is ready"):
+                assert line == ""
+            async with aiohttp.ClientSession() as session:
+                forge = Running(command.process, f"http://127.0.0.1:{port}", session)  # type: ignore[arg-type]
+                assert (await forge.call("POST", "/api/0/-/whoami"))[1]["username"] == "admin"
+            for entry in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    words = entry.read_bytes()
+                except OSError:
+                    continue
+                assert TOKEN.encode() not in words or b"pytest" in words, words
+            assert await command.wait(2) == 0
+
+    async def test_the_processes_do_not_know_the_token(self, closed_folder: Path) -> None:
+        async with run_up(closed_folder / "var") as forge:
+            for part in PARTS:
+                environment = Path(f"/proc/{forge.find_process(part)}/environ").read_bytes()
+                assert TOKEN.encode() not in environment
+
+
+async def test_secrets_are_read_from_files(closed_folder: Path, own_settings: Settings) -> None:
+    """A file that only root may read will do."""
+    secret = closed_folder / "token"
+    secret.write_text(f"{ADMIN_TOKEN}\n")
+    secret.chmod(0o400)
+    port = embedded.free_port()
+    arguments = ("up", "--data", str(closed_folder / "var"), "--port", str(port), "--admin-token-file", str(secret))
+    async with start_command(*arguments) as command:
+        while not (line := await command.read_line()).startswith("Polyforge is ready"):
+            assert line == ""
+        listing = ("events", "--types", "user.created", "--url", f"http://127.0.0.1:{port}")
+        async with start_command(*listing, "--token-file", str(secret)) as events:
+            assert (await events.read_json())["data"]["username"] == "admin"
+        assert await command.wait(2) == 0
