@@ -217,11 +217,14 @@ create table idempotency_keys (
     status     int,                                  -- null while the first request is in flight
     headers    jsonb,
     body       bytea,
+    outcome    jsonb,                                 -- what the command stored; null until it is, or if it is secret
+    project    jsonb,                                 -- the row of the project as it was before the command
     at         timestamptz not null default now(),
     primary key (principal, key),
     constraint answered_whole check ((status is null) = (body is null))
 );
 create index idempotency_keys_by_age on idempotency_keys (at);
+create index idempotency_keys_by_command on idempotency_keys (command_id);
 
 -- The version of this schema; `polyforge migrate` upgrades an older one.
 create table schema_version (version int not null);

@@ -62,6 +62,8 @@ async def read_repository(writer: RefWriter, work: Callable[[Path], T]) -> T:
 
 async def create_branch(writer: RefWriter, name: str, from_branch: str | None, from_commit: str | None) -> None:
     """Create a branch. Raises as `refs.create_branch` does, and Forbidden."""
+    if await writer.was_done_before():
+        return
     require_name(name)
     start = await read_repository(
         writer, partial(refs.find_start, name=name, from_branch=from_branch, from_commit=from_commit)
@@ -73,6 +75,8 @@ async def create_branch(writer: RefWriter, name: str, from_branch: str | None, f
 async def create_tag(writer: RefWriter, name: str, target: str, message: str, *, force: bool) -> bool:
     """Create an annotated tag in the actor's name. Raises as `refs.create_tag` does, and Forbidden."""
     require(writer.actor, "manage-refs", writer.project)
+    if await writer.was_done_before():
+        return True
     require_name(name)
     ref = refs.TAGS + name
     old = await read_repository(writer, partial(refs.find_target, ref=ref))
@@ -93,6 +97,8 @@ async def set_default_branch(writer: RefWriter, name: str) -> None:
 async def create_alias(writer: RefWriter, name: str, existing: str) -> None:
     """Create another name for a branch. Raises as `refs.create_alias` does, and Forbidden."""
     require(writer.actor, "manage-refs", writer.project)
+    if await writer.was_done_before():
+        return
     head = await read_repository(writer, partial(refs.find_branch_head, name=existing))
     require_name(name)
     change = Change(refs.branch_ref(name), ZEROS, head)
@@ -102,6 +108,8 @@ async def create_alias(writer: RefWriter, name: str, existing: str) -> None:
 async def drop_alias(writer: RefWriter, one: str, other: str) -> None:
     """Delete the alias that one of the two is for the other, if either is. Raises NoBranch and Forbidden."""
     require(writer.actor, "manage-refs", writer.project)
+    if await writer.was_done_before():
+        return
     alias = await read_repository(writer, partial(refs.find_alias, one=one, other=other))
     if alias is not None:
         # No commits go with it, so this is no push that deletes a branch.

@@ -9,8 +9,9 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar, TypeVar, cast
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -25,7 +26,8 @@ from app.errors import Conflict, Refused, Subject
 from app.logs import log
 from app.metrics import COMMANDS
 from app.queries import projects
-from events.event import Event
+from app.stores.idempotency_keys import HeldKey, keep_outcome
+from events.event import TYPES, Event
 from events.log import CommandRepeated, VersionConflict
 from events.record import NewEvent, Recorded, record
 
@@ -36,17 +38,22 @@ class Command:
     """Base class of commands, which are frozen dataclasses.
 
     `kind` is the name in kebab case, as tasks and the audit trail show it. `single_try` is for commands that record
-    what has happened already, so that calling the handler again cannot make them fit.
+    what has happened already, so that calling the handler again cannot make them fit. `shows_secret` is for commands
+    whose reply contains a secret that cannot be shown again.
     """
 
     kind: ClassVar[str]
     makes_project: ClassVar[bool] = False
     single_try: ClassVar[bool] = False
+    shows_secret: ClassVar[bool] = False
 
-    def __init_subclass__(cls, makes_project: bool = False, single_try: bool = False) -> None:
+    def __init_subclass__(
+        cls, makes_project: bool = False, single_try: bool = False, shows_secret: bool = False
+    ) -> None:
         cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
         cls.makes_project = makes_project
         cls.single_try = single_try
+        cls.shows_secret = shows_secret
 
 
 class CommandContext:
@@ -77,6 +84,25 @@ class Outcome:
     command_id: UUID
     recorded: list[Recorded]
     events: list[Event]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the id, as JSON values."""
+        stored = zip(self.recorded, self.events, strict=True)
+        return {
+            "events": [
+                {"position": each.position, "at": each.at, "row": each.row, "type": event.type, "data": event}
+                for each, event in stored
+            ]
+        }
+
+    @classmethod
+    def from_json(cls, command_id: UUID, kept: Mapping[str, Any]) -> "Outcome":
+        """Read what `to_json` has written."""
+        return cls(
+            command_id,
+            [Recorded(each["position"], datetime.fromisoformat(each["at"]), each["row"]) for each in kept["events"]],
+            [TYPES[each["type"]](**each["data"]) for each in kept["events"]],
+        )
 
     @property
     def row(self) -> dict[str, Any]:
@@ -114,17 +140,21 @@ async def execute(
     action: str | None = None,
     seen: Mapping[str, Any] | None = None,
     policy: InstancePolicy = STRICTEST,
+    key: HeldKey | None = None,
 ) -> Outcome:
     """Decide on a command and store its events: all of them or none. Raises Refused.
 
     `action` is what the caller declared to do (`access.ACTIONS`): it is checked against the rows that the decision
     rests on before anything is stored. None is for the forge's own commands. `seen` is the project's row if the caller
     has just read it, which saves the handler a round trip. Without a `policy` the strictest one holds, which allows
-    nothing that the settings may switch off.
+    nothing that the settings may switch off. `key` is the idempotency key that the request holds: a command that an
+    earlier attempt has carried out is not decided on again, and has the outcome that it had then.
     """
+    if key is not None and key.outcome is not None:
+        return Outcome.from_json(command_id, key.outcome)
     started = time.perf_counter()
     try:
-        outcome = await _execute(db, actor, command, command_id, request, action, seen, policy)
+        outcome = await _execute(db, actor, command, command_id, request, action, seen, policy, key)
     except Refused as no:
         COMMANDS.labels(command.kind, "refused").observe(time.perf_counter() - started)
         log.info("command", command=command.kind, actor=actor.username, refused=str(no.subject))
@@ -144,6 +174,7 @@ async def _execute(
     action: str | None,
     seen: Mapping[str, Any] | None,
     policy: InstancePolicy,
+    key: HeldKey | None,
 ) -> Outcome:
     body = (command.kind, orjson.dumps(command))
     async with AsyncExitStack() as stack:
@@ -162,17 +193,22 @@ async def _execute(
                 return Outcome(command_id, [], [])
             try:
                 async with db.acquire() as connection:
-                    recorded = await record(
-                        connection,
-                        body,
-                        events,
-                        command_id=command_id,
-                        actor=actor.username,
-                        request=request,
-                        revision=ctx.revision,
-                        anchored=not command.makes_project,
-                    )
-                return Outcome(command_id, recorded, [each.event for each in events])
+                    keeps = key is not None and not command.shows_secret
+                    async with connection.transaction() if keeps else nullcontext():
+                        recorded = await record(
+                            connection,
+                            body,
+                            events,
+                            command_id=command_id,
+                            actor=actor.username,
+                            request=request,
+                            revision=ctx.revision,
+                            anchored=not command.makes_project,
+                        )
+                        outcome = Outcome(command_id, recorded, [each.event for each in events])
+                        if keeps:
+                            await keep_outcome(connection, command_id, outcome.to_json(), ctx.seen)
+                return outcome
             except VersionConflict:
                 await asyncio.sleep(0.001 * min(attempt, 10))
             except CommandRepeated:

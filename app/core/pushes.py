@@ -32,6 +32,7 @@ from app.logs import log
 from app.queries import projects, refs
 from app.queries.refs import ZEROS
 from app.stores import open_pushes
+from app.stores.idempotency_keys import HeldKey, has_outcome
 
 MAX_TRIES = 50
 RECOVERY_INTERVAL = 1.0  # seconds between searches for abandoned pushes
@@ -48,9 +49,11 @@ async def record_refs(
     only: frozenset[str] | None = None,
     merged: int | None = None,
     options: tuple[str, ...] = (),
+    key: HeldKey | None = None,
 ) -> int:
     """Record the refs on disk, or only those that move together with the ones in `only`. Returns how many had moved.
-    `merged` is the number of the pull request whose merge moved them, `options` are the push options.
+    `merged` is the number of the pull request whose merge moved them, `options` are the push options, and `key` is the
+    idempotency key of the request.
 
     The log is read before the disk: if another process records a ref in between, its version differs, the command is
     refused, and both are read again. So only moves that happened are recorded. Raises NotFound if the project was
@@ -68,9 +71,13 @@ async def record_refs(
         if not moves:
             return moved
         command = RecordRefs(project_id=project_id, moves=moves, pull_request=merged, options=list(options))
-        with suppress(Conflict):
-            outcome = await commands.execute(db, actor, command, command_id=uuid.uuid4(), request=request)
-            moved += len(outcome.recorded)
+        try:
+            command_id = key.command_id if key is not None else uuid.uuid4()
+            outcome = await commands.execute(db, actor, command, command_id=command_id, request=request, key=key)
+            moved, key = moved + len(outcome.recorded), None
+        except Conflict as no:
+            if no.subject is Subject.COMMAND_REPEATED:  # the process that has died recorded a part
+                key = None
     raise Conflict(Subject.REFS)
 
 
@@ -95,7 +102,8 @@ def find_moves(
 class RefWriter:
     """An actor who is about to move refs of a project.
 
-    `action` is the declared action of the route, `ring` wakes the relay.
+    `action` is the declared action of the route, `ring` wakes the relay, `key` is the idempotency key that the request
+    holds.
     """
 
     db: Database
@@ -105,10 +113,18 @@ class RefWriter:
     project: Mapping[str, Any]
     request: str
     ring: Callable[[], None]
+    key: HeldKey | None = None
 
     @property
     def repo_path(self) -> Path:
         return store.repository_path(self.root, self.project["project_id"])
+
+    async def was_done_before(self) -> bool:
+        """Whether an earlier attempt of the request has moved the refs; its moves are recorded first if it has died."""
+        if self.key is None:
+            return False
+        await finish_open(self.db, self.root, self.project["project_id"])
+        return await has_outcome(self.db, self.key.command_id)
 
 
 @asynccontextmanager
@@ -121,10 +137,17 @@ async def recording_moves(
     """
     authorize(writer.actor, writer.action, writer.project)
     project_id = writer.project["project_id"]
-    async with moving_refs(writer.db, writer.root, project_id, writer.actor):
+    async with moving_refs(writer.db, writer.root, project_id, writer.actor, key=writer.key):
         yield
         await record_refs(
-            writer.db, writer.root, project_id, writer.actor, request=writer.request, only=names, options=options
+            writer.db,
+            writer.root,
+            project_id,
+            writer.actor,
+            request=writer.request,
+            only=names,
+            options=options,
+            key=writer.key,
         )
     writer.ring()
 
@@ -153,15 +176,22 @@ def _change_refs(repo_path: Path, changes: Sequence[RefChange], atomic: bool) ->
 
 @asynccontextmanager
 async def moving_refs(
-    db: Database, root: Path, project_id: int, actor: Actor, *, merged: int | None = None
+    db: Database,
+    root: Path,
+    project_id: int,
+    actor: Actor,
+    *,
+    merged: int | None = None,
+    key: HeldKey | None = None,
 ) -> AsyncIterator[None]:
     """Hold the lock of the project's refs, and a row in `open_pushes`, while refs move and are recorded in the block.
-    `merged` is the number of the pull request whose merge moves them.
+    `merged` is the number of the pull request whose merge moves them, `key` the idempotency key of the request.
 
-    The row stays if the block fails. Raises NotFound, and Conflict if another process keeps the lock.
+    The row stays if the block fails. Its id is that of the command that will record the moves, so that the reply to a
+    request that dies can be rendered later. Raises NotFound, and Conflict if another process keeps the lock.
     """
     async with _lock_refs(root, project_id):
-        push_id = uuid.uuid4()
+        push_id = key.command_id if key is not None else uuid.uuid4()
         for row in await open_pushes.begin(db, push_id, project_id, actor.username, merged):
             await _finish(db, root, row)
         yield
@@ -199,7 +229,8 @@ async def _finish(db: Database, root: Path, row: Row) -> None:
     """Record the moves of a process that has ended, under the lock of the project's refs."""
     project_id = row["project_id"]
     with suppress(NotFound):
-        moved = await record_refs(db, root, project_id, Actor(row["actor"]), merged=row["pull_request"])
+        key = HeldKey(row["push_id"])
+        moved = await record_refs(db, root, project_id, Actor(row["actor"]), merged=row["pull_request"], key=key)
         log.info("reconciled", project=project_id, moved=moved)
     await open_pushes.end(db, row["push_id"])
 

@@ -58,7 +58,7 @@ def require_format(name: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CreateSubscription(Command):
+class CreateSubscription(Command, shows_secret=True):
     """Create a subscription. Its URL and secret are stored separately beforehand; the event names only the host."""
 
     subscription_id: str

@@ -63,7 +63,7 @@ async def create_user(ctx: CommandContext, user: CreateUser) -> list[NewEvent]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IssueToken(Command):
+class IssueToken(Command, shows_secret=True):
     token_id: str
     username: str
     prefix: str
@@ -92,7 +92,7 @@ def _limit_expiry(actor: Actor, expires_at: str | None) -> str | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IssueProjectToken(Command):
+class IssueProjectToken(Command, shows_secret=True):
     """Issue a token of the actor that is bound to one project.
 
     Unlike other tokens it may be issued with a limited token, which passes on no scope that it lacks and which the

@@ -13,8 +13,9 @@ from app.core import credentials
 from app.core.access import ACTIONS, Token
 from app.core.credentials import BadToken
 from app.database import Row
-from app.http.keys import DATABASE
+from app.http.keys import DATABASE, HELD_KEY
 from app.http.rate_limits import count_failed_login
+from app.queries import projects
 
 # User names that clients of other git hosts write before a token; they stand for the token's owner.
 PLACEHOLDERS = ("git", "token", "oauth2", "x-access-token")
@@ -82,6 +83,8 @@ async def identify_with_row(
     actor, row = await credentials.identify_with_row(db, token, statement, *arguments)
     if isinstance(actor, BadToken):
         _count_failure(request)
+    if statement == projects.BY_ADDRESS and (key := request.get(HELD_KEY)) is not None and key.project is not None:
+        return actor, key.project  # an earlier attempt has changed the project since, or deleted it
     return actor, row
 
 

@@ -1,8 +1,9 @@
 """Idempotency keys: repeating a request returns the first response and executes nothing twice.
 
-There are two guards. The first response is stored for a day and replayed. And the key fixes the id of the request's
-command before it is executed: if the process dies after the commit but before the response is stored, the retry finds
-that its command has been executed and does not execute it again.
+There are two guards. The first response is stored for a day and replayed. And what the request's command stored is kept
+with it, in its transaction: if the process dies after the commit but before the response is stored, the retry does not
+execute the command again, and renders the response from that. Responses with a secret are neither stored nor rendered
+again; the retry is told that the command was carried out.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from app.actor import Actor
 from app.core.credentials import BadToken
 from app.database import Database, Row
 from app.errors import Conflict, Invalid, Malformed, Subject
-from app.http.keys import COMMAND_ID, DATABASE
+from app.http.keys import DATABASE, HELD_KEY
 from app.http.requests import BODY_ERRORS
 from app.http.routes import Handler
 from app.stores import idempotency_keys
@@ -73,15 +74,15 @@ async def _replay_or_call(request: web.Request, handler: Handler, identify: Iden
     db: Database = request.config_dict[DATABASE]
     # A user's other tokens may have fewer scopes, so a key belongs to a token.
     principal, fingerprint = str(actor.token_id), await _fingerprint_request(request)
-    command_id = await idempotency_keys.claim(db, principal, key, fingerprint, uuid4())
-    if command_id is None:
+    held = await idempotency_keys.claim(db, principal, key, fingerprint, uuid4())
+    if held is None:
         return _replay(await idempotency_keys.find(db, principal, key), fingerprint)
-    request[COMMAND_ID] = command_id
+    request[HELD_KEY] = held
     try:
         response = await handler(request)
-        await _store_response(db, principal, key, command_id, response)
+        await _store_response(db, principal, key, held.command_id, response)
     except BaseException:  # also when the client hangs up: the key can be tried again
-        await idempotency_keys.release(db, principal, key, command_id)
+        await idempotency_keys.release(db, principal, key, held.command_id)
         raise
     return response
 

@@ -1,12 +1,11 @@
 """Typed keys for values stored on the application and on a request."""
 
-from uuid import UUID
-
 from aiohttp import web
 
 from app.config import Settings
 from app.database import Database
 from app.feed.tail import Tail
+from app.stores.idempotency_keys import HeldKey
 
 DATABASE = web.AppKey("database", Database)
 SETTINGS = web.AppKey("settings", Settings)
@@ -14,5 +13,5 @@ TAIL = web.AppKey("tail", Tail)
 REQUEST_ID = web.RequestKey("request_id", str)
 DIALECT = web.RequestKey("dialect", str)
 ACTION = web.RequestKey("action", str)  # the action that the route declares
-COMMAND_ID = web.RequestKey("command_id", UUID)  # fixed by an idempotency key
+HELD_KEY = web.RequestKey("held_key", HeldKey)  # the idempotency key of the request
 RESPONSE_STARTED = web.RequestKey("response_started", bool)  # the status has been sent

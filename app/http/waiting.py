@@ -11,7 +11,7 @@ from aiohttp import web
 
 from app.database import Row
 from app.errors import NotFound, Subject
-from app.http.keys import COMMAND_ID, DATABASE, TAIL
+from app.http.keys import DATABASE, HELD_KEY, TAIL
 from app.queries import tasks
 
 
@@ -25,7 +25,7 @@ async def wait_for_task(request: web.Request, task_id: UUID) -> Row:
         return task
 
     # A client with an idempotency key may hang up and ask for the response later, so it must not be cancelled.
-    with nullcontext() if COMMAND_ID in request else while_connected(request):
+    with nullcontext() if HELD_KEY in request else while_connected(request):
         return await wait_for_change(request, task_id, find_task)
 
 

@@ -35,3 +35,7 @@ from   events
 where  events.position = work.position and work.done_at is null;
 alter table work alter column project_id drop default;
 create index if not exists due_work on work (queue, project_id, due_at, position) where done_at is null;
+
+alter table idempotency_keys add column if not exists outcome jsonb;
+alter table idempotency_keys add column if not exists project jsonb;
+create index if not exists idempotency_keys_by_command on idempotency_keys (command_id);

@@ -90,7 +90,7 @@ async def test_many_requests_with_one_key_open_one_issue(forge: Forge, nethack: 
     assert (await open_issue(nethack, "k1"))[0] == 200
 
 
-async def test_an_executed_command_without_a_stored_response_is_not_executed_again(
+async def test_an_executed_command_without_a_stored_response_is_answered_but_not_executed_again(
     forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if the process died after the commit and before the response was stored."""
@@ -103,7 +103,10 @@ async def test_an_executed_command_without_a_stored_response_is_not_executed_aga
         with pytest.raises(Exception, match="disconnected"):
             await open_issue(nethack, "k1")
     status, body = await open_issue(nethack, "k1")
-    assert (status, body["error_code"]) == (409, "ENOCODE")
+    assert (status, body["issue"]["id"]) == (200, 1)
+    assert "Idempotency-Replayed" not in nethack.headers
+    assert await open_issue(nethack, "k1") == (status, body)
+    assert nethack.headers["Idempotency-Replayed"] == "true"
     assert (await nethack.pagure("/nethack/issues"))[1]["total_issues"] == 1
 
 

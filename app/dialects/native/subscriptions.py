@@ -23,7 +23,7 @@ from app.dialects.native import listings, requests
 from app.dialects.native.problems import invalid_request
 from app.dialects.native.routes import NativeRoutes
 from app.feed import formats, pages, signing
-from app.http.commands import execute
+from app.http.commands import execute, was_carried_out
 from app.http.keys import DATABASE
 from app.http.pagination import format_cursor
 from app.http.responses import NO_STORE, format_moment, json_reply
@@ -162,7 +162,9 @@ async def change_subscription(request: web.Request, actor: Actor) -> web.Respons
 @routes.call("DELETE", "/subscriptions/{id}", "manage-subscriptions")
 async def delete_subscription(request: web.Request, actor: Actor) -> web.Response:
     db = request.config_dict[DATABASE]
-    subscription_id = (await _find_own(request, actor))["subscription_id"]
+    subscription_id = requests.parse_uuid(request.match_info["id"])
+    if not was_carried_out(request):
+        await _find_own(request, actor)
     requests.read_query(request)
     await execute(request, actor, DeleteSubscription(subscription_id=str(subscription_id)))
     await deliveries.delete_endpoint(db, subscription_id)

@@ -72,14 +72,13 @@ async def _execute_flag(
         pull_request=number,
     )
     form.check()
-    before = await pull_requests.find_flag(db, project["project_id"], commit, command.uid)
     flagged = await execute(request, actor, command, seen=project)
     caller = await users.find(db, actor.username)
     email = caller["email"] if caller and flagged.row["author"] == actor.username else None
     return {
         "flag": render.flag(render.base_url(request), flagged.row, email=email),
-        "message": "Flag updated" if before else "Flag added",
-        "uid": command.uid,
+        "message": "Flag added" if flagged.row["created_at"] == flagged.row["updated_at"] else "Flag updated",
+        "uid": flagged.row["uid"],
     }
 
 
