@@ -67,6 +67,12 @@ create table leases (
     until  timestamptz not null
 );
 
+-- Worker processes, and until when each of them counts as alive (app/stores/heartbeats.py).
+create table heartbeats (
+    holder      uuid        primary key,
+    alive_until timestamptz not null
+);
+
 -- Work for the workers: one row per event and reaction, written in the transaction that numbers the event.
 create table work (
     position    bigint      not null references events,
@@ -78,6 +84,7 @@ create table work (
     done_at     timestamptz,
     irrevocable boolean     not null default false,  -- past its point of no return: it cannot be cancelled
     project_id  bigint      not null,                -- of the event; 0 if it is about none
+    holder      uuid,                                -- the worker process that took the lease
     primary key (position, reaction)
 );
 
@@ -108,6 +115,7 @@ create table mirrors (
     failures    int         not null default 0,      -- in a row
     lease_until timestamptz,                         -- null: no worker holds it
     token       uuid,
+    holder      uuid,                                -- the worker process that took the lease
     constraint a_lease_has_a_token check ((lease_until is null) = (token is null))
 );
 create index due_mirrors on mirrors (due_at);
@@ -167,6 +175,7 @@ create table lanes (
     news            int         not null default 1,  -- how often deliveries were added
     lease_until     timestamptz,                     -- null: no worker holds it
     token           uuid,
+    holder          uuid,                            -- the worker process that took the lease
     primary key (subscription_id, lane),
     constraint a_lease_has_a_token check ((lease_until is null) = (token is null))
 );

@@ -57,6 +57,23 @@ async def repeat(
         woken.clear()
 
 
+async def insist(step: Callable[[], Awaitable[Any]], seconds: float, interval: float = 0.25) -> None:
+    """Run a step; while the database is unavailable, again every `interval` seconds for up to `seconds`.
+
+    Raises what the step raises otherwise, or at last.
+    """
+    until = asyncio.get_running_loop().time() + seconds
+    while True:
+        try:
+            await step()
+        except Exception as error:
+            if not is_unavailable(error) or asyncio.get_running_loop().time() > until:
+                raise
+            await asyncio.sleep(interval)
+        else:
+            return
+
+
 @asynccontextmanager
 async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run a coroutine in the background for the length of a block; it has ended when the block is left.

@@ -23,6 +23,12 @@ RELAY_LAG = Gauge(
     "Age of the oldest event without a number.",
     multiprocess_mode="mostrecent",
 )
+OLDEST_UNDONE = Gauge(
+    "polyforge_oldest_undone_seconds",
+    "Age of the oldest thing that a background loop has not done.",
+    ["loop"],
+    multiprocess_mode="mostrecent",
+)
 LEADERSHIPS = Counter("polyforge_relay_leaderships_total", "Times this relay became the leader.")
 DELIVERIES = Counter("polyforge_deliveries_total", "Attempts to send an event to a subscriber.", ["outcome"])
 CLOSED_CONNECTIONS = Counter(

@@ -25,6 +25,7 @@ from app.database import DB_ERRORS, Database, is_lost
 from app.http.keys import DATABASE, TAIL
 from app.http.rate_limits import RATE_LIMITS
 from app.ops import embedded, migrate
+from app.storage import make_folders
 from tests.databases import fresh_database, open_cleaner
 
 Task: TypeAlias = "asyncio.Task[Any]"
@@ -149,7 +150,7 @@ class SharedForge:
     async def _empty_stores(self, connections: list[Any]) -> None:
         settings, old = self.forge.settings, self._folder / f"old-{next(self._numbers)}"
         settings.data.rename(old)  # removed when the forge is closed
-        settings.repositories.mkdir(mode=0o700, parents=True)
+        make_folders(settings)
         (old / settings.key_file.name).rename(settings.key_file)
         await self.forge.redis.flushall()
         if not await self._cleaner.clean():

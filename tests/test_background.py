@@ -3,9 +3,10 @@
 import asyncio
 from typing import Any
 
+import asyncpg
 import pytest
 
-from app.background import in_background
+from app.background import in_background, insist
 
 
 async def for_ever() -> None:
@@ -56,3 +57,24 @@ async def test_a_cancellation_during_the_end_of_the_block_is_not_lost() -> None:
     go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_step_is_insisted_on_while_the_database_is_away() -> None:
+    errors: list[Exception] = [asyncpg.CannotConnectNowError("starting up"), ConnectionRefusedError()]
+
+    async def step() -> None:
+        if errors:
+            raise errors.pop()
+
+    await insist(step, 5, interval=0.01)
+    assert not errors
+
+
+@pytest.mark.parametrize(("error", "seconds"), [(ValueError("a bug"), 60), (ConnectionRefusedError(), 0.05)])
+async def test_an_error_of_another_kind_or_that_lasts_is_raised(error: Exception, seconds: float) -> None:
+    async def step() -> None:
+        raise error
+
+    async with asyncio.timeout(5):
+        with pytest.raises(type(error)):
+            await insist(step, seconds, interval=0.01)

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 from uuid import UUID, uuid4
@@ -23,6 +24,7 @@ from redis.asyncio import Redis
 
 import app.dialects.pagure.hooks.envelope  # noqa: F401 - register the format
 from app.actor import NOBODY, Actor
+from app.background import insist
 from app.core import credentials
 from app.core.access import may
 from app.core.commands import execute
@@ -123,7 +125,13 @@ class Deliverer:
             taken = Counter(lane.subscription_id for lane in self._running.values())
             ends_at = self._lease_end()
             claimed = await lanes.claim(
-                self.db, self.ctx.settings.lease, taken, MAX_LANES_PER_SUBSCRIPTION, FAILURES_TO_OPEN, room
+                self.db,
+                self.ctx.settings.lease,
+                taken,
+                MAX_LANES_PER_SUBSCRIPTION,
+                FAILURES_TO_OPEN,
+                room,
+                self.ctx.holder,
             )
             for lane in claimed:
                 task = asyncio.create_task(self._process_lane(lane, ends_at))
@@ -162,12 +170,17 @@ class Deliverer:
                 self._leases[lane.token] = lease
                 await self._send_lane(lane)
         except DB_ERRORS as error:
-            # The lease has expired or will, and another worker continues.
             log.warning("delivery", error=type(error).__name__)
+            await self._release_after_outage(lane, ends_at)
         except Exception:  # a bug must not end the worker; it is logged, and the lane is due when its lease ends
             log.exception("delivery failed", subscription=str(lane.subscription_id))
         finally:
             self._leases.pop(lane.token, None)
+
+    async def _release_after_outage(self, lane: Lane, ends_at: float) -> None:
+        """Make the lane due again as soon as the database is back, or leave it to the end of its lease."""
+        with suppress(*DB_ERRORS):
+            await insist(partial(lanes.release, self.db, lane), ends_at - asyncio.get_running_loop().time())
 
     async def _send_lane(self, lane: Lane) -> None:
         began = time.monotonic()

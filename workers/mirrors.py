@@ -98,7 +98,7 @@ async def pull_mirror(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
     except NotFound:
         raise PermanentError(FailureReason.PROJECT_MISSING) from None
     lease, failed = ctx.settings.lease, None
-    claimed = await mirrors.claim_one(ctx.db, project_id, lease, _pause(ctx, 0))
+    claimed = await mirrors.claim_one(ctx.db, project_id, lease, _pause(ctx, 0), ctx.holder)
     if claimed is None:
         raise RetryLater  # two fetches at once would fail on each other's ref updates
     try:
@@ -184,7 +184,7 @@ async def _poll_forever(ctx: WorkerContext) -> None:
         claimed = None
         try:
             await mirrors.add_missing(ctx.db, _pause(ctx, 0))
-            claimed = await mirrors.claim(ctx.db, ctx.settings.lease)
+            claimed = await mirrors.claim(ctx.db, ctx.settings.lease, ctx.holder)
             if claimed is not None:
                 await _poll_mirror(ctx, claimed)
         except DB_ERRORS as error:

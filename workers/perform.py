@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from app.background import in_background
+from app.background import in_background, insist
 from app.database import DB_ERRORS, Database, is_unavailable
 from app.errors import Conflict, Subject
 from app.git.errors import RefMoved
@@ -62,7 +62,7 @@ async def perform(ctx: WorkerContext, position: int, name: str) -> bool:
     reaction = REACTIONS[name]
     if reaction.lane is not None:
         return await _perform_lane(ctx, reaction, position)
-    token: int | None = await work.claim(ctx.db, position, name, ctx.settings.lease)
+    token: int | None = await work.claim(ctx.db, position, name, ctx.settings.lease, ctx.holder)
     return token is not None and await _perform_claimed(ctx, reaction, await _find_cause(ctx.db, position), token)
 
 
@@ -75,7 +75,9 @@ async def _perform_lane(ctx: WorkerContext, reaction: Reaction, position: int) -
     cause, names = await _find_cause(ctx.db, position), list_lane(reaction.lane)
     until, completed = time.monotonic() + LANE_SECONDS, False
     while time.monotonic() < until:
-        row = await work.claim_in_lane(ctx.db, reaction.lane, names, cause.data["project_id"], ctx.settings.lease)
+        row = await work.claim_in_lane(
+            ctx.db, reaction.lane, names, cause.data["project_id"], ctx.settings.lease, ctx.holder
+        )
         if row is None:
             break
         this = (row["position"], row["reaction"]) == (position, reaction.name)
@@ -176,7 +178,8 @@ async def _record_start(ctx: WorkerContext, cause: StoredEvent, token: int) -> N
 
 
 async def _postpone(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int, seconds: float) -> str:
-    await work.postpone(ctx.db, cause.position, reaction.name, token, seconds)
+    """Make the work due later; if the database is away, as soon as it is back."""
+    await insist(partial(work.postpone, ctx.db, cause.position, reaction.name, token, seconds), ctx.settings.lease)
     return "postponed"
 
 

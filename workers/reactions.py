@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from uuid import UUID, uuid4
 
 from app.config import Settings
 from app.database import Database
@@ -68,6 +69,7 @@ class WorkerContext:
     ring: Callable[[], Awaitable[None]]  # hints to the relay that there is something to number
     proxy: Proxy | None = None  # the outgoing proxy of git, while a worker runs
     progress: Progress = field(default_factory=Progress)  # of the present piece of work
+    holder: UUID = field(default_factory=uuid4)  # this process, as the holder of leases
     # Call before a step that cannot be undone; from then on the work cannot be cancelled. Raises LeaseLost.
     point_of_no_return: Callable[[], Awaitable[None]] = ignore_point_of_no_return
 

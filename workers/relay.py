@@ -23,7 +23,7 @@ from app.feed.formats import list_unsupported
 from app.feed.tail import RING, listen
 from app.logs import log
 from app.metrics import LEADERSHIPS, RELAY_HEAD, RELAY_LAG
-from app.stores import deliveries, idempotency_keys, work
+from app.stores import deliveries, heartbeats, idempotency_keys, work
 from app.stores.deliveries import FANNED_OUT, WAKE, WANTED
 from app.valkey import VALKEY_ERRORS
 from events import log as record_log
@@ -187,6 +187,8 @@ class Relay:
 
     async def sweep(self) -> list[str]:
         """Hint again to the queues with work that is due and that no worker holds. Returns their names."""
+        if freed := await heartbeats.free_leases_of_the_dead(self.db):
+            log.warning("leases of dead workers freed", leases=freed)
         queues = await work.list_unattended_queues(self.db, SWEEP_INTERVAL)
         if queues:
             self._hint(queues)

@@ -1,7 +1,9 @@
 """The arq workers, which take the hints of the queues, and the loops that do the work."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from arq.connections import ArqRedis
@@ -11,11 +13,13 @@ import workers.commits
 import workers.pull_requests
 import workers.repositories
 import workers.tasks  # noqa: F401 - register their reactions
-from app.background import end_task
+from app.background import end_task, in_background, repeat
+from app.database import DB_ERRORS
 from app.git.limits import using_settings
 from app.logs import log
 from app.outgoing.guard import Guard
 from app.outgoing.proxy import open_proxy
+from app.stores import heartbeats
 from app.valkey import VALKEY_ERRORS
 from workers import mirrors, queue
 from workers.delivery import run_delivery
@@ -24,6 +28,7 @@ from workers.slots import Slots
 
 CONCURRENCY = {GIT: 4, MIRROR: 2, FOLLOW: 2}
 RETRY_PAUSE = 0.5  # seconds until the next attempt to reach a queue that does not answer
+BEAT_SECONDS = 10.0  # seconds after its last heart-beat until a worker counts as dead
 POLL_DELAY = 0.02  # seconds between two polls of arq
 
 
@@ -53,6 +58,16 @@ async def run_workers(ctx: WorkerContext, redis: ArqRedis) -> None:
 
     Jobs that have started are finished first; updates of mirrors are cut off and repeated later.
     """
+    beating = repeat("heart-beat", partial(heartbeats.beat, ctx.db, ctx.holder, BEAT_SECONDS), BEAT_SECONDS / 5)
+    try:
+        async with in_background(beating):
+            await _run_loops(ctx, redis)
+    finally:
+        with suppress(*DB_ERRORS):
+            await heartbeats.end(ctx.db, ctx.holder)
+
+
+async def _run_loops(ctx: WorkerContext, redis: ArqRedis) -> None:
     guard = Guard(networks=tuple(ctx.settings.webhook_allow))
     # Unlike gather, a task group ends only when all of its tasks have ended; the proxy must be open until then.
     async with open_proxy(guard) as proxy:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 
@@ -19,7 +20,8 @@ from app.http.keys import DATABASE, SETTINGS, TAIL
 from app.http.responses import json_reply
 from app.http.routes import Routes, admit_nobody
 from app.http.unrouted import answer_errors
-from app.metrics import render_metrics
+from app.metrics import OLDEST_UNDONE, render_metrics
+from app.queries import undone
 from app.storage import list_folders, probe_folder
 from events.log import oldest_unnumbered
 
@@ -57,10 +59,27 @@ async def check_readiness(request: web.Request) -> web.Response:
         "storage": _check_storage,
         "relay": _check_relay,
     }
-    results = await asyncio.gather(*(_run_check(check(request)) for check in checks.values()))
+    ages, *results = await asyncio.gather(
+        _measure_ages(request), *(_run_check(check(request)) for check in checks.values())
+    )
     ready = all(result == "ok" for result in results)
-    body = {"status": "ready" if ready else "not ready", "checks": dict(zip(checks, results, strict=True))}
+    body = {
+        "status": "ready" if ready else "not ready",
+        "checks": dict(zip(checks, results, strict=True)),
+        "oldest_undone": ages,
+    }
     return json_reply(body, 200 if ready else 503)
+
+
+async def _measure_ages(request: web.Request) -> dict[str, float] | None:
+    """Return the age in seconds of the oldest thing that each background loop has not done; None if it is not known.
+
+    Old work does not make this process unready: it serves requests all the same.
+    """
+    with suppress(*DB_ERRORS):
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            return await undone.measure_ages(request.config_dict[DATABASE])
+    return None
 
 
 async def _run_check(check: object) -> str:
@@ -119,6 +138,8 @@ async def show_metrics(request: web.Request) -> web.StreamResponse:
             raise BadToken("missing")
         require_owner(actor, read_credentials(request).username)
         require_admin(actor)
+    for loop, seconds in (await _measure_ages(request) or {}).items():
+        OLDEST_UNDONE.labels(loop).set(seconds)
     return web.Response(body=render_metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

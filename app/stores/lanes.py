@@ -20,7 +20,7 @@ ABANDON_BATCH = 1000  # deliveries given up by one statement
 
 # $1: lease in seconds. $2: subscriptions that already hold their share of lanes. $3, $4: other subscriptions and the
 # number of lanes that they hold. $5: lanes that a subscription may hold; only one if it failed $6 times in a row.
-# $7: maximum number of lanes to claim.
+# $7: maximum number of lanes to claim. $8: the worker process.
 CLAIM = f"""
     with due as materialized (
         select    lanes.subscription_id, lanes.lane, lanes.due_at,
@@ -46,7 +46,7 @@ CLAIM = f"""
         for update of lanes skip locked
     )
     update lanes
-    set    lease_until = now() + make_interval(secs => $1), token = gen_random_uuid()
+    set    lease_until = now() + make_interval(secs => $1), token = gen_random_uuid(), holder = $8
     from   mine
     where  lanes.subscription_id = mine.subscription_id and lanes.lane = mine.lane
     returning lanes.subscription_id, lanes.lane, lanes.token, lanes.due_at
@@ -214,7 +214,13 @@ class WaitingDeliveries:
 
 
 async def claim(
-    db: Database, lease: float, taken: Mapping[UUID, int], share: int, failing: int, limit: int
+    db: Database,
+    lease: float,
+    taken: Mapping[UUID, int],
+    share: int,
+    failing: int,
+    limit: int,
+    holder: UUID | None = None,
 ) -> list[Lane]:
     """Claim due lanes that no worker holds, the longest due first.
 
@@ -224,7 +230,7 @@ async def claim(
     full = [subscription for subscription, count in taken.items() if count >= share]
     return [
         Lane(*row)
-        for row in await db.fetch(CLAIM, lease, full, list(taken), list(taken.values()), share, failing, limit)
+        for row in await db.fetch(CLAIM, lease, full, list(taken), list(taken.values()), share, failing, limit, holder)
     ]
 
 

@@ -23,16 +23,16 @@ CLAIM = """
         for update skip locked
     )
     update mirrors
-    set    lease_until = now() + make_interval(secs => $1), token = gen_random_uuid()
+    set    lease_until = now() + make_interval(secs => $1), token = gen_random_uuid(), holder = $2
     from   due
     where  mirrors.project_id = due.project_id
     returning mirrors.*
 """
 CLAIM_ONE = """
-    insert into mirrors (project_id, due_at, lease_until, token)
-    values ($1, now() + make_interval(secs => $3), now() + make_interval(secs => $2), gen_random_uuid())
+    insert into mirrors (project_id, due_at, lease_until, token, holder)
+    values ($1, now() + make_interval(secs => $3), now() + make_interval(secs => $2), gen_random_uuid(), $4)
     on conflict (project_id) do update
-    set    lease_until = excluded.lease_until, token = excluded.token
+    set    lease_until = excluded.lease_until, token = excluded.token, holder = excluded.holder
     where  mirrors.lease_until is null or mirrors.lease_until < now()
     returning *
 """
@@ -54,16 +54,16 @@ async def add_missing(db: Database, pause: float) -> None:
     await db.execute(ADD_MISSING, pause)
 
 
-async def claim(db: Database, lease: float) -> Row | None:
+async def claim(db: Database, lease: float, holder: UUID) -> Row | None:
     """Claim a mirror that is due, for `lease` seconds; None if there is none."""
-    return await db.fetchrow(CLAIM, lease)
+    return await db.fetchrow(CLAIM, lease, holder)
 
 
-async def claim_one(db: Database, project_id: int, lease: float, pause: float) -> Row | None:
+async def claim_one(db: Database, project_id: int, lease: float, pause: float, holder: UUID) -> Row | None:
     """Claim this mirror for `lease` seconds, due or not; None if another worker holds it. A mirror without a row gets
     one that is due after `pause` seconds.
     """
-    return await db.fetchrow(CLAIM_ONE, project_id, lease, pause)
+    return await db.fetchrow(CLAIM_ONE, project_id, lease, pause, holder)
 
 
 async def release(db: Database, project_id: int, token: UUID) -> None:

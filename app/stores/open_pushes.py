@@ -43,11 +43,3 @@ async def postpone(db: Database, push_id: UUID, seconds: float) -> None:
         push_id,
         seconds,
     )
-
-
-async def oldest_age(db: Database) -> float:
-    """Age in seconds of the oldest open push; 0 if there is none."""
-    age: float = await db.fetchval(
-        "select coalesce(extract(epoch from now() - min(begun_at)), 0)::float from open_pushes"
-    )
-    return age

@@ -5,12 +5,13 @@ nothing once a newer attempt holds the work. `reaction` is the name of the react
 """
 
 from typing import Any
+from uuid import UUID
 
 from app.database import Database, Row
 
 CLAIM = """
     update work
-    set    attempts = attempts + 1, lease_until = now() + make_interval(secs => $3)
+    set    attempts = attempts + 1, lease_until = now() + make_interval(secs => $3), holder = $4
     where  position = $1 and reaction = $2 and done_at is null and due_at <= now()
     and    (lease_until is null or lease_until < now())
     returning attempts
@@ -31,7 +32,7 @@ CLAIM_IN_LANE = """
         limit    1
     )
     update work
-    set    attempts = attempts + 1, lease_until = now() + make_interval(secs => $3)
+    set    attempts = attempts + 1, lease_until = now() + make_interval(secs => $3), holder = $4
     from   next
     where  work.position = next.position and work.reaction = next.reaction
     returning work.position, work.reaction, work.attempts
@@ -94,13 +95,15 @@ UNATTENDED = """
 """
 
 
-async def claim(db: Database, position: int, reaction: str, lease: float) -> int | None:
+async def claim(db: Database, position: int, reaction: str, lease: float, holder: UUID) -> int | None:
     """Claim work that is due and not held, for `lease` seconds. Returns the fencing token, or None."""
-    token: int | None = await db.fetchval(CLAIM, position, reaction, lease)
+    token: int | None = await db.fetchval(CLAIM, position, reaction, lease, holder)
     return token
 
 
-async def claim_in_lane(db: Database, lane: str, reactions: list[str], project_id: int, lease: float) -> Row | None:
+async def claim_in_lane(
+    db: Database, lane: str, reactions: list[str], project_id: int, lease: float, holder: UUID
+) -> Row | None:
     """Claim the oldest piece of a project's work of these kinds that is due, for `lease` seconds.
 
     Returns its position, its reaction and the fencing token; None if nothing is due or a worker holds a piece.
@@ -108,7 +111,7 @@ async def claim_in_lane(db: Database, lane: str, reactions: list[str], project_i
     async with db.acquire() as connection, connection.transaction():
         # Two claims that look at the same time would each find the lane free, so they take turns.
         await connection.execute(LOCK_LANE, f"{lane}-{project_id}")
-        row: Row | None = await connection.fetchrow(CLAIM_IN_LANE, reactions, project_id, lease)
+        row: Row | None = await connection.fetchrow(CLAIM_IN_LANE, reactions, project_id, lease, holder)
     return row
 
 

@@ -39,3 +39,11 @@ create index if not exists due_work on work (queue, project_id, due_at, position
 alter table idempotency_keys add column if not exists outcome jsonb;
 alter table idempotency_keys add column if not exists project jsonb;
 create index if not exists idempotency_keys_by_command on idempotency_keys (command_id);
+
+create table if not exists heartbeats (
+    holder      uuid        primary key,
+    alive_until timestamptz not null
+);
+alter table work add column if not exists holder uuid;
+alter table mirrors add column if not exists holder uuid;
+alter table lanes add column if not exists holder uuid;

@@ -183,4 +183,4 @@ async def test_a_user_cannot_have_a_reserved_name(forge: Forge, name: str) -> No
 async def test_the_health_endpoints_answer(forge: Forge) -> None:
     assert await forge.nobody.get("/healthz") == (200, {"status": "alive"})
     status, ready = await forge.nobody.get("/readyz")
-    assert (status, ready["status"]) == (200, "ready")
+    assert (status, ready["status"]) == (200, "ready"), ready

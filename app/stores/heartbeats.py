@@ -1,0 +1,52 @@
+"""Heart-beats of workers: the leases of one that has died are known by them, and freed long before they end.
+
+Each worker process has an id, which is stored with the leases that it takes. A row here says until when the process
+counts as alive. One that ends regularly has no leases and deletes its row. A process without a row, of an older version
+for example, is not judged: its leases end by themselves.
+"""
+
+from uuid import UUID
+
+from app.database import Database
+
+BEAT = """
+    insert into heartbeats (holder, alive_until) values ($1, now() + make_interval(secs => $2))
+    on conflict (holder) do update set alive_until = excluded.alive_until
+"""
+# The fencing tokens stay, so a process that was only frozen finds out that its work may be another's.
+FREE = """
+    with dead as (
+        select holder from heartbeats where alive_until < now()
+    ), freed_work as (
+        update work set lease_until = null from dead
+        where  work.holder = dead.holder and done_at is null and lease_until > now()
+        returning 1
+    ), freed_lanes as (
+        update lanes set lease_until = null, token = null from dead
+        where  lanes.holder = dead.holder and lease_until > now()
+        returning 1
+    ), freed_mirrors as (
+        update mirrors set lease_until = null, token = null from dead
+        where  mirrors.holder = dead.holder and lease_until > now()
+        returning 1
+    )
+    select (select count(*) from freed_work) + (select count(*) from freed_lanes) + (select count(*) from freed_mirrors)
+"""
+FORGET = "delete from heartbeats where alive_until < now() - interval '1 day'"
+
+
+async def beat(db: Database, holder: UUID, seconds: float) -> None:
+    """Note that a worker process is alive, for `seconds` from now."""
+    await db.execute(BEAT, holder, seconds)
+
+
+async def end(db: Database, holder: UUID) -> None:
+    """Delete the row of a process that ends and holds no lease."""
+    await db.execute("delete from heartbeats where holder = $1", holder)
+
+
+async def free_leases_of_the_dead(db: Database) -> int:
+    """Free the leases of processes whose heart-beat has stopped. Returns how many they were."""
+    freed: int = await db.fetchval(FREE)
+    await db.execute(FORGET)
+    return freed

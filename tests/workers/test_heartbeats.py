@@ -1,0 +1,59 @@
+"""Leases of workers that have died are freed by their heart-beat, not by their end."""
+
+import asyncio
+from uuid import UUID, uuid4
+
+from app.stores import heartbeats, work
+from tests.conftest import Client, Forge
+
+LEASE = 3600.0  # seconds; no test waits for its end
+
+
+async def claim_work(forge: Forge, holder: UUID) -> int:
+    """Claim a new piece of work of the git queue, which no worker of the forge has reacted to."""
+    position: int = await forge.db.fetchval("select max(position) from events")
+    reaction = f"test-{holder}"
+    await forge.db.execute(
+        "insert into work (position, reaction, queue, project_id) values ($1, $2, 'none', 0)", position, reaction
+    )
+    assert await work.claim(forge.db, position, reaction, LEASE, holder) == 1
+    return position
+
+
+async def is_held(forge: Forge, holder: UUID) -> bool:
+    return bool(await forge.db.fetchval("select lease_until > now() from work where holder = $1", holder))
+
+
+async def test_the_leases_of_a_worker_whose_heart_beat_has_stopped_are_freed(forge: Forge, nethack: Client) -> None:
+    dead, living, unknown = uuid4(), uuid4(), uuid4()
+    for holder in (dead, living, unknown):
+        await claim_work(forge, holder)
+    await heartbeats.beat(forge.db, dead, 0.05)
+    await heartbeats.beat(forge.db, living, 60)
+    async with asyncio.timeout(10):
+        while await is_held(forge, dead):
+            await asyncio.sleep(0.05)
+    assert await is_held(forge, living)
+    assert await is_held(forge, unknown)  # it has no row, so nothing is known of it
+    await heartbeats.end(forge.db, dead)
+    await heartbeats.end(forge.db, living)
+    await forge.db.execute("delete from work where queue = 'none'")
+
+
+async def test_the_lease_that_was_freed_has_lost_its_token_to_the_next_holder(forge: Forge, nethack: Client) -> None:
+    frozen, other = uuid4(), uuid4()
+    position = await claim_work(forge, frozen)
+    reaction = f"test-{frozen}"
+    await heartbeats.beat(forge.db, frozen, -1)
+    await heartbeats.free_leases_of_the_dead(forge.db)
+    assert await work.claim(forge.db, position, reaction, LEASE, other) == 2
+    assert not await work.renew(forge.db, position, reaction, 1, LEASE)
+    assert await forge.db.fetchval("select holder from work where reaction = $1", reaction) == other
+    await heartbeats.end(forge.db, frozen)
+    await forge.db.execute("delete from work where queue = 'none'")
+
+
+async def test_the_workers_of_a_forge_show_that_they_are_alive(forge: Forge) -> None:
+    async with asyncio.timeout(10):
+        while not await forge.db.fetchval("select exists (select 1 from heartbeats where alive_until > now())"):
+            await asyncio.sleep(0.05)
