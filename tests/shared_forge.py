@@ -31,7 +31,7 @@ from tests.databases import fresh_database, open_cleaner
 Task: TypeAlias = "asyncio.Task[Any]"
 
 SHARED_MEMORY, MIN_FREE = "/dev/shm", 2 << 30  # bytes
-QUIET_TIMEOUT = 1.5  # seconds that whatever a test left running has to end
+QUIET_TIMEOUT = 5.0  # seconds that whatever a test left running has to end
 CLOSE_TIMEOUT = 60.0  # seconds; a connection that a test keeps for ever fails that test, and no other one
 TESTS = str(Path(__file__).parent)
 CONNECTION_HANDLER = "RequestHandler.start"  # aiohttp's task of one HTTP connection, which lasts as long as that does

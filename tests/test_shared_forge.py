@@ -45,7 +45,7 @@ async def test_the_next_test_finds_the_administrator_and_nothing_else(sharing: S
     assert await sharing.shared.empty() is None
     assert await sharing.open() is forge
     assert [await count(forge, table) for table in ("users", "tokens", "projects", "work")] == [1, 1, 0, 0]
-    assert {place.name for place in forge.settings.data.rglob("*")} == {"repositories", "secrets.key"}
+    assert {place.name for place in forge.settings.data.rglob("*")} == {"repositories", "attachments", "secrets.key"}
     await work(forge)
     assert await forge.db.fetchval("select project_id from projects") == 1
     assert (await forge.admin.get("/v1/events?after=0&wait=5"))[1]["events"][0]["seq"] == 1

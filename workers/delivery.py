@@ -24,12 +24,12 @@ from redis.asyncio import Redis
 
 import app.dialects.pagure.hooks.envelope  # noqa: F401 - register the format
 from app.actor import NOBODY, Actor
-from app.background import insist
+from app.background import insist, repeat
 from app.core import credentials
 from app.core.access import may
 from app.core.commands import execute
 from app.core.subscriptions import MarkSubscription
-from app.database import DB_ERRORS, Row
+from app.database import DB_ERRORS, Row, is_unavailable
 from app.errors import NotFound, Refused
 from app.feed import formats, pages, signing
 from app.feed.tail import HEAD, listen
@@ -102,13 +102,13 @@ class Deliverer:
     async def run(self) -> None:
         """Send until cancelled; then wait for the requests that are on their way."""
         listener = asyncio.create_task(listen(self.redis, HEAD, self._woken))
-        renewal = asyncio.create_task(self._renew_leases())
+        renewal = asyncio.create_task(repeat("leases of lanes", self._renew_leases, self.ctx.settings.lease / 3))
         try:
             while True:
                 try:
                     await self._claim()
-                except DB_ERRORS as error:
-                    log.warning("delivery", error=type(error).__name__)
+                except Exception as error:
+                    log.warning("delivery", error=type(error).__name__, exc_info=not is_unavailable(error))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL_INTERVAL):
                         await self._woken.wait()
@@ -149,19 +149,13 @@ class Deliverer:
         return asyncio.get_running_loop().time() + self.ctx.settings.lease
 
     async def _renew_leases(self) -> None:
-        while True:
-            await asyncio.sleep(self.ctx.settings.lease / 3)
-            if not self._running:
-                continue
-            ends_at = self._lease_end()
-            try:
-                renewed = await lanes.renew(self.db, self.ctx.settings.lease, list(self._running.values()))
-            except DB_ERRORS as error:
-                log.warning("delivery", error=type(error).__name__)
-                continue
-            for token in renewed & self._leases.keys():
-                if not self._leases[token].expired():
-                    self._leases[token].reschedule(ends_at)
+        if not self._running:
+            return
+        ends_at = self._lease_end()
+        renewed = await lanes.renew(self.db, self.ctx.settings.lease, list(self._running.values()))
+        for token in renewed & self._leases.keys():
+            if not self._leases[token].expired():
+                self._leases[token].reschedule(ends_at)
 
     async def _process_lane(self, lane: Lane, ends_at: float) -> None:
         try:

@@ -7,8 +7,9 @@ so a leader that lost it without noticing numbers nothing.
 import asyncio
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import partial
 
 from arq.connections import ArqRedis
 
@@ -17,7 +18,7 @@ import workers.commits
 import workers.pull_requests
 import workers.repositories
 import workers.tasks  # noqa: F401 - register their reactions
-from app.background import end_task, in_background
+from app.background import end_task, in_background, repeat
 from app.database import Database, is_unavailable
 from app.feed.formats import list_unsupported
 from app.feed.tail import RING, listen
@@ -94,7 +95,8 @@ class Relay:
     async def run(self) -> None:
         """Lead or stand by until cancelled. Survives outages of the database and of the queue."""
         try:
-            async with in_background(listen(self.redis, RING, self.rung)), in_background(self._give_hints()):
+            hints = repeat("hints", self._give_hints, 0.0)
+            async with in_background(listen(self.redis, RING, self.rung)), in_background(hints):
                 leading = asyncio.create_task(self._lead())
                 try:
                     await asyncio.wait([leading])
@@ -132,15 +134,30 @@ class Relay:
             return False
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_INTERVAL
-            await self.sweep()
-            await idempotency_keys.delete_expired(self.db)
-            await deliveries.delete_ended(self.db)
-            async with self.db.acquire() as connection:
-                RELAY_LAG.set(await record_log.oldest_unnumbered(connection))
+            await self._do_chores(
+                self.sweep,
+                partial(idempotency_keys.delete_expired, self.db),
+                partial(deliveries.delete_ended, self.db),
+                self._measure_lag,
+            )
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_INTERVAL
-            await self.tidy()
+            await self._do_chores(self.tidy)
         return await self._number() > 0
+
+    async def _do_chores(self, *chores: Callable[[], Awaitable[object]]) -> None:
+        """Do each chore. A bug in one keeps neither the others nor the numbering from being done."""
+        for chore in chores:
+            try:
+                await chore()
+            except Exception as error:
+                if is_unavailable(error):
+                    raise
+                log.exception("relay chore failed", chore=getattr(chore, "func", chore).__name__)
+
+    async def _measure_lag(self) -> None:
+        async with self.db.acquire() as connection:
+            RELAY_LAG.set(await record_log.oldest_unnumbered(connection))
 
     async def _elect(self) -> None:
         leads = await self.db.fetchval(TAKE_LEAD, self.holder, LEASE_SECONDS) is not None
@@ -170,20 +187,19 @@ class Relay:
         self._hints.set()
 
     async def _give_hints(self) -> None:
-        """Wake waiters and workers. This task alone waits for Redis, so numbering goes on while that is frozen."""
-        while True:
-            await self._hints.wait()
-            self._hints.clear()
-            queues, head = self._queues, self._head
-            self._queues, self._head = set(), None
-            try:
-                if head is not None:
-                    await self.redis.publish(queue.HEAD, str(head))
-                for name in sorted(queues):
-                    await queue.give_hint(self.redis, name)
-            except VALKEY_ERRORS as error:
-                log.warning("hints were not given", error=type(error).__name__)
-                await asyncio.sleep(POLL_INTERVAL)
+        """Wake waiters and workers once. This loop alone waits for Redis, so numbering goes on while that is frozen."""
+        await self._hints.wait()
+        self._hints.clear()
+        queues, head = self._queues, self._head
+        self._queues, self._head = set(), None
+        try:
+            if head is not None:
+                await self.redis.publish(queue.HEAD, str(head))
+            for name in sorted(queues):
+                await queue.give_hint(self.redis, name)
+        except VALKEY_ERRORS as error:
+            log.warning("hints were not given", error=type(error).__name__)
+            await asyncio.sleep(POLL_INTERVAL)
 
     async def sweep(self) -> list[str]:
         """Hint again to the queues with work that is due and that no worker holds. Returns their names."""

@@ -3,7 +3,6 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import Any, cast
 
 from arq.connections import ArqRedis
@@ -58,9 +57,12 @@ async def run_workers(ctx: WorkerContext, redis: ArqRedis) -> None:
 
     Jobs that have started are finished first; updates of mirrors are cut off and repeated later.
     """
-    beating = repeat("heart-beat", partial(heartbeats.beat, ctx.db, ctx.holder, BEAT_SECONDS), BEAT_SECONDS / 5)
+
+    async def beat() -> None:
+        await heartbeats.beat(ctx.db, ctx.holder, BEAT_SECONDS)
+
     try:
-        async with in_background(beating):
+        async with in_background(repeat("heart-beat", beat, BEAT_SECONDS / 5)):
             await _run_loops(ctx, redis)
     finally:
         with suppress(*DB_ERRORS):

@@ -171,25 +171,24 @@ class Tail:
             return await record_log.read_entries(connection, self.head)
 
     async def _forward_rings(self) -> None:
-        while True:
-            await self._ring.wait()
-            self._ring.clear()
-            with suppress(*VALKEY_ERRORS):
-                await self.redis.publish(RING, b"")
-            await asyncio.sleep(RING_PAUSE)
+        await self._ring.wait()
+        self._ring.clear()
+        with suppress(*VALKEY_ERRORS):
+            await self.redis.publish(RING, b"")
 
 
 async def listen(redis: Redis, channel: str, rung: asyncio.Event) -> None:
     """Set `rung` whenever something is published to the channel, until cancelled. Reconnects after an outage."""
-    while True:
-        try:
+
+    async def listen_once() -> None:
+        with suppress(*VALKEY_ERRORS):
             async with redis.pubsub() as pubsub:
                 await pubsub.subscribe(channel)
                 while True:
                     if await pubsub.get_message(timeout=LISTEN_TIMEOUT) is not None:
                         rung.set()
-        except VALKEY_ERRORS:
-            await asyncio.sleep(POLL_INTERVAL)
+
+    await repeat(f"listening to {channel}", listen_once, POLL_INTERVAL)
 
 
 @asynccontextmanager
