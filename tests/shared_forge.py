@@ -218,7 +218,8 @@ def hold_connections(db: Database) -> Iterator[list[Any]]:
 def _find_running(background: set[Task], threads: CountingExecutor) -> str:
     """Describe something that still runs; empty if nothing does."""
     if any(task.done() for task in background):
-        raise NotReusableError("a part of the forge has ended")
+        ended = ", ".join(str(task.get_coro()) for task in background if task.done())
+        raise NotReusableError(f"a part of the forge has ended: {ended}")
     for task in other_tasks():
         if not (_is_connection(task) and is_waiting(task)):
             return f"{task.get_coro()} still runs"

@@ -197,7 +197,8 @@ async def open_tail(db: Database, redis: Redis) -> AsyncIterator[Tail]:
     tail = Tail(db, redis)
     async with db.acquire() as connection:
         tail.head = await record_log.head(connection)
-    jobs = (tail._follow(), tail._forward_rings(), listen(redis, HEAD, tail._woken))
+    rings = repeat("rings", tail._forward_rings, RING_PAUSE)
+    jobs = (tail._follow(), rings, listen(redis, HEAD, tail._woken))
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
         yield tail
