@@ -24,7 +24,7 @@ from redis.asyncio import Redis
 
 import app.dialects.pagure.hooks.envelope  # noqa: F401 - register the format
 from app.actor import NOBODY, Actor
-from app.background import insist, repeat
+from app.background import end_task, insist, repeat
 from app.core import credentials
 from app.core.access import may
 from app.core.commands import execute
@@ -115,10 +115,9 @@ class Deliverer:
                 self._woken.clear()
         finally:
             self._closing = True
-            listener.cancel()
-            await asyncio.gather(listener, *self._running, return_exceptions=True)
-            renewal.cancel()
-            await asyncio.gather(renewal, return_exceptions=True)
+            await end_task(listener)
+            await asyncio.gather(*self._running, return_exceptions=True)
+            await end_task(renewal)
 
     async def _claim(self) -> None:
         while room := MAX_LANES - len(self._running):
