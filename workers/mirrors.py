@@ -23,7 +23,7 @@ from app.core.mirrors import MarkMirror
 from app.core.pushes import moving_refs, record_refs
 from app.database import DB_ERRORS, Database, Row
 from app.errors import NotFound
-from app.git import locks, refs, store
+from app.git import durability, locks, refs, store
 from app.git.errors import NoBranch, NoRepository
 from app.git.process import Progress
 from app.logs import log
@@ -80,8 +80,9 @@ async def create_mirror(ctx: WorkerContext, cause: StoredEvent, project: Project
         if staging_dir is not None:
             try:
                 head = await _fetch(
-                    ctx, staging_dir, project_id, str(project.mirrored_from), StagedProgress(ctx.progress.report, 99)
-                )
+                    ctx, staging_dir, project_id, str(project.mirrored_from), StagedProgress(ctx.progress.report, 99),
+                    config=durability.NOTHING,
+                )  # fmt: skip
             except OutgoingError as failed:
                 raise PermanentError(FAILURE_REASONS.get(failed.failure, FailureReason.MIRROR_UNREADABLE)) from None
             await asyncio.to_thread(_set_head, staging_dir, head)
@@ -122,13 +123,20 @@ async def _record_state(ctx: WorkerContext, project_id: int, failure: str | None
 
 
 async def _fetch(
-    ctx: WorkerContext, repo_path: Path, project_id: int, url: str, progress: Progress | None = None
+    ctx: WorkerContext,
+    repo_path: Path,
+    project_id: int,
+    url: str,
+    progress: Progress | None = None,
+    *,
+    config: Mapping[str, str] | None = None,
 ) -> str:
     """Fetch all branches and tags. Returns the branch that the remote HEAD names, or ''. Raises OutgoingError."""
     assert ctx.proxy is not None  # noqa: S101 - a worker has one
     login = await project_secrets.find(ctx.db, project_id, project_secrets.MIRROR_LOGIN)
     # fsck applies to pushes, so it applies to mirrors too.
-    config, deadline = {**_auth_config(login), "fetch.fsckObjects": "true"}, ctx.settings.git_deadline * TIMEOUT_SHARE
+    config = {**_auth_config(login), "fetch.fsckObjects": "true", **(config or {})}
+    deadline = ctx.settings.git_deadline * TIMEOUT_SHARE
     # All refs are listed although only HEAD is needed: with too many refs this fails before anything is fetched.
     listed = await run_git(
         ctx.proxy, repo_path, "ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*", "refs/tags/*",

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from app.git import limits
+from app.git import durability, limits
 from app.git.errors import GitFailed, NoRepository, TimedOut, TooLarge
 from app.git.limits import Work
 from app.git.locks import inherited_descriptors
@@ -91,9 +91,9 @@ def build_environment(work: Work, config: Mapping[str, str] | None = None, **ext
 
 def _configure(work: Work, config: Mapping[str, str] | None) -> dict[str, str]:
     """Return the configuration of git: the forge's, the faults that may be there, and the caller's."""
-    prefix = ACCEPTED_FAULTS.get(work)
-    faults = limits.current_settings().git_accepted_faults if prefix else []
-    return {**CONFIG, **{f"{prefix}{fault}": "ignore" for fault in faults}, **(config or {})}
+    prefix, settings = ACCEPTED_FAULTS.get(work), limits.current_settings()
+    faults = {f"{prefix}{fault}": "ignore" for fault in settings.git_accepted_faults if prefix}
+    return {**CONFIG, **durability.CONFIG[settings.fsync], **faults, **(config or {})}
 
 
 def _variable(name: str) -> str:
@@ -170,6 +170,8 @@ def run(
     """
     deadline = _find_deadline(work, deadline)
     variables = _locate_objects(repo_path, alternate, scratch)
+    if scratch is not None:
+        config = {**(config or {}), **durability.NOTHING}
     with _start(repo_path, arguments, work, config, variables, stdin, pipe_stderr=progress is not None) as running:
         git, errors = running
         try:
