@@ -7,6 +7,7 @@ name can lead outside the directory, and a file that is uploaded twice is stored
 import hashlib
 import re
 import shutil
+import time
 import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass
@@ -61,6 +62,17 @@ def read(root: Path, project_id: int, stored: str) -> bytes | None:
 
 def delete(root: Path, project_id: int, stored: str) -> None:
     (directory(root, project_id) / stored).unlink(missing_ok=True)
+
+
+def remove_unfinished(root: Path, age: float) -> int:
+    """Remove the files that killed processes were still writing `age` seconds ago; return their number."""
+    removed = 0
+    for file in root.glob("*/*/.*"):
+        with suppress(FileNotFoundError):
+            if file.stat().st_mtime < time.time() - age:
+                file.unlink()
+                removed += 1
+    return removed
 
 
 def delete_all(root: Path, project_id: int) -> None:

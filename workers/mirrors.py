@@ -25,6 +25,7 @@ from app.database import DB_ERRORS, Database, Row
 from app.errors import NotFound
 from app.git import durability, locks, refs, store
 from app.git.errors import NoBranch, NoRepository
+from app.git.leftovers import remove_leftovers
 from app.git.process import Progress
 from app.logs import log
 from app.outgoing.failures import Failure, OutgoingError
@@ -227,7 +228,7 @@ async def _update_mirror(ctx: WorkerContext, project: Row, progress: Progress | 
     root, project_id = ctx.settings.repositories, project["project_id"]
     repo_path, failed = store.repository_path(root, project_id), None
     async with moving_refs(ctx.db, root, project_id, FORGE):
-        await asyncio.to_thread(store.remove_stale_files, repo_path, ctx.settings.git_deadline)
+        await asyncio.to_thread(remove_leftovers, repo_path, ctx.settings.git_deadline)
         await asyncio.to_thread(locks.remove_stale_locks, repo_path)
         try:
             head = await _fetch(ctx, repo_path, project_id, project["mirrored_from"], progress)

@@ -7,7 +7,6 @@ complete, also after a power cut.
 
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
@@ -95,14 +94,6 @@ def remove_repository(root: Path, project_id: int) -> None:
     with suppress(FileNotFoundError):
         repo_path.rename(_new_staging_dir(repo_path))
     _clear_staging_dirs(repo_path)
-
-
-def remove_stale_files(repo_path: Path, age: float) -> None:
-    """Remove temporary packs older than `age` seconds, which a killed git leaves behind."""
-    for file in (repo_path / "objects" / "pack").glob("tmp_*"):
-        with suppress(FileNotFoundError):
-            if file.stat().st_mtime < time.time() - age:
-                file.unlink()
 
 
 def list_refs(repo_path: Path) -> list[Ref]:

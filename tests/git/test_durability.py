@@ -3,13 +3,15 @@
 import asyncio
 import json
 import os
+import shutil
 import time
+import uuid
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from app import disk
+from app import attachments, disk
 from app.config import Settings
 from app.git import durability, process, store
 from app.git.limits import using_settings
@@ -37,6 +39,7 @@ async def repo_path(tmp_path: Path) -> Path:
     return repo_path
 
 
+@pytest.mark.slow
 async def test_nothing_succeeds_on_a_disk_that_fails(repo_path: Path) -> None:
     before = await git("for-each-ref", cwd=repo_path)
     outcomes = await asyncio.to_thread(run_changes, repo_path, "fail")
@@ -45,6 +48,7 @@ async def test_nothing_succeeds_on_a_disk_that_fails(repo_path: Path) -> None:
     assert (await git("symbolic-ref", "HEAD", cwd=repo_path)).strip() == "refs/heads/main"
 
 
+@pytest.mark.slow
 async def test_the_same_succeeds_on_a_disk_that_works(repo_path: Path) -> None:
     outcomes = await asyncio.to_thread(run_changes, repo_path)
     assert set(outcomes.values()) == {"done"}
@@ -142,3 +146,50 @@ async def test_after_the_clock_has_been_set_back_all_folders_are_synced(
     assert set(synced.names) == {
         folder.stat().st_ino for folder in (repo_path, *folders) if folder.parent != repo_path / "objects" / "info"
     }
+
+
+async def test_a_repository_is_on_disk_although_an_earlier_attempt_was_killed_before_its_name_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, cause = watch_disk(tmp_path, monkeypatch), uuid.uuid4()
+    (tmp_path / "03").mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(durability, "sync_place", lambda _: None)
+        store.create_repository(tmp_path, 3, cause=cause, head="main")
+    for attempt in (cause, uuid.uuid4()):  # one that finds it there, and one that makes it anew
+        synced.names[tmp_path.stat().st_ino] = {}
+        synced.names[(tmp_path / "03").stat().st_ino] = {}
+        store.create_repository(tmp_path, 3, cause=attempt, head="main")
+        left = synced.restore(tmp_path.with_name(f"{tmp_path.name}-{attempt}"))
+        assert store.repository_path(left, 3).exists()
+        shutil.rmtree(left)
+
+
+def test_a_file_is_on_disk_although_the_process_that_stored_it_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = watch_disk(tmp_path, monkeypatch)
+    with monkeypatch.context() as patched:
+        patched.setattr(disk, "sync", lambda _: None)
+        stored = attachments.store(tmp_path, 7, "a.txt", b"content").name
+    attachments.store(tmp_path, 7, "a.txt", b"content")
+    left = synced.restore(tmp_path.with_name(f"{tmp_path.name}-left"))
+    assert attachments.read(left, 7, stored) == b"content"
+    shutil.rmtree(left)
+
+
+def test_folders_may_be_reached_through_symbolic_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    (link := tmp_path / "attachments").symlink_to(elsewhere)
+    synced = watch_disk(tmp_path, monkeypatch)
+    for _ in range(2):  # the second time it is there already
+        stored = attachments.store(link, 7, "a.txt", b"content").name
+    left = synced.restore(tmp_path.with_name(f"{tmp_path.name}-left"), elsewhere.stat().st_ino)
+    assert attachments.read(left, 7, stored) == b"content"
+    shutil.rmtree(left)
+
+
+async def test_a_repository_that_was_removed_meanwhile_has_nothing_to_sync(repo_path: Path) -> None:
+    shutil.rmtree(repo_path)
+    await asyncio.to_thread(durability.sync_changes, repo_path, ["refs/heads/main"])
+    assert not repo_path.exists()

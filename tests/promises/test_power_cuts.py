@@ -68,7 +68,7 @@ async def push_a_branch_in_folders(alice: Client, work: Path) -> None:
 @step
 async def push_many_branches(alice: Client, work: Path) -> None:
     await commit(work)
-    await git("push", "-q", "origin", *(f"HEAD:many/{n}/branch" for n in range(100)), cwd=work)
+    await git("push", "-q", "origin", *(f"HEAD:many/{n}/branch" for n in range(30)), cwd=work)
 
 
 @step
