@@ -5,18 +5,18 @@ name can lead outside the directory, and a file that is uploaded twice is stored
 """
 
 import hashlib
-import os
 import re
 import shutil
+import time
 import unicodedata
-import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from app import disk
+
 STORED_NAME = re.compile(r"[0-9a-f]{64}-[A-Za-z0-9_.-]{1,100}\Z")
 MAX_NAME_LENGTH = 100  # characters of the sanitized name
-OWNER_ONLY = 0o700
 
 
 @dataclass(frozen=True)
@@ -39,22 +39,17 @@ def safe_name(name: str) -> str:
 
 
 def store(root: Path, project_id: int, name: str, content: bytes) -> StoredFile:
-    """Store a file atomically."""
+    """Store a file atomically, and wait until it is on disk."""
     stored = f"{hashlib.sha256(content).hexdigest()}-{safe_name(name)}"
     path = directory(root, project_id) / stored
-    if path.exists():
-        return StoredFile(stored, fresh=False)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
-    staging_file = path.with_name(f".{uuid.uuid4().hex}")
-    try:
-        with staging_file.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        staging_file.rename(path)
-    finally:
-        staging_file.unlink(missing_ok=True)
-    return StoredFile(stored, fresh=True)
+    fresh = not path.exists()
+    if fresh:
+        disk.make_folders(path.parent)
+        disk.write_file(path, content)
+    else:
+        # The process that has stored it may have been killed before its name was on disk.
+        disk.sync([path.parent, path.parent.parent, root])
+    return StoredFile(stored, fresh=fresh)
 
 
 def read(root: Path, project_id: int, stored: str) -> bytes | None:
@@ -67,6 +62,17 @@ def read(root: Path, project_id: int, stored: str) -> bytes | None:
 
 def delete(root: Path, project_id: int, stored: str) -> None:
     (directory(root, project_id) / stored).unlink(missing_ok=True)
+
+
+def remove_unfinished(root: Path, age: float) -> int:
+    """Remove the files that killed processes were still writing `age` seconds ago; return their number."""
+    removed = 0
+    for file in root.glob("*/*/.*"):
+        with suppress(FileNotFoundError):
+            if file.stat().st_mtime < time.time() - age:
+                file.unlink()
+                removed += 1
+    return removed
 
 
 def delete_all(root: Path, project_id: int) -> None:

@@ -127,6 +127,11 @@ class Settings(BaseSettings):
         ["badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode"],
         description="Faults of old tools that pushes and mirrors may contain, by git's names of them, with commas.",
     )
+    fsync: Literal["batch", "each", "off"] = Field(
+        "batch",
+        description="How changes are brought to disk before they are acknowledged: `batch`, `each` for file systems "
+        "that do not keep the order of writes, or `off` for tests, where a power cut may lose anything.",
+    )
     long_reads: int = Field(
         16,
         ge=1,

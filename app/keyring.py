@@ -1,11 +1,11 @@
 """The keys that seal secrets in the database. They are kept outside of it, so a dump alone opens nothing."""
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from app import disk
 
 SEPARATOR = "\0"  # between the context and the value; PostgreSQL stores no text that contains it
 GROUP_AND_OTHERS = 0o077
@@ -60,7 +60,7 @@ class Keyring:
 
     def create(self) -> None:
         """Write a file with a fresh key, unless there is one already."""
-        self.file.parent.mkdir(parents=True, exist_ok=True)
+        disk.make_folders(self.file.parent, mode=0o777)
         _write(self.file, [Fernet.generate_key().decode()], replace=False)
 
     def add_key(self) -> None:
@@ -106,35 +106,4 @@ def _parse_keys(keys: Sequence[str], source: str) -> list[Fernet]:
 
 
 def _write(file: Path, keys: Sequence[str], *, replace: bool) -> None:
-    """Write the file as a whole, readable by its owner only, and wait until it is on disk.
-
-    Without `replace` a file that is there already stays.
-    """
-    descriptor, name = tempfile.mkstemp(prefix=".keys-", dir=file.parent)  # 0600
-    staged = Path(name)
-    try:
-        with os.fdopen(descriptor, "w") as output:
-            output.write("".join(f"{key}\n" for key in keys))
-            output.flush()
-            os.fsync(output.fileno())
-        if replace:
-            owner = file.stat()
-            if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
-                os.chown(staged, owner.st_uid, owner.st_gid)  # rotated by root, read by the forge's user
-            staged.replace(file)
-        else:
-            _link(staged, file)
-        folder = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    finally:
-        staged.unlink(missing_ok=True)
-
-
-def _link(staged: Path, file: Path) -> None:
-    try:
-        os.link(staged, file)
-    except FileExistsError:
-        return  # another process was first
+    disk.write_file(file, "".join(f"{key}\n" for key in keys).encode(), replace=replace)

@@ -86,8 +86,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def run_forge(data: Path, token: str, program: Path = PROGRAM) -> Iterator[Forge]:
-    """Run `polyforge up` with this data directory for the length of a block."""
+def run_forge(data: Path, token: str, program: Path = PROGRAM, **settings: str) -> Iterator[Forge]:
+    """Run `polyforge up` with this data directory, and these environment variables, for the length of a block."""
     port, begun = free_port(), time.perf_counter()
     arguments = ["up", "--data", str(data), "--port", str(port)]
     with (data.parent / "up.log").open("ab") as output:
@@ -98,6 +98,7 @@ def run_forge(data: Path, token: str, program: Path = PROGRAM) -> Iterator[Forge
             **rates,
             "POLYFORGE_ADMIN_TOKEN": token,
             "POLYFORGE_WEBHOOK_ALLOW": '["127.0.0.1/32"]',  # JSON, which older versions read too
+            **settings,
         }
         process = subprocess.Popen(
             [*tie_to_parent("INT"), str(program), *arguments],

@@ -23,8 +23,9 @@ from app.core.mirrors import MarkMirror
 from app.core.pushes import moving_refs, record_refs
 from app.database import DB_ERRORS, Database, Row
 from app.errors import NotFound
-from app.git import locks, refs, store
+from app.git import durability, locks, refs, store
 from app.git.errors import NoBranch, NoRepository
+from app.git.leftovers import remove_leftovers
 from app.git.process import Progress
 from app.logs import log
 from app.outgoing.failures import Failure, OutgoingError
@@ -80,8 +81,9 @@ async def create_mirror(ctx: WorkerContext, cause: StoredEvent, project: Project
         if staging_dir is not None:
             try:
                 head = await _fetch(
-                    ctx, staging_dir, project_id, str(project.mirrored_from), StagedProgress(ctx.progress.report, 99)
-                )
+                    ctx, staging_dir, project_id, str(project.mirrored_from), StagedProgress(ctx.progress.report, 99),
+                    config=durability.NOTHING,
+                )  # fmt: skip
             except OutgoingError as failed:
                 raise PermanentError(FAILURE_REASONS.get(failed.failure, FailureReason.MIRROR_UNREADABLE)) from None
             await asyncio.to_thread(_set_head, staging_dir, head)
@@ -122,13 +124,20 @@ async def _record_state(ctx: WorkerContext, project_id: int, failure: str | None
 
 
 async def _fetch(
-    ctx: WorkerContext, repo_path: Path, project_id: int, url: str, progress: Progress | None = None
+    ctx: WorkerContext,
+    repo_path: Path,
+    project_id: int,
+    url: str,
+    progress: Progress | None = None,
+    *,
+    config: Mapping[str, str] | None = None,
 ) -> str:
     """Fetch all branches and tags. Returns the branch that the remote HEAD names, or ''. Raises OutgoingError."""
     assert ctx.proxy is not None  # noqa: S101 - a worker has one
     login = await project_secrets.find(ctx.db, project_id, project_secrets.MIRROR_LOGIN)
     # fsck applies to pushes, so it applies to mirrors too.
-    config, deadline = {**_auth_config(login), "fetch.fsckObjects": "true"}, ctx.settings.git_deadline * TIMEOUT_SHARE
+    config = {**_auth_config(login), "fetch.fsckObjects": "true", **(config or {})}
+    deadline = ctx.settings.git_deadline * TIMEOUT_SHARE
     # All refs are listed although only HEAD is needed: with too many refs this fails before anything is fetched.
     listed = await run_git(
         ctx.proxy, repo_path, "ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*", "refs/tags/*",
@@ -219,7 +228,7 @@ async def _update_mirror(ctx: WorkerContext, project: Row, progress: Progress | 
     root, project_id = ctx.settings.repositories, project["project_id"]
     repo_path, failed = store.repository_path(root, project_id), None
     async with moving_refs(ctx.db, root, project_id, FORGE):
-        await asyncio.to_thread(store.remove_stale_files, repo_path, ctx.settings.git_deadline)
+        await asyncio.to_thread(remove_leftovers, repo_path, ctx.settings.git_deadline)
         await asyncio.to_thread(locks.remove_stale_locks, repo_path)
         try:
             head = await _fetch(ctx, repo_path, project_id, project["mirrored_from"], progress)

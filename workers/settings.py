@@ -24,6 +24,7 @@ from workers import mirrors, queue
 from workers.delivery import run_delivery
 from workers.reactions import FOLLOW, GIT, MIRROR, QUEUES, WorkerContext
 from workers.slots import Slots
+from workers.sweeping import run_sweeping
 
 CONCURRENCY = {GIT: 4, MIRROR: 2, FOLLOW: 2}
 RETRY_PAUSE = 0.5  # seconds until the next attempt to reach a queue that does not answer
@@ -53,7 +54,7 @@ def build_worker(redis: ArqRedis, name: str, woken: asyncio.Event) -> Worker:
 
 
 async def run_workers(ctx: WorkerContext, redis: ArqRedis) -> None:
-    """Run the workers of all queues, the delivery loop and the polling of mirrors, until cancelled.
+    """Run the workers of all queues, the delivery loop, the polling of mirrors and the sweep, until cancelled.
 
     Jobs that have started are finished first; updates of mirrors are cut off and repeated later.
     """
@@ -81,6 +82,7 @@ async def _run_loops(ctx: WorkerContext, redis: ArqRedis) -> None:
                     group.create_task(slots.run())
                     group.create_task(_take_hints(redis, name, slots.woken))
                 group.create_task(run_delivery(ctx, redis))
+                group.create_task(run_sweeping(ctx.settings))
                 if ctx.settings.mirroring:
                     group.create_task(mirrors.run_polling(ctx))
 

@@ -23,8 +23,8 @@ from app.core.access import authorize
 from app.core.refs import HEAD, Move, RecordRefs
 from app.database import Database, Row, is_unavailable
 from app.errors import Conflict, NotFound, Subject
+from app.git import durability, store
 from app.git import refs as git_refs
-from app.git import store
 from app.git.errors import NoRepository, TimedOut
 from app.git.locks import RefLock, attempt_pauses
 from app.git.ref_changes import Fault, RefChange, apply_changes
@@ -56,20 +56,21 @@ async def record_refs(
     idempotency key of the request.
 
     The log is read before the disk: if another process records a ref in between, its version differs, the command is
-    refused, and both are read again. So only moves that happened are recorded. Raises NotFound if the project was
-    deleted.
+    refused, and both are read again. So only moves that happened are recorded, and only once they are on disk. Raises
+    NotFound if the project was deleted.
     """
-    moved = 0
+    moved, repo_path = 0, store.repository_path(root, project_id)
     for _ in range(MAX_TRIES):
         known = await refs.list_known(db, project_id)
         if HEAD not in known:
             raise NotFound(Subject.PROJECT)
-        state = await asyncio.to_thread(store.read_state, store.repository_path(root, project_id))
+        state = await asyncio.to_thread(store.read_state, repo_path)
         there = {ref: (target, commit) for ref, target, commit in state.refs} | {HEAD: (state.head, "")}
         names = known.keys() | there.keys()
         moves = find_moves(known, there, names if only is None else names & state.together(only))
         if not moves:
             return moved
+        await asyncio.to_thread(durability.sync_changes, repo_path, [move.ref for move in moves])
         command = RecordRefs(project_id=project_id, moves=moves, pull_request=merged, options=list(options))
         try:
             command_id = key.command_id if key is not None else uuid.uuid4()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 from app.config import Settings
+from app.git import durability
 from app.setting_types import GitLimits
 
 PRLIMIT = shutil.which("prlimit")
@@ -43,10 +44,11 @@ _settings = [Settings.model_construct()]
 
 @contextmanager
 def using_settings(settings: Settings) -> Iterator[None]:
-    """Take the limits of all git processes of this program from these settings."""
+    """Take from these settings the limits of all git processes of this program, and whether it waits for the disk."""
     _settings.append(settings)
     try:
-        yield
+        with durability.syncing_as_set(settings):
+            yield
     finally:
         _settings.remove(settings)
 

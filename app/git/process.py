@@ -10,12 +10,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Set
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from app.git import limits
+from app.git import durability, limits
 from app.git.errors import GitFailed, NoRepository, TimedOut, TooLarge
+from app.git.leftovers import writing
 from app.git.limits import Work
 from app.git.locks import inherited_descriptors
 from app.git.text import decode
@@ -57,6 +58,7 @@ def tie_to_parent(signal_name: str) -> list[str]:
 
 # A git process must not outlive a killed parent: it would move refs while another process reconciles them.
 KILLED_WITH_PARENT = tie_to_parent("KILL")
+WRITING = frozenset({Work.CHANGE, Work.PUSH, Work.MIRROR})
 SERVICES = {"upload-pack": Work.FETCH, "receive-pack": Work.PUSH}
 SHORT_ANSWER = 64 << 20  # bytes of output that `run` holds in memory at most
 OUT_OF_MEMORY = re.compile(rb"out of memory|cannot allocate memory|unable to create thread", re.IGNORECASE)
@@ -91,9 +93,9 @@ def build_environment(work: Work, config: Mapping[str, str] | None = None, **ext
 
 def _configure(work: Work, config: Mapping[str, str] | None) -> dict[str, str]:
     """Return the configuration of git: the forge's, the faults that may be there, and the caller's."""
-    prefix = ACCEPTED_FAULTS.get(work)
-    faults = limits.current_settings().git_accepted_faults if prefix else []
-    return {**CONFIG, **{f"{prefix}{fault}": "ignore" for fault in faults}, **(config or {})}
+    prefix, settings = ACCEPTED_FAULTS.get(work), limits.current_settings()
+    faults = {f"{prefix}{fault}": "ignore" for fault in settings.git_accepted_faults if prefix}
+    return {**CONFIG, **durability.CONFIG[settings.fsync], **faults, **(config or {})}
 
 
 def _variable(name: str) -> str:
@@ -123,16 +125,19 @@ async def serve(
         *(["--http-backend-info-refs"] if advertise else []),
         str(repository),
     ]
-    process = await asyncio.create_subprocess_exec(
-        *build_command(*arguments, work=work, config=config),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=build_environment(work, config, **({"GIT_PROTOCOL": protocol} if protocol else {}), **(variables or {})),
-        start_new_session=True,
-        pass_fds=descriptors,
-        limit=1 << 18,
-    )
+    with _writer_descriptors(repository, work) as writers:
+        process = await asyncio.create_subprocess_exec(
+            *build_command(*arguments, work=work, config=config),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=build_environment(
+                work, config, **({"GIT_PROTOCOL": protocol} if protocol else {}), **(variables or {})
+            ),
+            start_new_session=True,
+            pass_fds=(*descriptors, *writers),
+            limit=1 << 18,
+        )
     try:
         async with asyncio.timeout(limits.limits_of(work).seconds):
             yield process
@@ -170,6 +175,8 @@ def run(
     """
     deadline = _find_deadline(work, deadline)
     variables = _locate_objects(repo_path, alternate, scratch)
+    if scratch is not None:
+        config = {**(config or {}), **durability.NOTHING}
     with _start(repo_path, arguments, work, config, variables, stdin, pipe_stderr=progress is not None) as running:
         git, errors = running
         try:
@@ -313,7 +320,12 @@ def _start(
     Yields the process and a file for its error output. Git writes to that file itself, so that nothing has to be read
     while it runs; with `pipe_stderr` the caller reads a pipe instead.
     """
-    with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as stdin_file:
+    with ExitStack() as stack:
+        errors, stdin_file = (
+            stack.enter_context(tempfile.TemporaryFile()),
+            stack.enter_context(tempfile.TemporaryFile()),
+        )
+        writers = stack.enter_context(_writer_descriptors(repo_path, work))
         stdin_file.write(stdin)
         stdin_file.seek(0)
         try:
@@ -325,7 +337,7 @@ def _start(
                 cwd=repo_path,
                 env=build_environment(work, config, **variables),
                 start_new_session=True,
-                pass_fds=inherited_descriptors(),
+                pass_fds=(*inherited_descriptors(), *writers),
             )
         except (FileNotFoundError, NotADirectoryError):
             raise NoRepository(repo_path.name) from None
@@ -336,6 +348,16 @@ def _start(
                 if git.poll() is None:
                     with suppress(ProcessLookupError):
                         os.killpg(git.pid, signal.SIGKILL)
+
+
+@contextmanager
+def _writer_descriptors(repo_path: Path, work: Work) -> Iterator[tuple[int, ...]]:
+    """Yield the descriptors that git must inherit, so that nothing it is writing is taken for a leftover."""
+    if work not in WRITING:
+        yield ()
+        return
+    with writing(repo_path) as descriptor:
+        yield (descriptor,)
 
 
 def _check(git: "subprocess.Popen[bytes]", subcommand: str, errors: IO[bytes], accept: Set[int] = SUCCESS) -> None:

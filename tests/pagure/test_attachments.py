@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import os
 from typing import Any
 
 import aiohttp
@@ -169,7 +170,7 @@ async def test_a_file_is_stored_completely_or_not_at_all(tmp_path: Any, monkeypa
     def full(_: int) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(attachments.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         await asyncio.to_thread(attachments.store, tmp_path, 1, "cat.png", PNG)
     assert [each for each in tmp_path.glob("*/*/*") if each.is_file()] == []

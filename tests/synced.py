@@ -1,0 +1,81 @@
+"""What a power cut would leave of a folder: what was there at the start, and what has been synced since."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from app import disk
+
+# Git and libgit2 sync the content of these themselves, which tests/git/test_durability.py checks.
+SYNCED_BY_GIT = ("objects", "refs", "HEAD")
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name in a folder: of a folder, known by its inode, or of a file with this content."""
+
+    inode: int
+    content: bytes | None
+
+
+@dataclass
+class SyncedFolder:
+    """The names in each folder, by the folder's inode, and the content of each file, by its inode, that are on disk."""
+
+    root: Path
+    names: dict[int, dict[str, Name]] = field(default_factory=dict)
+    contents: dict[int, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.take_all()
+
+    def take_all(self) -> None:
+        for folder, _, files in os.walk(self.root):
+            for file in files:
+                self.take(Path(folder, file))
+            self.take(Path(folder))
+
+    def take(self, path: Path) -> None:
+        """Note that a file or folder is on disk as it is now."""
+        if path.is_dir():
+            self.names[path.stat().st_ino] = {entry.name: self._read(entry) for entry in os.scandir(path)}
+        else:
+            self.contents[path.stat().st_ino] = path.read_bytes()
+
+    def _read(self, entry: "os.DirEntry[str]") -> Name:
+        if entry.is_dir():
+            return Name(entry.inode(), None)
+        if set(SYNCED_BY_GIT) & set(Path(entry.path).parts):
+            return Name(entry.inode(), Path(entry.path).read_bytes())
+        return Name(entry.inode(), self.contents.get(entry.inode(), b""))
+
+    def restore(self, target: Path, inode: int | None = None) -> Path:
+        """Write what is on disk to a new folder."""
+        target.mkdir()
+        for name, found in self.names.get(inode or self.root.stat().st_ino, {}).items():
+            if found.content is None:
+                self.restore(target / name, found.inode)
+            else:
+                (target / name).write_bytes(found.content)
+        return target
+
+
+def watch_disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> SyncedFolder:
+    """Note from now on what this process syncs below a folder."""
+    synced, fsync, sync_file_system = SyncedFolder(root.resolve()), os.fsync, disk._sync_file_system
+
+    def watched_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if path.is_relative_to(synced.root) and path.exists():
+            synced.take(path)
+
+    def watched_sync_file_system(path: Path) -> None:
+        sync_file_system(path)
+        synced.take_all()
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(disk, "_sync_file_system", watched_sync_file_system)
+    return synced
