@@ -1,12 +1,15 @@
 """The API application: database, queue, dialects and transports."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
 
 from aiohttp import web
 from redis.asyncio import Redis
 
-from app.background import in_background
+from app.background import in_background, repeat
 from app.config import Settings
 from app.core.pushes import recover_abandoned
 from app.database import database
@@ -14,6 +17,7 @@ from app.dialects import native, pagure
 from app.dialects.pagure import pages
 from app.dialects.pagure.urls import sort_routes
 from app.feed.tail import open_tail
+from app.git import quarantines
 from app.git.limits import using_settings
 from app.http import health
 from app.http.keys import DATABASE, SETTINGS, TAIL
@@ -28,6 +32,8 @@ from app.transports import lfs, smart_http
 from app.transports.fetch_slots import FetchSlots, SlotLimits
 from app.transports.smart_http import FETCH_SLOTS
 from app.valkey import open_client
+
+SWEEP_INTERVAL = 3600.0  # seconds between two searches for what killed pushes have left behind
 
 
 def application(settings: Settings) -> web.Application:
@@ -63,9 +69,14 @@ async def open_connections(app: web.Application) -> AsyncIterator[None]:
         open_tail(db, redis) as tail,
         in_background(app[RATE_LIMITS].share(redis)),
         in_background(recover_abandoned(db, settings.repositories)),
+        in_background(_sweep_quarantines(settings.repositories)),
     ):
         app[DATABASE] = db
         app[TAIL] = tail
         app[LONG_READS] = reads
         with using_settings(settings), contextlib.closing(reads):
             yield
+
+
+async def _sweep_quarantines(root: Path) -> None:
+    await repeat("quarantines", partial(asyncio.to_thread, quarantines.sweep_all, root), SWEEP_INTERVAL)

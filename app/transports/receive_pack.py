@@ -9,8 +9,11 @@ from contextlib import AsyncExitStack, suppress
 from aiohttp import StreamReader
 
 from app.core.pushes import RefWriter, move_refs
+from app.errors import Conflict, Subject
 from app.git import receive
+from app.git.errors import TimedOut
 from app.git.process import serve
+from app.git.quarantines import PushLock
 from app.git.ref_changes import RefChange
 from app.logs import log
 from app.transports import report_status
@@ -49,7 +52,13 @@ async def receive_push(
     async with AsyncExitStack() as stack:
         hooks = await asyncio.to_thread(receive.HookSession, decision.requirements, atomic=decision.atomic)
         stack.push_async_callback(asyncio.to_thread, hooks.close)
-        output, faults = await _run_git(writer, content, decision, hooks, protocol, max_bytes)
+        lock = await asyncio.to_thread(PushLock, writer.repo_path)
+        stack.callback(lock.close)
+        try:
+            await asyncio.to_thread(lock.hold)
+        except TimedOut:
+            raise Conflict(Subject.REFS) from None
+        output, faults = await _run_git(writer, content, decision, hooks, protocol, max_bytes, lock.descriptor)
         verdicts = describe_verdicts(await asyncio.to_thread(hooks.verdicts), decision)
     reasons = {**faults, **verdicts, **decision.reasons}
     return report_status.amend_report(decision.commands, output, reasons)
@@ -62,8 +71,12 @@ async def _run_git(
     hooks: receive.HookSession,
     protocol: str,
     max_bytes: int,
+    lock: int,
 ) -> tuple[bytes, dict[bytes, str]]:
-    """Run receive-pack; return its output and the reasons why refs that it handed over were not moved."""
+    """Run receive-pack; return its output and the reasons why refs that it handed over were not moved.
+
+    Git inherits the descriptor `lock`, which says that a push is running.
+    """
     commands, faults = decision.commands, dict[bytes, str]()
 
     async def move(changes: list[RefChange], options: list[str]) -> dict[str, str]:
@@ -84,7 +97,7 @@ async def _run_git(
             protocol=protocol,
             config=config,
             variables={**hooks.variables, **hook.variables},
-            descriptors=hook.descriptors,
+            descriptors=(*hook.descriptors, lock),
         ) as git,
     ):
         hook.start()
