@@ -18,6 +18,7 @@ import pygit2
 from app.git.errors import GitError
 from app.git.objects import object_kind, peel_tag
 from app.git.text import strip_control
+from app.points import Point, reach
 
 Ref = tuple[str, str, str]  # name, object, commit
 
@@ -165,12 +166,14 @@ class _StagingDir:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is None:
             (self.staging_dir / CAUSE).write_text(str(self.cause))
+            reach(Point.REPOSITORY_STAGED)
             try:
                 os.rename(self.staging_dir, self.repo_path)
             except OSError:
                 # A concurrent attempt has put the same repository there first.
                 if not self.repo_path.exists():
                     raise
+            reach(Point.REPOSITORY_PLACED)
         shutil.rmtree(self.staging_dir, ignore_errors=True)
 
 
