@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import asyncpg
 import orjson
+import pygit2
 from pydantic import SecretStr
 
 from app import points
@@ -22,6 +24,7 @@ from app.database import DB_ERRORS, database
 from app.ops import embedded, migrate
 from app.stores.sealed import open_keyring
 from tests.conftest import ADMIN_TOKEN, Client, own_folder
+from tests.processes import TIED, restart_service, start_service
 from tests.promises.parts import Parts, wait_until
 
 ROLES = ("serve", "serve", "relay", "relay", "work", "work")
@@ -78,7 +81,7 @@ class Cluster(Parts):
         self.postgres: embedded.Service
         self.valkey: embedded.Service
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.promises.fork_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [*TIED, sys.executable, "-m", "tests.promises.fork_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._started = 0
 
@@ -109,7 +112,7 @@ class Cluster(Parts):
             process.send_signal(signal.SIGCONT)
         for service in (self.postgres, self.valkey):
             if service.process.poll() is not None:
-                await restart(service)
+                await restart_service(service)
         await self.replace_ended()
 
     async def replace_ended(self) -> None:
@@ -176,19 +179,18 @@ def read_stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
 
 
-async def restart(service: embedded.Service) -> None:
-    service.process = (await asyncio.to_thread(service.restart)).process
-
-
 @asynccontextmanager
 async def run_cluster() -> AsyncIterator[Cluster]:
     """Run a forge with a database and a queue of its own."""
     async with AsyncExitStack() as stack:
         data = stack.enter_context(own_folder())
+        # Root's forge runs as a system user, to whom its repositories belong, and they are looked at from here.
+        pygit2.settings.owner_validation = False
+        stack.callback(setattr, pygit2.settings, "owner_validation", True)
         # What a killed process has given to the operating system is safe; this is not about power cuts.
-        postgres = await asyncio.to_thread(embedded.start_postgres, data / "postgres", fsync="off")
+        postgres = await start_service(partial(embedded.start_postgres, fsync="off"), data / "postgres")
         stack.callback(lambda: postgres.stop())
-        valkey = await asyncio.to_thread(embedded.start_valkey, data / "valkey")
+        valkey = await start_service(embedded.start_valkey, data / "valkey")
         stack.callback(lambda: valkey.stop())
         await migrate.migrate(postgres.url)
         settings = Settings(

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -10,10 +11,12 @@ from typing import Any, TypeAlias
 
 from redis.asyncio import Redis
 
-from tests.promises.cluster import FROZEN, Cluster, read_stat, restart
+from tests.processes import restart_service
+from tests.promises.cluster import FROZEN, Cluster, read_stat
 from tests.promises.parts import kill, wait_until
 
 AWAY = 0.3  # seconds that the queue is away after the process has gone on
+A_MOMENT = 0.05  # seconds
 CUT = """
     select count(pg_terminate_backend(pid))
     from   pg_stat_activity
@@ -56,6 +59,14 @@ async def freezes(cluster: Cluster, stopped: Stopped) -> None:
 
 
 @nemesis
+async def freezes_and_dies(cluster: Cluster, stopped: Stopped) -> None:
+    """It goes on after its lease, for a moment, which is enough for a step or two."""
+    await freezes(cluster, stopped)
+    await asyncio.sleep(random.SystemRandom().uniform(0, A_MOMENT))
+    await kills(cluster, stopped)
+
+
+@nemesis
 async def loses_its_connections(cluster: Cluster, stopped: Stopped) -> None:
     await cluster.query(CUT)
     stopped.go_on()
@@ -66,7 +77,7 @@ async def loses_the_database(cluster: Cluster, stopped: Stopped) -> None:
     cluster.postgres.process.send_signal(signal.SIGQUIT)
     await asyncio.to_thread(cluster.postgres.process.wait, 20)
     stopped.go_on()
-    await restart(cluster.postgres)
+    await restart_service(cluster.postgres)
 
 
 @nemesis
@@ -75,7 +86,7 @@ async def loses_the_queue(cluster: Cluster, stopped: Stopped) -> None:
     await asyncio.to_thread(cluster.valkey.process.wait, 20)
     stopped.go_on()
     await asyncio.sleep(AWAY)
-    await restart(cluster.valkey)
+    await restart_service(cluster.valkey)
 
 
 @nemesis

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import aiohttp
 from tests.conftest import Client, git
 from tests.promises.cluster import Cluster
 
-PATIENCE = 40.0  # seconds until a client gives up
+PATIENCE = 60.0  # seconds until a client gives up
 FIRST_TIMEOUT = 1.0  # seconds for the first attempt; the next ones get twice as many each
 PAUSE = 0.05  # seconds between attempts
 AGE_KEYS = "update idempotency_keys set at = at - interval '1 minute' where status is null"
@@ -26,29 +27,31 @@ class NoSuccess(AssertionError):
 class HttpClient:
     """Sends a request until it is answered, with one idempotency key or without any."""
 
-    def __init__(self, cluster: Cluster, client: Client) -> None:
+    def __init__(self, cluster: Cluster, client: Client, first_timeout: float = FIRST_TIMEOUT) -> None:
         self.cluster = cluster
         self.client = client
+        self.first_timeout = first_timeout
         self.calm = asyncio.Event()  # what is to happen has happened
         self.attempts = 0
 
-    async def post(self, path: str, form: dict[str, str], *, key: str = "") -> Any:
+    async def post(self, path: str, fields: dict[str, str], *, key: str = "", exists: bool = False) -> Any:
         """Return the body of the first answer that is neither a 503 nor about a request that still runs.
 
-        Raises NoSuccess unless that is a success.
+        Raises NoSuccess unless that is a success, or with `exists` says that the thing is there already. The fields are
+        sent as a form, to the native API as JSON.
         """
         headers = {"Idempotency-Key": key} if key else {}
-        timeout, ends_at = FIRST_TIMEOUT, time.monotonic() + PATIENCE
+        timeout, ends_at = self.first_timeout, time.monotonic() + PATIENCE
         while time.monotonic() < ends_at:
             self.attempts += 1
             try:
                 status, body = await self.client.request(
-                    "POST", path, data=form, headers=headers, timeout=aiohttp.ClientTimeout(total=timeout)
+                    "POST", path, headers=headers, timeout=aiohttp.ClientTimeout(total=timeout), **body_of(path, fields)
                 )
             except (aiohttp.ClientError, TimeoutError):
                 timeout *= 2
             else:
-                if status == 200:
+                if status in (200, 201) or (exists and status == 409):
                     return body
                 if status != 503 and not self._still_runs(status, body):
                     raise NoSuccess(f"{path}: {status} {body}")
@@ -63,13 +66,17 @@ class HttpClient:
         return status == 409 and "is being carried out" in str(body)
 
 
+def body_of(path: str, fields: dict[str, str]) -> dict[str, Any]:
+    return {"json" if path.startswith("/v1") else "data": fields}
+
+
 def new_key() -> str:
     return uuid.uuid4().hex
 
 
-async def push(work: Path, url: str, *arguments: str) -> int:
+async def push(work: Path, url: str, *arguments: str, first_timeout: float = FIRST_TIMEOUT) -> int:
     """Push until git reports success; returns the number of attempts."""
-    timeout, ends_at, attempts = FIRST_TIMEOUT, time.monotonic() + PATIENCE, 0
+    timeout, ends_at, attempts = first_timeout, time.monotonic() + PATIENCE, 0
     while time.monotonic() < ends_at:
         attempts += 1
         if await run_git(work, timeout, "push", "-q", url, *arguments):
@@ -95,7 +102,8 @@ async def run_git(work: Path, seconds: float, *arguments: str) -> bool:
         async with asyncio.timeout(seconds):
             return await process.wait() == 0
     except TimeoutError:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
         return False
 

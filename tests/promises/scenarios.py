@@ -27,6 +27,12 @@ from tests.receiver import Receiver, run_receiver
 
 PROJECT = "game"
 ZEROS = "0" * 40
+# Whether the numbers of events are dense and in the order in which the events have settled.
+IN_ORDER = """
+    select bool_and(seq = place)
+    from   (select seq, row_number() over (order by txid, position) as place
+            from   events left join numbers using (position)) as log
+"""
 _numbers = itertools.count(1)
 
 
@@ -216,6 +222,28 @@ async def open_an_issue_without_a_key(stage: Stage) -> None:
 
 
 @at(
+    Point.KEY_CLAIMED,
+    Point.REFS_LOCKED,
+    Point.REFS_OPENED,
+    Point.REFS_MOVED,
+    f"{Point.COMMAND_STORED}@record-refs",
+    Point.REFS_RECORDED,
+    Point.REFS_CLOSED,
+    Point.KEY_ANSWERED,
+)
+async def create_a_branch_with_a_key(stage: Stage) -> None:
+    branch, client = f"branch-{stage.number}", stage.http
+    form = {"branch": branch, "from_branch": "main"}
+    async with stage.striking(client):
+        answer = await client.post(f"/api/0/{PROJECT}/git/branch", form, key=new_key())
+    assert answer == {"message": "Project branch was created"}
+    main = (await stage.list_moves("refs/heads/main"))[-1:]
+    moves = await stage.list_moves(f"refs/heads/{branch}")
+    assert len(moves) == 1
+    assert not main or moves[0] == (ZEROS, main[0][1])
+
+
+@at(
     f"{Point.COMMAND_DECIDED}@create-project",
     f"{Point.COMMAND_STORED}@create-project",
     Point.KEY_ANSWERED,
@@ -305,10 +333,10 @@ async def merge_a_pull_request(stage: Stage) -> None:
     f"{Point.DELIVERY_RECORDED}@issue.opened",
 )
 async def deliver_a_web_hook(stage: Stage) -> None:
-    titles = [f"delivered {stage.number} {index}" for index in range(3)]
-    async with stage.striking():
+    titles, client = [f"delivered {stage.number} {index}" for index in range(3)], stage.http
+    async with stage.striking(client):
         for title in titles:
-            await stage.http.post(f"/api/0/{PROJECT}/new_issue", {"title": title, "issue_content": "c"}, key=new_key())
+            await client.post(f"/api/0/{PROJECT}/new_issue", {"title": title, "issue_content": "c"}, key=new_key())
     await stage.cluster.wait_until_settled()
     arrived = [got.json["data"] for got in stage.receiver.received]
     numbers = [event["seq"] for event in arrived]
@@ -319,19 +347,14 @@ async def deliver_a_web_hook(stage: Stage) -> None:
 
 async def check_order(stage: Stage) -> None:
     """Check that each command has been stored once, and that numbers are dense and in the order of the log."""
-    assert await stage.cluster.query(
-        """
-        select bool_and(seq = place)
-        from   (select seq, row_number() over (order by txid, position) as place
-                from   events left join numbers using (position)) as log
-        """
-    )
+    assert await stage.cluster.query(IN_ORDER)
 
 
 async def check_disk(stage: Stage) -> None:
     """Check that the refs on disk are those of the rows, and that nothing unfinished lies about."""
-    faults: list[str] = []
-    assert await run_checks(stage.cluster.settings, faults.append), faults
+    results: dict[str, str] = {}
+    await run_checks(stage.cluster.settings, results.__setitem__)
+    assert set(results.values()) == {"ok"}, results
 
     async def is_tidy() -> bool:
         return stage.cluster.list_leftovers() == []
