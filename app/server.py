@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -17,7 +16,7 @@ from app.dialects import native, pagure
 from app.dialects.pagure import pages
 from app.dialects.pagure.urls import sort_routes
 from app.feed.tail import open_tail
-from app.git import quarantines
+from app.git import quarantines, store
 from app.git.limits import using_settings
 from app.http import health
 from app.http.keys import DATABASE, SETTINGS, TAIL
@@ -33,7 +32,7 @@ from app.transports.fetch_slots import FetchSlots, SlotLimits
 from app.transports.smart_http import FETCH_SLOTS
 from app.valkey import open_client
 
-SWEEP_INTERVAL = 3600.0  # seconds between two searches for what killed pushes have left behind
+SWEEP_INTERVAL = 3600.0  # seconds between two searches for what killed processes have left behind
 
 
 def application(settings: Settings) -> web.Application:
@@ -69,7 +68,7 @@ async def open_connections(app: web.Application) -> AsyncIterator[None]:
         open_tail(db, redis) as tail,
         in_background(app[RATE_LIMITS].share(redis)),
         in_background(recover_abandoned(db, settings.repositories)),
-        in_background(_sweep_quarantines(settings.repositories)),
+        in_background(_sweep_leftovers(settings.repositories)),
     ):
         app[DATABASE] = db
         app[TAIL] = tail
@@ -78,5 +77,9 @@ async def open_connections(app: web.Application) -> AsyncIterator[None]:
             yield
 
 
-async def _sweep_quarantines(root: Path) -> None:
-    await repeat("quarantines", partial(asyncio.to_thread, quarantines.sweep_all, root), SWEEP_INTERVAL)
+async def _sweep_leftovers(root: Path) -> None:
+    async def sweep() -> None:
+        await asyncio.to_thread(quarantines.sweep_all, root)
+        await asyncio.to_thread(store.sweep_staging_dirs, root)
+
+    await repeat("leftovers", sweep, SWEEP_INTERVAL)

@@ -4,6 +4,7 @@ The directory of a repository is derived from the project id, never from a name,
 can lead outside the root. It is prepared in a staging directory and renamed, so an existing repository is complete.
 """
 
+import fcntl
 import os
 import shutil
 import time
@@ -151,7 +152,9 @@ def read_state(repo_path: Path) -> RepositoryState:
 
 
 class _StagingDir:
-    """A temporary directory beside `repo_path`, renamed to it on success and removed on failure."""
+    """A temporary directory beside `repo_path`, renamed to it on success and removed on failure. It is locked (`flock`)
+    for as long as the process lives that works in it.
+    """
 
     def __init__(self, repo_path: Path, cause: uuid.UUID) -> None:
         self.repo_path = repo_path
@@ -161,10 +164,18 @@ class _StagingDir:
     def __enter__(self) -> Path:
         self.staging_dir.parent.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
         self.staging_dir.mkdir(mode=OWNER_ONLY)
+        self._descriptor = os.open(self.staging_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         return self.staging_dir
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is None:
+        try:
+            self._finish(succeeded=kind is None)
+        finally:
+            os.close(self._descriptor)
+
+    def _finish(self, *, succeeded: bool) -> None:
+        if succeeded:
             (self.staging_dir / CAUSE).write_text(str(self.cause))
             reach(Point.REPOSITORY_STAGED)
             try:
@@ -208,6 +219,22 @@ def _clear_staging_dirs(repo_path: Path) -> None:
         with suppress(FileNotFoundError):
             stale.rename(renamed)
             shutil.rmtree(renamed)
+
+
+def sweep_staging_dirs(root: Path) -> None:
+    """Remove the staging directories in which no process works any more.
+
+    The next attempt to make a repository removes those of the earlier ones. But a worker that lost its lease may begin
+    to work when all attempts are over, and die.
+    """
+    for folder in root.glob("*/.*.git.*"):
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 def _remove_templates(staging_dir: Path) -> None:
