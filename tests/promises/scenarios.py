@@ -339,8 +339,8 @@ async def deliver_a_web_hook(stage: Stage) -> None:
             await client.post(f"/api/0/{PROJECT}/new_issue", {"title": title, "issue_content": "c"}, key=new_key())
     await stage.cluster.wait_until_settled()
     arrived = [got.json["data"] for got in stage.receiver.received]
-    numbers = [event["seq"] for event in arrived]
-    assert numbers == sorted(numbers)  # a repetition comes before the next event
+    first = list(dict.fromkeys(event["seq"] for event in arrived))
+    assert first == sorted(first)  # only a repetition may come after later events
     got = [event["data"]["title"] for event in arrived if event["type"] == "issue.opened"]
     assert [title for index, title in enumerate(got) if title in titles and title not in got[:index]] == titles
 
