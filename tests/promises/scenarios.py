@@ -106,7 +106,7 @@ class Stage:
 
 Scenario: TypeAlias = Callable[[Stage], Awaitable[None]]
 CASES: list[tuple[Scenario, str]] = []  # each with a point that it reaches
-PER_CASE = 2  # nemeses for each of them in one run of the tests, unless POINTS=all asks for all
+PER_CASE = 1  # nemesis for each of them in one run of the tests, unless POINTS=all asks for all
 
 
 def at(*points: str) -> Callable[[Scenario], Scenario]:
@@ -118,7 +118,7 @@ def at(*points: str) -> Callable[[Scenario], Scenario]:
 
 
 def choose_cases(*scenarios: Scenario) -> list[Case]:
-    """Choose a few nemeses for each scenario and point, at random, but alike in all processes of one run of the tests.
+    """Choose PER_CASE nemeses for each scenario and point at random, alike in all processes of one run of the tests.
 
     The name of a test says what was chosen: run it again with POINTS=all and `-k`.
     """
