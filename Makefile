@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
+PUSHES ?= 10000
+MINUTES ?= 60
 
-.PHONY: help setup up test test-fast check bench lock
+.PHONY: help setup up test test-fast check bench soak lock
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
 
@@ -34,6 +36,10 @@ check: setup  ## run ruff, mypy, the import rules and the schema tests
 
 bench: setup  ## run the benchmarks
 	$(RUN)/python -m benchmarks
+
+soak: setup  ## kill, freeze and cut off every part of the forge at work; PUSHES, MINUTES and SEED bound it
+	POINTS=all $(RUN)/pytest -n 2 tests/promises/test_points_of_refs.py tests/promises/test_points_of_commands.py
+	$(RUN)/python -m tests.promises.soak --pushes $(PUSHES) --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 lock: setup  ## write requirements.lock from the installed packages
 	$(RUN)/pip freeze --exclude-editable | grep -v '^polyforge' > requirements.lock

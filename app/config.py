@@ -30,8 +30,8 @@ from app.setting_types import (
 )
 
 PREFIX = "POLYFORGE_"
-# Variables that options of the command line are read from; they are no settings of the forge.
-COMMAND_VARIABLES = frozenset({"URL", "TOKEN", "TOKEN_FILE", "PASSWORD", "PASSWORD_FILE", "HOOK_SECRET"})
+# Variables that options of the command line are read from, and one of the tests (app/points.py); they are no settings.
+COMMAND_VARIABLES = frozenset({"URL", "TOKEN", "TOKEN_FILE", "PASSWORD", "PASSWORD_FILE", "HOOK_SECRET", "POINTS"})
 
 
 class Settings(BaseSettings):

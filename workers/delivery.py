@@ -39,6 +39,7 @@ from app.metrics import DELIVERIES
 from app.outgoing.client import Client, open_client
 from app.outgoing.failures import OutgoingError
 from app.outgoing.guard import Guard
+from app.points import Point, reach
 from app.queries import delivery_chains, projects
 from app.queries import feed as log_pages
 from app.stores import deliveries, lanes, project_secrets
@@ -157,6 +158,7 @@ class Deliverer:
                 self._leases[token].reschedule(ends_at)
 
     async def _process_lane(self, lane: Lane, ends_at: float) -> None:
+        reach(Point.DELIVERY_CLAIMED)
         try:
             # A request is cut off when the lease ends, so that two workers never send one lane at once.
             async with asyncio.timeout_at(ends_at) as lease:
@@ -269,10 +271,13 @@ class Deliverer:
             return await self._suppress(lane, delivery, UNSUPPORTED)
         for index, message in enumerate(messages[delivery["parts"] :], delivery["parts"]):
             message_id = f"{delivery['delivery_id']}-{index}" if index else str(delivery["delivery_id"])
+            reach(Point.DELIVERY_SENDING, event.shown["type"])
             attempt = await self._attempt(subscription, message_id, message)
+            reach(Point.DELIVERY_SENT, event.shown["type"])
             whole = index + 1 == len(messages)
             if not await self._record_attempt(lane, subscription, delivery, attempt, whole=whole):
                 return False
+            reach(Point.DELIVERY_RECORDED, event.shown["type"])
         return True
 
     async def _end_without_right(self, subscription: Subscription) -> None:

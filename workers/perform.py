@@ -19,6 +19,7 @@ from app.errors import Conflict, Subject
 from app.git.errors import RefMoved
 from app.logs import REQUEST, log
 from app.metrics import JOBS
+from app.points import Point, reach
 from app.stores import work
 from events import log as record_log
 from events.event import StoredEvent
@@ -97,6 +98,7 @@ async def _find_cause(db: Database, position: int) -> StoredEvent:
 async def _perform_claimed(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int) -> bool:
     """Do work that this worker holds. True if that completed it or gave it up."""
     REQUEST.set(cause.request)
+    reach(Point.WORK_CLAIMED, reaction.name)
     started = time.perf_counter()
     outcome = await _attempt(ctx, reaction, cause, token)
     seconds = time.perf_counter() - started
@@ -139,6 +141,7 @@ async def _work_once(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent,
         await _record_start(ctx, cause, token)
     async with _reporting_progress(ctx, reaction, cause, token):
         answers = await reaction.work(ctx, cause)
+    reach(Point.WORK_DONE, reaction.name)
     return await _settle(ctx.db, reaction, cause, token, answers, "done")
 
 
@@ -206,6 +209,8 @@ async def _settle(
             answers = reaction.on_failure(cause, PROJECT_DELETED)  # otherwise the task would never end
         for each in answers:
             await record_answer(connection, cause, each.event, version=each.version)
+        reach(Point.WORK_SETTLING, reaction.name)
+    reach(Point.WORK_SETTLED, reaction.name)
     return outcome
 
 

@@ -24,6 +24,7 @@ from app.feed.formats import list_unsupported
 from app.feed.tail import RING, listen
 from app.logs import log
 from app.metrics import LEADERSHIPS, RELAY_HEAD, RELAY_LAG
+from app.points import Point, reach
 from app.stores import deliveries, heartbeats, idempotency_keys, work
 from app.stores.deliveries import FANNED_OUT, WAKE, WANTED
 from app.valkey import VALKEY_ERRORS
@@ -168,6 +169,7 @@ class Relay:
 
     async def _number(self) -> int:
         types, names, queues, prefixes = map(list, zip(*REACTION_ROWS, strict=True))
+        reach(Point.RELAY_NUMBERING)
         async with self.db.acquire() as connection:
             done = await record_log.number_settled(
                 connection, BATCH_SIZE, self.holder, types, names, queues, UNSUPPORTED, prefixes, statement=NUMBER
@@ -175,6 +177,7 @@ class Relay:
         self.leading = done.allowed
         numbered = done.numbered
         if numbered:
+            reach(Point.RELAY_NUMBERED)
             RELAY_HEAD.set(numbered[-1].seq)
             asked = {reaction.queue for event in numbered for reaction in REACTIONS_BY_TYPE.get(event.type, [])}
             self._hint(asked, head=numbered[-1].seq)

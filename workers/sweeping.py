@@ -7,6 +7,7 @@ from app import attachments
 from app.background import repeat
 from app.config import Settings
 from app.git.leftovers import Removed, list_repositories, remove_leftovers
+from app.git.store import sweep_staging_dirs
 from app.logs import log
 
 INTERVAL = 900.0  # seconds between two sweeps of a worker
@@ -34,4 +35,5 @@ def _sweep(settings: Settings, age: float) -> Removed:
             removed += remove_leftovers(repo_path, age)
         except OSError as error:  # the others are swept all the same
             log.warning("sweep failed", repository=repo_path.name, error=type(error).__name__)
+    sweep_staging_dirs(settings.repositories)
     return removed + Removed(attachments.remove_unfinished(settings.attachments, age))

@@ -25,6 +25,7 @@ from app.database import Database
 from app.errors import Conflict, Refused, Subject
 from app.logs import log
 from app.metrics import COMMANDS
+from app.points import Point, reach
 from app.queries import projects
 from app.stores.idempotency_keys import HeldKey, keep_outcome
 from events.event import TYPES, Event
@@ -191,6 +192,7 @@ async def _execute(
                 authorize(actor, action, ctx.seen)
             if not events:
                 return Outcome(command_id, [], [])
+            reach(Point.COMMAND_DECIDED, command.kind)
             try:
                 async with db.acquire() as connection:
                     keeps = key is not None and not command.shows_secret
@@ -208,6 +210,7 @@ async def _execute(
                         outcome = Outcome(command_id, recorded, [each.event for each in events])
                         if keeps:
                             await keep_outcome(connection, command_id, outcome.to_json(), ctx.seen)
+                reach(Point.COMMAND_STORED, command.kind)
                 return outcome
             except VersionConflict:
                 await asyncio.sleep(0.001 * min(attempt, 10))

@@ -29,6 +29,7 @@ from app.git.errors import NoRepository, TimedOut
 from app.git.locks import RefLock, attempt_pauses
 from app.git.ref_changes import Fault, RefChange, apply_changes
 from app.logs import log
+from app.points import Point, reach
 from app.queries import projects, refs
 from app.queries.refs import ZEROS
 from app.stores import open_pushes
@@ -140,6 +141,7 @@ async def recording_moves(
     project_id = writer.project["project_id"]
     async with moving_refs(writer.db, writer.root, project_id, writer.actor, key=writer.key):
         yield
+        reach(Point.REFS_MOVED)
         await record_refs(
             writer.db,
             writer.root,
@@ -192,11 +194,15 @@ async def moving_refs(
     request that dies can be rendered later. Raises NotFound, and Conflict if another process keeps the lock.
     """
     async with _lock_refs(root, project_id):
+        reach(Point.REFS_LOCKED)
         push_id = key.command_id if key is not None else uuid.uuid4()
         for row in await open_pushes.begin(db, push_id, project_id, actor.username, merged):
             await _finish(db, root, row)
+        reach(Point.REFS_OPENED)
         yield
+        reach(Point.REFS_RECORDED)
         await open_pushes.end(db, push_id)
+        reach(Point.REFS_CLOSED)
 
 
 @asynccontextmanager
@@ -229,6 +235,7 @@ async def finish_open(db: Database, root: Path, project_id: int) -> None:
 async def _finish(db: Database, root: Path, row: Row) -> None:
     """Record the moves of a process that has ended, under the lock of the project's refs."""
     project_id = row["project_id"]
+    reach(Point.REFS_FINISHING)
     with suppress(NotFound):
         key = HeldKey(row["push_id"])
         moved = await record_refs(db, root, project_id, Actor(row["actor"]), merged=row["pull_request"], key=key)

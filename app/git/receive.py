@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from app import points
+
 HOOKS = Path(__file__).with_name("hooks")
 EVERY_BRANCH = "*"
 
@@ -60,6 +62,7 @@ class HookSession:
             "POLYFORGE_FORWARD": EVERY_BRANCH if EVERY_BRANCH in requirements.forward else names,
             "POLYFORGE_SIGNED": "1" if requirements.signed else "",
             "POLYFORGE_ATOMIC": "1" if atomic else "",
+            points.VARIABLE: points.FOLDER or "",
         }
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ can lead outside the root. It is prepared in a staging directory, synced and ren
 complete, also after a power cut.
 """
 
+import fcntl
 import os
 import shutil
 import uuid
@@ -20,6 +21,7 @@ from app.git import durability
 from app.git.errors import GitError
 from app.git.objects import object_kind, peel_tag
 from app.git.text import strip_control
+from app.points import Point, reach
 
 Ref = tuple[str, str, str]  # name, object, commit
 
@@ -144,7 +146,9 @@ def read_state(repo_path: Path) -> RepositoryState:
 
 
 class _StagingDir:
-    """A temporary directory beside `repo_path`, renamed to it on success and removed on failure."""
+    """A temporary directory beside `repo_path`, renamed to it on success and removed on failure. It is locked (`flock`)
+    for as long as the process lives that works in it.
+    """
 
     def __init__(self, repo_path: Path, cause: uuid.UUID) -> None:
         self.repo_path = repo_path
@@ -154,18 +158,28 @@ class _StagingDir:
     def __enter__(self) -> Path:
         disk.make_folders(self.staging_dir.parent)
         self.staging_dir.mkdir(mode=disk.OWNER_ONLY)
+        self._descriptor = os.open(self.staging_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         return self.staging_dir
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is None:
+        try:
+            self._finish(succeeded=kind is None)
+        finally:
+            os.close(self._descriptor)
+
+    def _finish(self, *, succeeded: bool) -> None:
+        if succeeded:
             (self.staging_dir / CAUSE).write_text(str(self.cause))
             durability.sync_new(self.staging_dir)
+            reach(Point.REPOSITORY_STAGED)
             try:
                 os.rename(self.staging_dir, self.repo_path)
             except OSError:
                 # A concurrent attempt has put the same repository there first.
                 if not self.repo_path.exists():
                     raise
+            reach(Point.REPOSITORY_PLACED)
             durability.sync_place(self.repo_path)
         shutil.rmtree(self.staging_dir, ignore_errors=True)
 
@@ -201,6 +215,22 @@ def _clear_staging_dirs(repo_path: Path) -> None:
         with suppress(FileNotFoundError):
             stale.rename(renamed)
             shutil.rmtree(renamed)
+
+
+def sweep_staging_dirs(root: Path) -> None:
+    """Remove the staging directories in which no process works any more.
+
+    The next attempt to make a repository removes those of the earlier ones. But a worker that lost its lease may begin
+    to work when all attempts are over, and die.
+    """
+    for folder in root.glob("*/.*.git.*"):
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 def _remove_templates(staging_dir: Path) -> None:

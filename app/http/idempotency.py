@@ -22,6 +22,7 @@ from app.errors import Conflict, Invalid, Malformed, Subject
 from app.http.keys import DATABASE, HELD_KEY
 from app.http.requests import BODY_ERRORS
 from app.http.routes import Handler
+from app.points import Point, reach
 from app.stores import idempotency_keys
 
 HEADER = "Idempotency-Key"
@@ -77,9 +78,11 @@ async def _replay_or_call(request: web.Request, handler: Handler, identify: Iden
     held = await idempotency_keys.claim(db, principal, key, fingerprint, uuid4())
     if held is None:
         return _replay(await idempotency_keys.find(db, principal, key), fingerprint)
+    reach(Point.KEY_CLAIMED)
     request[HELD_KEY] = held
     try:
         response = await handler(request)
+        reach(Point.KEY_ANSWERED)
         await _store_response(db, principal, key, held.command_id, response)
     except BaseException:  # also when the client hangs up: the key can be tried again
         await idempotency_keys.release(db, principal, key, held.command_id)

@@ -14,6 +14,7 @@ from app.git.leftovers import remove_quarantines
 from app.git.process import serve
 from app.git.ref_changes import RefChange
 from app.logs import log
+from app.points import Point, reach
 from app.transports import report_status
 from app.transports.pktline import read_commands
 from app.transports.proc_receive import answer_hook
@@ -69,6 +70,7 @@ async def _run_git(
     commands, faults = decision.commands, dict[bytes, str]()
 
     async def move(changes: list[RefChange], options: list[str]) -> dict[str, str]:
+        reach(Point.PUSH_HANDED_OVER)
         refused = await asyncio.to_thread(hooks.verdicts)
         pending = [change for change in changes if change.ref.encode(errors="surrogateescape") not in refused]
         found = await move_refs(writer, pending, atomic=decision.atomic, options=tuple(options))
@@ -90,6 +92,7 @@ async def _run_git(
         ) as git,
     ):
         hook.start()
+        reach(Point.PUSH_STARTED)
         assert git.stdout is not None and git.stderr is not None  # noqa: S101, PT018
         feed = asyncio.create_task(copy_input(content, git, commands.sent, max_bytes=max_bytes))
         output, _, _, _ = await asyncio.gather(git.stdout.read(), read_beginning(git.stderr), feed, hook.finished())

@@ -25,6 +25,7 @@ from app.http.keys import DATABASE, RESPONSE_STARTED, SETTINGS
 from app.http.projects import lookup_by_path
 from app.http.routes import Handler, Route, Routes
 from app.logs import log
+from app.points import Point, reach
 from app.transports.fetch_slots import Fetch, FetchSlots, NoFreeSlot
 from app.transports.pktline import FLUSH, MalformedPush, is_whole
 from app.transports.receive_pack import HooksNotExecutable, PushTooLarge, read_beginning, receive_push
@@ -142,6 +143,8 @@ async def advertise_refs(request: web.Request, _: Actor, project: Row) -> web.St
         assert git.stdin is not None  # noqa: S101 - serve opens all three pipes
         git.stdin.close()
         await _send_output(git, request, response, b"" if hidden else b"%04x%s0000" % (len(banner) + 4, banner), settle)
+    if service == RECEIVE_PACK:
+        reach(Point.PUSH_ADVERTISED)
     return response
 
 
@@ -162,6 +165,7 @@ async def exchange_pack(request: web.Request, actor: Actor, project: Row) -> web
             max_bytes=settings.max_push_bytes,
             max_refs=settings.max_push_refs,
         )
+        reach(Point.PUSH_REPORTED)
         return web.Response(body=report, headers=headers)
 
 

@@ -30,21 +30,28 @@ class Parts:
         self.admin = Client(self, ADMIN_TOKEN, "admin")  # type: ignore[arg-type]
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self, name: str) -> subprocess.Popen[bytes]:
+    def build_environment(self) -> dict[str, str]:
+        """Build the environment by which a process of the forge finds its services."""
         settings = self.settings
-        environment = {
+        return {
             **os.environ,
             "POLYFORGE_DATA": str(settings.data),
             "POLYFORGE_DATABASE_URL": settings.required_database_url(),
             "POLYFORGE_REDIS_URL": settings.required_redis_url(),
             "POLYFORGE_PORT": str(settings.port),
+            "POLYFORGE_API_PROCESSES": str(settings.api_processes),
             "POLYFORGE_LEASE": str(settings.lease),
             "POLYFORGE_WEBHOOK_ALLOW": orjson.dumps([str(net) for net in settings.webhook_allow]).decode(),
         }
+
+    def start(self, name: str) -> subprocess.Popen[bytes]:
         # Each process has a log of its own, so that tests can tell who did what.
-        with (settings.data / f"{name}-{len(self.processes)}.log").open("wb") as output:
+        with (self.settings.data / f"{name}-{len(self.processes)}.log").open("wb") as output:
             process = subprocess.Popen(
-                [*TIED, sys.executable, "-m", "app", name], env=environment, stdout=output, stderr=output
+                [*TIED, sys.executable, "-m", "app", name],
+                env=self.build_environment(),
+                stdout=output,
+                stderr=output,
             )
         process.log = Path(output.name)  # type: ignore[attr-defined]
         self.processes.append(process)

@@ -8,6 +8,7 @@ from app.core.project_settings import get_setting
 from app.core.push_policy import ZEROS, Change, PushReason
 from app.git import commits, merge, refs
 from app.git.errors import MergeConflict, Missing, NeedsRebase, NotSignedOff
+from app.points import Point, reach
 from app.queries import comments, pull_requests
 from events.event import StoredEvent
 from events.notes import NoteReason
@@ -40,6 +41,7 @@ async def merge_pull_request(ctx: WorkerContext, cause: StoredEvent) -> list[New
     if found["status"] == "Merged" or (found["status"] != "Open" and not begun):
         raise _build_closed(work)
     head = await work.fetch_head()
+    reach(Point.MERGE_COPIED)
     ctx.progress.report("compare", FETCHED)
     try:
         preview = await work.preview_merge(head)

@@ -14,6 +14,7 @@ from app.core.pushes import moving_refs, record_refs
 from app.errors import NotFound
 from app.git import commits, merge, pulls, refs, store
 from app.git.errors import GitError, GitFailed, Missing, NoCommit, TimedOut, TooLarge
+from app.points import Point, reach
 from app.queries import history, issues, projects, pull_requests, users
 from events.event import StoredEvent
 from events.pull_requests import PullRequestUpdated
@@ -108,6 +109,7 @@ class PullRequestWork:
             except GitError as no:
                 refusal = no
             else:
+                reach(Point.REFS_MOVED)
                 await self.record(project_id, actor, ref, merged=merged)
         if refusal is not None:
             raise refusal
