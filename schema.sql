@@ -108,6 +108,14 @@ create table open_pushes (
 );
 create index open_pushes_of_a_project on open_pushes (project_id);
 
+-- Projects whose refs on disk were those in the log, with a hash of the files and of the rows at that time, so that they
+-- are compared again only after a change (app/core/ref_comparison.py).
+create table ref_fingerprints (
+    project_id bigint primary key,
+    disk       bytea  not null,
+    log        bytea  not null
+);
+
 -- The polling schedule of mirrors. The token fences off a worker that lost its lease (workers/mirrors.py).
 create table mirrors (
     project_id  bigint      primary key,

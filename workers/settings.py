@@ -24,7 +24,7 @@ from workers import mirrors, queue
 from workers.delivery import run_delivery
 from workers.reactions import FOLLOW, GIT, MIRROR, QUEUES, WorkerContext
 from workers.slots import Slots
-from workers.sweeping import run_sweeping
+from workers.sweeping import run_comparing, run_sweeping
 
 CONCURRENCY = {GIT: 4, MIRROR: 2, FOLLOW: 2}
 RETRY_PAUSE = 0.5  # seconds until the next attempt to reach a queue that does not answer
@@ -83,6 +83,7 @@ async def _run_loops(ctx: WorkerContext, redis: ArqRedis) -> None:
                     group.create_task(_take_hints(redis, name, slots.woken))
                 group.create_task(run_delivery(ctx, redis))
                 group.create_task(run_sweeping(ctx.settings))
+                group.create_task(run_comparing(ctx))
                 if ctx.settings.mirroring:
                     group.create_task(mirrors.run_polling(ctx))
 

@@ -1,4 +1,4 @@
-"""The sweep for what killed processes have left on disk."""
+"""What a worker does now and then: sweep what killed processes have left on disk, compare the refs with the log."""
 
 import asyncio
 from functools import partial
@@ -6,16 +6,33 @@ from functools import partial
 from app import attachments
 from app.background import repeat
 from app.config import Settings
+from app.core.ref_comparison import mend_changed
 from app.git.leftovers import Removed, list_repositories, remove_leftovers
 from app.git.store import sweep_staging_dirs
 from app.logs import log
+from app.stores import ref_fingerprints
+from workers.reactions import WorkerContext
 
 INTERVAL = 900.0  # seconds between two sweeps of a worker
+COMPARISON_INTERVAL = 3600.0  # seconds between two comparisons by any worker
 
 
 async def run_sweeping(settings: Settings) -> None:
     """Sweep again and again, until cancelled."""
     await repeat("sweep", partial(sweep, settings), INTERVAL)
+
+
+async def run_comparing(ctx: WorkerContext) -> None:
+    """Compare the refs on disk with the log at start, and then now and then, until cancelled."""
+    at_start = True
+
+    async def compare() -> None:
+        nonlocal at_start
+        if await ref_fingerprints.take_turn(ctx.db, str(ctx.holder), COMPARISON_INTERVAL) or at_start:
+            await mend_changed(ctx.db, ctx.settings.repositories)
+        at_start = False
+
+    await repeat("comparison of refs", compare, COMPARISON_INTERVAL / 10)
 
 
 async def sweep(settings: Settings) -> Removed:

@@ -474,7 +474,11 @@ def config(json: JsonLines = False) -> None:
 
 
 @cli.command()
-def doctor(data: DataOption = None, json: JsonLines = False) -> None:
+def doctor(
+    data: DataOption = None,
+    json: JsonLines = False,
+    repair: Annotated[bool, typer.Option(help="Record refs that differ in the log, as they are on disk.")] = False,
+) -> None:
     """Check queue, storage, database, relay and workers, and compare the refs on disk with the event log."""
     settings = _load_command_settings(data)
 
@@ -485,7 +489,7 @@ def doctor(data: DataOption = None, json: JsonLines = False) -> None:
             typer.echo(f"{name:{doctor_checks.NAME_WIDTH}} {result}")
 
     async def main() -> int:
-        return await doctor_checks.run_checks(settings, report)
+        return await doctor_checks.run_checks(settings, report, repair=repair)
 
     raise typer.Exit(run(main(), settings, interactive=True))
 

@@ -8,12 +8,11 @@ import asyncpg
 from redis.exceptions import RedisError
 
 from app.config import Settings
+from app.core import ref_comparison
 from app.database import DB_ERRORS, SCHEMA, Database, database, find_refused_writes
-from app.git import store
 from app.http.health import MAX_LAG
 from app.ops import sealing
 from app.ops.faults import Fault, describe_database_error, describe_queue_error
-from app.queries import projects, refs
 from app.setting_types import SettingError
 from app.storage import list_folders, probe_folder
 from app.stores.sealed import open_keyring
@@ -27,8 +26,11 @@ MAX_LISTED = 20  # projects whose refs differ
 Check = Callable[[Settings], Awaitable[str | None]]  # returns what is wrong and what to do; None if all is well
 
 
-async def run_checks(settings: Settings, report: Callable[[str, str], None]) -> int:
-    """Run all checks and report one line on each; return the exit code of `polyforge doctor`."""
+async def run_checks(settings: Settings, report: Callable[[str, str], None], *, repair: bool = False) -> int:
+    """Run all checks and report one line on each; return the exit code of `polyforge doctor`.
+
+    With `repair`, refs that differ are recorded in the log as they are on disk.
+    """
     checks: dict[str, Check] = {
         "queue": _check_queue,
         **{name: _check_folder(folder) for name, folder in list_folders(settings).items()},
@@ -36,7 +38,7 @@ async def run_checks(settings: Settings, report: Callable[[str, str], None]) -> 
         "secrets": _check_secrets,
         "relay": lambda settings: _with_database(settings, _check_relay),
         "work": lambda settings: _with_database(settings, _check_work),
-        "refs": lambda settings: _with_database(settings, lambda db: _check_refs(db, settings)),
+        "refs": lambda settings: _with_database(settings, lambda db: _check_refs(db, settings, repair)),
     }
     code = 0
     for name, check in checks.items():
@@ -137,28 +139,21 @@ async def _check_work(db: Database) -> str | None:
     )
 
 
-async def _check_refs(db: Database, settings: Settings) -> str | None:
-    """Compare the refs in the log with the refs on disk."""
-    differing = []
-    for project_id in await projects.list_ids(db):
-        repo_path = store.repository_path(settings.repositories, project_id)
-        logged = {
-            ref: target for ref, (target, _) in (await refs.list_known(db, project_id)).items() if target != refs.ZEROS
-        }
-        if not repo_path.exists():
-            differing.append(f"{project_id} (no directory)")
-            continue
-        try:
-            state = await asyncio.to_thread(store.read_state, repo_path)
-        except store.STORAGE_ERRORS as error:
-            differing.append(f"{project_id} (unreadable: {type(error).__name__})")
-            continue
-        if {"HEAD": state.head, **{ref: target for ref, target, _ in state.refs}} != logged:
-            differing.append(str(project_id))
-    if not differing:
+async def _check_refs(db: Database, settings: Settings, repair: bool) -> str | None:
+    """Compare the refs in the log with the refs on disk; with `repair` record in the log what is on disk."""
+    differing = [each async for each in ref_comparison.find_differences(db, settings.repositories)]
+    left = [each for each in differing if not each.mendable]
+    if repair:
+        for each in differing:
+            if each.mendable and not await ref_comparison.mend(db, settings.repositories, each.project_id):
+                left.append(each)
+    else:
+        left = differing
+    if not left:
         return None
-    listed = ", ".join(differing[:MAX_LISTED]) + (", …" if len(differing) > MAX_LISTED else "")
-    return (
-        f"Refs in the log and on disk differ in {len(differing)} projects, by id: {listed}. "
-        "A push to a project brings its log up to date. Restore missing directories from a backup."
-    )
+    names = [f"{each.project_id} ({each.fault})" if each.fault else str(each.project_id) for each in left]
+    listed = ", ".join(names[:MAX_LISTED]) + (", …" if len(names) > MAX_LISTED else "")
+    advice = "Restore missing directories from a backup."
+    if any(each.mendable for each in left):
+        advice = f"`polyforge doctor --repair` brings the log up to date. {advice}"
+    return f"Refs in the log and on disk differ in {len(left)} projects, by id: {listed}. {advice}"

@@ -47,3 +47,9 @@ create table if not exists heartbeats (
 alter table work add column if not exists holder uuid;
 alter table mirrors add column if not exists holder uuid;
 alter table lanes add column if not exists holder uuid;
+
+create table if not exists ref_fingerprints (
+    project_id bigint primary key,
+    disk       bytea  not null,
+    log        bytea  not null
+);
