@@ -1,6 +1,7 @@
 """Processes killed in the middle of their work: nothing is lost, done twice or left behind."""
 
 import asyncio
+import os
 import random
 import signal
 import subprocess
@@ -39,8 +40,17 @@ async def large(parts: Parts, tmp_path: Path) -> str:
     [pack] = parts.settings.repositories.glob("*/*.git/objects/pack/*.pack")
     outside = pack.rename(tmp_path / "pack")
     pack.with_suffix(".idx").unlink()
+    owner = pack.parents[2].stat()  # the user of the forge, if root runs the tests
     with outside.open("rb") as packed:
-        subprocess.run(["git", "unpack-objects", "-q"], stdin=packed, cwd=pack.parents[2], check=True)
+        subprocess.run(
+            ["git", "unpack-objects", "-q"],
+            stdin=packed,
+            cwd=pack.parents[2],
+            check=True,
+            user=owner.st_uid,
+            group=owner.st_gid,
+            env={**os.environ, "HOME": "/nonexistent"},
+        )
     return f"{parts.url}/large.git"
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from aiohttp import web
@@ -92,21 +93,21 @@ async def test_one_worker_pulls_a_mirror_at_a_time(forge: Forge, alice: Client, 
     forge.worker.cancel()
     await asyncio.wait([forge.worker])
     await forge.db.execute("update mirrors set due_at = now()")
-    first = await due.claim(forge.db, 60.0)
+    first = await due.claim(forge.db, 60.0, uuid4())
     assert first is not None
-    assert await due.claim(forge.db, 60.0) is None
+    assert await due.claim(forge.db, 60.0, uuid4()) is None
     # The lease expires; the result of the first worker is then ignored.
     await forge.db.execute("update mirrors set lease_until = now() - interval '1 second'")
-    second = await due.claim(forge.db, 60.0)
+    second = await due.claim(forge.db, 60.0, uuid4())
     assert second is not None
     await due.reschedule(forge.db, first["project_id"], first["token"], failures=9, pause=9.0)
     assert await forge.db.fetchval("select token from mirrors where failures = 0") == second["token"]
     await due.reschedule(forge.db, second["project_id"], second["token"], failures=0, pause=0.0)
     # A renewed lease is still held.
-    first = await due.claim(forge.db, 0.0)
+    first = await due.claim(forge.db, 0.0, uuid4())
     assert first is not None
     await due.renew(forge.db, first["project_id"], first["token"], 60.0)
-    assert await due.claim(forge.db, 60.0) is None
+    assert await due.claim(forge.db, 60.0, uuid4()) is None
 
 
 async def test_an_unexpected_error_does_not_end_the_worker(
@@ -179,7 +180,7 @@ async def test_a_pull_that_was_asked_for_begins_when_the_running_one_has_ended(
 ) -> None:
     await create_mirror(alice, url)
     project_id = await forge.db.fetchval("select project_id from projects")
-    running = await due.claim_one(forge.db, project_id, 60.0, 3600.0)
+    running = await due.claim_one(forge.db, project_id, 60.0, 3600.0, uuid4())
     assert running is not None
     tasks = [(await alice.json("POST", "/v1/projects/mirror/mirror"))[1]["id"] for _ in range(CONCURRENCY[MIRROR])]
     async with asyncio.timeout(10):
