@@ -1,6 +1,7 @@
 """Opening repositories, resolving object ids, and checking which objects are visible."""
 
 import re
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,55 @@ def is_reachable(repo_path: Path, object_id: str) -> bool:
         return True
     if kind == pygit2.enums.ObjectType.TAG:
         return object_id in _list_chained_tags(repository, tips)
-    return _is_in_history(repo_path, object_id.encode())
+    return bool(_find_in_history(repo_path, {object_id.encode()}))
+
+
+def find_hidden(repo_path: Path, object_ids: Collection[str], replaced: Collection[str] | None) -> str | None:
+    """Return one of these objects that no visible ref leads to; None if there is none. Those that are missing do not
+    count, since git refuses them itself.
+
+    `replaced` are the objects that refs of the repository, or of those that it was forked from, have pointed to before.
+    While visible refs lead to all of them, nothing was ever removed, and no tree or blob has to be searched for. None
+    means that they are not known.
+    """
+    repository = open_repository(repo_path)
+    kinds = {each: object_kind(repository, each) for each in object_ids if each in repository}
+    tips = run(repo_path, "for-each-ref", "--format=%(objectname)", *VISIBLE).decode().split()
+    tags, rest = _list_chained_tags(repository, tips), sorted(kinds.keys() - set(tips))
+    commits = [each for each in rest if kinds[each] == pygit2.enums.ObjectType.COMMIT]
+    if commits and _lead_astray(repo_path, commits):
+        return commits[0]
+    for each in rest:
+        if kinds[each] == pygit2.enums.ObjectType.TAG and each not in tags:
+            return each
+    others = [each for each in rest if kinds[each] not in (pygit2.enums.ObjectType.COMMIT, pygit2.enums.ObjectType.TAG)]
+    if not others:
+        return None
+    if replaced is not None and not _was_anything_removed(repository, repo_path, replaced, tags):
+        return None
+    missing = {each.encode() for each in others} - _find_in_history(repo_path, {each.encode() for each in others})
+    return min(missing).decode() if missing else None
+
+
+def _lead_astray(repo_path: Path, commits: Collection[str]) -> bool:
+    """Return whether a commit leads to one that no visible ref leads to."""
+    visible = [f"--glob={prefix}*" for prefix in VISIBLE]
+    return bool(
+        run(repo_path, "rev-list", "--max-count=1", "--stdin", "--not", *visible, stdin="\n".join(commits).encode())
+    )
+
+
+def _was_anything_removed(
+    repository: pygit2.Repository, repo_path: Path, replaced: Collection[str], tags: Collection[str]
+) -> bool:
+    kinds = {each: object_kind(repository, each) for each in replaced if each in repository}
+    if any(kind == pygit2.enums.ObjectType.TAG and each not in tags for each, kind in kinds.items()):
+        return True
+    commits = [each for each, kind in kinds.items() if kind == pygit2.enums.ObjectType.COMMIT]
+    # A ref may also point to a tree or a blob.
+    return len(kinds) > len(commits) + sum(each in tags for each in kinds) or (
+        bool(commits) and _lead_astray(repo_path, commits)
+    )
 
 
 def _list_chained_tags(repository: pygit2.Repository, tips: list[str]) -> set[str]:
@@ -116,13 +165,20 @@ def _list_chained_tags(repository: pygit2.Repository, tips: list[str]) -> set[st
     return found
 
 
-def _is_in_history(repo_path: Path, object_id: bytes) -> bool:
-    """Return whether a visible commit has this object as its tree, or added it to its tree."""
+def _find_in_history(repo_path: Path, object_ids: set[bytes]) -> set[bytes]:
+    """Return those of the objects that a visible commit has as its tree, or has added to it. The search ends when all
+    are found, or after SEARCH_TIMEOUT.
+    """
+    found: set[bytes] = set()
     visible = [f"--glob={prefix}*" for prefix in VISIBLE]
     arguments = ["-m", "-t", "--root", "--raw", "--no-abbrev", "--no-renames", "--format=%T", *visible]
     try:
         with closing(stream(repo_path, "log", *arguments, deadline=SEARCH_TIMEOUT)) as output:
             # File names, after the tab, are chosen by users and might spell an id.
-            return any(object_id in line.split(b"\t")[0].split() for line in split_records(output))
+            for line in split_records(output):
+                found |= object_ids.intersection(line.split(b"\t")[0].split())
+                if len(found) == len(object_ids):
+                    break
     except (TimedOut, TooLarge):
-        return False
+        return found
+    return found

@@ -1,5 +1,7 @@
 """Queries of refs. A deleted ref stays as a row with zeros, so that the versions of its stream continue."""
 
+from collections.abc import Collection
+
 from app.database import Database, Row
 
 ZEROS = "0" * 40
@@ -36,3 +38,46 @@ async def list_known(db: Database, project_id: int) -> dict[str, tuple[str, int]
         project_id,
     )
     return {row["ref"]: (row["object"], row["version"]) for row in rows}
+
+
+async def find_unknown(db: Database, project_id: int, objects: Collection[str]) -> set[str]:
+    """Return those of the objects that no ref of the project points to."""
+    rows = await db.fetch(
+        """
+        select   wanted.object
+        from     unnest($2::text[]) as wanted (object)
+        where    not exists (select 1 from refs where project_id = $1 and refs.object = wanted.object)
+        """,
+        project_id,
+        list(objects),
+    )
+    return {row["object"] for row in rows}
+
+
+# The refs of a project and of those that it was forked from; events are found by the names of their streams.
+REPLACED = f"""
+    with family as (
+        select $1::bigint as project_id
+        union
+        select unnest(ancestors) from projects where project_id = $1
+    )
+    select distinct events.data ->> 'old' as object
+    from   family join refs using (project_id)
+    join   events on events.stream = 'ref-' || refs.project_id || '/' || refs.ref and events.type = 'ref.updated'
+    where  events.data ->> 'old' <> '{ZEROS}'
+"""
+LOST_ANCESTORS = """
+    select exists (select 1 from projects as this, unnest(this.ancestors) as ancestor
+                   where  this.project_id = $1
+                   and    not exists (select 1 from projects where projects.project_id = ancestor))
+"""
+
+
+async def list_replaced(db: Database, project_id: int) -> list[str] | None:
+    """List what refs of the project, or of those that it was forked from, have pointed to before.
+
+    None if that is not known, because one of those was deleted.
+    """
+    if await db.fetchval(LOST_ANCESTORS, project_id):
+        return None
+    return [row["object"] for row in await db.fetch(REPLACED, project_id)]

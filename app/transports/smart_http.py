@@ -29,6 +29,7 @@ from app.points import Point, reach
 from app.transports.fetch_slots import Fetch, FetchSlots, NoFreeSlot
 from app.transports.pktline import FLUSH, MalformedPush, is_whole
 from app.transports.receive_pack import HooksNotExecutable, PushTooLarge, read_beginning, receive_push
+from app.transports.wants import ALLOW_ALL, find_hidden_want, refuse_want
 
 CHUNK = 1 << 16  # bytes
 MAX_STDERR = 4096  # bytes
@@ -138,7 +139,9 @@ async def advertise_refs(request: web.Request, _: Actor, project: Row) -> web.St
     async with (
         asyncio.timeout(settings.git_deadline),
         _hold_slot(request, project),
-        serve(service.removeprefix("git-"), repo_path, advertise=True, protocol=read_protocol(request)) as git,
+        serve(
+            service.removeprefix("git-"), repo_path, advertise=True, protocol=read_protocol(request), config=ALLOW_ALL
+        ) as git,
     ):
         assert git.stdin is not None  # noqa: S101 - serve opens all three pipes
         git.stdin.close()
@@ -175,7 +178,12 @@ async def _fetch(request: web.Request, project: Mapping[str, Any], headers: Mapp
     async with _hold_slot(request, project):
         # Read first: what is wrong with the request is then said before the answer begins.
         body = await _read_fetch_request(request)
-        async with serve("upload-pack", repo_path, advertise=False, protocol=read_protocol(request)) as git:
+        db, project_id = request.config_dict[DATABASE], project["project_id"]
+        if (hidden := await find_hidden_want(db, repo_path, project_id, body)) is not None:
+            return web.Response(body=refuse_want(hidden), headers=headers)
+        async with serve(
+            "upload-pack", repo_path, advertise=False, protocol=read_protocol(request), config=ALLOW_ALL
+        ) as git:
             feed = asyncio.create_task(_write_input(git, body))
             try:
                 await _send_output(git, request, response)
