@@ -304,6 +304,11 @@ def bad_token(errors: str | None = None) -> ApiError:
     return ApiError(401, "EINVALIDTOK", errors=errors)
 
 
+def foreign_token() -> ApiError:
+    """A good token that was made for another project, or for none. Advice to renew it would not help."""
+    return ApiError(401, "EINVALIDTOK", message="Invalid token: this call takes one that was made for this project")
+
+
 def describe_push_refusal(reason: str, commit: str = "") -> str:
     return PUSH_DECLINED + fill(PUSH_REFUSALS[PushReason(reason)], {"commit": commit})
 

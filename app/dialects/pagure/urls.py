@@ -12,7 +12,7 @@ from app.core.access import ACTIONS
 from app.database import Row
 from app.dialects.pagure import auth
 from app.dialects.pagure.auth import BadTokenPolicy
-from app.dialects.pagure.errors import ApiError, bad_token
+from app.dialects.pagure.errors import ApiError, bad_token, foreign_token
 from app.errors import NotFound, Subject
 from app.http.projects import lookup_by_address, path_segment
 from app.http.routes import Fence, Lookup, Register, Route, Routes
@@ -122,7 +122,7 @@ async def admit(request: web.Request, route: Route) -> tuple[Actor, Row | None]:
 
 def _require_binding(actor: Actor, action: str, terms: Terms, project: Row) -> None:
     if terms.own_token and actor.token_project != project["project_id"]:
-        raise bad_token()
+        raise foreign_token()
     binds = terms.bound or (ACTIONS[action].writes and ACTIONS[action].binds)
     if binds and access.is_bound_elsewhere(actor, project):
-        raise bad_token()
+        raise foreign_token()

@@ -103,7 +103,7 @@ def test_an_issue_through_its_life(libpagure: Clients, tracker: Tracker, bob: Cl
     assert (ids(since="2015-01-01"), ids(since=4102444800)) == ([2, 1], [])
 
     for call, error in (
-        (lambda: reporter.change_issue_milestone(1, "v1"), "Invalid or expired token"),
+        (lambda: reporter.change_issue_milestone(1, "v1"), "made for this project"),
         (lambda: maintainer.change_issue_milestone(1, "v9"), "Not a valid choice"),
         (lambda: libpagure(None, "nethack").comment_issue(1, "Anonymous"), "Invalid or expired token"),
         (lambda: reporter.create_issue("", ""), "This field is required."),
