@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks import floor, latency, machine, pushes, sizes, statements
+from benchmarks import fairness, floor, latency, machine, pushes, sizes, statements
 from benchmarks import forge as forges
 from benchmarks.forge import Forge
 from benchmarks.load import Load, build_get, build_post, quantile, run_load
@@ -341,6 +341,9 @@ class Bench:
     async def measure_pushes(self) -> None:
         self.rows += await in_thread(pushes.measure, self.folder, self.token)
 
+    async def measure_fairness(self) -> None:
+        self.rows += await in_thread(fairness.measure, self.folder, self.token)
+
     async def measure_memory(self) -> None:
         for each in machine.measure_memory(self.forge.process.pid):
             processes = f" ({each.processes} processes)" if each.processes > 1 else ""
@@ -408,8 +411,9 @@ MEASURES: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "listing": Bench.measure_listing,
     "commands": Bench.measure_commands,
     "pushes": Bench.measure_pushes,
+    "fairness": Bench.measure_fairness,
     "sizes": Bench.measure_sizes,
     "memory": Bench.measure_memory,
     "waiters": Bench.measure_waiters,
 }
-ALONE = {"pushes", "sizes"}  # measures that start forges of their own
+ALONE = {"pushes", "fairness", "sizes"}  # measures that start forges of their own
