@@ -5,10 +5,11 @@ from typing import Any
 
 from sqlalchemy import ARRAY, ColumnElement, Select, Text, func, literal, or_, select, text
 
+from app.actor import Actor
 from app.database import Database, Row
 from app.errors import NotFound, Subject
 from app.queries.paging import Listing, Page, Search, apply_range, paginate_together
-from app.queries.visibility import PUBLIC, WRITERS
+from app.queries.visibility import PUBLIC, WRITERS, readable_projects
 from events.tables import access, group_members, groups, projects
 
 # The ancestors of a fork, since a rendered fork contains its parent, which contains its own.
@@ -204,3 +205,23 @@ async def list_of_user(db: Database, username: str, repos: Page, forks: Page) ->
 async def list_by_ids(db: Database, ids: list[int]) -> list[Row]:
     """List whole rows with their ids and versions, in any order."""
     return await db.fetch(f"select {COLUMNS}, {KEYS} from projects where project_id = any ($1)", ids)
+
+
+async def find_by_reference(db: Database, address: str | None, path: str | None, number: int | None) -> Row | None:
+    """Find a project by its path, exactly as it is written, and the address of that, or else by number."""
+    return await db.fetchrow(
+        f"""{WHOLE}
+        where    (address = $1 and path = $2) or project_id = $3
+        order by (path = $2) is true desc
+        limit    1
+        """,
+        address,
+        path,
+        number,
+    )
+
+
+async def list_readable(db: Database, actor: Actor) -> list[Row]:
+    """List whole rows of all projects that the actor may see, by path."""
+    query = select(text(COLUMNS)).select_from(projects).where(readable_projects(actor))
+    return await db.select(query.order_by(text("path")))

@@ -113,3 +113,28 @@ async def list_unknown(db: Database, usernames: list[str]) -> list[str]:
         usernames,
     )
     return [row["name"] for row in rows]
+
+
+# A user with the prefixes of those tokens that are good, the oldest first.
+ACCOUNT = """
+    select users.*, array(
+        select   prefix
+        from     tokens
+        where    tokens.username = users.username
+        and      revoked_at is null and coalesce(expires_at > now(), true)
+        order by token_id
+    ) as prefixes
+    from   users
+"""
+
+
+async def find_by_reference(db: Database, username: str | None, number: int | None) -> Row | None:
+    """Find a user by name, or else by number, with the prefixes of their tokens."""
+    return await db.fetchrow(
+        f"{ACCOUNT} where username = $1 or user_id = $2 order by (username = $1) is true desc limit 1", username, number
+    )
+
+
+async def list_accounts(db: Database) -> list[Row]:
+    """List all users with the prefixes of their tokens."""
+    return await db.fetch(f"{ACCOUNT} order by username")
