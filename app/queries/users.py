@@ -138,3 +138,9 @@ async def find_by_reference(db: Database, username: str | None, number: int | No
 async def list_accounts(db: Database) -> list[Row]:
     """List all users with the prefixes of their tokens."""
     return await db.fetch(f"{ACCOUNT} order by username")
+
+
+async def list_admins(db: Database) -> list[str]:
+    """List the names of the administrators of the forge."""
+    rows = await db.fetch("select username from users where admin order by user_id")
+    return [row["username"] for row in rows]
