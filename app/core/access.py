@@ -79,6 +79,7 @@ ACTIONS: dict[str, Action] = {
     "report-build": _read(None, Token.NONE),  # the path has the secret; the flag is set in the name of the owner
     "identify": _read(None),
     "read-user": _read(None),
+    "list-repositories": _read(None, Token.ANY),
     "read-account": _read(None, Token.ANY),
     "inspect-instance": _read(None, Token.WHOLE, administers=True),
     "read-group": _read(None),

@@ -140,6 +140,19 @@ async def list_accounts(db: Database) -> list[Row]:
     return await db.fetch(f"{ACCOUNT} order by username")
 
 
+async def list_followers(db: Database, project_id: int, owner: str) -> list[Row]:
+    """List the owner of a project and those who watch it, with the prefixes of their tokens."""
+    return await db.fetch(
+        f"""{ACCOUNT}
+        where    username = $2
+        or       username in (select username from watches where project_id = $1 and (issues or commits))
+        order by username
+        """,
+        project_id,
+        owner,
+    )
+
+
 async def list_admins(db: Database) -> list[str]:
     """List the names of the administrators of the forge."""
     rows = await db.fetch("select username from users where admin order by user_id")
