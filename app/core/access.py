@@ -111,6 +111,7 @@ ACTIONS: dict[str, Action] = {
     "delete-project": _write(Level.ADMIN, "modify_project"),
     "manage-access": _write(Level.ADMIN, "modify_project", excepted=True),
     "block-users": _write(Level.ADMIN, "modify_project", excepted=True),
+    "refresh-project": _write(Level.WRITE, "modify_project"),
     "refresh-access": _write(Level.READ, "generate_acls_project"),
     "manage-project-tokens": _write(Level.ADMIN, "modify_project"),
     "push": _write(Level.COLLABORATE, "commit"),

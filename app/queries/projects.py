@@ -229,6 +229,12 @@ async def find_by_reference(db: Database, address: str | None, path: str | None,
     )
 
 
+async def count_forks(db: Database, project_id: int) -> int:
+    """Count the projects that were forked from this one."""
+    count: int = await db.fetchval("select count(*) from projects where parent_id = $1", project_id)
+    return count
+
+
 async def list_readable(db: Database, actor: Actor) -> list[Row]:
     """List whole rows of all projects that the actor may see, by path, each with the version of its refs."""
     query = select(text(WITH_REFS)).select_from(projects).where(readable_projects(actor))

@@ -1,5 +1,6 @@
 """What differs between the envelopes of the two dialects, and the call that a method gets."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,7 +9,7 @@ from aiohttp import web
 
 from app.actor import Actor
 from app.core.commands import Command, Outcome
-from app.database import Database, Row
+from app.database import Database
 from app.dialects.jsonrpc.methods import Methods
 from app.http import commands
 from app.http.keys import DATABASE, SETTINGS
@@ -54,12 +55,15 @@ def register(dialect: RpcDialect) -> RpcDialect:
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a method: who makes it, in which dialect. `project` is the repository that it is about, if it is."""
+    """A call of a method: who makes it, in which dialect, with which arguments, as they were sent. `project` is the
+    repository that it is about, if it is.
+    """
 
     request: web.Request
     actor: Actor
     dialect: RpcDialect
-    project: Row | None = None
+    args: Mapping[str, Any]
+    project: Mapping[str, Any] | None = None
 
     @property
     def db(self) -> Database:

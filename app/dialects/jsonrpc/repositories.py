@@ -53,11 +53,16 @@ async def show_all(call: Call) -> list[dict[str, Any]]:
     return [show(call, row, newest) for row, newest in zip(rows, await find_newest(call, rows), strict=True)]
 
 
+async def show_plain(call: Call, row: Row) -> dict[str, Any]:
+    """Render a repository as listings do."""
+    [newest] = await find_newest(call, [row])
+    return show(call, row, newest)
+
+
 async def show_one(call: Call, row: Row) -> dict[str, Any]:
     """Render a repository with those who follow it."""
-    [newest] = await find_newest(call, [row])
     followers = await users.list_followers(call.db, row["project_id"], row["owner"])
-    return {**show(call, row, newest), "followers": [accounts.show(call, each) for each in followers]}
+    return {**await show_plain(call, row), "followers": [accounts.show(call, each) for each in followers]}
 
 
 def list_grants(row: Row, party: str) -> list[Grant]:

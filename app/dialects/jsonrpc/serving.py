@@ -10,7 +10,6 @@ from app.actor import Actor
 from app.core import access
 from app.core.access import ACTIONS
 from app.core.credentials import BadToken
-from app.database import Row
 from app.dialects.jsonrpc import errors
 from app.dialects.jsonrpc.dialect import Call, RpcDialect
 from app.dialects.jsonrpc.errors import RpcError
@@ -21,7 +20,7 @@ from app.errors import Forbidden, NotFound, Refused, Subject
 from app.http import auth
 from app.http.errors import Unavailable, Unexpected, fence
 from app.http.idempotency import build_dialect_middleware
-from app.http.keys import ACTION
+from app.http.keys import ACTION, HELD_KEY
 from app.http.rate_limits import charge_request
 from app.http.requests import is_storable
 from app.http.responses import NO_STORE
@@ -134,13 +133,13 @@ async def _call(
     values = bind(method, args, dialect)
     named = method.repository
     if named is None:
-        return await method.function(Call(request, actor, dialect), **values)
+        return await method.function(Call(request, actor, dialect, args), **values)
     missing = RpcError(f"repository `{args[named.name]}` does not exist")
-    project = await _find_project(Call(request, actor, dialect), method, values[named.name])
+    project = await _find_project(Call(request, actor, dialect, args), method, values[named.name])
     if project is None:
         raise missing
     try:
-        return await method.function(Call(request, actor, dialect, project), **{**values, named.name: project})
+        return await method.function(Call(request, actor, dialect, args, project), **{**values, named.name: project})
     except Forbidden as refused:
         # Who lacks the level is told what they are told of a repository that they may not see.
         if refused.subject in (Subject.ACTION, Subject.BLOCKED):
@@ -152,19 +151,29 @@ async def _call(
         raise
 
 
-async def _find_project(call: Call, method: Method, reference: Any) -> Row | None:
-    """Find the repository of a call; None if there is none, or the actor may not see it or not read what is asked.
+async def _find_project(call: Call, method: Method, reference: Any) -> Mapping[str, Any] | None:
+    """Find the repository of a call; None if there is none, or the actor lacks what the action takes.
 
-    The level of a method that writes is checked when its command is executed.
+    The level is checked later, by the command, if the action is one that admits others too. Raises Forbidden for a
+    token that is bound to another project.
     """
-    project = await find_repository(call.db, reference)
+    key = call.request.get(HELD_KEY)
+    if key is not None and key.project is not None:
+        kept: Mapping[str, Any] = key.project
+        return kept  # an earlier attempt has changed it since, or deleted it
+    project: Mapping[str, Any] | None = await find_repository(call.db, reference)
     if project is None:
         return None
+    requirements = ACTIONS[method.action]
     try:
         access.require_readable(call.actor, project)
-        if not ACTIONS[method.action].writes:
+        if not (requirements.writes and requirements.excepted):
             access.authorize(call.actor, method.action, project)
-    except (NotFound, Forbidden):
+    except NotFound:
+        return None
+    except Forbidden as refused:
+        if refused.subject is Subject.TOKEN:
+            raise
         return None
     return project
 
