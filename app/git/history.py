@@ -22,6 +22,16 @@ def list_commits(repo_path: Path) -> list[str]:
     return [line.decode() for line in split_records(output)]
 
 
+def list_dated(repo_path: Path, start: str | None = None) -> list[tuple[int, str]]:
+    """List the same commits, each after the time of its committer in seconds since 1970; with `start` only those that
+    it leads to.
+    """
+    where = (start,) if start else ("--branches", "--tags")
+    output = stream(repo_path, "rev-list", "--timestamp", "--date-order", "--reverse", *where)
+    dated = (line.decode().split(" ", 1) for line in split_records(output))
+    return [(int(time), commit_id) for time, commit_id in dated]
+
+
 def find_index(repo_path: Path, commits: list[str], revision: str) -> int:
     """Find the index of a commit by what clients call it.
 

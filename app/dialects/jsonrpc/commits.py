@@ -17,6 +17,7 @@ from app.http.keys import SETTINGS
 from app.http.long_reads import LONG_READS
 
 SHORT_ID = 12  # digits
+TOO_LARGE = "This is too much for one answer; ask for fewer commits."
 MAX_REMEMBERED = 20_000  # newest commits, of a kilobyte each
 NO_COMMIT: Mapping[str, Any] = {
     "raw_id": NOWHERE,

@@ -22,8 +22,8 @@ NO_DETAILS = {"md5": None, "binary": None, "size": None, "extension": None}
 
 @dataclass(frozen=True)
 class NodeQuery:
-    """What to list: everything below a path at a revision, or folders or files only. Without `details` a node has a name
-    and a type; `max_file_bytes` is the size above which contents are left out.
+    """What to list: everything below a path at a revision, or folders or files only. Without `details` a node has a
+    name and a type; `max_file_bytes` is the size above which contents are left out.
     """
 
     revision: str
