@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Client, Forge
+from app.config import Settings
+from tests.conftest import Client, Forge, run_forge
 from tests.rpc import RHODECODE, Rpc
 
 
@@ -162,3 +163,26 @@ async def test_requests_are_measured_under_the_name_of_the_dialect(forge: Forge,
             'http_server_request_duration_seconds_count{dialect="rhodecode",method="POST",status="200"}'
             in await page.text()
         )
+
+
+@pytest.mark.own_forge
+async def test_a_call_over_a_limit_is_an_error_that_is_not_kept(own_settings: Settings) -> None:
+    async with run_forge(own_settings.model_copy(update={"rate_writes": "1/minute"})) as forge:
+        admin = Rpc(forge.admin, RHODECODE)
+        sent = call(admin, method="create_user", args={"username": "bob", "email": "bob@example.org"})
+        assert (await admin.envelope(sent))["error"] is None
+        assert admin.client.headers["RateLimit"].startswith('"writes";r=0;')
+        for _ in range(2):
+            answer = await admin.envelope({**sent, "id": 2}, Idempotency_Key="k")
+            assert answer == {"id": 2, "result": None, "error": "Too many requests; try again later."}
+            assert int(admin.client.headers["Retry-After"]) > 0
+            assert "Idempotency-Replayed" not in admin.client.headers
+
+
+@pytest.mark.own_forge
+async def test_keys_that_are_tried_are_counted(own_settings: Settings) -> None:
+    async with run_forge(own_settings.model_copy(update={"rate_failed_logins_per_address": "1/minute"})) as forge:
+        rpc = Rpc(Client(forge, "unknown"), RHODECODE)
+        assert await rpc.fail("get_user") == "Invalid API KEY"
+        assert await rpc.fail("get_user") == "Too many requests; try again later."
+        assert (await Rpc(forge.admin, RHODECODE).ask("get_user"))["username"] == "admin"
