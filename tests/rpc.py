@@ -37,7 +37,9 @@ class Rpc:
         """The answer to any bytes, which has status 200."""
         url = self.client.forge.url + (address or self.address)
         names = {name.replace("_", "-"): value for name, value in headers.items()}
-        async with self.client.forge.session.request(method, url, data=body, headers=names) as answer:
+        async with self.client.forge.session.request(
+            method, url, data=body, headers=names, allow_redirects=False
+        ) as answer:
             text = await answer.text()
             assert answer.status == 200, (answer.status, text)
             assert answer.content_type == "application/json"

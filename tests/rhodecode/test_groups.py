@@ -45,6 +45,13 @@ async def test_a_group_is_found_by_name_and_by_number(rpc: Rpc, bob: Rpc) -> Non
         assert await bob.fail("get_user_group", usergroupid=unknown) == f"user group `{unknown}` does not exist"
 
 
+async def test_the_keys_of_other_members_are_asterisks(rpc: Rpc, bob: Rpc) -> None:
+    await rpc.ask("create_user_group", group_name="hackers")
+    for reader, prefix in ((bob, ""), (rpc, str(rpc.client.token)[:8])):
+        [member] = (await reader.ask("get_user_group", usergroupid="hackers"))["users"]
+        assert member["api_keys"] == member["auth_tokens"] == [member["api_key"]] == [prefix.ljust(40, "*")]
+
+
 async def test_members_are_users_or_permissions(rpc: Rpc) -> None:
     await rpc.ask("create_user_group", group_name="hackers")
     found = await rpc.ask("get_user_group", usergroupid="hackers")

@@ -193,3 +193,15 @@ async def test_who_is_asked_about_is_looked_up_before_the_permission(rpc: Rpc, a
     assert error == "permission `haha` does not exist"
     error = await admin.fail("revoke_user_group_permission", repoid="nethack", usergroupid="nothing")
     assert error == "user group `nothing` does not exist"
+
+
+async def test_a_hidden_repository_is_a_missing_one_to_who_would_change_it(rpc: Rpc, bob: Rpc) -> None:
+    await rpc.ask("create_repo", repo_name="secret", private=True)
+    await rpc.ask("create_user_group", group_name="hackers")
+    for repoid in ("secret", "nothing"):
+        error = f"repository `{repoid}` does not exist"
+        for method in ("delete_repo", "invalidate_cache"):
+            assert await bob.fail(method, repoid=repoid) == error
+        assert await bob.fail("grant_user_permission", repoid=repoid, userid="nobody", perm="haha") == error
+        assert await bob.fail("revoke_user_permission", repoid=repoid, userid="nobody") == error
+        assert await bob.fail("revoke_user_group_permission", repoid=repoid, usergroupid="nothing") == error
