@@ -245,7 +245,7 @@ create index idempotency_keys_by_command on idempotency_keys (command_id);
 
 -- The version of this schema; `polyforge migrate` upgrades an older one.
 create table schema_version (version int not null);
-insert into schema_version values (7);
+insert into schema_version values (8);
 
 -- Ids are reserved before the event that uses them is written; gaps do no harm.
 create sequence project_ids;
@@ -259,12 +259,14 @@ set search_path = live, public;
 -- events/projections/users.py
 create table users (
     username   text        primary key,
+    user_id    bigint      not null,                 -- the position of its user.created
     fullname   text        not null,
     email      text        not null,
     admin      boolean     not null,
     created_at timestamptz not null
 );
 create unique index one_user_per_name on users (lower(username));
+create unique index one_user_per_id on users (user_id);
 create unique index one_user_per_email on users (lower(email));
 
 create table tokens (
@@ -283,12 +285,14 @@ create index tokens_of_a_user on tokens (username, token_id);
 -- events/projections/groups.py
 create table groups (
     group_name   text        primary key,
+    group_id     bigint      not null,                 -- the position of its group.created
     display_name text        not null,
     description  text,
     group_type   text        not null check (group_type in ('user', 'admin')),
     creator      text        not null,
     created_at   timestamptz not null
 );
+create unique index one_group_per_id on groups (group_id);
 create unique index one_group_per_name on groups (lower(group_name));
 
 create table group_members (

@@ -83,6 +83,10 @@ class Settings(BaseSettings):
     )
     delete_projects: bool = Field(True, description="Allow the deletion of projects that are not forks.")
     delete_forks: bool = Field(True, description="Allow the deletion of forks.")
+    jsonrpc_default: Literal["rhodecode", "kallithea"] = Field(
+        "rhodecode",
+        description="Dialect of JSON-RPC at /_admin/api: rhodecode or kallithea. Each has its own address besides.",
+    )
     default_branch: Annotated[str, AfterValidator(check_branch)] = Field(
         "main", description="Default branch of new repositories."
     )

@@ -10,7 +10,8 @@ from app.background import in_background
 from app.config import Settings
 from app.core.pushes import recover_abandoned
 from app.database import database
-from app.dialects import native, pagure
+from app.dialects import kallithea, native, pagure, rhodecode
+from app.dialects.jsonrpc import mounts
 from app.dialects.pagure import pages
 from app.dialects.pagure.urls import sort_routes
 from app.feed.tail import open_tail
@@ -41,6 +42,8 @@ def application(settings: Settings) -> web.Application:
     app.on_shutdown.append(release_waiters)
     app.add_subapp(pagure.PREFIX, pagure.application())
     app.add_subapp(native.PREFIX, native.application())
+    for routes in (rhodecode.routes, kallithea.routes, mounts.bare_routes):
+        mount(routes, app)
     mount(health.routes, app)
     mount(smart_http.routes, app)
     mount(lfs.routes, app)

@@ -38,7 +38,8 @@ class Call:
 def build_call(route: Route) -> Call:
     module = route.handler.__module__
     prefix = PREFIXES.get(module, PREFIXES.get(module.rpartition(".")[0], ""))
-    path = re.sub(r":[^{}]+}", "}", route.path)
+    path = re.sub(r"\{_\w+:[^{}]+}", "", route.path)  # slashes too many
+    path = re.sub(r":[^{}]+}", "}", path)
     for form in reversed(PROJECT_FORMS) if "pagure" in module else ():
         if path.startswith(form):
             path = "/{P}" + path.removeprefix(form)

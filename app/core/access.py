@@ -45,7 +45,8 @@ class Action:
     set of scopes of which the token needs one, or a `Token`. An action that `writes` and `blocks` is refused to users
     whom the project has blocked; one that `writes` and `binds`, to tokens that are bound to another project, and to all
     bound tokens if the action is about no project. An action that is `excepted` is decided by its command handler,
-    which also admits others (an author, an assignee): its `level` is only the usual one.
+    which also admits others (an author, an assignee): its `level` is only the usual one. One that
+    `administers` is for administrators of the forge.
     """
 
     level: Level | None = None
@@ -54,6 +55,7 @@ class Action:
     blocks: bool = True
     binds: bool = True
     excepted: bool = False
+    administers: bool = False
 
 
 def _read(level: Level | None, token: Token | frozenset[str] = Token.OPTIONAL, **more: bool) -> Action:
@@ -73,9 +75,13 @@ ACTIONS: dict[str, Action] = {
     "list-users": _read(None, Token.NONE),
     "read-activity": _read(None, Token.NONE),
     "read-task-status": _read(None, Token.NONE),
+    "call-method": _read(None, Token.NONE),  # of JSON-RPC: the key is in the body, and the method declares an action
     "report-build": _read(None, Token.NONE),  # the path has the secret; the flag is set in the name of the owner
     "identify": _read(None),
     "read-user": _read(None),
+    "list-repositories": _read(None, Token.ANY),
+    "read-account": _read(None, Token.ANY),
+    "inspect-instance": _read(None, Token.WHOLE, administers=True),
     "read-group": _read(None),
     "list-user-items": _read(None),
     "read-task": _read(None),
@@ -105,6 +111,7 @@ ACTIONS: dict[str, Action] = {
     "delete-project": _write(Level.ADMIN, "modify_project"),
     "manage-access": _write(Level.ADMIN, "modify_project", excepted=True),
     "block-users": _write(Level.ADMIN, "modify_project", excepted=True),
+    "refresh-project": _write(Level.WRITE, "modify_project"),
     "refresh-access": _write(Level.READ, "generate_acls_project"),
     "manage-project-tokens": _write(Level.ADMIN, "modify_project"),
     "push": _write(Level.COLLABORATE, "commit"),
@@ -233,7 +240,7 @@ def require_readable(actor: Actor, project: Mapping[str, Any]) -> None:
 
 
 def require_scope(actor: Actor, action: str) -> None:
-    """Raise Forbidden unless the token satisfies the action."""
+    """Raise Forbidden unless the token satisfies the action, and its user does if it is for administrators."""
     match ACTIONS[action].token:
         case Token.NONE | Token.OPTIONAL:
             return
@@ -249,6 +256,8 @@ def require_scope(actor: Actor, action: str) -> None:
             allowed = False
     if actor.anonymous or not allowed or exceeds_binding(actor, action):
         raise Forbidden(Subject.TOKEN)
+    if ACTIONS[action].administers and not actor.admin:
+        raise Forbidden(Subject.ADMINISTRATION)
 
 
 def exceeds_binding(actor: Actor, action: str) -> bool:

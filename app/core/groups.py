@@ -3,6 +3,7 @@
 import re
 from dataclasses import asdict, dataclass
 
+from app.core.access import require_admin
 from app.core.commands import Command, CommandContext, handles
 from app.core.paths import RESERVED_ROOTS
 from app.database import Row
@@ -21,6 +22,7 @@ class CreateGroup(Command):
     display_name: str
     description: str | None = None
     group_type: str = "user"
+    creator: str | None = None  # whom an administrator creates the group for; None: themselves
 
 
 @handles(CreateGroup)
@@ -37,7 +39,12 @@ async def create_group(ctx: CommandContext, command: CreateGroup) -> list[NewEve
         raise Invalid(Subject.CHOICE, "type", choices=GROUP_TYPES)
     if await groups.is_taken(ctx.db, command.group_name):
         raise Conflict(Subject.TAKEN, "name", name=command.group_name)
-    return [NewEvent(GroupCreated(**asdict(command), creator=actor.username))]
+    creator = command.creator or actor.username
+    if creator != actor.username:
+        require_admin(actor)
+        if await users.find(ctx.db, creator) is None:
+            raise NotFound(Subject.USER, name=creator)
+    return [NewEvent(GroupCreated(**{**asdict(command), "creator": creator}))]
 
 
 @dataclass(frozen=True, kw_only=True)

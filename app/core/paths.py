@@ -18,7 +18,7 @@ REF_DEPTH = 50  # parts; libgit2 lists no ref that lies deeper than about a hund
 FILE_LIMIT = 250  # bytes of a file's name, when git has added ".lock"
 
 # First segments of the forge's own URLs.
-RESERVED_ROOTS = ("api", "v1", "fork", "forks", "healthz", "readyz", "metrics")
+RESERVED_ROOTS = ("api", "v1", "fork", "forks", "healthz", "readyz", "metrics", "rhodecode", "kallithea", "_admin")
 # Paths that would hide pages of the forge or of Pagure.
 RESERVED = [
     *RESERVED_ROOTS,

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from app.actor import Actor
 from app.core import paths, urls
-from app.core.access import require, require_appointed_admin
+from app.core.access import require, require_admin, require_appointed_admin
 from app.core.commands import Command, CommandContext, handles
+from app.core.credentials import find_actor
 from app.core.project_settings import DEFAULTS
 from app.errors import Conflict, Forbidden, Invalid, NotFound, Subject
 from app.queries import projects, users
@@ -44,6 +46,7 @@ class CreateProject(Command, makes_project=True):
     default_branch: str
     mirrored_from: str | None = None
     project_id: int | None = None  # reserved beforehand if secrets had to be stored under it
+    owner: str | None = None  # whom an administrator creates the project for; None: themselves
 
 
 @handles(CreateProject)
@@ -51,8 +54,9 @@ async def create_project(ctx: CommandContext, command: CreateProject) -> list[Ne
     actor = ctx.actor
     if actor.anonymous:
         raise Forbidden(Subject.ACTION, action="create-project")
+    owner = await _find_owner(ctx, command.owner)
     ctx.policy.require_project(
-        actor, command.namespace, private=command.private, mirrored=command.mirrored_from is not None
+        owner, command.namespace, private=command.private, mirrored=command.mirrored_from is not None
     )
     if not paths.is_valid_name(command.name):
         raise Invalid(Subject.VALUE, "name")
@@ -72,7 +76,7 @@ async def create_project(ctx: CommandContext, command: CreateProject) -> list[Ne
                 project_id=command.project_id or fresh,
                 address=address,
                 path=paths.build_path(command.name, command.namespace),
-                owner=actor.username,
+                owner=owner.username,
                 name=command.name,
                 namespace=command.namespace,
                 description=command.description,
@@ -85,6 +89,17 @@ async def create_project(ctx: CommandContext, command: CreateProject) -> list[Ne
             )
         )
     ]
+
+
+async def _find_owner(ctx: CommandContext, username: str | None) -> Actor:
+    """Find who a new project will belong to, whose namespaces count. Raises Forbidden and NotFound."""
+    if username is None or username == ctx.actor.username:
+        return ctx.actor
+    require_admin(ctx.actor)
+    owner = await find_actor(ctx.db, username)
+    if owner.anonymous:
+        raise NotFound(Subject.USER, name=username)
+    return owner
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ What differs is counted before git is asked to compare (app/git/extent.py), and 
 arrives, so neither a long history nor a large file is held in memory. A series of commits is one run of git.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from app.git.text import decode, single_line
 
 FILE_LIMIT = {"core.bigFileThreshold": "16m"}  # a larger file counts as binary
 CONTENT_LIMIT = 64 << 20  # bytes of the files, old and new, that one diff or one series of patches may change
+SPLIT_LIMIT = 16 << 20  # bytes of one diff that is split into files
 DIFF_LIMIT = 256 << 20  # bytes of one diff or one series of patches
 CHANGES_LIMIT = 20_000  # changed files in one result
 PATCHES_LIMIT = 2_000  # commits in one series
@@ -97,6 +99,25 @@ def changed_files(repo_path: Path, old: str | None, new: str) -> dict[str, str]:
             raise TooLarge(new)
         found[decode(next(fields))] = letter.decode()
     return found
+
+
+def file_patches(repo_path: Path, old: str | None, new: str) -> Iterator[tuple[str, str, bytes]]:
+    """Return path, status letter and patch of each file that differs, with full ids; a change of type has two patches
+    in one. Raises the same errors as `changed_files`, and TooLarge above SPLIT_LIMIT bytes.
+    """
+    files = changed_files(repo_path, old, new)
+    options = ("-r", "-p", "--binary", "--full-index", "--no-renames", *PLAIN)
+    chunks = _limit_size(_diff_tree(repo_path, old, new, options, None), new, SPLIT_LIMIT)
+    sections = iter(_split_patches(b"".join(chunks)))
+    for path, letter in files.items():
+        patch = next(sections, b"")
+        yield path, letter, patch + next(sections, b"") if letter == "T" else patch
+
+
+def _split_patches(text: bytes) -> list[bytes]:
+    """Split before each line that begins a patch, which no line within one does."""
+    parts = re.split(rb"^(?=diff --git )", text, flags=re.MULTILINE)
+    return [part for part in parts if part]
 
 
 def patches(repo_path: Path, source: str, target: str | None, *, alternate: Path | None = None) -> Iterator[bytes]:
@@ -256,8 +277,8 @@ def _diff_tree(
     )
 
 
-def _limit_size(chunks: Iterator[bytes], subject: str) -> Iterator[bytes]:
-    remaining = DIFF_LIMIT
+def _limit_size(chunks: Iterator[bytes], subject: str, limit: int | None = None) -> Iterator[bytes]:
+    remaining = DIFF_LIMIT if limit is None else limit
     for chunk in chunks:
         remaining -= len(chunk)
         if remaining < 0:

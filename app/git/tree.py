@@ -1,6 +1,6 @@
 """Directory listings and file contents at a branch, tag or commit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from app.git.text import decode, encode_name
 
 MAX_REF_PARTS = 50  # leading parts of an address that are tried as the name of a branch
 ENTRIES_LIMIT = 20_000  # entries in one listing
+BELOW_LIMIT = 100_000  # entries in all folders of a listing
+CONTENT_LIMIT = 16 << 20  # bytes of all files that are read together
 FILE_LIMIT = {"core.bigFileThreshold": "16m"}  # above this git itself reads a file in chunks
 KINDS = {FileMode.TREE: "folder", FileMode.LINK: "link", FileMode.COMMIT: "submodule"}
 ORDER = [FileMode.TREE, FileMode.BLOB, FileMode.BLOB_EXECUTABLE, FileMode.LINK, FileMode.COMMIT]
@@ -99,6 +101,51 @@ def find_commit(repo_path: Path, identifier: str, *, search: bool = True) -> str
     repository = open_repository(repo_path)
     object_id = str(peel_tag(repository, pygit2.Oid(hex=_find_start(repo_path, identifier, search))))
     return object_id if object_kind(repository, object_id) == ObjectType.COMMIT else None
+
+
+def list_below(repo_path: Path, commit_id: str, path: str | None = None) -> tuple[list[Entry], list[Entry]]:
+    """List all folders and all files below a path of a commit, each folder as a whole before those within it.
+
+    Below a file there is nothing, and submodules are left out. Raises NoPath, and TooLarge above BELOW_LIMIT.
+    """
+    repository = open_repository(repo_path)
+    parts = _split_path(path)
+    start = _descend(repository, commit_id, parts)
+    pending = [(start, parts)] if object_kind(repository, str(start)) == ObjectType.TREE else []
+    folders: list[Entry] = []
+    files: list[Entry] = []
+    while pending:
+        folder_id, parts = pending.pop()
+        entries = _build_folder(read_object(repository, folder_id, ObjectType.TREE), parts).entries
+        below = [entry for entry in entries if entry.kind == "folder"]
+        folders += below
+        files += [entry for entry in entries if entry.kind in ("file", "link")]
+        if len(folders) + len(files) > BELOW_LIMIT:
+            raise TooLarge(path or "")
+        pending += [(pygit2.Oid(hex=entry.id), entry.raw_path.split(b"/")) for entry in reversed(below)]
+    return folders, files
+
+
+def read_files(repo_path: Path, ids: Sequence[str]) -> Iterator[bytes]:
+    """Read the contents of files by their ids, in this order. Raises TooLarge above CONTENT_LIMIT in total."""
+    odb = open_repository(repo_path).odb
+    sizes = [odb.read_header(pygit2.Oid(hex=object_id))[1] for object_id in ids]
+    if sum(sizes) > CONTENT_LIMIT:
+        raise TooLarge("files")
+    if not ids:
+        return
+    asked = "".join(f"{object_id}\n" for object_id in ids).encode()
+    read = bytearray()
+    position = 0
+    # Each file comes after a line with its id, and is followed by a line break.
+    spans = [len(f"{object_id} blob {size}\n") for object_id, size in zip(ids, sizes, strict=True)]
+    for chunk in stream(repo_path, "cat-file", "--batch", stdin=asked, config=FILE_LIMIT):
+        read += chunk
+        while position < len(ids) and len(read) >= spans[position] + sizes[position] + 1:
+            end = spans[position] + sizes[position]
+            yield bytes(read[spans[position] : end])
+            del read[: end + 1]
+            position += 1
 
 
 def read_file(repo_path: Path, file: File) -> Iterator[bytes]:

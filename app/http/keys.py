@@ -10,6 +10,9 @@ from app.stores.idempotency_keys import HeldKey
 DATABASE = web.AppKey("database", Database)
 SETTINGS = web.AppKey("settings", Settings)
 TAIL = web.AppKey("tail", Tail)
+ANY_SLASHES: web.AppKey[set[web.AbstractRoute]] = web.AppKey(
+    "any_slashes", set
+)  # whose patterns allow for doubled slashes
 REQUEST_ID = web.RequestKey("request_id", str)
 DIALECT = web.RequestKey("dialect", str)
 ACTION = web.RequestKey("action", str)  # the action that the route declares

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from app.http.keys import DIALECT, REQUEST_ID
+from app.http.keys import ANY_SLASHES, DIALECT, REQUEST_ID
 from app.http.routes import Handler
 from app.logs import REQUEST, log
 from app.metrics import REQUESTS
@@ -65,7 +65,7 @@ async def collapse_slashes(request: web.Request, handler: Handler) -> web.Stream
     Clients produce them by joining parts that end in a slash, or by leaving the namespace of a project empty.
     """
     url = request.rel_url
-    if "//" not in url.raw_path:
+    if "//" not in url.raw_path or request.match_info.route in request.app.get(ANY_SLASHES, ()):
         return await handler(request)
     # Browsers read a backslash as a slash and drop tabs: unquoted, what follows could become a host.
     location = quote(SLASHES.sub("/", url.raw_path), safe=PATH_SAFE)

@@ -10,7 +10,7 @@ from app.actor import Actor
 from app.core import access
 from app.core.access import ACTIONS, Token
 from app.database import Row
-from app.http.keys import ACTION
+from app.http.keys import ACTION, ANY_SLASHES
 from app.http.rate_limits import charge_request
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -26,7 +26,8 @@ class Route:
     `action` is the key in `access.ACTIONS` whose level, scopes and blocks apply to the route. The handler receives the
     request; the actor, unless the action takes no credentials (`Token.NONE`); and the row that `lookup` finds, if the
     route has a lookup. `of_project` says that the row is a project. `terms` belong to the dialect. `cost` is what a
-    request counts in rate limits, if that is not what the action says.
+    request counts in rate limits, if that is not what the action says. `any_slashes` says that the path's pattern
+    allows for doubled slashes, which are otherwise redirected.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Route:
     terms: Any = None
     fence: Fence | None = field(default=None, repr=False)
     cost: int | None = None
+    any_slashes: bool = False
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Identify the actor, find what the request is about, check the action and call the handler."""
@@ -82,6 +84,7 @@ class Routes(list[Route]):
         of_project: bool = False,
         terms: Any = None,
         cost: int | None = None,
+        any_slashes: bool = False,
     ) -> Register:
         """Register a handler. Raises LookupError if the action, or the token that it takes, is not declared."""
         if action not in ACTIONS:
@@ -92,7 +95,11 @@ class Routes(list[Route]):
         def register(
             handler: Callable[..., Awaitable[web.StreamResponse]],
         ) -> Callable[..., Awaitable[web.StreamResponse]]:
-            self.append(Route(method, path, action, handler, self.admit, lookup, of_project, terms, self.fence, cost))
+            self.append(
+                Route(
+                    method, path, action, handler, self.admit, lookup, of_project, terms, self.fence, cost, any_slashes
+                )
+            )
             return handler
 
         return register
@@ -107,6 +114,8 @@ def mount(routes: "list[Route]", app: web.Application) -> None:
     for route in routes:
         handler = route.fence(route.serve) if route.fence else route.serve
         if route.method == "GET":
-            app.router.add_get(route.path, handler)
+            mounted = app.router.add_get(route.path, handler)
         else:
-            app.router.add_route(route.method, route.path, handler)
+            mounted = app.router.add_route(route.method, route.path, handler)
+        if route.any_slashes:
+            app.setdefault(ANY_SLASHES, set()).add(mounted)

@@ -5,6 +5,7 @@ from sqlalchemy import func, or_, select
 from app.database import Database, Row
 from app.queries.paging import Listing, Page, paginate
 from app.queries.projects import like_pattern
+from app.queries.users import ACCOUNT
 from events.tables import groups
 
 MEMBERS = """
@@ -17,6 +18,17 @@ BY_NAME = f"""
     select groups.*, {MEMBERS} as members, users.fullname as creator_fullname, users.email as creator_email
     from   groups left join users on users.username = groups.creator
     where  group_name = $1
+"""
+
+
+# A group with its members as whole users.
+WITH_ACCOUNTS = f"""
+    select groups.*, (
+        select coalesce(jsonb_agg(to_jsonb(account) order by username), '[]')
+        from   ({ACCOUNT}) as account join group_members using (username)
+        where  group_members.group_name = groups.group_name
+    ) as accounts
+    from   groups
 """
 
 
@@ -51,3 +63,27 @@ async def list_members(db: Database, group_names: list[str]) -> dict[str, list[s
         f"select group_name, {MEMBERS} as members from groups where group_name = any ($1)", group_names
     )
     return {row["group_name"]: row["members"] for row in rows}
+
+
+async def find_by_reference(db: Database, group_name: str | None, number: int | None) -> Row | None:
+    """Find a group by name, or else by number, with its members as whole users."""
+    return await db.fetchrow(
+        f"""{WITH_ACCOUNTS}
+        where    group_name = $1 or group_id = $2
+        order by (group_name = $1) is true desc
+        limit    1
+        """,
+        group_name,
+        number,
+    )
+
+
+async def list_with_accounts(db: Database) -> list[Row]:
+    """List all groups with their members as whole users."""
+    return await db.fetch(f"{WITH_ACCOUNTS} order by group_name")
+
+
+async def list_creators(db: Database) -> dict[str, str]:
+    """Map the name of each group to its creator."""
+    rows = await db.fetch("select group_name, creator from groups order by group_name")
+    return {row["group_name"]: row["creator"] for row in rows}

@@ -5,10 +5,12 @@ from typing import Any
 
 from sqlalchemy import ARRAY, ColumnElement, Select, Text, func, literal, or_, select, text
 
+from app.actor import Actor
 from app.database import Database, Row
 from app.errors import NotFound, Subject
 from app.queries.paging import Listing, Page, Search, apply_range, paginate_together
-from app.queries.visibility import PUBLIC, WRITERS
+from app.queries.refs import ZEROS
+from app.queries.visibility import PUBLIC, WRITERS, readable_projects
 from events.tables import access, group_members, groups, projects
 
 # The ancestors of a fork, since a rendered fork contains its parent, which contains its own.
@@ -30,6 +32,13 @@ COLUMNS = f"projects.*, case when parent_id is not null then {LINE} end as line"
 WHOLE_AS_JSON = f"""
     to_jsonb(projects) || jsonb_build_object('line', case when projects.parent_id is not null then {LINE} end)
 """
+# The version of a project's branches and tags; null without any.
+WITH_REFS = f"""{COLUMNS}, (
+    select md5(string_agg(ref || ' ' || object, ',' order by ref))
+    from   refs
+    where  refs.project_id = projects.project_id and object <> '{ZEROS}'
+    and    (ref like 'refs/heads/%' or ref like 'refs/tags/%')
+) as refs_version"""
 WHOLE = f"select {COLUMNS} from projects"
 BY_ADDRESS = f"{WHOLE} where address = $1"
 
@@ -204,3 +213,29 @@ async def list_of_user(db: Database, username: str, repos: Page, forks: Page) ->
 async def list_by_ids(db: Database, ids: list[int]) -> list[Row]:
     """List whole rows with their ids and versions, in any order."""
     return await db.fetch(f"select {COLUMNS}, {KEYS} from projects where project_id = any ($1)", ids)
+
+
+async def find_by_reference(db: Database, address: str | None, path: str | None, number: int | None) -> Row | None:
+    """Find a project by path, exactly as it is written, and its address, or else by number, with its refs' version."""
+    return await db.fetchrow(
+        f"""select {WITH_REFS} from projects
+        where    (address = $1 and path = $2) or project_id = $3
+        order by (path = $2) is true desc
+        limit    1
+        """,
+        address,
+        path,
+        number,
+    )
+
+
+async def count_forks(db: Database, project_id: int) -> int:
+    """Count the projects that were forked from this one."""
+    count: int = await db.fetchval("select count(*) from projects where parent_id = $1", project_id)
+    return count
+
+
+async def list_readable(db: Database, actor: Actor) -> list[Row]:
+    """List whole rows of all projects that the actor may see, by path, each with the version of its refs."""
+    query = select(text(WITH_REFS)).select_from(projects).where(readable_projects(actor))
+    return await db.select(query.order_by(text("path")))

@@ -113,3 +113,47 @@ async def list_unknown(db: Database, usernames: list[str]) -> list[str]:
         usernames,
     )
     return [row["name"] for row in rows]
+
+
+# A user with the prefixes of those tokens that are good, the oldest first.
+ACCOUNT = """
+    select users.*, array(
+        select   prefix
+        from     tokens
+        where    tokens.username = users.username
+        and      revoked_at is null and coalesce(expires_at > now(), true)
+        order by token_id
+    ) as prefixes
+    from   users
+"""
+
+
+async def find_by_reference(db: Database, username: str | None, number: int | None) -> Row | None:
+    """Find a user by name, or else by number, with the prefixes of their tokens."""
+    return await db.fetchrow(
+        f"{ACCOUNT} where username = $1 or user_id = $2 order by (username = $1) is true desc limit 1", username, number
+    )
+
+
+async def list_accounts(db: Database) -> list[Row]:
+    """List all users with the prefixes of their tokens."""
+    return await db.fetch(f"{ACCOUNT} order by username")
+
+
+async def list_followers(db: Database, project_id: int, owner: str) -> list[Row]:
+    """List the owner of a project and those who watch it, with the prefixes of their tokens."""
+    return await db.fetch(
+        f"""{ACCOUNT}
+        where    username = $2
+        or       username in (select username from watches where project_id = $1 and (issues or commits))
+        order by username
+        """,
+        project_id,
+        owner,
+    )
+
+
+async def list_admins(db: Database) -> list[str]:
+    """List the names of the administrators of the forge."""
+    rows = await db.fetch("select username from users where admin order by user_id")
+    return [row["username"] for row in rows]

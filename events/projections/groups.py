@@ -4,8 +4,8 @@ from events.groups import GroupCreated, MemberAdded, MemberRemoved
 from events.projections import projection
 
 projection(GroupCreated)("""
-    insert into groups (group_name, display_name, description, group_type, creator, created_at)
-    select it.group_name, it.display_name, it.description, it.group_type, it.creator, event.at
+    insert into groups (group_name, group_id, display_name, description, group_type, creator, created_at)
+    select it.group_name, event.position, it.display_name, it.description, it.group_type, it.creator, event.at
     from   event, jsonb_populate_record(null::groups, event.data) as it
     returning *
 """)

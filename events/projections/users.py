@@ -4,8 +4,8 @@ from events.projections import projection
 from events.users import TokenIssued, TokenRevoked, UserCreated
 
 projection(UserCreated)("""
-    insert into users (username, fullname, email, admin, created_at)
-    select it.username, it.fullname, it.email, it.admin, event.at
+    insert into users (username, user_id, fullname, email, admin, created_at)
+    select it.username, event.position, it.fullname, it.email, it.admin, event.at
     from   event, jsonb_populate_record(null::users, event.data) as it
     returning *
 """)

@@ -1,0 +1,1 @@
+"""JSON-RPC as RhodeCode and Kallithea speak it: the envelope of both, and the methods that both have."""

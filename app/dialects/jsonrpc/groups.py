@@ -1,0 +1,102 @@
+"""User groups: their objects, creating them and changing their members."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.core.groups import AddMember, CreateGroup, RemoveMember
+from app.database import Row
+from app.dialects.jsonrpc import users as accounts
+from app.dialects.jsonrpc.dialect import Call
+from app.dialects.jsonrpc.errors import RpcError
+from app.dialects.jsonrpc.methods import Reference
+from app.dialects.jsonrpc.references import find_group, find_user
+from app.errors import Conflict, Forbidden, Invalid, NotFound, Subject
+
+
+def show(call: Call, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Render a group with its members as `users`."""
+    return {
+        "users_group_id": row["group_id"],
+        "group_name": row["group_name"],
+        "group_description": row["description"],
+        "active": True,
+        "owner": row["creator"],
+        "owner_email": None,
+        "sync": None,
+        "users": [accounts.show(call, each) for each in row["accounts"]],
+    }
+
+
+async def create_group(
+    call: Call, group_name: str, description: str, owner: Reference, *, active: bool, unknown_owner: RpcError | None
+) -> Row:
+    """Create a group and return its row. `unknown_owner` is raised instead of naming an owner that does not exist.
+
+    Raises RpcError.
+    """
+    failed = RpcError(f"failed to create group `{group_name}`")
+    creator = await find_owner(call, owner, unknown_owner)
+    if not active:
+        raise failed
+    try:
+        await call.execute(
+            CreateGroup(
+                group_name=group_name, display_name=group_name, description=description or None, creator=creator
+            )
+        )
+    except Conflict:
+        raise RpcError(f"user group `{group_name}` already exist") from None
+    except Invalid:
+        raise failed from None
+    return await find_group(call.db, group_name)
+
+
+async def find_owner(call: Call, owner: Reference, unknown: RpcError | None = None) -> str:
+    """Find who a new object shall belong to: the user of the call unless an administrator names another. Raises
+    RpcError, which is `unknown` if it is given and there is no such user.
+    """
+    if owner is None:
+        return call.actor.username
+    if not call.actor.admin:
+        raise RpcError(f"Only {call.dialect.product} admin can specify `owner` param")
+    try:
+        return str((await find_user(call.db, owner))["username"])
+    except RpcError as error:
+        raise unknown or error from None
+
+
+async def add_member(call: Call, usergroupid: Reference, userid: Reference) -> dict[str, Any]:
+    username, name = await _find_both(call, usergroupid, userid)
+    try:
+        outcome = await call.execute(AddMember(group_name=name, username=username))
+    except Forbidden as refused:
+        raise _hide(refused, usergroupid) from None
+    if not outcome.events:
+        return {"success": False, "msg": "User is already in that group"}
+    return {"success": True, "msg": f"added member `{username}` to user group `{name}`"}
+
+
+async def remove_member(call: Call, usergroupid: Reference, userid: Reference) -> dict[str, Any]:
+    username, name = await _find_both(call, usergroupid, userid)
+    try:
+        await call.execute(RemoveMember(group_name=name, username=username))
+    except Forbidden as refused:
+        raise _hide(refused, usergroupid) from None
+    except NotFound:
+        return {"success": False, "msg": "User wasn't in group"}
+    except Invalid:
+        raise RpcError(f"failed to remove member from user group `{name}`") from None
+    return {"success": True, "msg": f"removed member `{username}` from user group `{name}`"}
+
+
+async def _find_both(call: Call, usergroupid: Reference, userid: Reference) -> tuple[str, str]:
+    """Find the user, and then the group. Raises RpcError."""
+    user = await find_user(call.db, userid)
+    return user["username"], (await find_group(call.db, usergroupid))["group_name"]
+
+
+def _hide(refused: Forbidden, usergroupid: Reference) -> Exception:
+    """Tell who may not change a group that there is none."""
+    if refused.subject in (Subject.ADD_MEMBER, Subject.REMOVE_MEMBER):
+        return RpcError(f"user group `{usergroupid}` does not exist")
+    return refused

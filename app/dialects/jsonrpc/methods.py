@@ -1,0 +1,132 @@
+"""Methods: functions whose signature is the contract, each with the action that it declares."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType, NoneType, UnionType
+from typing import Any, TypeAlias, get_args
+
+from app.core.access import ACTIONS, Token
+from app.database import Row
+from app.dialects.jsonrpc.errors import RpcError
+from app.http.requests import is_storable
+
+Function: TypeAlias = Callable[..., Awaitable[Any]]
+Reference: TypeAlias = Any  # a user, a group or a repository, by number or by name (references.py)
+
+# Other names of arguments, which clients were told once and still send.
+ALIASES = MappingProxyType({"usersgroupid": "usergroupid"})
+TRUE, FALSE = frozenset({"true", "t", "yes", "y", "on", "1"}), frozenset({"false", "f", "no", "n", "off", "0", ""})
+MAX_DIGITS = 18  # of a number that PostgreSQL can hold
+ABSENT = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a method. `kind` is str, int, bool, dict or Row, the last for the repository that the method is
+    about; None for a value that the method reads itself.
+    """
+
+    name: str
+    kind: type | None
+    default: Any = ABSENT
+
+    @property
+    def required(self) -> bool:
+        return self.default is ABSENT
+
+    def read(self, value: Any) -> Any:
+        """Read a value that was sent. Clients on the command line send every value as a text. Raises RpcError."""
+        readers: Mapping[type | None, Callable[[Any], Any]] = {str: _read_text, int: read_integer, bool: _read_flag}
+        try:
+            read = readers.get(self.kind, lambda same: same)(value)
+        except ValueError as error:
+            raise RpcError(str(error)) from None
+        if self.kind is dict and not isinstance(read, dict):
+            raise RpcError(f"`{self.name}` must be an object")
+        return read
+
+
+def _read_text(value: Any) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"{value} value cannot be translated to str")
+    if not is_storable(value):
+        raise ValueError("a text must not contain NUL characters or lone surrogates")
+    return value
+
+
+def read_integer(value: Any) -> int:
+    """Read a number, which may be written as a text. Raises ValueError."""
+    text = str(value).strip()
+    digits = text.removeprefix("-")
+    if isinstance(value, bool) or not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS):
+        raise ValueError(f"{value} value cannot be translated to int")
+    return int(text)
+
+
+def _read_flag(value: Any) -> bool:
+    text = str(value).strip().lower() if isinstance(value, str | int | float) else "?"
+    if text in TRUE:
+        return True
+    if text in FALSE:
+        return False
+    raise ValueError(f"{value} value cannot be translated to bool")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method and its action, a key of `access.ACTIONS`. The function gets the call and the arguments by name."""
+
+    name: str
+    action: str
+    function: Function
+    arguments: tuple[Argument, ...]
+
+    @property
+    def repository(self) -> Argument | None:
+        """The argument that names the repository which the method is about."""
+        return next((argument for argument in self.arguments if argument.kind is Row), None)
+
+
+class Methods(dict[str, Method]):
+    """The methods of a dialect by name. It takes none whose action is unknown, says not which token it takes, or is
+    about a project that no argument names.
+    """
+
+    def add(self, name: str, action: str) -> Callable[[Function], Function]:
+        """Register a function. Raises LookupError if its action does not suffice to check its calls."""
+        if action not in ACTIONS:
+            raise LookupError(f"{name}: unknown action {action!r}")
+        if ACTIONS[action].token in (None, Token.NONE):
+            raise LookupError(f"{name}: the action {action!r} declares no token")
+
+        def register(function: Function) -> Function:
+            method = Method(name, action, function, _read_signature(function))
+            if ACTIONS[action].level is not None and method.repository is None:
+                raise LookupError(f"{name}: the action {action!r} is about a repository, and no argument names it")
+            self[name] = method
+            return function
+
+        return register
+
+
+def _read_signature(function: Function) -> tuple[Argument, ...]:
+    """Read the arguments of a function; the first one is the call."""
+    return tuple(
+        Argument(parameter.name, _read_kind(parameter.annotation), parameter.default)
+        for parameter in list(inspect.signature(function).parameters.values())[1:]
+    )
+
+
+def _read_kind(annotation: Any) -> type | None:
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    [kind] = [kind for kind in kinds if kind is not NoneType]
+    return None if kind is Any else kind
+
+
+def find_similar(methods: Mapping[str, Any], name: str) -> str:
+    """List the methods whose names contain a part of this name, by part; `none` if there are none."""
+    parts = [part for part in name.split("_") if part]
+    return ", ".join(dict.fromkeys(each for part in parts for each in methods if part in each)) or "none"

@@ -1,0 +1,32 @@
+"""The addresses of the dialects: one below each name, and one below none for the dialect that the settings choose."""
+
+from aiohttp import web
+
+from app.dialects.jsonrpc.dialect import DIALECTS, RpcDialect
+from app.dialects.jsonrpc.serving import build_handler
+from app.http.keys import SETTINGS
+from app.http.routes import Routes, admit_nobody
+
+# Clients join parts that end in a slash. The pattern takes it all, since a POST that is redirected loses its body.
+ADDRESS = "/{_before:/*}_admin/{_between:/*}api{_after:/*}"
+HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+def build_routes(dialect: RpcDialect) -> Routes:
+    """Build the route table of a dialect below its name. The key is in the body, so the route itself takes none."""
+    routes, handler = Routes(admit_nobody), build_handler(dialect)
+    for http_method in HTTP_METHODS:
+        routes.add(http_method, f"/{dialect.name}{ADDRESS}", "call-method", any_slashes=True)(handler)
+    return routes
+
+
+bare_routes = Routes(admit_nobody)
+
+
+async def answer_by_default(request: web.Request) -> web.StreamResponse:
+    """Answer in the dialect that the settings choose."""
+    return await build_handler(DIALECTS[request.config_dict[SETTINGS].jsonrpc_default])(request)
+
+
+for _http_method in HTTP_METHODS:
+    bare_routes.add(_http_method, ADDRESS, "call-method", any_slashes=True)(answer_by_default)

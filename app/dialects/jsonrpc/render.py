@@ -1,0 +1,41 @@
+"""The objects of both dialects: one form of each, with the keys of both."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.actor import Actor
+
+KEY_LENGTH = 40  # characters of a key as RhodeCode makes them, and so of a masked one
+
+
+def mask_key(prefix: str) -> str:
+    return prefix + "*" * (KEY_LENGTH - len(prefix))
+
+
+def render_user(row: Mapping[str, Any], actor: Actor, extern_type: str) -> dict[str, Any]:
+    """Render a user. Keys are masked, and only their owner and administrators see how they begin."""
+    firstname, _, lastname = row["fullname"].partition(" ")
+    shows_prefixes = actor.admin or actor.username == row["username"]
+    keys = [mask_key(prefix) for prefix in row["prefixes"]] if shows_prefixes else []
+    keys = keys or [mask_key("")]
+    return {
+        "user_id": row["user_id"],
+        "username": row["username"],
+        "firstname": firstname,
+        "lastname": lastname,
+        "email": row["email"].lower(),
+        "emails": [row["email"].lower()],
+        "active": True,
+        "admin": row["admin"],
+        "extern_type": extern_type,
+        "extern_name": extern_type if extern_type == "rhodecode" else "",
+        "ldap_dn": None,
+        "last_login": None,
+        "last_activity": None,
+        "ip_addresses": [],
+        "language": None,
+        "description": None,
+        "api_key": keys[0],
+        "api_keys": keys,
+        "auth_tokens": keys,
+    }

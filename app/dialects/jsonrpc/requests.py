@@ -1,0 +1,101 @@
+"""Reading the envelope of a call: its body, and the four keys that matter, in the order of each dialect."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from app.dialects.jsonrpc.dialect import RpcDialect
+from app.dialects.jsonrpc.errors import RpcError
+from app.http.requests import BODY_ERRORS
+
+CALL_ID = web.RequestKey("call_id", object)
+ENVELOPE = web.RequestKey("envelope", object)
+MAX_SHOWN = 1000  # characters of a body that an error shows
+# What may be a secret in a body that is no JSON: a value beside a name, however it is written, and anything like a key.
+SECRET_VALUE = re.compile(
+    r"""((?:api_key|auth_token|password)\\?["']?\s*[:=]\s*)(?:\\?"[^"]*"?|\\?'[^']*'?|[^\s"',}&]+)""", re.IGNORECASE
+)
+SECRET_TEXT = re.compile(r"pf_[0-9A-Za-z]*|[0-9A-Za-z]{20,}")
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """A call as it was sent. `key` and `method` may be anything."""
+
+    key: Any
+    method: Any
+    args: dict[str, Any]
+
+
+def mask(text: str) -> str:
+    """Replace what may be a secret by asterisks."""
+    return SECRET_TEXT.sub("***", SECRET_VALUE.sub(r'\1"***"', text))
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _parse_float(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _parse_body(body: bytes) -> dict[str, Any]:
+    try:
+        parsed = json.loads(body, parse_constant=_refuse_constant, parse_float=_parse_float)
+        if not isinstance(parsed, dict):
+            raise ValueError("Expecting an object")
+        return parsed
+    except (ValueError, RecursionError) as error:
+        reason = "too deep" if isinstance(error, RecursionError) else mask(str(error))
+        raw = repr(mask(body.decode("utf-8", "replace")[:MAX_SHOWN]))
+        raise RpcError(f"JSON parse error ERR:{reason} RAW:{raw}") from None
+
+
+async def read_envelope(request: web.Request, dialect: RpcDialect) -> Envelope:
+    """Read the call, once. Raises RpcError; the id that belongs to the answer is in `request[CALL_ID]`."""
+    read = request.get(ENVELOPE)
+    if not isinstance(read, Envelope):
+        read = request[ENVELOPE] = _read_keys(request, dialect, await _read_body(request, dialect))
+    return read
+
+
+async def _read_body(request: web.Request, dialect: RpcDialect) -> dict[str, Any]:
+    if request.method not in ("POST", "GET"):
+        raise RpcError(f'unsupported request method "{request.method}". Please use POST')
+    if "Content-Length" not in request.headers:
+        raise RpcError(dialect.words.no_length)
+    try:
+        body = await request.read()
+    except BODY_ERRORS:
+        raise RpcError("The body could not be read.") from None
+    if not body and dialect.words.empty_body is not None:
+        raise RpcError(dialect.words.empty_body)
+    return _parse_body(body)
+
+
+def _read_keys(request: web.Request, dialect: RpcDialect, sent: dict[str, Any]) -> Envelope:
+    """Check that the four keys are there. RhodeCode knows the id before it misses the key, Kallithea does not."""
+    if "id" not in sent and "id:" in sent:  # so it is misprinted in the samples of both
+        sent["id"] = sent["id:"]
+    if dialect.lenient:
+        request[CALL_ID] = sent.get("id")
+        key = sent.get("api_key") or sent.get("auth_token")
+        has_key = bool(key)
+    else:
+        key = sent.get("api_key", sent.get("auth_token"))
+        has_key = "api_key" in sent or "auth_token" in sent
+    if not has_key:
+        raise RpcError(dialect.words.missing_key)
+    for name in ("id", "method", "args"):
+        if name not in sent:
+            raise RpcError(dialect.words.missing.format(name=name))
+        if name == "id":
+            request[CALL_ID] = sent["id"]
+    return Envelope(key, sent["method"], sent["args"] if isinstance(sent["args"], dict) else {})

@@ -1,0 +1,200 @@
+"""Serving calls: who makes them, whether they may, and the answer, which is always one line of JSON with status 200."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from app.actor import Actor
+from app.core import access
+from app.core.access import ACTIONS
+from app.core.credentials import BadToken
+from app.dialects.jsonrpc import errors
+from app.dialects.jsonrpc.dialect import Call, RpcDialect
+from app.dialects.jsonrpc.errors import RpcError
+from app.dialects.jsonrpc.methods import ALIASES, Method, find_similar
+from app.dialects.jsonrpc.references import find_repository
+from app.dialects.jsonrpc.requests import CALL_ID, Envelope, read_envelope
+from app.errors import Forbidden, NotFound, Refused, Subject
+from app.http import auth
+from app.http.errors import Unavailable, Unexpected, fence
+from app.http.idempotency import build_dialect_middleware
+from app.http.keys import ACTION, HELD_KEY
+from app.http.rate_limits import charge_request
+from app.http.requests import is_storable
+from app.http.responses import NO_STORE
+from app.http.routes import Handler
+from app.http.unrouted import TITLES, render_status
+from app.http.wording import describe_refusal
+
+NO_PAGE = (404, 405)  # the only answers that are not in the envelope
+
+
+def reply(request: web.Request, *, result: Any = None, error: str | None = None, keep: bool = True) -> web.Response:
+    """Answer a call. `keep` is False for an answer that a repeated request must not get again."""
+    body = json.dumps({"id": request.get(CALL_ID), "result": result, "error": error})
+    return web.Response(
+        body=body.encode(), content_type="application/json", charset="utf-8", headers=None if keep else NO_STORE
+    )
+
+
+def render_error(request: web.Request, dialect: RpcDialect, error: Exception) -> web.Response | None:
+    """Render an error in the words of the dialect; None for one that it does not know."""
+    match error:
+        case RpcError():
+            return reply(request, error=str(error))
+        case BadToken():
+            return reply(request, error=dialect.words.bad_key, keep=False)
+        case Forbidden():
+            return reply(request, error=errors.FORBIDDEN)
+        case Refused():
+            return reply(request, error=describe_refusal(error))
+        case web.HTTPException() if error.status in NO_PAGE:
+            return render_status(request, error.status)
+        case web.HTTPException():
+            return reply(request, error=TITLES.get(error.status, error.reason), keep=False)
+        case Unavailable():
+            return reply(request, error=errors.UNAVAILABLE, keep=False)
+        case Unexpected():
+            return reply(request, error=errors.INTERNAL, keep=False)
+    return None
+
+
+def build_handler(dialect: RpcDialect) -> Handler:
+    """Build the handler of a dialect's address, with its errors and idempotency keys."""
+
+    async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await fence(request, handler, dialect.name, lambda request, error: render_error(request, dialect, error))
+
+    async def identify_key(request: web.Request) -> Actor:
+        try:
+            return await _identify(request, await read_envelope(request, dialect))
+        except RpcError:
+            raise BadToken("malformed") from None  # the handler words it
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await _serve(request, dialect)
+
+    middleware = build_dialect_middleware(answer_errors, identify_key)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response: web.StreamResponse = await middleware(request, answer)
+        return response
+
+    return handle
+
+
+async def _identify(request: web.Request, envelope: Envelope) -> Actor:
+    """Find the owner of the key; what is no text, or cannot be one, is nobody's. Raises BadToken."""
+    key = envelope.key
+    return await auth.identify(request, key if isinstance(key, str) and is_storable(key) else "")
+
+
+async def _serve(request: web.Request, dialect: RpcDialect) -> web.Response:
+    """Carry out a call, its checks in the order of the dialect. Raises RpcError, BadToken and Refused."""
+    if not dialect.lenient and _has_extra_slashes(request):
+        raise web.HTTPNotFound
+    if not dialect.lenient and request.method not in ("GET", "POST"):
+        raise web.HTTPMethodNotAllowed(request.method, ["GET", "POST"])
+    envelope = await read_envelope(request, dialect)
+    if dialect.lenient:
+        method = _find_method(dialect, envelope.method)
+        actor = await _identify(request, envelope)
+    else:
+        actor = await _identify(request, envelope)
+        method = _find_method(dialect, envelope.method)
+    request[ACTION] = method.action
+    access.require_scope(actor, method.action)
+    quota = charge_request(request, actor, method.action, None)
+    response = reply(request, result=await _call(request, actor, dialect, method, envelope.args))
+    if quota is not None:
+        response.headers.update(quota.headers())
+    return response
+
+
+def _has_extra_slashes(request: web.Request) -> bool:
+    return "//" in request.rel_url.raw_path or request.rel_url.raw_path.endswith("/")
+
+
+def _find_method(dialect: RpcDialect, name: Any) -> Method:
+    if not dialect.lenient and str(name).startswith("_"):
+        raise RpcError("Method not allowed")
+    method = dialect.methods.get(name) if isinstance(name, str) else None
+    if method is None:
+        similar = f". Similar methods: {find_similar(dialect.methods, str(name))}" if dialect.lenient else ""
+        raise RpcError(f"No such method: {name}{similar}")
+    return method
+
+
+async def _call(
+    request: web.Request, actor: Actor, dialect: RpcDialect, method: Method, args: Mapping[str, Any]
+) -> Any:
+    values = bind(method, args, dialect)
+    named = method.repository
+    if named is None:
+        return await method.function(Call(request, actor, dialect, args), **values)
+    missing = RpcError(f"repository `{args[named.name]}` does not exist")
+    project = await _find_project(Call(request, actor, dialect, args), method, values[named.name])
+    if project is None:
+        raise missing
+    try:
+        return await method.function(Call(request, actor, dialect, args, project), **{**values, named.name: project})
+    except Forbidden as refused:
+        # Who lacks the level is told what they are told of a repository that they may not see.
+        if refused.subject in (Subject.ACTION, Subject.BLOCKED):
+            raise missing from None
+        raise
+    except NotFound as refused:
+        if refused.subject is Subject.PROJECT:
+            raise missing from None
+        raise
+
+
+async def _find_project(call: Call, method: Method, reference: Any) -> Mapping[str, Any] | None:
+    """Find the repository of a call; None if there is none, or the actor lacks what the action takes.
+
+    The level is checked later, by the command, if the action is one that admits others too. Raises Forbidden for a
+    token that is bound to another project.
+    """
+    key = call.request.get(HELD_KEY)
+    if key is not None and key.project is not None:
+        kept: Mapping[str, Any] = key.project
+        return kept  # an earlier attempt has changed it since, or deleted it
+    project: Mapping[str, Any] | None = await find_repository(call.db, reference)
+    if project is None:
+        return None
+    requirements = ACTIONS[method.action]
+    try:
+        access.require_readable(call.actor, project)
+        if not (requirements.writes and requirements.excepted):
+            access.authorize(call.actor, method.action, project)
+    except NotFound:
+        return None
+    except Forbidden as refused:
+        if refused.subject is Subject.TOKEN:
+            raise
+        return None
+    return project
+
+
+def bind(method: Method, args: Mapping[str, Any], dialect: RpcDialect) -> dict[str, Any]:
+    """Read the arguments of a method by name. An optional one that is null is absent. Raises RpcError."""
+    names = {argument.name for argument in method.arguments}
+    sent = {_resolve_alias(name, names, args): value for name, value in args.items()}
+    missing = [argument.name for argument in method.arguments if argument.required and argument.name not in sent]
+    if missing:
+        raise RpcError(f"Missing non optional `{missing[0 if dialect.lenient else -1]}` arg in JSON DATA")
+    unknown = sorted(sent.keys() - names)
+    if unknown and not dialect.lenient:
+        raise RpcError(f"Unknown {', '.join(f'`{name}`' for name in unknown)} arg in JSON DATA")
+    return {
+        argument.name: argument.read(sent[argument.name])
+        for argument in method.arguments
+        if argument.name in sent and (argument.required or sent[argument.name] is not None)
+    }
+
+
+def _resolve_alias(name: str, names: set[str], args: Mapping[str, Any]) -> str:
+    meant = ALIASES.get(name, name)
+    return meant if meant in names and meant not in args else name

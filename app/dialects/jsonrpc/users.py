@@ -1,0 +1,112 @@
+"""Users: who may see them, their permissions, and creating them."""
+
+from typing import Any
+
+from app.actor import Actor
+from app.core import access
+from app.core.access import Level
+from app.core.credentials import find_actor, store_password
+from app.core.instance_policy import InstancePolicy
+from app.core.users import CreateUser
+from app.database import Row
+from app.dialects.jsonrpc.dialect import Call
+from app.dialects.jsonrpc.errors import RpcError
+from app.dialects.jsonrpc.methods import Reference
+from app.dialects.jsonrpc.references import find_user
+from app.dialects.jsonrpc.render import render_user
+from app.errors import Conflict, Invalid
+from app.http.keys import SETTINGS
+from app.queries import groups, projects
+
+# Who may write to some branches only is not shown as a writer.
+PERMISSIONS = {
+    Level.NONE: "none",
+    Level.READ: "read",
+    Level.TICKET: "read",
+    Level.COLLABORATE: "read",
+    Level.WRITE: "write",
+}
+MAX_PASSWORD = 1024  # characters
+OTHERS_USER = "userid is not the same as your user"
+
+
+async def find_own_user(call: Call, userid: Reference) -> Row:
+    """Find the user of the call, or the one that is named, which others than administrators do by their own number.
+
+    Raises RpcError.
+    """
+    if userid is None:
+        return await find_user(call.db, call.actor.username)
+    if not call.actor.admin:
+        own = await find_user(call.db, call.actor.username)
+        if isinstance(userid, bool) or str(userid) != str(own["user_id"]):
+            raise RpcError(OTHERS_USER)
+        return own
+    return await find_user(call.db, userid)
+
+
+def show(call: Call, row: Any) -> dict[str, Any]:
+    return render_user(row, call.actor, call.dialect.extern_type)
+
+
+async def show_with_permissions(call: Call, row: Row) -> dict[str, Any]:
+    """Render a user with what they may do on everything that they may see."""
+    actor = await find_actor(call.db, row["username"])
+    repositories = await projects.list_readable(call.db, actor)
+    names = await groups.list_creators(call.db)
+    permissions = {
+        "global": list_global(call, actor),
+        "repositories": {each["path"]: f"repository.{permission_of(actor, each)}" for each in repositories},
+        "repositories_groups": {},
+        "user_groups": {
+            name: f"usergroup.{_group_permission(actor, name, creator)}" for name, creator in names.items()
+        },
+    }
+    return {**show(call, row), "permissions": permissions, "permissions_summary": permissions}
+
+
+def permission_of(actor: Actor, project: Any) -> str:
+    return PERMISSIONS.get(access.level(actor, project), "admin")
+
+
+def _group_permission(actor: Actor, name: str, creator: str) -> str:
+    """Members manage a group as its creator does (core/groups.py)."""
+    return "admin" if actor.admin or actor.username == creator or name in actor.groups else "read"
+
+
+def list_global(call: Call, actor: Actor) -> list[str]:
+    """List a user's permissions that are about no object."""
+    if actor.admin:
+        return ["hg.admin", *(["hg.create.write_on_repogroup.true"] if call.dialect.lenient else [])]
+    policy = InstancePolicy.from_settings(call.request.config_dict[SETTINGS])
+    creates = "repository" if policy.new_projects else "none"
+    return [
+        f"hg.create.{creates}",
+        "hg.create.write_on_repogroup.true",
+        "hg.extern_activate.auto",
+        f"hg.fork.{creates}",
+        "hg.register.none",
+        "hg.repogroup.create.false",
+        f"hg.usergroup.create.{'true' if policy.new_groups else 'false'}",
+    ]
+
+
+async def create_user(
+    call: Call, *, username: str, email: str, password: str, firstname: str, lastname: str, admin: bool, supported: bool
+) -> dict[str, Any]:
+    """Create a user. `supported` says that nothing else was asked for that the forge does not do. Raises RpcError."""
+    failed = RpcError(f"failed to create user `{username}`")
+    fullname = f"{firstname} {lastname}".strip() or username
+    try:
+        if not supported or len(password) > MAX_PASSWORD:
+            raise failed
+        await call.execute(CreateUser(username=username, fullname=fullname, email=email.lower(), admin=admin))
+    except Conflict as taken:
+        if taken.field == "email":
+            raise RpcError(f"email `{email}` already exist") from None
+        raise RpcError(f"user `{username}` already exist") from None
+    except Invalid:
+        raise failed from None
+    if password:
+        await store_password(call.db, username, password)
+    return {"msg": f"created new user `{username}`", "user": show(call, await find_user(call.db, username))}

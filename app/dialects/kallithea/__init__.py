@@ -1,0 +1,27 @@
+"""Kallithea's dialect of JSON-RPC, at /kallithea/_admin/api."""
+
+from app.dialects.jsonrpc.dialect import RpcDialect, Words, register
+from app.dialects.jsonrpc.mounts import build_routes
+from app.dialects.kallithea import code, groups, instance, repositories, users
+from app.dialects.kallithea.methods import methods
+
+__all__ = ["code", "dialect", "groups", "instance", "repositories", "routes", "users"]
+
+dialect = register(
+    RpcDialect(
+        name="kallithea",
+        product="Kallithea",
+        words=Words(
+            no_length="No Content-Length in request",
+            empty_body="Content-Length is 0",
+            missing="Incorrect JSON query missing '{name}'",
+            missing_key="Incorrect JSON query missing 'api_key'",
+            bad_key="Invalid API key",
+        ),
+        methods=methods,
+        lenient=False,
+        extern_type="internal",
+        unset_uri=None,
+    )
+)
+routes = build_routes(dialect)

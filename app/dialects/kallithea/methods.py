@@ -1,0 +1,5 @@
+"""The methods that Kallithea's clients may call."""
+
+from app.dialects.jsonrpc.methods import Methods
+
+methods = Methods()

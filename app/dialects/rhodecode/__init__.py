@@ -1,0 +1,27 @@
+"""RhodeCode's dialect of JSON-RPC, at /rhodecode/_admin/api."""
+
+from app.dialects.jsonrpc.dialect import RpcDialect, Words, register
+from app.dialects.jsonrpc.mounts import build_routes
+from app.dialects.rhodecode import code, groups, instance, repositories, users
+from app.dialects.rhodecode.methods import methods
+
+__all__ = ["code", "dialect", "groups", "instance", "repositories", "routes", "users"]
+
+dialect = register(
+    RpcDialect(
+        name="rhodecode",
+        product="RhodeCode",
+        words=Words(
+            no_length="Empty body, No Content-Length in request",
+            empty_body=None,
+            missing="Incorrect JSON data. Missing '{name}'",
+            missing_key="Incorrect JSON data. Missing 'api_key or auth_token'",
+            bad_key="Invalid API KEY",
+        ),
+        methods=methods,
+        lenient=True,
+        extern_type="rhodecode",
+        unset_uri="",
+    )
+)
+routes = build_routes(dialect)
