@@ -84,8 +84,13 @@ async def check_fork(parts: Parts, source: str, task: str, tmp_path: Path) -> No
     status, ended = await parts.admin.get(f"/v1/tasks/{task}?wait=40")
     assert (status, ended["status"]) == (200, "succeeded")
     assert ended["attempts"] >= 2
-    _, feed = await parts.admin.get("/v1/events?types=repository.created&limit=100")
-    assert [event["command"] for event in feed["events"]].count(task) == 1
+
+    async def is_told() -> bool:
+        """The event has its number a moment after the task has ended."""
+        _, feed = await parts.admin.get("/v1/events?types=repository.created&limit=100")
+        return [event["command"] for event in feed["events"]].count(task) == 1
+
+    await wait_until(is_told, 10)
     contents = []
     for index, url in enumerate((source, source.replace("large.git", "forks/admin/large.git"))):
         clone = tmp_path / f"clone-{index}"

@@ -30,7 +30,7 @@ async def wait_for_leader(parts: Parts, relays: list[subprocess.Popen[bytes]]) -
     leaders: list[subprocess.Popen[bytes]] = []
 
     async def one_leads() -> bool:
-        holder = await parts.db.fetchval("select holder from leases where until > now()")
+        holder = await parts.db.fetchval("select holder from leases where name = 'relay' and until > now()")
         leaders[:] = [relay for relay in relays if holder is not None and holder in read_log(relay)]
         return bool(leaders)
 
