@@ -64,6 +64,7 @@ WRONG_VALUES = {
     "MIRROR_INTERVAL": ["-1", "nan"],
     "LEASE": ["0", "inf", "1e300"],
     "LOG_LEVEL": ["loud"],
+    "JSONRPC_DEFAULT": ["gitea", "RhodeCode "],
 }
 COMMANDS = (["up"], ["serve"], ["migrate"], ["rebuild"], ["doctor"], ["user", "list"], ["token", "add", "a"], ["tasks"])
 
