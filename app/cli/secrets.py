@@ -1,15 +1,11 @@
 """`polyforge secrets`: the keys that seal the secrets in the database."""
 
-import asyncio
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
+from app.cli.runtime import DataOption, load_command_settings, run
 from app.database import database
 from app.keyring import KeyringError
 from app.ops import sealing
-from app.ops.supervise import load_settings
 from app.stores.sealed import open_keyring
 
 secrets = typer.Typer(no_args_is_help=True, help="Manage the keys that seal the secrets in the database.")
@@ -21,15 +17,13 @@ def secrets_options() -> None:
 
 
 @secrets.command()
-def rotate(
-    data: Annotated[Path | None, typer.Option(help="Data directory, with the key file. Default: var.")] = None,
-) -> None:
+def rotate(data: DataOption = None) -> None:
     """Seal the secrets with a new key. The forge may run meanwhile.
 
     With keys from POLYFORGE_SECRETS_KEYS, the first of them is the new one: add it, restart the forge, run this, and
     remove the others.
     """
-    settings = load_settings(data)
+    settings = load_command_settings(data)
 
     async def main() -> str:
         keyring = open_keyring(settings)
@@ -43,4 +37,4 @@ def rotate(
         kept = f"{keyring.file} has {keys} keys; the next rotation drops the older one."
         return f"Sealed {count} values with a new key. {kept}"
 
-    typer.echo(asyncio.run(main()))
+    typer.echo(run(main(), settings, interactive=True))
