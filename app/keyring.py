@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from app import disk
+from app.disk import durable
 
 SEPARATOR = "\0"  # between the context and the value; PostgreSQL stores no text that contains it
 GROUP_AND_OTHERS = 0o077
@@ -60,7 +60,7 @@ class Keyring:
 
     def create(self) -> None:
         """Write a file with a fresh key, unless there is one already."""
-        disk.make_folders(self.file.parent, mode=0o777)
+        durable.make_folders(self.file.parent, mode=0o777)
         _write(self.file, [Fernet.generate_key().decode()], replace=False)
 
     def add_key(self) -> None:
@@ -106,4 +106,4 @@ def _parse_keys(keys: Sequence[str], source: str) -> list[Fernet]:
 
 
 def _write(file: Path, keys: Sequence[str], *, replace: bool) -> None:
-    disk.write_file(file, "".join(f"{key}\n" for key in keys).encode(), replace=replace)
+    durable.write_file(file, "".join(f"{key}\n" for key in keys).encode(), replace=replace)

@@ -14,6 +14,7 @@ from app.dialects import kallithea, native, pagure, rhodecode
 from app.dialects.jsonrpc import mounts
 from app.dialects.pagure import pages
 from app.dialects.pagure.urls import sort_routes
+from app.disk.folders import make_folders
 from app.feed.tail import open_tail
 from app.git.limits import using_settings
 from app.http import health
@@ -23,7 +24,6 @@ from app.http.middleware import collapse_slashes, log_requests
 from app.http.rate_limits import RATE_LIMITS, RateLimits
 from app.http.requests import MAX_BODY
 from app.http.routes import mount
-from app.storage import make_folders
 from app.stores.sealed import open_keyring
 from app.transports import lfs, smart_http
 from app.transports.fetch_slots import FetchSlots, SlotLimits

@@ -18,7 +18,7 @@ from typing import Any
 
 import pygit2
 
-from app import attachments, disk
+from app.disk import attachments, durable
 from app.git import durability, pulls, refs, store
 from app.git.errors import GitError
 from app.git.limits import Work
@@ -82,7 +82,7 @@ def list_changes(repo_path: Path) -> dict[str, Callable[[], Any]]:
         "create a repository": lambda: store.create_repository(root, 3, cause=uuid.uuid4(), head="main", readme="x"),
         "fork a repository": lambda: store.fork_repository(root, 1, 4, cause=uuid.uuid4(), head="main"),
         "store a file": lambda: attachments.store(root, 1, "file", b"content"),
-        "write a file": lambda: disk.write_file(root / "file", b"content"),
+        "write a file": lambda: durable.write_file(root / "file", b"content"),
     }
 
 

@@ -22,10 +22,10 @@ from redis.exceptions import RedisError
 
 from app.config import Settings
 from app.database import DB_ERRORS, Database, is_lost
+from app.disk.folders import make_folders
 from app.http.keys import DATABASE, TAIL
 from app.http.rate_limits import RATE_LIMITS
 from app.ops import embedded, migrate
-from app.storage import make_folders
 from tests.databases import fresh_database, open_cleaner
 
 Task: TypeAlias = "asyncio.Task[Any]"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app import disk
+from app.disk import durable
 
 # Git and libgit2 sync the content of these themselves, which tests/git/test_durability.py checks.
 SYNCED_BY_GIT = ("objects", "refs", "HEAD")
@@ -64,7 +64,7 @@ class SyncedFolder:
 
 def watch_disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> SyncedFolder:
     """Note from now on what this process syncs below a folder."""
-    synced, fsync, sync_file_system = SyncedFolder(root.resolve()), os.fsync, disk._sync_file_system
+    synced, fsync, sync_file_system = SyncedFolder(root.resolve()), os.fsync, durable._sync_file_system
 
     def watched_fsync(descriptor: int) -> None:
         fsync(descriptor)
@@ -77,5 +77,5 @@ def watch_disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> SyncedFolder:
         synced.take_all()
 
     monkeypatch.setattr(os, "fsync", watched_fsync)
-    monkeypatch.setattr(disk, "_sync_file_system", watched_sync_file_system)
+    monkeypatch.setattr(durable, "_sync_file_system", watched_sync_file_system)
     return synced

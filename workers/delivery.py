@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -31,25 +30,24 @@ from app.core.commands import execute
 from app.core.subscriptions import MarkSubscription
 from app.database import DB_ERRORS, Row, is_unavailable
 from app.errors import NotFound, Refused
-from app.feed import formats, pages, signing
+from app.feed import formats, pages
 from app.feed.tail import HEAD, listen
 from app.git.errors import GitError
 from app.logs import log
 from app.metrics import DELIVERIES
 from app.outgoing.client import Client, open_client
-from app.outgoing.failures import OutgoingError
 from app.outgoing.guard import Guard
 from app.points import Point, reach
 from app.queries import delivery_chains, projects
 from app.queries import feed as log_pages
 from app.stores import deliveries, lanes, project_secrets
 from app.stores.lanes import Attempt, Lane
+from workers.messages import Subscription, attempt_message, log_internal_failure
 from workers.reactions import WorkerContext
 
 # Seconds until each further attempt, about 75 hours in all; each is varied by the jitter.
 SCHEDULE = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000, 86_400, 118_800)
 JITTER = 0.2  # share by which a pause is lengthened or shortened at most
-MAX_PAUSE = 86_400.0  # seconds for which an endpoint may ask for no requests
 FAILURES_TO_OPEN = 5  # failures in a row that open the circuit
 OPEN_SECONDS = 30.0  # seconds that the circuit stays open at first
 MAX_OPEN_SECONDS = 600.0  # seconds that it stays open at most
@@ -61,7 +59,6 @@ ORPHAN_PAUSE = 60.0  # seconds until the next look at a lane whose subscription 
 MAX_LANES = 256  # lanes that one worker sends at once
 MAX_LANES_PER_SUBSCRIPTION = 16  # of those, lanes of one subscription
 BATCH_SIZE = 50  # deliveries read at once
-MAX_EXCERPT = 2000  # characters of an endpoint's answer that are stored
 POLL_INTERVAL = 1.0  # seconds between polls when nothing rings
 FORGE = Actor("forge", admin=True)
 HIDDEN = "The subscription's owner may not see this event."
@@ -72,11 +69,7 @@ NO_RIGHT = "Its owner may no longer read the project."
 UNSUPPORTED = "The format does not support this type of event."
 MAX_CHAIN = 5  # deliveries of a subscription that may lead to each other
 LOOP = f"Possible loop: {MAX_CHAIN} deliveries of this subscription led to each other and to this event."
-USER_AGENT = f"polyforge/{version('polyforge')}"
 GONE = 410
-
-
-Subscription = Mapping[str, Any]  # a row with URL and secrets
 
 
 @dataclass(frozen=True)
@@ -265,14 +258,14 @@ class Deliverer:
         except DB_ERRORS:
             raise
         except Exception:  # a bug in a format must not block the lane for ever: it counts as a failed attempt
-            failure = _log_internal_failure(str(delivery["delivery_id"]))
+            failure = log_internal_failure(str(delivery["delivery_id"]))
             return await self._record_attempt(lane, subscription, delivery, failure, whole=True)
         if delivery["parts"] >= len(messages):
             return await self._suppress(lane, delivery, UNSUPPORTED)
         for index, message in enumerate(messages[delivery["parts"] :], delivery["parts"]):
             message_id = f"{delivery['delivery_id']}-{index}" if index else str(delivery["delivery_id"])
             reach(Point.DELIVERY_SENDING, event.shown["type"])
-            attempt = await self._attempt(subscription, message_id, message)
+            attempt = await attempt_message(self.client, subscription, message_id, message)
             reach(Point.DELIVERY_SENT, event.shown["type"])
             whole = index + 1 == len(messages)
             if not await self._record_attempt(lane, subscription, delivery, attempt, whole=whole):
@@ -331,45 +324,6 @@ class Deliverer:
         )
         return await formats.build_messages(subscription["format"], ctx)
 
-    async def _attempt(self, subscription: Subscription, message_id: str, message: formats.Message) -> Attempt:
-        try:
-            return await self._post(subscription, message_id, message)
-        except DB_ERRORS:
-            raise
-        except Exception:  # a bug in sending counts as a failed attempt
-            return _log_internal_failure(message_id)
-
-    async def _post(self, subscription: Subscription, message_id: str, message: formats.Message) -> Attempt:
-        at, began = datetime.now(UTC), time.perf_counter()
-        status, error, excerpt, again = None, None, None, 0.0
-        headers = self._build_headers(subscription, message_id, int(at.timestamp()), message)
-        try:
-            answer = await self.client.send("POST", subscription["url"], body=message.body, headers=headers)
-        except OutgoingError as failure:
-            error = str(failure)
-        else:
-            status, again = answer.status, min(answer.retry_after, MAX_PAUSE)
-            error = None if 200 <= status < 300 else "status"
-            excerpt = answer.body.decode(errors="replace").replace("\x00", "\ufffd")[:MAX_EXCERPT]
-        return Attempt(at, status, round((time.perf_counter() - began) * 1000), error, excerpt, again)
-
-    def _build_headers(
-        self, subscription: Subscription, message_id: str, now: int, message: formats.Message
-    ) -> dict[str, str]:
-        secrets = [subscription["secret"], *filter(None, [subscription["previous_secret"]])]
-        keys = [key for secret in secrets if (key := signing.signing_key(secret)) is not None]
-        return {
-            **subscription["headers"],
-            "Content-Type": message.media,
-            "User-Agent": USER_AGENT,
-            # Many programs pass this id on to the requests that they make as a consequence.
-            "X-Request-Id": message_id,
-            "webhook-id": message_id,
-            "webhook-timestamp": str(now),
-            "webhook-signature": signing.sign(keys, message_id, now, message.body),
-            **message.headers,
-        }
-
     async def _record_failure(self, lane: Lane, subscription: Subscription, delivery: Row, attempt: Attempt) -> None:
         """Schedule the next attempt, and pause or end a subscription whose endpoint has failed for too long."""
         tried = delivery["attempts"]
@@ -395,12 +349,6 @@ class Deliverer:
         with suppress(Refused):
             await execute(self.db, FORGE, command, command_id=uuid4())
             await self.ctx.ring()
-
-
-def _log_internal_failure(message_id: str) -> Attempt:
-    """Log the current exception and return it as a failed attempt, which is retried like any other."""
-    log.exception("delivery failed", id=message_id)
-    return Attempt(datetime.now(UTC), None, 0, "internal", None)
 
 
 def _build_ping(delivery: Row) -> ReadableEvent:

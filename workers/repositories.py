@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import asdict
 
-from app import attachments
+from app.disk import attachments
 from app.git import store
 from app.queries import users
 from app.stores import mirrors as mirror_store

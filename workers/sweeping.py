@@ -3,10 +3,10 @@
 import asyncio
 from functools import partial
 
-from app import attachments
 from app.background import repeat
 from app.config import Settings
 from app.core.ref_comparison import mend_changed
+from app.disk import attachments
 from app.git.leftovers import Removed, list_repositories, remove_leftovers
 from app.git.store import sweep_staging_dirs
 from app.logs import log

@@ -18,7 +18,7 @@ from app.cli.processes import processes
 from app.cli.secrets import secrets
 from app.cli.tasks import tasks
 from app.cli.upkeep import upkeep
-from app.config import list_unknown_variables
+from app.config import SettingError, list_unknown_variables
 from app.database import DB_ERRORS
 from app.errors import Refused
 from app.http.wording import describe_refusal
@@ -26,7 +26,6 @@ from app.logs import configure, log
 from app.ops import system_user
 from app.ops.embedded import ServiceError
 from app.ops.faults import describe_database_error, describe_queue_error
-from app.setting_types import SettingError
 from events.projections.rebuild import RebuildRunning
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)

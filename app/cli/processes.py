@@ -18,13 +18,13 @@ from redis.exceptions import RedisError
 
 from app.cli.runtime import DataOption, open_database, run
 from app.config import Settings
+from app.disk.folders import make_folders
 from app.http.runner import Runner
 from app.logs import configure, log
 from app.ops import doctor, migrate, system_user
 from app.ops.file_limit import raise_file_limit
 from app.ops.supervise import Up, load_settings, wait_for_signal
 from app.server import application
-from app.storage import make_folders
 from workers import queue
 from workers.reactions import WorkerContext
 from workers.relay import Relay

@@ -100,7 +100,7 @@ class OpenIssue(Command):
     assignee: str | None = None
     milestone: str | None = None
     priority: str | None = None
-    files: list[str] = field(default_factory=list)  # attachments, by their names in app/attachments.py
+    files: list[str] = field(default_factory=list)  # attachments, by their names in app/disk/attachments.py
 
 
 @handles(OpenIssue)

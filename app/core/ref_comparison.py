@@ -1,7 +1,7 @@
 """Comparing the refs on disk with those in the log, and recording in the log what differs.
 
-The two are the same whenever no push is under way. They can differ after a restore of one of them, after a change that
-was made with git in the directory, or after a fault that nobody has thought of.
+The two are the same whenever no push is in progress. They differ if one of them was restored from a backup, if refs
+were changed with git in the directory, or because of a bug.
 """
 
 import asyncio

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pygit2
 
-from app import disk
 from app.config import Settings
+from app.disk import durable
 
 # In a repository: all its folders of objects that have not changed since this file was touched are on disk.
 MARK = "polyforge-synced"
@@ -35,7 +35,7 @@ HOOKS = Path(__file__).with_name("hooks") / "refs"
 def syncing_as_set(settings: Settings) -> Iterator[None]:
     """Sync what this program writes as the settings say."""
     try:
-        with disk.syncing(enabled=settings.fsync != OFF):
+        with durable.syncing(enabled=settings.fsync != OFF):
             _configure_libgit2()
             yield
     finally:
@@ -44,33 +44,33 @@ def syncing_as_set(settings: Settings) -> Iterator[None]:
 
 def config_for_many_refs() -> Mapping[str, str]:
     """Return the configuration for a transaction of many refs, which are then synced together, not one by one."""
-    return {**ALL_BUT_REFS, "core.hooksPath": str(HOOKS)} if disk.is_syncing() else {}
+    return {**ALL_BUT_REFS, "core.hooksPath": str(HOOKS)} if durable.is_syncing() else {}
 
 
 def sync_changes(repo_path: Path, refs: Iterable[str]) -> None:
     """Wait until the names of these refs and of all objects are on disk. Raises OSError if the disk fails."""
-    if not disk.is_syncing():
+    if not durable.is_syncing():
         return
     begun, mark = time.time(), repo_path / MARK
     folders = [folder for ref in refs for folder in _list_parents(repo_path, ref)]
-    disk.sync([*_list_changed(repo_path / "objects", _read_mark(mark, begun)), *folders, repo_path])
+    durable.sync([*_list_changed(repo_path / "objects", _read_mark(mark, begun)), *folders, repo_path])
     with suppress(FileNotFoundError):  # the repository was removed
-        mark.touch(mode=disk.PRIVATE_FILE)
+        mark.touch(mode=durable.PRIVATE_FILE)
         os.utime(mark, (begun - SLACK, begun - SLACK))
 
 
 def sync_new(staging: Path) -> None:
     """Wait until everything in a new repository is on disk, all but its own name."""
-    disk.sync_tree(staging)
+    durable.sync_tree(staging)
 
 
 def sync_place(repo_path: Path) -> None:
     """Wait until the name of a repository is on disk."""
-    disk.sync([repo_path.parent, repo_path.parent.parent])
+    durable.sync([repo_path.parent, repo_path.parent.parent])
 
 
 def _configure_libgit2() -> None:
-    pygit2.option(pygit2.enums.Option.ENABLE_FSYNC_GITDIR, disk.is_syncing())
+    pygit2.option(pygit2.enums.Option.ENABLE_FSYNC_GITDIR, durable.is_syncing())
 
 
 def _list_parents(repo_path: Path, ref: str) -> Iterator[Path]:

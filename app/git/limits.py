@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 from app.config import Settings
+from app.config.types import GitLimits
 from app.git import durability
-from app.setting_types import GitLimits
 
 PRLIMIT = shutil.which("prlimit")
 MAPPED_PACKS = 1 << 30  # bytes of address space for packs, which are mapped and do not count as memory

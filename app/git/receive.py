@@ -1,5 +1,5 @@
 """Git hooks of a push. `pre-receive` checks the commits while their objects are in quarantine, before any ref moves;
-`proc-receive` hands the ref changes over to the forge.
+`proc-receive` passes the ref changes to the forge.
 
 The hooks are files of this package (`hooks/`), not of a repository, and get what they need to know from environment
 variables.

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pygit2
 
-from app import disk
+from app.disk import durable
 from app.git import durability
 from app.git.errors import GitError
 from app.git.objects import object_kind, peel_tag
@@ -156,8 +156,8 @@ class _StagingDir:
         self.staging_dir = _new_staging_dir(repo_path)
 
     def __enter__(self) -> Path:
-        disk.make_folders(self.staging_dir.parent)
-        self.staging_dir.mkdir(mode=disk.OWNER_ONLY)
+        durable.make_folders(self.staging_dir.parent)
+        self.staging_dir.mkdir(mode=durable.OWNER_ONLY)
         self._descriptor = os.open(self.staging_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         return self.staging_dir

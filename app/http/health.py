@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from app.core.access import require_admin
 from app.core.credentials import BadToken
 from app.database import DB_ERRORS, SCHEMA, find_refused_writes
+from app.disk.folders import list_folders, probe_folder
 from app.http.addresses import is_forwarded, is_in, parse_address
 from app.http.auth import identify, read_credentials, read_token, require_owner
 from app.http.keys import DATABASE, SETTINGS, TAIL
@@ -22,7 +23,6 @@ from app.http.routes import Routes, admit_nobody
 from app.http.unrouted import answer_errors
 from app.metrics import OLDEST_UNDONE, render_metrics
 from app.queries import undone
-from app.storage import list_folders, probe_folder
 from events.log import oldest_unnumbered
 
 MAX_LAG = 30.0  # seconds that an event may stay unnumbered

@@ -20,11 +20,11 @@ from redis.exceptions import RedisError
 
 from app.actor import Actor
 from app.config import Settings
+from app.config.types import OFF
 from app.core.access import ACTIONS
 from app.http.addresses import client_address
 from app.logs import log
 from app.metrics import RATE_LIMITED
-from app.setting_types import OFF
 
 SHARE_INTERVAL = 0.2  # seconds
 SHARE_TIMEOUT = 1.0  # seconds for one exchange with Valkey

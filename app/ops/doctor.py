@@ -7,14 +7,13 @@ from pathlib import Path
 import asyncpg
 from redis.exceptions import RedisError
 
-from app.config import Settings
+from app.config import SettingError, Settings
 from app.core import ref_comparison
 from app.database import DB_ERRORS, SCHEMA, Database, database, find_refused_writes
+from app.disk.folders import list_folders, probe_folder
 from app.http.health import MAX_LAG
 from app.ops import sealing
 from app.ops.faults import Fault, describe_database_error, describe_queue_error
-from app.setting_types import SettingError
-from app.storage import list_folders, probe_folder
 from app.stores.sealed import open_keyring
 from app.valkey import open_client
 from events.log import oldest_unnumbered

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
-from app import disk
+from app.disk import durable
 from app.git.process import tie_to_parent
 from app.ops.system_user import SYSTEM_USER, ensure_user, open_path
 
@@ -86,7 +86,7 @@ def free_port() -> int:
 def read_or_create_password(path: Path) -> str:
     """Read a password, or generate and store it, readable by its owner only."""
     if not path.exists():
-        disk.write_file(path, secrets.token_urlsafe(24).encode(), replace=False)
+        durable.write_file(path, secrets.token_urlsafe(24).encode(), replace=False)
     return path.read_text()
 
 
@@ -132,7 +132,7 @@ def start_postgres(data: Path, port: int | None = None, *, tied_to_parent: bool 
 
     The caller must have exclusive use of the directory: a server that runs there already is stopped.
     """
-    disk.make_folders(data)
+    durable.make_folders(data)
     data = data.resolve()
     password = read_or_create_password(data / "postgres.password")
     directory, log = data / "postgres", data / "postgres.log"
@@ -187,7 +187,7 @@ def _initialize(directory: Path, password: str, user: str | None, *, sync: bool)
         raise ServiceError(f"initdb failed: {initdb.stderr.decode(errors='replace').strip()}")
     staging_dir.rename(directory)
     if sync:
-        disk.sync([directory.parent])
+        durable.sync([directory.parent])
 
 
 def _run_as(user: str | None) -> dict[str, Any]:
@@ -231,7 +231,7 @@ def _remove_stale_pid_file(directory: Path) -> None:
 
 def start_valkey(data: Path, port: int | None = None, *, tied_to_parent: bool = False) -> Service:
     """Start Valkey without persistence, since none of its data has to survive."""
-    disk.make_folders(data)
+    durable.make_folders(data)
     password = read_or_create_password(data / "valkey.password")
     port, log = port or free_port(), data / "valkey.log"
     config = (

@@ -7,7 +7,7 @@ from pathlib import Path
 import asyncpg
 
 from app.actor import Actor
-from app.config import Settings
+from app.config import SettingError, Settings
 from app.core import commands, credentials
 from app.core.credentials import BadToken
 from app.core.users import CreateUser, IssueToken
@@ -19,7 +19,6 @@ from app.logs import log
 from app.ops import sealing
 from app.ops.faults import describe_database_error
 from app.queries import users
-from app.setting_types import SettingError
 from app.stores import sealed
 from events.projections.rebuild import rebuild
 

@@ -19,17 +19,16 @@ import orjson
 import uvloop
 from redis.exceptions import RedisError
 
-from app import disk
-from app.config import Settings
+from app.config import SettingError, Settings
 from app.database import database
+from app.disk import durable
+from app.disk.folders import make_folders
 from app.git.process import tie_to_parent
 from app.logs import configure, log
 from app.metrics import SHARED_DIRECTORY, remove_process
 from app.ops import embedded, migrate, roles
 from app.ops.doctor import require_queue
 from app.ops.file_limit import raise_file_limit
-from app.setting_types import SettingError
-from app.storage import make_folders
 from app.stores.sealed import open_keyring
 
 STOP_TIMEOUT = 15.0  # seconds for a child to stop before it is killed
@@ -105,7 +104,7 @@ class Up:
 
     def _lock_directory(self) -> None:
         """Lock the data directory: a second `up` would stop the database of the first one."""
-        disk.make_folders(self.settings.data)
+        durable.make_folders(self.settings.data)
         lock = (self.settings.data / LOCK_FILE).open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -160,7 +159,7 @@ class Up:
             urls["database_url"] = uvloop.run(self._prepare_database(urls["database_url"]))
             self.settings = self.settings.model_copy(update=urls)
         shutil.rmtree(self._metrics, ignore_errors=True)
-        self._metrics.mkdir(mode=disk.OWNER_ONLY)
+        self._metrics.mkdir(mode=durable.OWNER_ONLY)
         # Tells other commands with the same data directory where the services are. Contains their passwords.
         (data / SERVICES_FILE).unlink(missing_ok=True)
         with open(os.open(data / SERVICES_FILE, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:

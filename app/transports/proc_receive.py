@@ -1,4 +1,4 @@
-"""The forge's side of git's `proc-receive` hook (githooks(5)): git hands over the ref changes of a push, after it has
+"""The forge's side of git's `proc-receive` hook (githooks(5)): git passes on the ref changes of a push, after it has
 unpacked and checked the objects, and reports to the client what it is told of each.
 """
 

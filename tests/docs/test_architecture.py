@@ -11,6 +11,7 @@ INDENT, DESCRIPTION = 2, 27  # columns of one level, and where what an entry is 
 # Folders whose files are all named one by one: here a newcomer looks first.
 NAMED = ("app", "app/core", "app/http", "app/stores", "app/queries", "events", "workers")
 # Folders at the top that the page names as a whole.
+MAX_AT_ROOT = 12  # files; what comes next is a folder with a name
 WHOLE = ("benchmarks", "deploy", "docs", "tests")
 
 
@@ -76,3 +77,8 @@ def test_everything_in_the_tree_is_on_disk() -> None:
         if not there:
             gone.append(entry)
     assert sorted(gone) == []
+
+
+def test_few_files_lie_outside_of_the_folders_of_the_application() -> None:
+    at_root = {name for name in list_files() if PurePosixPath(name).parent == PurePosixPath("app")}
+    assert len(at_root) <= MAX_AT_ROOT, at_root

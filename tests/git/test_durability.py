@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from app import attachments, disk
 from app.config import Settings
+from app.disk import attachments, durable
 from app.git import durability, process, store
 from app.git.limits import using_settings
 from tests.conftest import Client, commit, git, run_forge
@@ -107,14 +107,14 @@ def test_without_syncing_nothing_is_synced(tmp_path: Path, monkeypatch: pytest.M
         raise AssertionError("synced")
 
     monkeypatch.setattr(os, "fsync", fail)
-    monkeypatch.setattr(disk, "_sync_file_system", fail)
+    monkeypatch.setattr(durable, "_sync_file_system", fail)
     settings = Settings.model_construct(fsync="off")
     with using_settings(settings):
-        disk.sync([tmp_path] * 2)
-        disk.sync_tree(tmp_path)
-        disk.write_file(tmp_path / "file", b"content")
+        durable.sync([tmp_path] * 2)
+        durable.sync_tree(tmp_path)
+        durable.write_file(tmp_path / "file", b"content")
     with pytest.raises(AssertionError, match="synced"):
-        disk.sync([tmp_path])
+        durable.sync([tmp_path])
 
 
 async def test_folders_that_have_not_changed_since_are_not_synced_again(
@@ -170,7 +170,7 @@ def test_a_file_is_on_disk_although_the_process_that_stored_it_was_killed(
 ) -> None:
     synced = watch_disk(tmp_path, monkeypatch)
     with monkeypatch.context() as patched:
-        patched.setattr(disk, "sync", lambda _: None)
+        patched.setattr(durable, "sync", lambda _: None)
         stored = attachments.store(tmp_path, 7, "a.txt", b"content").name
     attachments.store(tmp_path, 7, "a.txt", b"content")
     left = synced.restore(tmp_path.with_name(f"{tmp_path.name}-left"))

@@ -6,11 +6,10 @@ import aiohttp
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from app.config import Settings
+from app.config import SettingError, Settings
 from app.core import credentials
 from app.database import Database
 from app.ops import migrate
-from app.setting_types import SettingError
 from tests.conftest import Client, Forge
 
 OWN_TOKENS = [

@@ -36,6 +36,7 @@ http {{
 """
 PUSHED_BYTES = 48 << 20
 
+# nginx is no Python package, and `make test` must pass with nothing installed by hand: these are skipped without it.
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.own_forge,

@@ -17,6 +17,7 @@ from tests.cli.command import RunningCommand, start_command
 from tests.conftest import ADMIN_TOKEN
 from tests.ops.test_up import TOKEN, Running, run_up
 
+# Only root can become another user, so without root there is nothing to test.
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="root alone can become another user")]
 
 PARTS = ("serve", "relay", "work", "bin/postgres", "valkey-server")

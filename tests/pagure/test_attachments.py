@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from app import attachments
+from app.disk import attachments
 from tests.conftest import Client, Forge
 from tests.pagure.test_sharing import ADDRESSES, four_projects
 

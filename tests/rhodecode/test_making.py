@@ -4,23 +4,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Client, Forge, git
-from tests.rpc import KALLITHEA, RHODECODE, Rpc
+from tests.conftest import git
+from tests.rpc import KALLITHEA, Rpc
 
-
-@pytest.fixture(params=[KALLITHEA, RHODECODE])
-def rpc(request: pytest.FixtureRequest, nethack: Client) -> Rpc:
-    return Rpc(nethack, request.param)
-
-
-@pytest.fixture
-def admin(forge: Forge, rpc: Rpc) -> Rpc:
-    return Rpc(forge.admin, rpc.address)
-
-
-@pytest.fixture
-async def bob(forge: Forge, rpc: Rpc) -> Rpc:
-    return Rpc(await forge.user("bob"), rpc.address)
+pytestmark = pytest.mark.usefixtures("nethack")
 
 
 def is_kallithea(rpc: Rpc) -> bool:

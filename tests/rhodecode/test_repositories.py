@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from app.dialects.jsonrpc import commits
-from tests.conftest import Client, Forge, commit, git
-from tests.rpc import KALLITHEA, RHODECODE, Rpc
+from tests.conftest import Client, commit, git
+from tests.rpc import KALLITHEA, Rpc
 
 KEYS = {
     "repo_id", "repo_name", "repo_type", "clone_uri", "push_uri", "url", "private", "created_on", "description",
@@ -17,19 +17,7 @@ KEYS = {
 ZERO = "0" * 40
 
 
-@pytest.fixture(params=[KALLITHEA, RHODECODE])
-def rpc(request: pytest.FixtureRequest, nethack: Client) -> Rpc:
-    return Rpc(nethack, request.param)
-
-
-@pytest.fixture
-def admin(forge: Forge, rpc: Rpc) -> Rpc:
-    return Rpc(forge.admin, rpc.address)
-
-
-@pytest.fixture
-async def bob(forge: Forge, rpc: Rpc) -> Rpc:
-    return Rpc(await forge.user("bob"), rpc.address)
+pytestmark = pytest.mark.usefixtures("nethack")
 
 
 async def test_a_repository_is_shown_whole(rpc: Rpc) -> None:

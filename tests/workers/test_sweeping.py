@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import aiohttp
 import pytest
 
-from app import attachments
 from app.config import Settings
+from app.disk import attachments
 from app.git import leftovers, store
 from tests.conftest import Client, Forge, commit, git, run_forge
 from tests.git.repositories import create_bare

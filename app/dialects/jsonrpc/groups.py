@@ -27,6 +27,12 @@ def show(call: Call, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def show_with_members(call: Call, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Render a group with its members under RhodeCode's key and under Kallithea's."""
+    shown = show(call, row)
+    return {**shown, "members": shown["users"]}
+
+
 async def create_group(
     call: Call, group_name: str, description: str, owner: Reference, *, active: bool, unknown_owner: RpcError | None
 ) -> Row:

@@ -1,5 +1,6 @@
 """What administrators may ask about the instance."""
 
+import asyncio
 import platform
 from functools import cache
 from importlib.metadata import distributions, version
@@ -19,9 +20,9 @@ def _list_modules() -> list[list[str]]:
     return [list(each) for each in sorted(found, key=lambda each: each[0].lower())]
 
 
-def describe_server() -> dict[str, Any]:
+async def describe_server() -> dict[str, Any]:
     """Describe the server to an administrator, without its paths and its database."""
-    modules, own = _list_modules(), version("polyforge")
+    modules, own = await asyncio.to_thread(_list_modules), version("polyforge")
     return {
         "modules": modules,
         "py_modules": modules,

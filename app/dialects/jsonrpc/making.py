@@ -20,18 +20,31 @@ LANDING = frozenset({"rev:tip", "tip"})  # what is served: the newest commit
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """A repository to create. `parent` is what its path has before the last slash; None without a slash. `supported`
-    says that nothing was asked for that the forge does not do.
-    """
+class NewRepository:
+    """The arguments of `create_repo` that both dialects have."""
 
-    path: str
-    parent: str | None
-    name: str
-    owner: Reference
-    description: str
-    private: bool
-    supported: bool
+    repo_name: str  # the whole path
+    repo_type: str = "git"
+    owner: Reference = None
+    description: str = ""
+    private: bool = False
+    clone_uri: str = ""
+    landing_rev: str = "rev:tip"
+    enable_statistics: bool = False
+    enable_downloads: bool = False
+    copy_permissions: bool = False
+
+    @property
+    def parent(self) -> str | None:
+        """What the path has before its last slash; None without a slash."""
+        parent, slash, _ = self.repo_name.rpartition("/")
+        return parent if slash else None
+
+    @property
+    def is_supported(self) -> bool:
+        """Whether the forge can do all that was asked for."""
+        other = self.clone_uri or self.enable_statistics or self.enable_downloads or self.copy_permissions
+        return self.repo_type == "git" and self.landing_rev in LANDING and not other
 
 
 class ParentRefused(Exception):
@@ -42,31 +55,30 @@ class ParentRefused(Exception):
         self.exists = exists
 
 
-def split_path(path: str) -> tuple[str | None, str]:
-    parent, slash, name = path.rpartition("/")
-    return (parent if slash else None), name
+async def create_repository(call: Call, new: NewRepository, *, supported: bool = True) -> UUID:
+    """Create a repository; a worker makes it on disk. Returns the id of the task. Raises RpcError and ParentRefused.
 
-
-async def create_repository(call: Call, wanted: Wanted) -> UUID:
-    """Create a repository; a worker makes it on disk. Returns the id of the task. Raises RpcError and ParentRefused."""
+    `supported` is False if one of the dialect's own arguments cannot be obeyed.
+    """
     policy = InstancePolicy.from_settings(call.request.config_dict[SETTINGS])
-    failed = RpcError(f"failed to create repository `{wanted.path}`")
+    failed = RpcError(f"failed to create repository `{new.repo_name}`")
     if not policy.new_projects:
         raise ParentRefused(exists=True)
-    namespace = policy.choose_namespace(call.actor, wanted.parent, private=False)
-    named = wanted.owner is not None and call.actor.admin
-    if wanted.parent == "":
+    namespace = policy.choose_namespace(call.actor, new.parent, private=False)
+    named = new.owner is not None and call.actor.admin
+    if new.parent == "":
         raise ParentRefused(exists=False)
-    if not named and not policy.allows_namespace(call.actor, namespace, private=wanted.private):
+    if not named and not policy.allows_namespace(call.actor, namespace, private=new.private):
         raise ParentRefused(exists=await groups.is_taken(call.db, namespace or ""))
-    owner = await find_owner(call, wanted.owner)
-    if not wanted.supported or not is_valid_name(wanted.name):
+    owner = await find_owner(call, new.owner)
+    name = new.repo_name.rpartition("/")[2]
+    if not (supported and new.is_supported and is_valid_name(name)):
         raise failed
     command = CreateProject(
-        name=wanted.name,
+        name=name,
         namespace=namespace,
-        description=wanted.description or wanted.name,
-        private=wanted.private,
+        description=new.description or name,
+        private=new.private,
         default_branch=call.request.config_dict[SETTINGS].default_branch,
         owner=owner,
     )
@@ -74,7 +86,7 @@ async def create_repository(call: Call, wanted: Wanted) -> UUID:
         return (await call.execute(command)).command_id
     except Conflict as refused:
         if refused.subject is Subject.PROJECT:
-            raise RpcError(f"repo `{wanted.path}` already exist") from None
+            raise RpcError(f"repo `{new.repo_name}` already exist") from None
         raise failed from None
     except Invalid as refused:
         if refused.subject is Subject.NAMESPACE:

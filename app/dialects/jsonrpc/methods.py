@@ -2,9 +2,9 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from types import MappingProxyType, NoneType, UnionType
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias, get_args, get_type_hints
 
 from app.core.access import ACTIONS, Token
 from app.database import Row
@@ -14,7 +14,7 @@ from app.http.requests import is_storable
 Function: TypeAlias = Callable[..., Awaitable[Any]]
 Reference: TypeAlias = Any  # a user, a group or a repository, by number or by name (references.py)
 
-# Other names of arguments, which clients were told once and still send.
+# Former names of arguments. The manuals had them, and clients still send them.
 ALIASES = MappingProxyType({"usersgroupid": "usergroupid"})
 TRUE, FALSE = frozenset({"true", "t", "yes", "y", "on", "1"}), frozenset({"false", "f", "no", "n", "off", "0", ""})
 MAX_DIGITS = 18  # of a number that PostgreSQL can hold
@@ -77,17 +77,29 @@ def _read_flag(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Method:
-    """A method and its action, a key of `access.ACTIONS`. The function gets the call and the arguments by name."""
+    """A method and its action, a key of `access.ACTIONS`. The function gets the call and the arguments by name.
+
+    `records` are the parameters of the function that are dataclasses: their fields are arguments of the method.
+    """
 
     name: str
     action: str
     function: Function
     arguments: tuple[Argument, ...]
+    records: Mapping[str, type]
 
     @property
     def repository(self) -> Argument | None:
         """The argument that names the repository which the method is about."""
         return next((argument for argument in self.arguments if argument.kind is Row), None)
+
+    async def call(self, call: Any, values: Mapping[str, Any]) -> Any:
+        """Call the function with the values of the arguments that were sent."""
+        given = dict(values)
+        for parameter, record in self.records.items():
+            names = {field.name for field in fields(record)} & given.keys()
+            given[parameter] = record(**{name: given.pop(name) for name in names})
+        return await self.function(call, **given)
 
 
 class Methods(dict[str, Method]):
@@ -103,7 +115,7 @@ class Methods(dict[str, Method]):
             raise LookupError(f"{name}: the action {action!r} declares no token")
 
         def register(function: Function) -> Function:
-            method = Method(name, action, function, _read_signature(function))
+            method = Method(name, action, function, *_read_signature(function))
             if ACTIONS[action].level is not None and method.repository is None:
                 raise LookupError(f"{name}: the action {action!r} is about a repository, and no argument names it")
             self[name] = method
@@ -112,12 +124,25 @@ class Methods(dict[str, Method]):
         return register
 
 
-def _read_signature(function: Function) -> tuple[Argument, ...]:
-    """Read the arguments of a function; the first one is the call."""
-    return tuple(
-        Argument(parameter.name, _read_kind(parameter.annotation), parameter.default)
-        for parameter in list(inspect.signature(function).parameters.values())[1:]
-    )
+def _read_signature(function: Function) -> tuple[tuple[Argument, ...], Mapping[str, type]]:
+    """Read the arguments of a function, whose first parameter is the call, and its records."""
+    arguments: list[Argument] = []
+    records: dict[str, type] = {}
+    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+        if isinstance(parameter.annotation, type) and is_dataclass(parameter.annotation):
+            records[parameter.name] = parameter.annotation
+            arguments += _list_fields(parameter.annotation)
+        else:
+            arguments.append(Argument(parameter.name, _read_kind(parameter.annotation), parameter.default))
+    return tuple(arguments), records
+
+
+def _list_fields(record: Any) -> list[Argument]:
+    kinds = get_type_hints(record)
+    return [
+        Argument(each.name, _read_kind(kinds[each.name]), ABSENT if each.default is MISSING else each.default)
+        for each in fields(record)
+    ]
 
 
 def _read_kind(annotation: Any) -> type | None:

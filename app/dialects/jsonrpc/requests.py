@@ -14,7 +14,8 @@ from app.http.requests import BODY_ERRORS
 CALL_ID = web.RequestKey("call_id", object)
 ENVELOPE = web.RequestKey("envelope", object)
 MAX_SHOWN = 1000  # characters of a body that an error shows
-# What may be a secret in a body that is no JSON: a value beside a name, however it is written, and anything like a key.
+# Possible secrets in a body that is not valid JSON: the value after one of these names, and any text that looks like a
+# key.
 SECRET_VALUE = re.compile(
     r"""((?:api_key|auth_token|password)\\?["']?\s*[:=]\s*)(?:\\?"[^"]*"?|\\?'[^']*'?|[^\s"',}&]+)""", re.IGNORECASE
 )

@@ -86,7 +86,7 @@ def build_handler(dialect: RpcDialect) -> Handler:
 
 
 async def _identify(request: web.Request, envelope: Envelope) -> Actor:
-    """Find the owner of the key; what is no text, or cannot be one, is nobody's. Raises BadToken."""
+    """Find the owner of the key. Raises BadToken, also for a key that is not a valid string."""
     key = envelope.key
     return await auth.identify(request, key if isinstance(key, str) and is_storable(key) else "")
 
@@ -133,15 +133,15 @@ async def _call(
     values = bind(method, args, dialect)
     named = method.repository
     if named is None:
-        return await method.function(Call(request, actor, dialect, args), **values)
+        return await method.call(Call(request, actor, dialect, args), values)
     missing = RpcError(f"repository `{args[named.name]}` does not exist")
     project = await _find_project(Call(request, actor, dialect, args), method, values[named.name])
     if project is None:
         raise missing
     try:
-        return await method.function(Call(request, actor, dialect, args, project), **{**values, named.name: project})
+        return await method.call(Call(request, actor, dialect, args, project), {**values, named.name: project})
     except Forbidden as refused:
-        # Who lacks the level is told what they are told of a repository that they may not see.
+        # A caller who lacks the level gets the same answer as for a repository that does not exist.
         if refused.subject in (Subject.ACTION, Subject.BLOCKED):
             raise missing from None
         raise

@@ -1,5 +1,6 @@
 """Users: who may see them, their permissions, and creating them."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from app.actor import Actor
@@ -91,22 +92,43 @@ def list_global(call: Call, actor: Actor) -> list[str]:
     ]
 
 
-async def create_user(
-    call: Call, *, username: str, email: str, password: str, firstname: str, lastname: str, admin: bool, supported: bool
-) -> dict[str, Any]:
-    """Create a user. `supported` says that nothing else was asked for that the forge does not do. Raises RpcError."""
-    failed = RpcError(f"failed to create user `{username}`")
-    fullname = f"{firstname} {lastname}".strip() or username
+@dataclass(frozen=True, kw_only=True)
+class NewUser:
+    """The arguments of `create_user` that both dialects have. Absent types and names are those of users who log in
+    here.
+    """
+
+    username: str
+    email: str
+    password: str = ""
+    firstname: str = ""
+    lastname: str = ""
+    active: bool = True
+    admin: bool = False
+    extern_type: str | None = None
+    extern_name: str | None = None
+
+    def is_supported(self, own: str) -> bool:
+        """Whether the forge can do all that was asked for; `own` is the type of users who log in here."""
+        return self.active and self.extern_type in (None, own) and self.extern_name in (None, "", own)
+
+
+async def create_user(call: Call, new: NewUser, *, supported: bool = True) -> dict[str, Any]:
+    """Create a user. `supported` is False if one of the dialect's own arguments cannot be obeyed. Raises RpcError."""
+    failed = RpcError(f"failed to create user `{new.username}`")
+    supported = supported and new.is_supported(call.dialect.extern_type)
+    fullname = f"{new.firstname} {new.lastname}".strip() or new.username
     try:
-        if not supported or len(password) > MAX_PASSWORD:
+        if not supported or len(new.password) > MAX_PASSWORD:
             raise failed
-        await call.execute(CreateUser(username=username, fullname=fullname, email=email.lower(), admin=admin))
+        email = new.email.lower()
+        await call.execute(CreateUser(username=new.username, fullname=fullname, email=email, admin=new.admin))
     except Conflict as taken:
         if taken.field == "email":
-            raise RpcError(f"email `{email}` already exist") from None
-        raise RpcError(f"user `{username}` already exist") from None
+            raise RpcError(f"email `{new.email}` already exist") from None
+        raise RpcError(f"user `{new.username}` already exist") from None
     except Invalid:
         raise failed from None
-    if password:
-        await store_password(call.db, username, password)
-    return {"msg": f"created new user `{username}`", "user": show(call, await find_user(call.db, username))}
+    if new.password:
+        await store_password(call.db, new.username, new.password)
+    return {"msg": f"created new user `{new.username}`", "user": show(call, await find_user(call.db, new.username))}

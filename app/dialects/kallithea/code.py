@@ -29,7 +29,7 @@ async def get_repo_nodes(
 
 @methods.add("get_changeset", "read-code")
 async def get_changeset(call: Call, repoid: Row, raw_id: str, with_reviews: bool = False) -> dict[str, Any]:
-    """A commit with its files; nobody reviews commits here."""
+    """Show a commit with its files. Its list of reviews is empty, since commits have none yet."""
     unknown = RpcError(f"Changeset {raw_id} does not exist")
     if not repoid["refs_version"]:
         raise unknown

@@ -8,18 +8,13 @@ from app.dialects.jsonrpc import making, sharing
 from app.dialects.jsonrpc import repositories as shared
 from app.dialects.jsonrpc.dialect import Call
 from app.dialects.jsonrpc.errors import RpcError
-from app.dialects.jsonrpc.making import ParentRefused, Wanted
+from app.dialects.jsonrpc.making import NewRepository, ParentRefused
 from app.dialects.jsonrpc.methods import Reference
 from app.dialects.jsonrpc.references import find_group, find_repository, find_user
 from app.dialects.kallithea.methods import methods
 from app.git.refs import TAGS
 from app.http.tasks import find_ending
 from app.queries import refs
-
-
-@methods.add("get_repos", "list-repositories")
-async def get_repos(call: Call) -> list[dict[str, Any]]:
-    return await shared.show_all(call)
 
 
 @methods.add("get_repo", "read-project")
@@ -42,41 +37,18 @@ async def _list_names(call: Call, project: Row) -> dict[str, Any]:
 
 
 @methods.add("create_repo", "create-project")
-async def create_repo(
-    call: Call,
-    repo_name: str,
-    owner: Reference = None,
-    repo_type: str = "git",
-    description: str = "",
-    private: bool = False,
-    clone_uri: str = "",
-    landing_rev: str = "rev:tip",
-    enable_statistics: bool = False,
-    enable_downloads: bool = False,
-    copy_permissions: bool = False,
-) -> dict[str, Any]:
+async def create_repo(call: Call, new: NewRepository) -> dict[str, Any]:
     """Create a repository, and wait until it is there: the answer names no task."""
-    parent, name = making.split_path(repo_name)
-    unknown = clone_uri or enable_statistics or enable_downloads or copy_permissions
-    wanted = Wanted(
-        path=repo_name,
-        parent=parent,
-        name=name,
-        owner=owner,
-        description=description,
-        private=private,
-        supported=repo_type == "git" and landing_rev in making.LANDING and not unknown,
-    )
     try:
-        task = await making.create_repository(call, wanted)
+        task = await making.create_repository(call, new)
     except ParentRefused as refused:
-        raise RpcError(_describe_parent(parent, exists=refused.exists)) from None
+        raise RpcError(_describe_parent(new.parent, exists=refused.exists)) from None
     ending = await find_ending(call.request, task, wait=True)
-    made = await find_repository(call.db, repo_name) if ending and ending.succeeded else None
+    made = await find_repository(call.db, new.repo_name) if ending and ending.succeeded else None
     if made is None:
-        raise RpcError(f"failed to create repository `{repo_name}`")
+        raise RpcError(f"failed to create repository `{new.repo_name}`")
     return {
-        "msg": f"Created new repository `{repo_name}`",
+        "msg": f"Created new repository `{new.repo_name}`",
         "success": True,
         "repo": await shared.show_plain(call, made),
     }
@@ -93,13 +65,6 @@ def _describe_parent(parent: str | None, *, exists: bool) -> str:
 async def delete_repo(call: Call, repoid: Row, forks: str = "") -> dict[str, Any]:
     refused = RpcError(f"Cannot delete `{repoid['path']}` it still contains attached forks")
     return await making.delete_repository(call, repoid, forks, refused)
-
-
-@methods.add("invalidate_cache", "refresh-project")
-async def invalidate_cache(call: Call, repoid: Row) -> dict[str, Any]:
-    """Nothing is cached that does not follow the refs by itself."""
-    path = repoid["path"]
-    return {"msg": f"Cache for repository `{call.args['repoid']}` was invalidated", "repository": path}
 
 
 @methods.add("grant_user_permission", "manage-access")

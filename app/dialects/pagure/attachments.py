@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from app import attachments
 from app.database import Row
 from app.dialects.pagure.forms import Form
+from app.disk import attachments
 from app.http.keys import SETTINGS
 
 PLACEHOLDER = "<!!image>"

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from aiohttp import web
 
-from app import attachments
 from app.actor import Actor
 from app.core.access import Level, is_bound_elsewhere, level
 from app.core.pull_requests import require_pull_requests
@@ -19,6 +18,7 @@ from app.dialects.pagure.pull_requests import read_number
 from app.dialects.pagure.trackers import require_readable_tracker
 from app.dialects.pagure.trees import read_tree_path
 from app.dialects.pagure.urls import PagureRoutes
+from app.disk import attachments
 from app.git import diff, store, tree
 from app.git.errors import EmptyRepository, GitError, Missing, NeedsSearch, TimedOut, TooLarge
 from app.git.tree import File

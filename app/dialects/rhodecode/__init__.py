@@ -2,10 +2,10 @@
 
 from app.dialects.jsonrpc.dialect import RpcDialect, Words, register
 from app.dialects.jsonrpc.mounts import build_routes
-from app.dialects.rhodecode import code, groups, instance, repositories, users
+from app.dialects.rhodecode import code, groups, repositories, users
 from app.dialects.rhodecode.methods import methods
 
-__all__ = ["code", "dialect", "groups", "instance", "repositories", "routes", "users"]
+__all__ = ["code", "dialect", "groups", "repositories", "routes", "users"]
 
 dialect = register(
     RpcDialect(

@@ -9,7 +9,7 @@ from app.dialects.jsonrpc.members import build_rows
 from app.dialects.jsonrpc.methods import Reference
 from app.dialects.jsonrpc.references import find_group
 from app.dialects.rhodecode.methods import methods
-from app.queries import groups, users
+from app.queries import users
 
 
 @methods.add("get_user_group", "read-group")
@@ -22,11 +22,6 @@ async def get_user_group(call: Call, usergroupid: Reference) -> dict[str, Any]:
     return {**shared.show(call, group), "members": rows, "permissions": rows}
 
 
-@methods.add("get_user_groups", "read-group")
-async def get_user_groups(call: Call) -> list[dict[str, Any]]:
-    return [shared.show(call, row) for row in await groups.list_with_accounts(call.db)]
-
-
 @methods.add("create_user_group", "create-group")
 async def create_user_group(
     call: Call, group_name: str, description: str = "", owner: Reference = None, active: bool = True
@@ -34,13 +29,3 @@ async def create_user_group(
     failed = RpcError(f"failed to create group `{group_name}`")
     made = await shared.create_group(call, group_name, description, owner, active=active, unknown_owner=failed)
     return {"msg": f"created new user group `{group_name}`", "user_group": shared.show(call, made)}
-
-
-@methods.add("add_user_to_user_group", "manage-members")
-async def add_user_to_user_group(call: Call, usergroupid: Reference, userid: Reference) -> dict[str, Any]:
-    return await shared.add_member(call, usergroupid, userid)
-
-
-@methods.add("remove_user_from_user_group", "manage-members")
-async def remove_user_from_user_group(call: Call, usergroupid: Reference, userid: Reference) -> dict[str, Any]:
-    return await shared.remove_member(call, usergroupid, userid)

@@ -1,5 +1,6 @@
 """Methods about repositories."""
 
+from dataclasses import replace
 from typing import Any
 
 from app.database import Row
@@ -7,17 +8,12 @@ from app.dialects.jsonrpc import making, sharing
 from app.dialects.jsonrpc import repositories as shared
 from app.dialects.jsonrpc.dialect import Call
 from app.dialects.jsonrpc.errors import FORBIDDEN, RpcError
-from app.dialects.jsonrpc.making import ParentRefused, Wanted
+from app.dialects.jsonrpc.making import NewRepository, ParentRefused
 from app.dialects.jsonrpc.members import build_rows
 from app.dialects.jsonrpc.methods import Reference
 from app.dialects.jsonrpc.references import find_group, find_user
 from app.dialects.rhodecode.methods import methods
 from app.queries import users
-
-
-@methods.add("get_repos", "list-repositories")
-async def get_repos(call: Call) -> list[dict[str, Any]]:
-    return await shared.show_all(call)
 
 
 @methods.add("get_repo", "read-project")
@@ -30,38 +26,16 @@ async def get_repo(call: Call, repoid: Row, cache: bool = True) -> dict[str, Any
 
 
 @methods.add("create_repo", "create-project")
-async def create_repo(
-    call: Call,
-    repo_name: str,
-    repo_type: str = "git",
-    owner: Reference = None,
-    description: str = "",
-    private: bool = False,
-    clone_uri: str = "",
-    landing_rev: str = "rev:tip",
-    enable_statistics: bool = False,
-    enable_locking: bool = False,
-    enable_downloads: bool = False,
-    copy_permissions: bool = False,
-) -> dict[str, Any]:
-    path = "/".join(part for part in repo_name.split("/") if part)
+async def create_repo(call: Call, new: NewRepository, enable_locking: bool = False) -> dict[str, Any]:
+    path = "/".join(part for part in new.repo_name.split("/") if part)
     if not path:
         raise RpcError("Validation failed: {'repo_name': u'Required'}")
-    parent, name = making.split_path(path)
-    unknown = clone_uri or enable_statistics or enable_locking or enable_downloads or copy_permissions
-    wanted = Wanted(
-        path=path,
-        parent=parent,
-        name=name,
-        owner=owner,
-        description=description,
-        private=private,
-        supported=repo_type == "git" and landing_rev in making.LANDING and not unknown,
-    )
+    new = replace(new, repo_name=path)
     try:
-        task = await making.create_repository(call, wanted)
+        task = await making.create_repository(call, new, supported=not enable_locking)
     except ParentRefused:
-        raise RpcError(FORBIDDEN if parent is None else f"repository group `{parent}` does not exist") from None
+        missing = f"repository group `{new.parent}` does not exist"
+        raise RpcError(FORBIDDEN if new.parent is None else missing) from None
     return {"msg": f"Created new repository `{path}`", "success": True, "task": str(task)}
 
 
@@ -69,13 +43,6 @@ async def create_repo(
 async def delete_repo(call: Call, repoid: Row, forks: str = "") -> dict[str, Any]:
     refused = RpcError(f"failed to delete repository `{repoid['path']}`")
     return await making.delete_repository(call, repoid, forks, refused)
-
-
-@methods.add("invalidate_cache", "refresh-project")
-async def invalidate_cache(call: Call, repoid: Row, delete_keys: bool = False) -> dict[str, Any]:
-    """Nothing is cached that does not follow the refs by itself."""
-    path = repoid["path"]
-    return {"msg": f"Cache for repository `{call.args['repoid']}` was invalidated", "repository": path}
 
 
 @methods.add("grant_user_permission", "manage-access")

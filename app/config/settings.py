@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.setting_types import (
+from app.config.types import (
     DATABASE_SCHEMES,
     DAY,
     QUEUE_SCHEMES,

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from app import disk
+from app.disk import durable
 
 STORED_NAME = re.compile(r"[0-9a-f]{64}-[A-Za-z0-9_.-]{1,100}\Z")
 MAX_NAME_LENGTH = 100  # characters of the sanitized name
@@ -44,11 +44,11 @@ def store(root: Path, project_id: int, name: str, content: bytes) -> StoredFile:
     path = directory(root, project_id) / stored
     fresh = not path.exists()
     if fresh:
-        disk.make_folders(path.parent)
-        disk.write_file(path, content)
+        durable.make_folders(path.parent)
+        durable.write_file(path, content)
     else:
         # The process that has stored it may have been killed before its name was on disk.
-        disk.sync([path.parent, path.parent.parent, root])
+        durable.sync([path.parent, path.parent.parent, root])
     return StoredFile(stored, fresh=fresh)
 
 

@@ -5,9 +5,8 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from app import disk
-from app.config import Settings
-from app.setting_types import SettingError
+from app.config import SettingError, Settings
+from app.disk import durable
 
 PROBE_PREFIX = ".probe-"
 PROBE_BYTES = 4096  # more than a file system keeps beside the name of a file
@@ -22,7 +21,7 @@ def make_folders(settings: Settings) -> None:
     """Make all folders that are missing. Raises SettingError if that is not possible."""
     for folder in list_folders(settings).values():
         try:
-            disk.make_folders(folder)
+            durable.make_folders(folder)
         except OSError as error:
             raise SettingError(f"POLYFORGE_DATA: cannot make {folder}: {error.strerror}.") from None
 
