@@ -19,7 +19,7 @@ from tests.conftest import Client
 from tests.docs.test_readme import ROOT, Reader, Step, run_process, session
 from tests.processes import TIED
 from tests.receiver import Receiver
-from workers import delivery
+from workers import delivery, messages
 
 PAGE = (ROOT / "docs" / "webhooks.md").read_text()
 SECRET = "whsec_cG9seWZvcmdlIHNpZ25zIHdlYmhvb2tz"
@@ -217,10 +217,10 @@ def test_the_numbers_of_the_page_are_the_programs() -> None:
         "each longer or shorter by up to a fifth": delivery.JITTER == 1 / 5,
         "five failures in a row": delivery.FAILURES_TO_OPEN == 5,
         "for 30 seconds, then for a minute, up to ten": (delivery.OPEN_SECONDS, delivery.MAX_OPEN_SECONDS) == (30, 600),
-        "24 hours at most": delivery.MAX_PAUSE == 24 * 3600,
+        "24 hours at most": messages.MAX_PAUSE == 24 * 3600,
         "failures only, for five days": delivery.FAILURE_GRACE.days == 5,
         "ends it after 30 more days": delivery.PROBE_GRACE.days == 30,
-        "of your answer are read, and 2,000 characters kept": delivery.MAX_EXCERPT == 2000,
+        "of your answer are read, and 2,000 characters kept": messages.MAX_EXCERPT == 2000,
         "Up to 16 KiB of your": client.MAX_BODY == 16 * 1024,
         "Nobody has more than 100 of them": rules.MAX_SUBSCRIPTIONS == 100,
         "A body of more than 256 KiB": formats.MAX_BODY == 256 * 1024,

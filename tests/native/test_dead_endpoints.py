@@ -13,7 +13,7 @@ from app.stores import lanes
 from tests.conftest import Client
 from tests.receiver import Receiver
 from tests.subscriptions import has_attempts, list_deliveries, open_issue, subscribe, wait_for, wait_for_delivery
-from workers import delivery
+from workers import delivery, messages
 
 pytestmark = pytest.mark.usefixtures("sent_at_once")
 
@@ -97,7 +97,7 @@ async def test_a_dead_endpoint_does_not_delay_others(nethack: Client, receiver: 
             assert [row["attempts"] for row in await list_deliveries(nethack, subscription)] == [[], [], []]
         elif kind == "never ends":
             row = await wait_for_delivery(nethack, subscription, status="delivered")
-            assert len(row["attempts"][0]["response_excerpt"]) == delivery.MAX_EXCERPT
+            assert len(row["attempts"][0]["response_excerpt"]) == messages.MAX_EXCERPT
             await wait_for(lambda: endpoint.open == 0)
         else:
             await wait_for(lambda: has_attempts(nethack, subscription))
