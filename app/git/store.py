@@ -85,8 +85,7 @@ def staging_dir(root: Path, project_id: int, *, cause: uuid.UUID, head: str) -> 
         yield None
         return
     with _StagingDir(repo_path, cause) as staging:
-        pygit2.init_repository(str(staging), bare=True, initial_head=f"refs/heads/{head}")
-        _remove_templates(staging)
+        _write_skeleton(staging, head)
         yield staging
 
 
@@ -233,11 +232,15 @@ def sweep_staging_dirs(root: Path) -> None:
                 os.close(descriptor)
 
 
-def _remove_templates(staging_dir: Path) -> None:
-    """Remove sample hooks and other files that git puts into every new repository."""
-    for part in ("hooks", "info", "description"):
-        target = staging_dir / part
-        shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(missing_ok=True)
+def _write_skeleton(staging_dir: Path, head: str) -> None:
+    """Write an empty bare repository (gitrepository-layout(5)).
+
+    Not pygit2.init_repository: it keeps some kilobytes of memory for each repository that was ever made.
+    """
+    for folder in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
+        (staging_dir / folder).mkdir(parents=True)
+    (staging_dir / "HEAD").write_text(f"ref: refs/heads/{head}\n")
+    (staging_dir / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n")
 
 
 def _commit_readme(repository: pygit2.Repository, head: str, readme: str, author: tuple[str, str]) -> None:
