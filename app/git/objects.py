@@ -15,8 +15,9 @@ HEX = re.compile(r"[0-9a-fA-F]{4,40}\Z")
 FULL = re.compile(r"[0-9a-f]{40}\Z")
 FULL_SPELLING = re.compile(r"[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?\Z")
 NOWHERE = "0" * 40
-# Refs that users see. The other refs are internal to the forge and make no object visible.
-VISIBLE = ("refs/heads/", "refs/tags/", "refs/pull/")
+# Refs that only the forge sees. Users see all others, and what those lead to.
+INTERNAL = "refs/internal/"
+ALL_VISIBLE = (f"--exclude={INTERNAL}*", "--all")  # for rev-list and log
 SEARCH_TIMEOUT = 10.0  # seconds to look for a tree or a blob in the whole history
 OBJECT_LIMIT = 8 << 20  # bytes of a commit, tag or folder that is read into this process
 TAGS_LIMIT = 100  # tags that point to one another
@@ -85,6 +86,14 @@ def peel_tag(repository: pygit2.Repository, object_id: pygit2.Oid) -> pygit2.Oid
     raise TooLarge(str(object_id))
 
 
+def list_tips(repo_path: Path) -> list[str]:
+    """List the objects that visible refs point to."""
+    lines = run(repo_path, "for-each-ref", "--format=%(objectname) %(refname)").decode(errors="replace").splitlines()
+    return [
+        object_id for object_id, _, name in (line.partition(" ") for line in lines) if not name.startswith(INTERNAL)
+    ]
+
+
 def is_reachable(repo_path: Path, object_id: str) -> bool:
     """Return whether a visible ref leads to this object, given by its full id.
 
@@ -92,67 +101,44 @@ def is_reachable(repo_path: Path, object_id: str) -> bool:
     held. For a commit or a tag this takes a walk over commits. A tree or blob is searched in the whole history, newest
     first, and counts as unreachable if that takes longer than SEARCH_TIMEOUT.
     """
-    repository = open_repository(repo_path)
-    if object_id not in repository:
+    if object_id not in open_repository(repo_path):
         return False
-    kind = object_kind(repository, object_id)
-    if kind == pygit2.enums.ObjectType.COMMIT:
-        visible = [f"--glob={prefix}*" for prefix in VISIBLE]
-        return not run(repo_path, "rev-list", "--max-count=1", object_id, "--not", *visible)
-    tips = run(repo_path, "for-each-ref", "--format=%(objectname)", *VISIBLE).decode().split()
-    if object_id in tips:
-        return True
-    if kind == pygit2.enums.ObjectType.TAG:
-        return object_id in _list_chained_tags(repository, tips)
-    return bool(_find_in_history(repo_path, {object_id.encode()}))
+    hidden, files = find_hidden(repo_path, {object_id})
+    return hidden is None and find_unlisted(repo_path, files) is None
 
 
-def find_hidden(repo_path: Path, object_ids: Collection[str], replaced: Collection[str] | None) -> str | None:
-    """Return one of these objects that no visible ref leads to; None if there is none. Those that are missing do not
-    count, since git refuses them itself.
-
-    `replaced` are the objects that refs of the repository, or of those that it was forked from, have pointed to before.
-    While visible refs lead to all of them, nothing was ever removed, and no tree or blob has to be searched for. None
-    means that they are not known.
+def find_hidden(repo_path: Path, object_ids: Collection[str]) -> tuple[str | None, set[str]]:
+    """Return a commit or tag among these objects that no visible ref leads to, if there is one; and the trees and blobs
+    among them, which are yet to be searched for. Objects that are missing do not count.
     """
     repository = open_repository(repo_path)
-    kinds = {each: object_kind(repository, each) for each in object_ids if each in repository}
-    tips = run(repo_path, "for-each-ref", "--format=%(objectname)", *VISIBLE).decode().split()
-    tags, rest = _list_chained_tags(repository, tips), sorted(kinds.keys() - set(tips))
-    commits = [each for each in rest if kinds[each] == pygit2.enums.ObjectType.COMMIT]
-    if commits and _lead_astray(repo_path, commits):
-        return commits[0]
-    for each in rest:
-        if kinds[each] == pygit2.enums.ObjectType.TAG and each not in tags:
-            return each
-    others = [each for each in rest if kinds[each] not in (pygit2.enums.ObjectType.COMMIT, pygit2.enums.ObjectType.TAG)]
-    if not others:
-        return None
-    if replaced is not None and not _was_anything_removed(repository, repo_path, replaced, tags):
-        return None
-    missing = {each.encode() for each in others} - _find_in_history(repo_path, {each.encode() for each in others})
+    tips = list_tips(repo_path)
+    kinds = {each: object_kind(repository, each) for each in set(object_ids).difference(tips) if each in repository}
+    commits = sorted(each for each, kind in kinds.items() if kind == pygit2.enums.ObjectType.COMMIT)
+    if commits and _leads_astray(repo_path, commits):
+        return commits[0], set()
+    tags = {each for each, kind in kinds.items() if kind == pygit2.enums.ObjectType.TAG}
+    hidden = tags - _list_chained_tags(repository, tips) if tags else set()
+    return min(hidden, default=None), kinds.keys() - tags - set(commits)
+
+
+def find_unlisted(repo_path: Path, files: Collection[str]) -> str | None:
+    """Return one of these trees and blobs that no visible commit has in its tree; None if there is none."""
+    wanted = {each.encode() for each in files}
+    missing = wanted - _find_in_history(repo_path, wanted) if wanted else set()
     return min(missing).decode() if missing else None
 
 
-def _lead_astray(repo_path: Path, commits: Collection[str]) -> bool:
+def _leads_astray(repo_path: Path, commits: Collection[str]) -> bool:
     """Return whether a commit leads to one that no visible ref leads to."""
-    visible = [f"--glob={prefix}*" for prefix in VISIBLE]
-    return bool(
-        run(repo_path, "rev-list", "--max-count=1", "--stdin", "--not", *visible, stdin="\n".join(commits).encode())
-    )
+    arguments = ("rev-list", "--max-count=1", "--stdin", "--not", *ALL_VISIBLE)
+    return bool(run(repo_path, *arguments, stdin="\n".join(commits).encode()))
 
 
-def _was_anything_removed(
-    repository: pygit2.Repository, repo_path: Path, replaced: Collection[str], tags: Collection[str]
-) -> bool:
-    kinds = {each: object_kind(repository, each) for each in replaced if each in repository}
-    if any(kind == pygit2.enums.ObjectType.TAG and each not in tags for each, kind in kinds.items()):
-        return True
-    commits = [each for each, kind in kinds.items() if kind == pygit2.enums.ObjectType.COMMIT]
-    # A ref may also point to a tree or a blob.
-    return len(kinds) > len(commits) + sum(each in tags for each in kinds) or (
-        bool(commits) and _lead_astray(repo_path, commits)
-    )
+def was_anything_removed(repo_path: Path, replaced: Collection[str]) -> bool:
+    """Return whether visible refs do not lead any more to one of these objects, which refs have pointed to before."""
+    hidden, files = find_hidden(repo_path, replaced)
+    return hidden is not None or bool(files)
 
 
 def _list_chained_tags(repository: pygit2.Repository, tips: list[str]) -> set[str]:
@@ -170,8 +156,7 @@ def _find_in_history(repo_path: Path, object_ids: set[bytes]) -> set[bytes]:
     are found, or after SEARCH_TIMEOUT.
     """
     found: set[bytes] = set()
-    visible = [f"--glob={prefix}*" for prefix in VISIBLE]
-    arguments = ["-m", "-t", "--root", "--raw", "--no-abbrev", "--no-renames", "--format=%T", *visible]
+    arguments = ["-m", "-t", "--root", "--raw", "--no-abbrev", "--no-renames", "--format=%T", *ALL_VISIBLE]
     try:
         with closing(stream(repo_path, "log", *arguments, deadline=SEARCH_TIMEOUT)) as output:
             # File names, after the tab, are chosen by users and might spell an id.

@@ -11,12 +11,12 @@ from app.git import commits
 from app.git.errors import AlreadyExists, BadName, GitFailed, NameClash, NoBranch, RefMoved
 from app.git.limits import Work
 from app.git.locks import ref_lock
-from app.git.objects import NOWHERE, VISIBLE, is_full_id, open_repository
+from app.git.objects import NOWHERE, is_full_id, open_repository
 from app.git.process import run
 from app.git.store import MAX_ALIAS_DEPTH
 from app.git.text import decode, strip_control
 
-HEADS, TAGS, PULLS = VISIBLE
+HEADS, TAGS, PULLS = "refs/heads/", "refs/tags/", "refs/pull/"
 MAX_SYMREF_DEPTH = 5  # the limit of git
 LOCK_PAUSES = [0.01 * n for n in range(1, 20)]  # seconds between attempts to lock HEAD; two seconds in total
 LOCK_CONFIG = {"core.filesRefLockTimeout": "2000"}  # milliseconds to wait for a ref that another writer has locked

@@ -10,16 +10,16 @@ from pygit2.enums import FileMode, ObjectType
 from app.git import refs
 from app.git.errors import EmptyRepository, NeedsSearch, NoPath, TooLarge
 from app.git.objects import (
-    VISIBLE,
     is_full_id,
     is_reachable,
     list_candidates,
+    list_tips,
     object_kind,
     open_repository,
     peel_tag,
     read_object,
 )
-from app.git.process import run, stream
+from app.git.process import stream
 from app.git.text import decode, encode_name
 
 MAX_REF_PARTS = 50  # leading parts of an address that are tried as the name of a branch
@@ -159,7 +159,7 @@ def _find_start(repo_path: Path, identifier: str | None, search: bool) -> str:
     """
     if object_id := _resolve_name(repo_path, identifier):
         return object_id
-    if not run(repo_path, "for-each-ref", "--count=1", "--format=x", *VISIBLE):
+    if not list_tips(repo_path):
         raise EmptyRepository(identifier or "HEAD")
     candidates = list_candidates(repo_path, identifier or "")
     if candidates and not search:

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from app.database import Database, Row
 
 ZEROS = "0" * 40
+MAX_REPLACED = 10_000  # earlier places of refs that are listed
 
 
 async def list_under(db: Database, project_id: int, prefix: str) -> list[Row]:
@@ -61,10 +62,11 @@ REPLACED = f"""
         union
         select unnest(ancestors) from projects where project_id = $1
     )
-    select distinct events.data ->> 'old' as object
+    select events.data ->> 'old' as object
     from   family join refs using (project_id)
     join   events on events.stream = 'ref-' || refs.project_id || '/' || refs.ref and events.type = 'ref.updated'
     where  events.data ->> 'old' <> '{ZEROS}'
+    limit  {MAX_REPLACED} + 1
 """
 LOST_ANCESTORS = """
     select exists (select 1 from projects as this, unnest(this.ancestors) as ancestor
@@ -76,8 +78,9 @@ LOST_ANCESTORS = """
 async def list_replaced(db: Database, project_id: int) -> list[str] | None:
     """List what refs of the project, or of those that it was forked from, have pointed to before.
 
-    None if that is not known, because one of those was deleted.
+    None if that is not known, because one of those was deleted, or too much to look at.
     """
     if await db.fetchval(LOST_ANCESTORS, project_id):
         return None
-    return [row["object"] for row in await db.fetch(REPLACED, project_id)]
+    objects = [row["object"] for row in await db.fetch(REPLACED, project_id)]
+    return None if len(objects) > MAX_REPLACED else objects

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aiohttp import StreamReader
@@ -36,16 +37,28 @@ def decode_lines(data: bytes) -> Iterator[bytes]:
         at += size
 
 
-def is_whole(data: bytes | bytearray) -> bool:
-    """Whether the data consists of complete packets; the special ones have a length below 4."""
+def decode_packets(data: bytes | bytearray) -> Iterator[bytes]:
+    """Yield the pkt-lines, without their length fields and without the special packets, whose length is below 4.
+
+    Raises ValueError.
+    """
     at = 0
     while at < len(data):
-        try:
-            size = int(data[at : at + 4], 16)
-        except ValueError:
-            return False
-        at += max(size, 4)
-    return at == len(data) and at > 0
+        size = max(int(data[at : at + 4], 16), 4)
+        if at + size > len(data):
+            raise ValueError("not a pkt-line")
+        if size > 4:
+            yield bytes(data[at + 4 : at + size])
+        at += size
+
+
+def is_whole(data: bytes | bytearray) -> bool:
+    """Return whether the data consists of complete packets."""
+    with suppress(ValueError):
+        for _ in decode_packets(data):
+            pass
+        return len(data) > 0
+    return False
 
 
 @dataclass(frozen=True)

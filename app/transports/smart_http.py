@@ -29,7 +29,7 @@ from app.points import Point, reach
 from app.transports.fetch_slots import Fetch, FetchSlots, NoFreeSlot
 from app.transports.pktline import FLUSH, MalformedPush, is_whole
 from app.transports.receive_pack import HooksNotExecutable, PushTooLarge, read_beginning, receive_push
-from app.transports.wants import ALLOW_ALL, find_hidden_want, refuse_want
+from app.transports.wants import CONFIG, find_hidden_want, refuse_want
 
 CHUNK = 1 << 16  # bytes
 MAX_STDERR = 4096  # bytes
@@ -140,7 +140,7 @@ async def advertise_refs(request: web.Request, _: Actor, project: Row) -> web.St
         asyncio.timeout(settings.git_deadline),
         _hold_slot(request, project),
         serve(
-            service.removeprefix("git-"), repo_path, advertise=True, protocol=read_protocol(request), config=ALLOW_ALL
+            service.removeprefix("git-"), repo_path, advertise=True, protocol=read_protocol(request), config=CONFIG
         ) as git,
     ):
         assert git.stdin is not None  # noqa: S101 - serve opens all three pipes
@@ -182,7 +182,7 @@ async def _fetch(request: web.Request, project: Mapping[str, Any], headers: Mapp
         if (hidden := await find_hidden_want(db, repo_path, project_id, body)) is not None:
             return web.Response(body=refuse_want(hidden), headers=headers)
         async with serve(
-            "upload-pack", repo_path, advertise=False, protocol=read_protocol(request), config=ALLOW_ALL
+            "upload-pack", repo_path, advertise=False, protocol=read_protocol(request), config=CONFIG
         ) as git:
             feed = asyncio.create_task(_write_input(git, body))
             try:
