@@ -29,21 +29,34 @@ def growing_pause(failures: int) -> float:
     return min(2.0 ** min(failures, 30), MAX_PAUSE)
 
 
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def repeat(
-    name: str, step: Callable[[], Awaitable[Any]], interval: float, woken: asyncio.Event | None = None
+    name: str,
+    step: Callable[[], Awaitable[Any]],
+    interval: float,
+    woken: asyncio.Event | None = None,
+    *,
+    max_pause: float = MAX_PAUSE / 4,
 ) -> NoReturn:
     """Run a step again and again, until cancelled: every `interval` seconds, or earlier if `woken` is set.
 
-    A step that fails is logged and tried again after a growing pause, so no error ends the loop or makes it busy.
+    A step that fails is logged and tried again after a growing pause of up to `max_pause` seconds, so no error ends the
+    loop or makes it busy.
     """
     failures = 0
     while True:
         try:
             await step()
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if _is_cancelled():  # otherwise a library has raised CancelledError for a reason of its own
+                raise
             trace = failures == 0 and not is_unavailable(error)
             log.warning("step failed", loop=name, error=type(error).__name__, failures=failures, exc_info=trace)
-            await asyncio.sleep(max(interval, growing_pause(failures) / 4))
+            await asyncio.sleep(min(max(interval, growing_pause(failures) / 4), max_pause))
             failures += 1
             continue
         failures = 0

@@ -214,7 +214,7 @@ class ConnectionLease:
         await self.db._drop(self.connection)
 
 
-def is_unavailable(error: Exception) -> bool:
+def is_unavailable(error: BaseException) -> bool:
     """Return whether the error means that the database is temporarily unavailable."""
     # Errors of files are OSErrors too; those of the network have no file name.
     return isinstance(error, UNAVAILABLE) and getattr(error, "filename", None) is None

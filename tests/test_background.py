@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from app.background import in_background, insist
+from app.background import end_task, in_background, insist, repeat
 
 
 async def for_ever() -> None:
@@ -78,3 +78,34 @@ async def test_an_error_of_another_kind_or_that_lasts_is_raised(error: Exception
     async with asyncio.timeout(5):
         with pytest.raises(type(error)):
             await insist(step, seconds, interval=0.01)
+
+
+async def test_a_step_that_a_library_cancels_does_not_end_its_loop() -> None:
+    calls, again = 0, asyncio.Event()
+
+    async def step() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise asyncio.CancelledError
+        again.set()
+
+    loop = asyncio.create_task(repeat("test", step, 0.0))
+    async with asyncio.timeout(5):
+        await again.wait()
+    await end_task(loop)
+    assert loop.cancelled()
+
+
+async def test_a_loop_that_must_not_pause_for_long_is_repeated_at_once() -> None:
+    calls, often = 0, asyncio.Event()
+
+    async def fail() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 10:
+            often.set()
+        raise ValueError("mistaken")
+
+    async with in_background(repeat("test", fail, 0.0, max_pause=0.0)), asyncio.timeout(5):
+        await often.wait()

@@ -74,6 +74,7 @@ POLL_INTERVAL = 0.25  # seconds between rounds when nothing rings
 BUSY_PAUSE = 0.005  # seconds between rounds under load, so that one round numbers many events
 SWEEP_INTERVAL = 1.0  # seconds between two sweeps for work that no worker holds
 TIDY_INTERVAL = 60.0  # seconds between two cleanups after processes that died
+WATCH_SECONDS = 2 * heartbeats.BEAT_SECONDS  # seconds until workers without a heart-beat are judged to be dead
 BATCH_SIZE = 1000  # events numbered by one statement
 
 
@@ -89,6 +90,7 @@ class Relay:
         self._renew_at = 0.0
         self._sweep_at = 0.0
         self._tidy_at = 0.0
+        self._watch = heartbeats.Watch()
         self._hints = asyncio.Event()
         self._queues: set[str] = set()
         self._head: int | None = None
@@ -103,6 +105,7 @@ class Relay:
                     await asyncio.wait([leading])
                 finally:
                     await end_task(leading)
+                leading.result()  # which ended by itself, so there is an error
         finally:
             with suppress(Exception):
                 await self.db.execute("update leases set until = now() where holder = $1", self.holder)
@@ -206,12 +209,17 @@ class Relay:
 
     async def sweep(self) -> list[str]:
         """Hint again to the queues with work that is due and that no worker holds. Returns their names."""
-        if freed := await heartbeats.free_leases_of_the_dead(self.db):
-            log.warning("leases of dead workers freed", leases=freed)
+        await self._free_leases_of_the_dead()
         queues = await work.list_unattended_queues(self.db, SWEEP_INTERVAL)
         if queues:
             self._hint(queues)
         return queues
+
+    async def _free_leases_of_the_dead(self) -> None:
+        if not await self._watch.look(self.db, WATCH_SECONDS):
+            return
+        if freed := await heartbeats.free_leases_of_the_dead(self.db):
+            log.warning("leases of dead workers freed", leases=freed)
 
     async def tidy(self) -> None:
         """Repair lanes and delete orphaned endpoints of subscriptions."""

@@ -28,7 +28,6 @@ from workers.sweeping import run_comparing, run_sweeping
 
 CONCURRENCY = {GIT: 4, MIRROR: 2, FOLLOW: 2}
 RETRY_PAUSE = 0.5  # seconds until the next attempt to reach a queue that does not answer
-BEAT_SECONDS = 10.0  # seconds after its last heart-beat until a worker counts as dead
 POLL_DELAY = 0.02  # seconds between two polls of arq
 
 
@@ -60,10 +59,11 @@ async def run_workers(ctx: WorkerContext, redis: ArqRedis) -> None:
     """
 
     async def beat() -> None:
-        await heartbeats.beat(ctx.db, ctx.holder, BEAT_SECONDS)
+        await heartbeats.beat(ctx.db, ctx.holder, heartbeats.BEAT_SECONDS)
 
+    pause = heartbeats.BEAT_INTERVAL
     try:
-        async with in_background(repeat("heart-beat", beat, BEAT_SECONDS / 5)):
+        async with in_background(repeat("heart-beat", beat, pause, max_pause=pause)):
             await _run_loops(ctx, redis)
     finally:
         with suppress(*DB_ERRORS):

@@ -45,6 +45,7 @@ class Slots:
         finally:
             await end_task(filling)
             await asyncio.gather(*self._running, return_exceptions=True)
+        filling.result()  # which ended by itself, so there is an error
 
     async def _fill(self) -> None:
         """Start work until all slots are taken or nothing is due."""

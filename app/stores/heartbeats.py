@@ -9,6 +9,9 @@ from uuid import UUID
 
 from app.database import Database
 
+BEAT_SECONDS = 10.0  # seconds after its last heart-beat until a worker counts as dead
+BEAT_INTERVAL = BEAT_SECONDS / 5
+MAX_GAP = BEAT_SECONDS / 2  # seconds between two looks, after which living workers may look dead
 BEAT = """
     insert into heartbeats (holder, alive_until) values ($1, now() + make_interval(secs => $2))
     on conflict (holder) do update set alive_until = excluded.alive_until
@@ -32,6 +35,7 @@ FREE = """
     )
     select (select count(*) from freed_work) + (select count(*) from freed_lanes) + (select count(*) from freed_mirrors)
 """
+CLOCK = "select extract(epoch from clock_timestamp())::float8"
 FORGET = "delete from heartbeats where alive_until < now() - interval '1 day'"
 
 
@@ -43,6 +47,25 @@ async def beat(db: Database, holder: UUID, seconds: float) -> None:
 async def end(db: Database, holder: UUID) -> None:
     """Delete the row of a process that ends and holds no lease."""
     await db.execute("delete from heartbeats where holder = $1", holder)
+
+
+class Watch:
+    """Whether heart-beats have been watched for long enough to judge by them.
+
+    While the database is away no worker can show that it is alive. So after each gap between two looks workers get some
+    time before any of them counts as dead.
+    """
+
+    def __init__(self) -> None:
+        self._since = self._last = float("-inf")  # seconds of the database's clock, which says who is alive
+
+    async def look(self, db: Database, seconds: float) -> bool:
+        """Look once more. Returns whether there has been no gap for this many seconds."""
+        now: float = await db.fetchval(CLOCK)
+        if not 0 <= now - self._last <= MAX_GAP:
+            self._since = now
+        self._last = now
+        return now - self._since >= seconds
 
 
 async def free_leases_of_the_dead(db: Database) -> int:

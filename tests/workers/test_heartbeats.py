@@ -3,8 +3,12 @@
 import asyncio
 from uuid import UUID, uuid4
 
+import pytest
+
 from app.stores import heartbeats, work
 from tests.conftest import Client, Forge
+from workers import queue
+from workers.relay import Relay
 
 LEASE = 3600.0  # seconds; no test waits for its end
 
@@ -24,7 +28,10 @@ async def is_held(forge: Forge, holder: UUID) -> bool:
     return bool(await forge.db.fetchval("select lease_until > now() from work where holder = $1", holder))
 
 
-async def test_the_leases_of_a_worker_whose_heart_beat_has_stopped_are_freed(forge: Forge, nethack: Client) -> None:
+async def test_the_leases_of_a_worker_whose_heart_beat_has_stopped_are_freed(
+    forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.relay.WATCH_SECONDS", 0.0)
     dead, living, unknown = uuid4(), uuid4(), uuid4()
     for holder in (dead, living, unknown):
         await claim_work(forge, holder)
@@ -38,6 +45,29 @@ async def test_the_leases_of_a_worker_whose_heart_beat_has_stopped_are_freed(for
     await heartbeats.end(forge.db, dead)
     await heartbeats.end(forge.db, living)
     await forge.db.execute("delete from work where queue = 'none'")
+
+
+async def test_no_worker_counts_as_dead_before_the_relay_has_watched_for_some_time(
+    forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an outage of the database, in which living workers could not show that they are."""
+    monkeypatch.setattr("workers.relay.WATCH_SECONDS", float("inf"))
+    holder = uuid4()
+    await claim_work(forge, holder)
+    await heartbeats.beat(forge.db, holder, -1)
+    await Relay(forge.db, queue.connect(forge.settings.required_redis_url())).sweep()
+    assert await is_held(forge, holder)
+    await heartbeats.end(forge.db, holder)
+    await forge.db.execute("delete from work where queue = 'none'")
+
+
+async def test_a_gap_in_the_watch_begins_it_anew(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = heartbeats.Watch()
+    assert not await watch.look(forge.db, 0.1)
+    await asyncio.sleep(0.15)
+    assert await watch.look(forge.db, 0.1)
+    monkeypatch.setattr(heartbeats, "MAX_GAP", 0.0)
+    assert not await watch.look(forge.db, 0.1)
 
 
 async def test_the_lease_that_was_freed_has_lost_its_token_to_the_next_holder(forge: Forge, nethack: Client) -> None:

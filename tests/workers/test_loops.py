@@ -16,7 +16,9 @@ from tests.receiver import Receiver
 from tests.subscriptions import open_issue, subscribe
 from workers import mirrors as mirror_worker
 from workers import queue
+from workers.reactions import WorkerContext
 from workers.relay import Relay
+from workers.slots import Slots
 
 TWICE, ALWAYS = 2, 10**9
 # A step of each loop, and how often it fails. What the forge can do without may fail for ever.
@@ -47,8 +49,10 @@ STEPS: list[tuple[Any, str, int]] = [
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirror_worker, "POLL_INTERVAL", 0.1)
-    monkeypatch.setattr("workers.settings.BEAT_SECONDS", 1.0)
-    monkeypatch.setattr("workers.relay.TIDY_INTERVAL", 0.2)
+    monkeypatch.setattr(heartbeats, "BEAT_INTERVAL", 0.2)
+    # Due in each round, so that a chore that kept the relay from numbering would keep it for ever.
+    monkeypatch.setattr("workers.relay.TIDY_INTERVAL", 0.0)
+    monkeypatch.setattr("workers.relay.SWEEP_INTERVAL", 0.0)
 
 
 async def wait_until(forge: Forge, condition: str, *arguments: Any) -> None:
@@ -103,3 +107,22 @@ async def test_everything_goes_on_although_a_step_raises(
         while calls <= min(times, TWICE):
             await asyncio.sleep(0.02)
     assert made["taskid"]
+
+
+class Ended(BaseException):
+    """What no loop survives."""
+
+
+async def end(*_: object) -> None:
+    raise Ended
+
+
+async def test_a_loop_that_ends_by_itself_ends_its_process(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    redis = queue.connect(forge.settings.required_redis_url())
+    monkeypatch.setattr(Slots, "_fill", end)
+    monkeypatch.setattr(Relay, "_lead", end)
+    async with asyncio.timeout(10):
+        with pytest.raises(Ended):
+            await Slots(WorkerContext(forge.db, forge.settings, queue.relay_bell(redis)), redis, "git", 1).run()
+        with pytest.raises(Ended):
+            await Relay(forge.db, redis).run()
