@@ -15,6 +15,7 @@ from workers.reactions import WorkerContext
 
 INTERVAL = 900.0  # seconds between two sweeps of a worker
 COMPARISON_INTERVAL = 3600.0  # seconds between two comparisons by any worker
+REST_AT_START = 60.0  # the same when a worker starts; many may start together
 
 
 async def run_sweeping(settings: Settings) -> None:
@@ -28,9 +29,11 @@ async def run_comparing(ctx: WorkerContext) -> None:
 
     async def compare() -> None:
         nonlocal at_start
-        if await ref_fingerprints.take_turn(ctx.db, str(ctx.holder), COMPARISON_INTERVAL) or at_start:
-            await mend_changed(ctx.db, ctx.settings.repositories)
+        rest = REST_AT_START if at_start else COMPARISON_INTERVAL
+        mine = await ref_fingerprints.take_turn(ctx.db, str(ctx.holder), COMPARISON_INTERVAL, rest)
         at_start = False
+        if mine:
+            await mend_changed(ctx.db, ctx.settings.repositories)
 
     await repeat("comparison of refs", compare, COMPARISON_INTERVAL / 10)
 

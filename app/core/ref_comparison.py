@@ -12,7 +12,7 @@ from pathlib import Path
 from app.actor import Actor
 from app.core import paths
 from app.core.pushes import moving_refs, record_refs
-from app.database import Database
+from app.database import Database, is_unavailable
 from app.errors import Conflict, NotFound
 from app.git import store
 from app.git.fingerprints import fingerprint_refs
@@ -49,8 +49,8 @@ async def compare(db: Database, root: Path, project_id: int) -> Difference | Non
     """Return the difference of a project that stays for a moment, so that it is no push which is under way."""
     found = await _compare_once(db, root, project_id)
     for _ in range(RECHECKS):
-        if found is None:
-            return None
+        if found is None or found.fault:
+            return found
         await asyncio.sleep(RECHECK_PAUSE)
         found = await _compare_once(db, root, project_id)
     return found
@@ -62,7 +62,8 @@ async def _compare_once(db: Database, root: Path, project_id: int) -> Difference
         return None  # it was deleted meanwhile
     repo_path = store.repository_path(root, project_id)
     if not await asyncio.to_thread(repo_path.exists):
-        return Difference(project_id, "no directory")
+        deleted = not await refs.list_known(db, project_id)
+        return None if deleted else Difference(project_id, "no directory")
     try:
         state = await asyncio.to_thread(store.read_state, repo_path)
     except store.STORAGE_ERRORS as error:
@@ -99,9 +100,19 @@ async def mend_changed(db: Database, root: Path) -> int:
             disk = await asyncio.to_thread(fingerprint_refs, store.repository_path(root, row.project_id))
             if disk is None or (disk, row.log) != (row.compared_disk, row.compared_log):
                 compared += 1
-                await _mend_one(db, root, row, disk)
+                await _try_to_mend(db, root, row, disk)
         last = batch[-1].project_id
     return compared
+
+
+async def _try_to_mend(db: Database, root: Path, row: Fingerprints, disk: bytes | None) -> None:
+    """Mend a project. An error keeps no other one from being compared."""
+    try:
+        await _mend_one(db, root, row, disk)
+    except Exception as error:
+        if is_unavailable(error):
+            raise
+        log.exception("comparison of refs failed", project=row.project_id)
 
 
 async def _mend_one(db: Database, root: Path, row: Fingerprints, disk: bytes | None) -> None:

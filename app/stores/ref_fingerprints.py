@@ -22,12 +22,13 @@ KEEP = """
     insert into ref_fingerprints (project_id, disk, log) values ($1, $2, $3)
     on conflict (project_id) do update set disk = excluded.disk, log = excluded.log
 """
-# Several workers look; one of them compares, once in a while.
+# Several workers look; one of them compares, once in a while. $2 is how long a turn lasts, $3 how long before its end
+# another one may begin.
 TAKE_TURN = """
     insert into leases as held (name, holder, until)
     values ('ref comparison', $1, now() + make_interval(secs => $2))
     on conflict (name) do update set holder = excluded.holder, until = excluded.until
-    where  held.until < now() or held.until > now() + make_interval(secs => $2)
+    where  held.until <= now() + make_interval(secs => $3) or held.until > now() + make_interval(secs => $2)
     returning 1
 """
 
@@ -52,6 +53,9 @@ async def keep(db: Database, project_id: int, disk: bytes, log: bytes) -> None:
     await db.execute(KEEP, project_id, disk, log)
 
 
-async def take_turn(db: Database, holder: str, seconds: float) -> bool:
-    """Whether this worker is the one that compares; no other one is for `seconds`."""
-    return await db.fetchval(TAKE_TURN, holder, seconds) is not None
+async def take_turn(db: Database, holder: str, seconds: float, rest: float) -> bool:
+    """Return whether this worker is the one that compares: if `rest` seconds have passed since the last turn began.
+
+    The next turn comes after `seconds`, unless that worker rests for a shorter time.
+    """
+    return await db.fetchval(TAKE_TURN, holder, seconds, seconds - rest) is not None

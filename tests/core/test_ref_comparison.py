@@ -7,7 +7,9 @@ import pytest
 
 from app.core import ref_comparison
 from app.core.ref_comparison import mend_changed
+from app.database import Database
 from app.git import store
+from app.stores import ref_fingerprints
 from tests.cli.command import run_command
 from tests.conftest import Client, Forge, git
 
@@ -17,8 +19,8 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ref_comparison, "RECHECK_PAUSE", 0.01)
 
 
-async def find_repository(forge: Forge) -> Path:
-    project_id = await forge.db.fetchval("select project_id from projects")
+async def find_repository(forge: Forge, name: str = "nethack") -> Path:
+    project_id = await forge.db.fetchval("select project_id from projects where name = $1", name)
     return store.repository_path(forge.settings.repositories, project_id)
 
 
@@ -70,6 +72,33 @@ async def test_a_directory_that_is_missing_is_told_of_each_time(forge: Forge, ne
     [found] = [each async for each in ref_comparison.find_differences(forge.db, forge.settings.repositories)]
     assert (found.fault, found.mendable) == ("no directory", False)
     shutil.move(repo_path.with_suffix(".away"), repo_path)
+
+
+async def test_a_project_that_cannot_be_compared_keeps_no_other_one_from_it(
+    forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await forge.db.fetchval("select project_id from projects")
+    assert (await nethack.post("/new", name="angband", description="d", create_readme="1", wait="1"))[0] == 200
+    await git("update-ref", "refs/heads/by-hand", "refs/heads/main", cwd=await find_repository(forge, "angband"))
+    compare = ref_comparison.compare
+
+    async def fail_for_first(db: Database, root: Path, project_id: int) -> ref_comparison.Difference | None:
+        if project_id == first:
+            raise RuntimeError("a bug")
+        return await compare(db, root, project_id)
+
+    monkeypatch.setattr(ref_comparison, "compare", fail_for_first)
+    assert await compare_all(forge) == 2
+    assert sorted((await nethack.pagure("/angband/git/branches"))[1]["branches"]) == ["by-hand", "main"]
+
+
+async def test_workers_that_start_together_compare_once(forge: Forge) -> None:
+    turns = [await ref_fingerprints.take_turn(forge.db, str(worker), 3600.0, 60.0) for worker in range(3)]
+    assert turns == [True, False, False]
+    await forge.db.execute("update leases set until = until - interval '61 s' where name = 'ref comparison'")
+    assert not await ref_fingerprints.take_turn(forge.db, "late", 3600.0, 3600.0)
+    assert await ref_fingerprints.take_turn(forge.db, "late", 3600.0, 60.0)
+    await forge.db.execute("delete from leases where name = 'ref comparison'")
 
 
 @pytest.mark.slow
