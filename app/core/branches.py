@@ -90,6 +90,8 @@ async def create_tag(writer: RefWriter, name: str, target: str, message: str, *,
 async def set_default_branch(writer: RefWriter, name: str) -> None:
     """Choose the branch that a clone checks out. Raises NoBranch and Forbidden."""
     require(writer.actor, "configure-project", writer.project)
+    if await writer.was_done_before():
+        return
     await read_repository(writer, partial(refs.find_branch_head, name=name))
     await run_and_record(writer, partial(refs.set_head, name=name), HEAD)
 

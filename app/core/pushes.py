@@ -196,8 +196,11 @@ async def moving_refs(
     async with _lock_refs(root, project_id):
         reach(Point.REFS_LOCKED)
         push_id = key.command_id if key is not None else uuid.uuid4()
-        for row in await open_pushes.begin(db, push_id, project_id, actor.username, merged):
+        left = await open_pushes.begin(db, push_id, project_id, actor.username, merged)
+        for row in left:
             await _finish(db, root, row)
+        if push_id in [row["push_id"] for row in left]:
+            await open_pushes.begin(db, push_id, project_id, actor.username, merged)
         reach(Point.REFS_OPENED)
         yield
         reach(Point.REFS_RECORDED)

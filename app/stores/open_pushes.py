@@ -7,6 +7,7 @@ from app.database import Database, Row
 BEGIN = """
     with mine as (
         insert into open_pushes (push_id, project_id, actor, pull_request) values ($1, $2, $3, $4)
+        on conflict do nothing
     )
     select * from open_pushes where project_id = $2 order by begun_at
 """
@@ -15,7 +16,8 @@ BEGIN = """
 async def begin(db: Database, push_id: UUID, project_id: int, actor: str, pull_request: int | None = None) -> list[Row]:
     """Store that refs of the project may move from now on, because of the merge of a pull request if it has a number.
 
-    Returns the other open pushes of the project.
+    Returns the other open pushes of the project. An earlier attempt of the same request may have left this one's row,
+    which is returned then too.
     """
     return await db.fetch(BEGIN, push_id, project_id, actor, pull_request)
 

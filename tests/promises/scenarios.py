@@ -96,7 +96,7 @@ class Stage:
             """
             select json_agg(json_build_array(data ->> 'old', data ->> 'new') order by position)::text
             from   events
-            where  type = 'ref.updated' and project_id = $1 and data ->> 'ref' = $2
+            where  type in ('ref.updated', 'head.moved') and project_id = $1 and coalesce(data ->> 'ref', 'HEAD') = $2
             """,
             self.project_id,
             ref,
@@ -241,6 +241,23 @@ async def create_a_branch_with_a_key(stage: Stage) -> None:
     moves = await stage.list_moves(f"refs/heads/{branch}")
     assert len(moves) == 1
     assert not main or moves[0] == (ZEROS, main[0][1])
+
+
+@at(
+    Point.REFS_OPENED,
+    Point.REFS_MOVED,
+    f"{Point.COMMAND_STORED}@record-refs",
+    Point.REFS_RECORDED,
+    Point.KEY_ANSWERED,
+)
+async def choose_the_default_branch_with_a_key(stage: Stage) -> None:
+    client, path = stage.http, f"/api/0/{PROJECT}/git/branches"
+    branch = f"default-{stage.number}"
+    await client.post(f"/api/0/{PROJECT}/git/branch", {"branch": branch, "from_branch": "main"}, key=new_key())
+    async with stage.striking(client):
+        await client.post(path, {"branch_name": branch}, key=new_key())
+    assert (await stage.list_moves("HEAD"))[-1] == ("main", branch)
+    await client.post(path, {"branch_name": "main"}, key=new_key())
 
 
 @at(

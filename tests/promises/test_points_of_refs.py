@@ -15,6 +15,7 @@ SCENARIOS = (
     scenarios.push_a_branch,
     scenarios.finish_what_a_killed_push_has_moved,
     scenarios.create_a_branch_with_a_key,
+    scenarios.choose_the_default_branch_with_a_key,
     scenarios.merge_a_pull_request,
 )
 
