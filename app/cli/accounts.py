@@ -41,7 +41,7 @@ def user_add(
             command = CreateUser(username=username, fullname=fullname or username, email=email, admin=admin)
             await commands.execute(db, migrate.FORGE, command, command_id=uuid.uuid4())
             if password:
-                await credentials.store_password(db, username, password)
+                await credentials.store_first_password(db, username, password)
             token = credentials.new_token()
             return await migrate.issue_token(db, username, token, "created with the user"), token
 

@@ -152,6 +152,8 @@ async def execute(
     earlier attempt has carried out is not decided on again, and has the outcome that it had then.
     """
     if key is not None and key.outcome is not None:
+        if key.outcome["kind"] != command.kind:  # a reply is rendered from the outcome of its own command only
+            raise Conflict(Subject.COMMAND_REPEATED)
         return Outcome.from_json(command_id, key.outcome)
     started = time.perf_counter()
     try:
@@ -209,7 +211,8 @@ async def _execute(
                         )
                         outcome = Outcome(command_id, recorded, [each.event for each in events])
                         if keeps:
-                            await keep_outcome(connection, command_id, outcome.to_json(), ctx.seen)
+                            kept = {"kind": command.kind, **outcome.to_json()}
+                            await keep_outcome(connection, command_id, kept, ctx.seen)
                 reach(Point.COMMAND_STORED, command.kind)
                 return outcome
             except VersionConflict:

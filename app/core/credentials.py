@@ -130,8 +130,9 @@ async def storing_token(db: Database, token_id: str, token: str) -> AsyncIterato
         raise
 
 
-async def store_password(db: Database, username: str, password: str) -> None:
-    await store.store_password_hash(db, username, await _in_hashing_thread(PASSWORD_HASHER.hash, password))
+async def store_first_password(db: Database, username: str, password: str) -> None:
+    """Store the password of a new user. One who has a password by now keeps it: requests may be retried late."""
+    await store.store_first_password_hash(db, username, await _in_hashing_thread(PASSWORD_HASHER.hash, password))
 
 
 async def verify_password(db: Database, username_or_email: str, password: str) -> Actor:

@@ -83,8 +83,8 @@ async def identify_with_row(
     actor, row = await credentials.identify_with_row(db, token, statement, *arguments)
     if isinstance(actor, BadToken):
         _count_failure(request)
-    if statement == projects.BY_ADDRESS and (key := request.get(HELD_KEY)) is not None and key.project is not None:
-        return actor, key.project  # an earlier attempt has changed the project since, or deleted it
+    if row is None and statement == projects.BY_ADDRESS and (key := request.get(HELD_KEY)) is not None:
+        return actor, key.project  # an earlier attempt has deleted the project, or changed its address
     return actor, row
 
 

@@ -10,6 +10,7 @@ from app.actor import Actor
 from app.core import access
 from app.core.access import ACTIONS, Token
 from app.database import Row
+from app.http.commands import recall_project
 from app.http.keys import ACTION, ANY_SLASHES
 from app.http.rate_limits import charge_request
 
@@ -52,6 +53,8 @@ class Route:
             # Level and block are refused where the dialect's contract refuses them; they are checked again before
             # anything is stored (core/commands.py) or a ref moves (core/pushes.py).
             access.require_scope(actor, self.action)
+            if self.of_project and row is not None:
+                row = recall_project(request, actor, row)
         else:
             access.authorize(actor, self.action, row if self.of_project else None)
         quota = charge_request(request, actor, self.action, self.cost)

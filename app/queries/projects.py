@@ -61,6 +61,14 @@ async def by_address(db: Database, address: str) -> Row:
     return found
 
 
+async def find_plugin(db: Database, project_id: int, plugin: str) -> dict[str, Any] | None:
+    """Find a plugin that is installed in a project: its fields, and the names of its secrets."""
+    installed: dict[str, Any] | None = await db.fetchval(
+        "select plugins -> $2 from projects where project_id = $1", project_id, plugin
+    )
+    return installed
+
+
 async def list_ancestors(db: Database, ancestors: list[int]) -> list[Row]:
     """List those of a fork's ancestors that still exist, the parent first."""
     return await db.fetch(

@@ -71,14 +71,10 @@ async def delete_token_hash(db: Database, token_id: str) -> None:
     await db.execute("delete from token_secrets where token_id = $1", token_id)
 
 
-async def store_password_hash(db: Database, username: str, password_hash: str) -> None:
+async def store_first_password_hash(db: Database, username: str, password_hash: str) -> None:
+    """Store the hash of a user's password, unless there is one."""
     await db.execute(
-        """
-        insert into passwords (username, hash) values ($1, $2)
-        on conflict (username) do update set hash = excluded.hash
-        """,
-        username,
-        password_hash,
+        "insert into passwords (username, hash) values ($1, $2) on conflict do nothing", username, password_hash
     )
 
 

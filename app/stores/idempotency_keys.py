@@ -11,12 +11,13 @@ from app.database import Database, Row
 from events.log import Connection
 
 # A key is free again after a day. One whose request never ended may be claimed by the same request after a minute,
-# under the same command id.
+# under the same command id. Once that has been carried out, retries do not make the day longer.
 CLAIM = """
     insert into idempotency_keys as held (principal, key, request, command_id)
     values ($1, $2, $3, $4)
     on conflict (principal, key) do update
-    set    request = excluded.request, at = now(), status = null, headers = null, body = null,
+    set    request = excluded.request, status = null, headers = null, body = null,
+           at = case when held.at < now() - interval '1 day' or held.outcome is null then now() else held.at end,
            command_id = case when held.at < now() - interval '1 day' then excluded.command_id else held.command_id end,
            outcome = case when held.at < now() - interval '1 day' then null else held.outcome end,
            project = case when held.at < now() - interval '1 day' then null else held.project end

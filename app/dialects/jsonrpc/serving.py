@@ -18,6 +18,7 @@ from app.dialects.jsonrpc.references import find_repository
 from app.dialects.jsonrpc.requests import CALL_ID, Envelope, read_envelope
 from app.errors import Forbidden, NotFound, Refused, Subject
 from app.http import auth
+from app.http.commands import recall_project
 from app.http.errors import Unavailable, Unexpected, fence
 from app.http.idempotency import build_dialect_middleware
 from app.http.keys import ACTION, HELD_KEY
@@ -157,11 +158,9 @@ async def _find_project(call: Call, method: Method, reference: Any) -> Mapping[s
     The level is checked later, by the command, if the action is one that admits others too. Raises Forbidden for a
     token that is bound to another project.
     """
-    key = call.request.get(HELD_KEY)
-    if key is not None and key.project is not None:
-        kept: Mapping[str, Any] = key.project
-        return kept  # an earlier attempt has changed it since, or deleted it
     project: Mapping[str, Any] | None = await find_repository(call.db, reference)
+    if project is None and (key := call.request.get(HELD_KEY)) is not None:
+        project = key.project  # an earlier attempt has deleted it, or changed its address
     if project is None:
         return None
     requirements = ACTIONS[method.action]
@@ -175,7 +174,7 @@ async def _find_project(call: Call, method: Method, reference: Any) -> Mapping[s
         if refused.subject is Subject.TOKEN:
             raise
         return None
-    return project
+    return recall_project(call.request, call.actor, project)
 
 
 def bind(method: Method, args: Mapping[str, Any], dialect: RpcDialect) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 from app.actor import Actor
 from app.core import access
 from app.core.access import Level
-from app.core.credentials import find_actor, store_password
+from app.core.credentials import find_actor, store_first_password
 from app.core.instance_policy import InstancePolicy
 from app.core.users import CreateUser
 from app.database import Row
@@ -130,5 +130,5 @@ async def create_user(call: Call, new: NewUser, *, supported: bool = True) -> di
     except Invalid:
         raise failed from None
     if new.password:
-        await store_password(call.db, new.username, new.password)
+        await store_first_password(call.db, new.username, new.password)
     return {"msg": f"created new user `{new.username}`", "user": show(call, await find_user(call.db, new.username))}

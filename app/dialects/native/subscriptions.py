@@ -152,8 +152,11 @@ async def change_subscription(request: web.Request, actor: Actor) -> web.Respons
     if "url" in given:
         changed["host"] = parse_endpoint(given["url"])
     subscription_id = subscription["subscription_id"]
-    await execute(request, actor, ChangeSubscription(subscription_id=str(subscription_id), changed=changed))
-    await deliveries.move_endpoint(db, subscription_id, given.get("url"), headers)
+    command = ChangeSubscription(subscription_id=str(subscription_id), changed=changed)
+    outcome = await execute(request, actor, command)
+    # Not when a late retry finds that the subscription has been changed again.
+    if not was_carried_out(request) or subscription["changed_at"] == outcome.recorded[0].at:
+        await deliveries.move_endpoint(db, subscription_id, given.get("url"), headers)
     if changed.get("active"):
         await deliveries.wake(db, subscription_id)
     return json_reply(render_subscription(await subscriptions.find(db, actor, subscription_id)))

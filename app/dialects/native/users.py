@@ -55,7 +55,7 @@ async def create_user(request: web.Request, actor: Actor) -> web.Response:
     given.setdefault("fullname", given["username"])
     created = await execute(request, actor, CreateUser(**given))
     if password is not None:
-        await credentials.store_password(request.config_dict[DATABASE], given["username"], password)
+        await credentials.store_first_password(request.config_dict[DATABASE], given["username"], password)
     return json_reply(render_user(created.row, email=True), 201)
 
 

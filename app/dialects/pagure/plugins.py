@@ -14,9 +14,10 @@ from app.dialects.pagure import forms
 from app.dialects.pagure.auth import BadTokenPolicy
 from app.dialects.pagure.errors import ApiError
 from app.dialects.pagure.urls import PagureRoutes
-from app.http.commands import execute
+from app.http.commands import execute, was_carried_out
 from app.http.keys import DATABASE, SETTINGS
 from app.http.responses import json_reply
+from app.queries import projects
 from app.stores import project_secrets
 
 routes = PagureRoutes()
@@ -78,10 +79,10 @@ async def install_plugin(request: web.Request, actor: Actor, project: Row) -> we
     secrets = [field for field in given if field in changed or field in stored]
     command = InstallPlugin(project_id=project["project_id"], plugin=plugin, fields=fields, secrets=secrets)
     db, key = request.config_dict[DATABASE], project["project_id"]
-    await project_secrets.store(db, key, {plugins.secret_name(plugin, each): changed[each] for each in changed})
+    if not was_carried_out(request):
+        await project_secrets.store(db, key, {plugins.secret_name(plugin, each): changed[each] for each in changed})
     await execute(request, actor, command, seen=project)
-    unused = [plugins.secret_name(plugin, each) for each in plugins.secret_fields(plugin) if each not in secrets]
-    await project_secrets.delete(db, key, unused)
+    await _delete_unused_secrets(request, key, plugin)
     shown = render_plugin(plugin, {"fields": fields, "secrets": secrets})
     return json_reply({"message": f"Hook '{name}' activated", "plugin": shown})
 
@@ -90,11 +91,19 @@ async def install_plugin(request: web.Request, actor: Actor, project: Row) -> we
 async def remove_plugin(request: web.Request, actor: Actor, project: Row) -> web.Response:
     name, plugin = _find_plugin(request)
     await execute(request, actor, RemovePlugin(project_id=project["project_id"], plugin=plugin), seen=project)
-    secrets = [plugins.secret_name(plugin, field) for field in plugins.secret_fields(plugin)]
-    secrets += [project_secrets.CI_TOKEN] if plugin == plugins.CI else []
-    await project_secrets.delete(request.config_dict[DATABASE], project["project_id"], secrets)
+    await _delete_unused_secrets(request, project["project_id"], plugin)
     shown = render_plugin(plugin, project["plugins"].get(plugin, {"fields": {}, "secrets": []}))
     return json_reply({"message": f"Hook '{name}' deactivated", "plugin": shown})
+
+
+async def _delete_unused_secrets(request: web.Request, project_id: int, plugin: str) -> None:
+    """Delete the plugin's secrets that the project does not use now. A retried request may find it installed again."""
+    db = request.config_dict[DATABASE]
+    installed = await projects.find_plugin(db, project_id, plugin)
+    used = installed["secrets"] if installed else []
+    unused = [plugins.secret_name(plugin, field) for field in plugins.secret_fields(plugin) if field not in used]
+    unused += [project_secrets.CI_TOKEN] if plugin == plugins.CI and installed is None else []
+    await project_secrets.delete(db, project_id, unused)
 
 
 def _find_plugin(request: web.Request) -> tuple[str, str]:

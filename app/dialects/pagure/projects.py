@@ -18,7 +18,7 @@ from app.dialects.pagure.errors import invalid_request
 from app.dialects.pagure.tasks import reply_with_task
 from app.dialects.pagure.urls import PagureRoutes
 from app.errors import NotFound, Subject
-from app.http.commands import execute
+from app.http.commands import execute, was_carried_out
 from app.http.keys import DATABASE, SETTINGS
 from app.http.render_cache import RenderCache
 from app.http.responses import json_reply
@@ -72,7 +72,7 @@ async def new_project(request: web.Request, actor: Actor) -> web.Response:
         mirrored_from=mirrored_from,
     )
     async with AsyncExitStack() as stack:
-        if login:
+        if login and not was_carried_out(request):
             secret = project_secrets.reserve_with_secret(
                 request.config_dict[DATABASE], project_secrets.MIRROR_LOGIN, login
             )

@@ -21,7 +21,7 @@ from app.dialects.pagure import forms, render
 from app.dialects.pagure.errors import ApiError, invalid_request
 from app.dialects.pagure.urls import PROJECT_FORMS, PagureRoutes
 from app.errors import NotFound, Subject
-from app.http.commands import execute
+from app.http.commands import execute, was_carried_out
 from app.http.keys import DATABASE
 from app.http.responses import NO_STORE, json_reply
 from app.http.tasks import task_location
@@ -94,7 +94,7 @@ async def update_options(request: web.Request, actor: Actor, project: Row) -> we
         NAMES[name]: parse_option(name, values[0]) for name, values in form.fields.items() if name in NAMES
     }
     async with AsyncExitStack() as stack:
-        if "web_hooks" in given:
+        if "web_hooks" in given and not was_carried_out(request):
             # Their addresses are not part of the command, so they are stored before it.
             require(actor, "configure-project", project)
             given["web_hooks"] = await stack.enter_async_context(
