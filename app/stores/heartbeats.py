@@ -16,10 +16,12 @@ BEAT = """
     insert into heartbeats (holder, alive_until) values ($1, now() + make_interval(secs => $2))
     on conflict (holder) do update set alive_until = excluded.alive_until
 """
+# A heart-beat that reaches further than any can was given before the clock was set back, and there was none since.
 # The fencing tokens stay, so a process that was only frozen finds out that its work may be another's.
 FREE = """
     with dead as (
-        select holder from heartbeats where alive_until < now()
+        select holder from heartbeats
+        where  alive_until < now() or alive_until > now() + make_interval(secs => $1)
     ), freed_work as (
         update work set lease_until = null from dead
         where  work.holder = dead.holder and done_at is null and lease_until > now()
@@ -70,6 +72,6 @@ class Watch:
 
 async def free_leases_of_the_dead(db: Database) -> int:
     """Free the leases of processes whose heart-beat has stopped. Returns how many they were."""
-    freed: int = await db.fetchval(FREE)
+    freed: int = await db.fetchval(FREE, 2 * BEAT_SECONDS)
     await db.execute(FORGET)
     return freed

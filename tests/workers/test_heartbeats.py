@@ -32,18 +32,19 @@ async def test_the_leases_of_a_worker_whose_heart_beat_has_stopped_are_freed(
     forge: Forge, nethack: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.relay.WATCH_SECONDS", 0.0)
-    dead, living, unknown = uuid4(), uuid4(), uuid4()
-    for holder in (dead, living, unknown):
+    dead, dead_before_the_clock_was_set_back, living, unknown = [uuid4() for _ in range(4)]
+    for holder in (dead, dead_before_the_clock_was_set_back, living, unknown):
         await claim_work(forge, holder)
     await heartbeats.beat(forge.db, dead, 0.05)
-    await heartbeats.beat(forge.db, living, 60)
+    await heartbeats.beat(forge.db, dead_before_the_clock_was_set_back, 3600)
+    await heartbeats.beat(forge.db, living, heartbeats.BEAT_SECONDS)
     async with asyncio.timeout(10):
-        while await is_held(forge, dead):
+        while await is_held(forge, dead) or await is_held(forge, dead_before_the_clock_was_set_back):
             await asyncio.sleep(0.05)
     assert await is_held(forge, living)
     assert await is_held(forge, unknown)  # it has no row, so nothing is known of it
-    await heartbeats.end(forge.db, dead)
-    await heartbeats.end(forge.db, living)
+    for holder in (dead, dead_before_the_clock_was_set_back, living):
+        await heartbeats.end(forge.db, holder)
     await forge.db.execute("delete from work where queue = 'none'")
 
 
