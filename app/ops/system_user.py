@@ -14,8 +14,13 @@ from pathlib import Path
 
 SYSTEM_USER = "polyforge"
 PRIVATE = 0o700
-# What a data directory contains. Root's directory with other things only is none, and is not given away.
-KNOWN_ENTRIES = frozenset({"repositories", "attachments", "metrics", "postgres", "up.lock"})
+# Everything that a command creates in a data directory. A directory of root's in which there are files, but none of
+# these, is not a data directory and is not given away.
+KNOWN_ENTRIES = frozenset({
+    "repositories", "attachments", "metrics", "secrets.key", "forge.log", "services.json", "up.lock",
+    "postgres", "postgres.new", "postgres.log", "postgres.password", "postgres-role.password",
+    "valkey.log", "valkey.password",
+})  # fmt: skip
 CODE = Path(__file__).parent.parent.parent
 
 # A POSIX access control list as Linux stores it: a version, then entries of tag, permissions and id.
@@ -174,22 +179,33 @@ def _check_code(user: pwd.struct_passwd) -> None:
 
 
 def _give_directory(data: Path, user: pwd.struct_passwd) -> None:
-    """Give root's data directory to the user. The directory itself comes last: until then it is taken over again."""
-    entries = list(data.iterdir())
-    if entries and not any(entry.name in KNOWN_ENTRIES or entry.suffix == ".log" for entry in entries):
-        raise SystemUserError(
-            f"{data} belongs to root and is not empty, but is no data directory of Polyforge. Choose another one with "
-            f"--data or POLYFORGE_DATA, or give it to the user it is for: chown {user.pw_name} {data}."
-        )
-    for entry in entries:
-        _give(entry, user)
-        if entry.is_dir() and not entry.is_symlink():
-            for folder, folders, files in os.walk(entry):
-                for name in (*folders, *files):
-                    _give(Path(folder, name), user)
-    data.chmod(PRIVATE)
-    _give(data, user)
+    """Give root's data directory to the user, with everything in it. Raises SystemUserError.
+
+    Each entry is reached through its open folder and symbolic links are not followed, so nothing outside is given away,
+    even if another user renames folders meanwhile. The directory itself comes last: if this is interrupted, it still
+    belongs to root and the next start repeats it.
+    """
+    top = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        names = os.listdir(top)
+        if names and not any(map(_is_known, names)):
+            raise SystemUserError(
+                f"{data} belongs to root and is not empty, but is not a data directory of Polyforge. Choose another "
+                f"one with --data or POLYFORGE_DATA, or give this one to the user: chown {user.pw_name} {data}."
+            )
+        for _, folders, files, folder in os.fwalk(".", topdown=False, dir_fd=top, onerror=_raise):
+            for name in (*folders, *files):
+                os.chown(name, user.pw_uid, user.pw_gid, dir_fd=folder, follow_symlinks=False)
+        os.fchmod(top, PRIVATE)
+        os.fchown(top, user.pw_uid, user.pw_gid)
+    finally:
+        os.close(top)
 
 
-def _give(path: Path, user: pwd.struct_passwd) -> None:
-    os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
+def _is_known(name: str) -> bool:
+    """Whether a file is one of KNOWN_ENTRIES, or such a file that was being written when a command was killed."""
+    return name in KNOWN_ENTRIES or any(name.startswith(f".{known}-") for known in KNOWN_ENTRIES)
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -7,6 +7,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -39,6 +40,13 @@ def read_user(pid: int) -> tuple[set[str], list[str]]:
     """The user ids of a process and its groups."""
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return set(status["Uid"].split()), status["Groups"].split()
+
+
+def name_services(settings: Settings) -> dict[str, str]:
+    return {
+        "POLYFORGE_DATABASE_URL": settings.required_database_url(),
+        "POLYFORGE_REDIS_URL": settings.required_redis_url(),
+    }
 
 
 async def test_every_process_of_root_runs_as_the_system_user(closed_folder: Path) -> None:
@@ -91,9 +99,58 @@ async def test_a_directory_that_root_used_before_is_taken_over(closed_folder: Pa
 async def test_a_directory_of_something_else_is_not_given_away(closed_folder: Path) -> None:
     (closed_folder / "letter").write_text("Dear Rodney")
     async with start_command("up", "--data", str(closed_folder)) as command:
-        assert "is no data directory of Polyforge" in await command.read_error()
+        assert "is not a data directory of Polyforge" in await command.read_error()
         assert await command.wait() == 2
     assert (closed_folder.owner(), (closed_folder / "letter").owner()) == ("root", "root")
+
+
+async def test_a_directory_in_which_root_has_only_run_migrate_is_taken_over(
+    closed_folder: Path, own_settings: Settings
+) -> None:
+    data = closed_folder / "data"
+    environment = name_services(own_settings)
+    async with start_command("migrate", "--data", str(data), **environment) as command:
+        assert await command.wait() == 0
+    assert [(path.name, path.owner()) for path in data.iterdir()] == [("secrets.key", "root")]
+    (data / ".secrets.key-1a2b3c").write_text("")  # of a command that was killed
+    port = str(embedded.free_port())
+    async with start_command("serve", "--data", str(data), "--port", port, **environment) as command:
+        while '"listening"' not in (line := await command.read_error()):
+            assert line
+    assert {path.owner() for path in (data, *data.rglob("*"))} == {system_user.SYSTEM_USER}
+
+
+async def test_a_directory_with_the_rest_of_a_killed_command_is_taken_over(closed_folder: Path) -> None:
+    (closed_folder / ".secrets.key-1a2b3c").write_text("")
+    async with start_command("relay", "--data", str(closed_folder)) as command:
+        assert "tarted by root" in await command.read_error()
+
+
+def test_nothing_outside_is_given_away_while_folders_are_renamed(
+    closed_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user replaces a folder by a link to one of root's while the directory changes hands."""
+    data, outside = closed_folder / "data", closed_folder / "outside"
+    for folder in (data / "repositories" / "00", outside):
+        folder.mkdir(parents=True)
+        for name in ("first", "second"):
+            (folder / name).write_text("")
+    (data / "repositories" / "link").symlink_to(outside)
+    give = os.chown
+
+    def replace_folder(path: Any, *arguments: Any, **options: Any) -> None:
+        give(path, *arguments, **options)
+        folder = data / "repositories" / "00"
+        if Path(path).name in ("first", "second") and not folder.is_symlink():
+            folder.rename(data / "aside")
+            folder.symlink_to(outside)
+
+    monkeypatch.setattr(os, "chown", replace_folder)
+    user = system_user.ensure_user(system_user.SYSTEM_USER)
+    system_user._give_directory(data, user)
+    assert {path.owner() for path in (outside, *outside.iterdir())} == {"root"}
+    assert {path.owner() for path in (data, data / "repositories", *(data / "aside").iterdir())} == {"polyforge"}
+    assert (data / "repositories" / "link").lstat().st_uid == user.pw_uid
 
 
 async def test_commands_of_root_leave_no_files_of_root(closed_folder: Path, own_settings: Settings) -> None:
@@ -103,11 +160,7 @@ async def test_commands_of_root_leave_no_files_of_root(closed_folder: Path, own_
     owner = pwd.getpwnam("nobody")
     os.chown(data, owner.pw_uid, owner.pw_gid)
     closed_folder.chmod(0o711)
-    urls = {
-        "POLYFORGE_DATABASE_URL": own_settings.required_database_url(),
-        "POLYFORGE_REDIS_URL": own_settings.required_redis_url(),
-    }
-    async with start_command("relay", "--data", str(data), **urls) as command:
+    async with start_command("relay", "--data", str(data), **name_services(own_settings)) as command:
         assert '"starting"' in await _read_past_notice(command)
         assert find_owner(command.process.pid) == "nobody"
     assert {path.owner() for path in data.iterdir()} == {"nobody"}
