@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 SYSTEM_USER = "polyforge"
@@ -35,6 +36,14 @@ class SystemUserError(RuntimeError):
     """Root cannot be given up; the message is for the user."""
 
 
+@dataclass(frozen=True)
+class OpenedFolder:
+    """A folder that a user may pass through from now on; all users may if `to_all` is set."""
+
+    path: Path
+    to_all: bool
+
+
 def drop_root(data: Path) -> str | None:
     """Continue as another user than root, to whom the data directory belongs from then on; return what was done.
 
@@ -53,8 +62,22 @@ def drop_root(data: Path) -> str | None:
     if not owner:
         _give_directory(data, user)
     become(user)
-    names = f"; it may pass through {', '.join(map(str, opened))}" if opened else ""
-    return f"Started by root: running as the user {user.pw_name}{names}."
+    return " ".join([f"Started by root: running as the user {user.pw_name}.", *describe_opened(opened, user)])
+
+
+def describe_opened(opened: list[OpenedFolder], user: pwd.struct_passwd) -> list[str]:
+    """Return sentences about the folders that were opened, for the operator."""
+    to_user = ", ".join(str(folder.path) for folder in opened if not folder.to_all)
+    to_all = ", ".join(str(folder.path) for folder in opened if folder.to_all)
+    sentences = []
+    if to_user:
+        sentences.append(f"This user may now pass through {to_user} (an access control list; getfacl shows it).")
+    if to_all:
+        sentences.append(
+            f"All users may now pass through {to_all} (chmod o+x), because the file system keeps no access control "
+            f"lists. To allow the user {user.pw_name} alone, move the folder to another file system."
+        )
+    return sentences
 
 
 def follow_owner(data: Path) -> None:
@@ -109,18 +132,19 @@ def ensure_user(name: str) -> pwd.struct_passwd:
         ) from None
 
 
-def open_path(path: Path, user: pwd.struct_passwd) -> list[Path]:
+def open_path(path: Path, user: pwd.struct_passwd) -> list[OpenedFolder]:
     """Let the user pass through the parents of a path, where that is not possible yet; return those folders.
 
     The user alone gets the permission, and only to pass. Where the file system keeps no access control lists, all
-    users get it.
+    users get it. Raises SystemUserError.
     """
-    opened = []
-    for folder in path.parents:
-        if not _may_pass(folder, user):
-            _let_pass(folder, user.pw_uid)
-            opened.append(folder)
-    return opened
+    try:
+        return [_let_pass(folder, user.pw_uid) for folder in path.parents if not _may_pass(folder, user)]
+    except OSError as error:
+        raise SystemUserError(
+            f"Started by root, Polyforge runs as the user {user.pw_name}, who may not pass through {error.filename}, "
+            f"and this cannot be changed ({error.strerror}). Choose another folder, or start Polyforge as another user."
+        ) from None
 
 
 def _may_pass(folder: Path, user: pwd.struct_passwd) -> bool:
@@ -137,7 +161,7 @@ def _may_pass(folder: Path, user: pwd.struct_passwd) -> bool:
     return bool(found.st_mode & stat.S_IXOTH)
 
 
-def _let_pass(folder: Path, user_id: int) -> None:
+def _let_pass(folder: Path, user_id: int) -> OpenedFolder:
     entries = [entry for entry in _read_acl(folder) if entry[0] != MASK and entry[0::2] != (NAMED_USER, user_id)]
     mode = folder.stat().st_mode
     entries = entries or [(OWNER, mode >> 6 & 7, NO_ID), (GROUP, mode >> 3 & 7, NO_ID), (OTHERS, mode & 7, NO_ID)]
@@ -150,8 +174,10 @@ def _let_pass(folder: Path, user_id: int) -> None:
         os.setxattr(folder, ACL, ACL_HEADER.pack(ACL_VERSION) + b"".join(packed))
     except OSError as error:
         if error.errno != errno.ENOTSUP:
-            raise SystemUserError(f"Cannot let the system user pass through {folder}: {error.strerror}.") from None
+            raise
         folder.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
+        return OpenedFolder(folder, to_all=True)
+    return OpenedFolder(folder, to_all=False)
 
 
 def _read_acl(folder: Path) -> list[tuple[int, int, int]]:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import pwd
 import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +79,35 @@ async def test_only_the_system_user_may_pass_through_folders_above_the_data(clos
 
     assert await may_pass(system_user.ensure_user(system_user.SYSTEM_USER).pw_uid)
     assert not await may_pass(other)
+
+
+@pytest.fixture
+def closed_folder_without_lists(closed_folder: Path) -> Iterator[Path]:
+    """A folder that only root may pass through, on a file system without access control lists."""
+    place = closed_folder / "ramfs"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "ramfs", "none", place], check=False, capture_output=True).returncode:
+        pytest.skip("root may mount nothing here")
+    try:
+        (place / "closed").mkdir(mode=0o700)
+        yield place / "closed"
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize("command", ["up", "relay"])
+async def test_the_start_says_which_folders_were_opened_and_to_whom(
+    command: str, closed_folder: Path, closed_folder_without_lists: Path
+) -> None:
+    closed_folder_without_lists.parent.chmod(0o755)
+    arguments = (command, "--data", str(closed_folder_without_lists / "var"))
+    async with start_command(*arguments, POLYFORGE_PORT=str(embedded.free_port())) as running:
+        notice = await running.read_error()
+        await running.wait(2)
+    assert f"This user may now pass through {closed_folder} (an access control list" in notice
+    assert f"All users may now pass through {closed_folder_without_lists} (chmod o+x)" in notice
+    modes = [stat.S_IMODE(path.stat().st_mode) & 0o007 for path in (closed_folder, closed_folder_without_lists)]
+    assert modes == [0, 1]
 
 
 async def test_folders_that_everybody_may_pass_through_are_left_alone(closed_folder: Path) -> None:
