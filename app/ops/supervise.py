@@ -74,7 +74,10 @@ class Up:
     def add_services(settings: Settings) -> Settings:
         """Add the URLs of a running `up` with the same data directory, if there is one."""
         path = settings.data / SERVICES_FILE
-        return settings.model_copy(update=orjson.loads(path.read_bytes())) if path.exists() else settings
+        if not path.exists():
+            return settings
+        embedded.forget_other_servers()
+        return settings.model_copy(update=orjson.loads(path.read_bytes()))
 
     def run(self) -> int:
         level = self.settings.log_level
@@ -149,6 +152,7 @@ class Up:
         data = self.settings.data
         urls: dict[str, str] = {}
         if not self.settings.database_url:
+            embedded.forget_other_servers()
             self.services.append(embedded.start_postgres(data, tied_to_parent=True))
             urls["database_url"] = self.services[-1].url
         if not self.settings.redis_url:

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from cryptography.fernet import Fernet
 
 from app.ops import embedded
 from tests.conftest import commit, git
@@ -147,6 +148,31 @@ async def test_acknowledged_changes_survive_kills_and_a_restart(tmp_path: Path) 
         assert (await forge.call("GET", "/api/0/projects"))[1]["total_projects"] == 2
         doctor = await asyncio.create_subprocess_exec(*TIED, sys.executable, "-m", "app", "doctor", "--data", str(data))
         assert await doctor.wait() == 0
+
+
+async def test_the_operators_environment_does_not_reach_the_embedded_services(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = tmp_path / "trace"  # where the dynamic linker writes a file for each process that gets LD_DEBUG
+    trace.mkdir()
+    trace.chmod(0o777)
+    foreign = {
+        "PGSSLMODE": "verify-full", "PGTARGETSESSIONATTRS": "standby", "PGSERVICE": "elsewhere", "PGPORT": "1",
+        "PGDATA": "/nowhere", "PGOPTIONS": "-c default_transaction_read_only=on", "PGUSER": "rodney",
+        "LD_DEBUG": "statistics", "LD_DEBUG_OUTPUT": str(trace / "process"), "LC_ALL": "no_WHERE", "TZ": "Asia/Tokyo",
+        "POLYFORGE_SECRETS_KEYS": Fernet.generate_key().decode(),
+    }  # fmt: skip
+    for name, value in foreign.items():
+        monkeypatch.setenv(name, value)
+    async with run_up(tmp_path / "var") as forge:
+        assert (await forge.call("POST", "/api/0/new", name="nethack", description="d"))[0] == 200
+        environment = Path(f"/proc/{forge.find_process('bin/postgres')}/environ").read_text().split("\0")[:-1]
+        assert environment == [f"{name}={value}" for name, value in embedded.ENVIRONMENT.items()]
+        traced = {int(path.suffix[1:]) for path in trace.iterdir()}
+        assert forge.find_process("serve") in traced
+        assert not traced & {forge.find_process("bin/postgres"), forge.find_process("valkey-server")}
+        doctor = [*TIED, sys.executable, "-m", "app", "doctor", "--data", str(tmp_path / "var")]
+        assert await (await asyncio.create_subprocess_exec(*doctor)).wait() == 0
 
 
 async def wait_until_gone(pids: list[int]) -> None:
