@@ -12,7 +12,11 @@ GROUP_AND_OTHERS = 0o077
 
 
 class KeyringError(RuntimeError):
-    """The keys are missing, malformed, or do not open what they should; the message names no secret."""
+    """The keys do not open what they should; the message names no secret."""
+
+
+class UnusableKeys(KeyringError):
+    """There are no keys: they are missing, malformed or cannot be read."""
 
 
 class Keyring:
@@ -52,14 +56,20 @@ class Keyring:
         return True
 
     def exists(self) -> bool:
-        return self.given or self.file.exists()
+        """Whether there are keys. Raises UnusableKeys if that cannot be found out."""
+        try:
+            return self.given or bool(self.file.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise self._describe(error) from None
 
     def is_exposed(self) -> bool:
         """Whether others than its owner may read the file."""
         return not self.given and bool(self.file.stat().st_mode & GROUP_AND_OTHERS)
 
     def create(self) -> None:
-        """Write a file with a fresh key, unless there is one already."""
+        """Write a file with a fresh key, unless there is one already. Raises OSError."""
         durable.make_folders(self.file.parent, mode=0o777)
         _write(self.file, [Fernet.generate_key().decode()], replace=False)
 
@@ -74,8 +84,14 @@ class Keyring:
     def count_keys(self) -> int:
         return len(self._load())
 
+    def _describe(self, error: OSError) -> UnusableKeys:
+        return UnusableKeys(
+            f"{self.file} cannot be read: {error.strerror}. It holds the keys that open the secrets in the database; "
+            "`polyforge migrate` creates it for an empty database."
+        )
+
     def _read_lines(self) -> list[str]:
-        return self.file.read_text().split()
+        return self.file.read_bytes().decode(errors="replace").split()
 
     def _load(self) -> list[Fernet]:
         """Return the keys, read again if the file has changed. Raises KeyringError."""
@@ -88,10 +104,7 @@ class Keyring:
                 self._fernets, self._stamp = _parse_keys(self._read_lines(), str(self.file)), stamp
         except OSError as error:
             if not self._fernets:
-                raise KeyringError(
-                    f"{self.file} cannot be read ({type(error).__name__}). It holds the keys that open the secrets in "
-                    "the database; `polyforge migrate` creates it for an empty database."
-                ) from None
+                raise self._describe(error) from None
         return self._fernets
 
 
@@ -101,7 +114,7 @@ def _parse_keys(keys: Sequence[str], source: str) -> list[Fernet]:
     except ValueError:
         parsed = []
     if not parsed:
-        raise KeyringError(f"{source} must hold keys of 32 bytes in URL-safe base64.")
+        raise UnusableKeys(f"{source} must hold keys of 32 bytes in URL-safe base64.")
     return parsed
 
 

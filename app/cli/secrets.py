@@ -3,6 +3,7 @@
 import typer
 
 from app.cli.runtime import DataOption, load_command_settings, run
+from app.config import SettingError
 from app.database import database
 from app.keyring import KeyringError
 from app.ops import sealing
@@ -31,7 +32,7 @@ def rotate(data: DataOption = None) -> None:
             try:
                 count, keys = await sealing.rotate(db)
             except KeyringError as error:
-                raise SystemExit(sealing.describe(keyring, error)) from None
+                raise SettingError(sealing.describe(keyring, error)) from None
         if keyring.given:
             return f"Sealed {count} values with the first key; the others are not needed any more."
         kept = f"{keyring.file} has {keys} keys; the next rotation drops the older one."

@@ -22,11 +22,13 @@ from app.config.types import (
     Names,
     Networks,
     Rate,
+    SecretsKeys,
     SettingError,
     check_branch,
     check_token,
     check_url,
     complete_limits,
+    split_keys,
 )
 
 PREFIX = "POLYFORGE_"
@@ -67,7 +69,7 @@ class Settings(BaseSettings):
         None,
         description="File with the keys that seal secrets in the database. Default: secrets.key in POLYFORGE_DATA.",
     )
-    secrets_keys: SecretStr | None = Field(
+    secrets_keys: SecretsKeys | None = Field(
         None, description="These keys themselves, separated by commas, the newest first. If set, no file is read."
     )
     pool_size: int = Field(10, ge=1, le=1000, description="Maximum number of database connections per process.")
@@ -232,6 +234,11 @@ class Settings(BaseSettings):
     @property
     def key_file(self) -> Path:
         return self.secrets_key_file or self.data / "secrets.key"
+
+    @property
+    def given_keys(self) -> list[str]:
+        """The keys that the settings contain, the newest first. Without any, they are in `key_file`."""
+        return split_keys(self.secrets_keys) if self.secrets_keys else []
 
     @property
     def attachments(self) -> Path:

@@ -15,10 +15,11 @@ DATABASE_SCHEMES = ("postgresql", "postgres")
 QUEUE_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
 DAY = 86_400  # seconds
 TOKEN = re.compile(r"[!-~]{20,1000}\Z")
+KEY = re.compile(r"[A-Za-z0-9_+/-]{43}=\Z")  # 32 bytes in base64
 
 
 class SettingError(Exception):
-    """The forge cannot run with a setting, also not later. The message names the setting and is for the user."""
+    """The forge cannot run with the value of a setting. Waiting does not help; the message names the setting."""
 
 
 def split_list(value: Any) -> Any:
@@ -72,10 +73,24 @@ def check_token(value: SecretStr) -> SecretStr:
     return value
 
 
+def check_keys(value: SecretStr) -> SecretStr:
+    """Refuse keys that are malformed, without repeating them."""
+    keys = split_keys(value)
+    if not keys or not all(map(KEY.match, keys)):
+        raise ValueError("must be keys of 32 bytes in URL-safe base64, separated by commas")
+    return value
+
+
+def split_keys(value: SecretStr) -> list[str]:
+    """Split keys at commas, and at white space, as in a file of keys."""
+    return value.get_secret_value().replace(",", " ").split()
+
+
 Network: TypeAlias = IPv4Network | IPv6Network
 Names = Annotated[list[str], NoDecode, BeforeValidator(split_list)]
 Networks = Annotated[list[Annotated[Network, BeforeValidator(parse_network)]], NoDecode, BeforeValidator(split_list)]
 AdminToken = Annotated[SecretStr, AfterValidator(check_token)]
+SecretsKeys = Annotated[SecretStr, AfterValidator(check_keys)]
 
 OFF = "off"  # no limit
 

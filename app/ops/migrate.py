@@ -37,7 +37,7 @@ async def migrate(url: str, keyring: Keyring | None = None) -> str:
     The tables of `public` are upgraded step by step by deploy/migrations. The read tables are not: new ones are filled
     from the log and replace the old ones at once, so a program of the older version that still runs never sees empty
     ones. Steps are idempotent, since an interrupted one is repeated.
-    The `keyring` gets a key if there is none yet. Raises SystemExit if it is not the one of this database.
+    The `keyring` gets a key if there is none yet. Raises SettingError if it is not the one of this database.
     """
     connection = await _connect(url)
     try:
@@ -77,7 +77,7 @@ async def _upgrade(connection: asyncpg.Connection, url: str, keyring: Keyring | 
 
 
 async def prepare_keys(settings: Settings) -> None:
-    """Make sure that the keys of the settings are those of the database. Raises SystemExit."""
+    """Make sure that the keys of the settings are those of the database. Raises SettingError."""
     async with database(settings.required_database_url(), 1, sealed.open_keyring(settings)) as db:
         await sealing.prepare_keys(db)
 

@@ -7,11 +7,13 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from app.config import SettingError
 from app.core.urls import HOST_IN_URL
 from app.database import Database
-from app.keyring import Keyring, KeyringError
+from app.keyring import Keyring, KeyringError, UnusableKeys
 from app.stores import deliveries, sealed
 
+KEYS, KEY_FILE = "POLYFORGE_SECRETS_KEYS", "POLYFORGE_SECRETS_KEY_FILE"
 KEPT_KEYS = 2  # in the file after a rotation: the new one, and its predecessor for requests that were on their way
 WEB_HOOK = re.compile(r"https?://[^/?#\s]", re.IGNORECASE)
 MAX_URL_LENGTH = 2048
@@ -37,21 +39,28 @@ CLEANED = {  # the parts of events, and of their commands, in which everybody co
 async def prepare_keys(db: Database) -> None:
     """Make sure that the keys are those of this database, which gets a fresh one if nothing in it was ever sealed.
 
-    Raises SystemExit.
+    Raises SettingError.
     """
     keyring = db.keyring
     try:
         if not keyring.exists():
             if await sealed.is_sealed(db):
-                raise SystemExit(
-                    f"{keyring.file} is missing. It holds the keys that open the secrets in the database; restore it, "
-                    "or set POLYFORGE_SECRETS_KEYS."
+                raise SettingError(
+                    f"{KEY_FILE}: {keyring.file} is missing. It holds the keys that open the secrets in the database; "
+                    f"restore it, or set {KEYS}."
                 )
-            keyring.create()
+            _create_key(keyring)
         await sealed.store_check(db)
         await sealed.verify_keys(db)
     except KeyringError as error:
-        raise SystemExit(describe(keyring, error)) from None
+        raise SettingError(describe(keyring, error)) from None
+
+
+def _create_key(keyring: Keyring) -> None:
+    try:
+        keyring.create()
+    except OSError as error:
+        raise SettingError(f"{KEY_FILE}: cannot create {keyring.file}: {error.strerror}.") from None
 
 
 async def find_fault(db: Database) -> str | None:
@@ -64,13 +73,16 @@ async def find_fault(db: Database) -> str | None:
     except KeyringError as error:
         return describe(keyring, error)
     except OSError as error:
-        return f"{keyring.file} cannot be read ({type(error).__name__}). Restore it from a backup."
+        return f"{KEY_FILE}: {keyring.file} cannot be read: {error.strerror}. Restore it from a backup."
     return None
 
 
 def describe(keyring: Keyring, error: KeyringError) -> str:
-    source = "POLYFORGE_SECRETS_KEYS" if keyring.given else str(keyring.file)
-    return f"The keys in {source} do not open the secrets in the database: {error}"
+    """Say in one sentence which setting is wrong, and why."""
+    setting, keys = (KEYS, "these keys") if keyring.given else (KEY_FILE, f"the keys in {keyring.file}")
+    if isinstance(error, UnusableKeys):
+        return f"{setting}: {error}"
+    return f"{setting}: {keys} do not open the secrets in the database: {error}"
 
 
 async def rotate(db: Database) -> tuple[int, int]:

@@ -40,12 +40,8 @@ def build_context(table: str, label: str, *key: Any) -> str:
 
 
 def open_keyring(settings: Settings) -> Keyring:
-    """The keys that the settings name. Raises SystemExit if they are malformed."""
-    given = settings.secrets_keys.get_secret_value() if settings.secrets_keys else ""
-    try:
-        return Keyring(settings.key_file, [key.strip() for key in given.split(",") if key.strip()])
-    except KeyringError as error:
-        raise SystemExit(str(error)) from None
+    """The keys that the settings contain, or those in the file that the settings name."""
+    return Keyring(settings.key_file, settings.given_keys)
 
 
 async def verify_keys(db: Database) -> None:

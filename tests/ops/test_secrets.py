@@ -11,7 +11,7 @@ import pytest
 from cryptography.fernet import Fernet, InvalidToken
 from pydantic import SecretStr
 
-from app.config import Settings
+from app.config import SettingError, Settings
 from app.core.web_hooks import MASK
 from app.database import database
 from app.keyring import Keyring, KeyringError
@@ -107,16 +107,30 @@ async def test_nothing_starts_without_the_keys_of_its_database(forge: Forge, net
         async with start_command(part, **environment(settings)) as command:
             line = await command.read_error()
             assert (await command.read_error() if '"started by root"' in line else line) == (
-                f"{key_file} is missing. It holds the keys that open the secrets in the database; restore it, or set "
-                "POLYFORGE_SECRETS_KEYS."
+                f"Error: POLYFORGE_SECRETS_KEY_FILE: {key_file} is missing. It holds the keys that open the secrets in "
+                "the database; restore it, or set POLYFORGE_SECRETS_KEYS."
             )
-            assert await command.wait() == 1
+            assert await command.wait() == 2
         assert not key_file.exists()
-    for keys, problem in (("no key", "must hold keys"), (Fernet.generate_key().decode(), "do not open the secrets")):
-        given = {**environment(settings), "POLYFORGE_SECRETS_KEYS": keys}
-        async with start_command("work", **given) as command:
-            assert problem in (await command.process.communicate())[1].decode()
-            assert await command.wait() == 1
+    other = Fernet.generate_key().decode()
+    given = {**environment(settings), "POLYFORGE_SECRETS_KEYS": other}
+    async with start_command("work", **given) as command:
+        errors = (await command.process.communicate())[1].decode()
+        assert "Error: POLYFORGE_SECRETS_KEYS: these keys do not open the secrets" in errors
+        assert await command.wait() == 2
+    for content, problem in (
+        (other.encode(), f"the keys in {key_file} do not open the secrets in the database: "),
+        (b"sesame", f"{key_file} must hold keys of 32 bytes"),
+        (b"\xff\xfe", f"{key_file} must hold keys of 32 bytes"),
+        (b"", f"{key_file} must hold keys of 32 bytes"),
+    ):
+        key_file.write_bytes(content)
+        for part in (["work"], ["migrate"], ["secrets", "rotate"]):
+            async with start_command(*part, **environment(settings)) as command:
+                errors = (await command.process.communicate())[1].decode()
+                assert f"Error: POLYFORGE_SECRETS_KEY_FILE: {problem}" in errors
+                assert "sesame" not in errors
+                assert await command.wait() == 2
     aside.rename(key_file)
 
 
@@ -154,7 +168,7 @@ async def test_keys_may_come_from_a_setting(forge: Forge, nethack: Client) -> No
     async with database(url, 1, open_keyring(second)) as db:
         assert await sealing.rotate(db) == (1, 2)
     async with database(url, 1, open_keyring(first)) as db:
-        with pytest.raises(SystemExit, match="do not open"):
+        with pytest.raises(SettingError, match="do not open"):
             await sealing.prepare_keys(db)
     third = first.model_copy(update={"secrets_keys": SecretStr(new)})
     async with database(url, 1, open_keyring(third)) as db:

@@ -6,12 +6,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography.fernet import Fernet
 
 from app.config import Settings
 from tests.cli.command import start_command
 
 pytestmark = pytest.mark.slow
 
+KEY = Fernet.generate_key().decode()
 WRONG_VALUES = {
     "DATABASE_URL": ["mysql://u:sesame@host/db", "sesame"],
     "REDIS_URL": ["http://:sesame@host"],
@@ -21,7 +23,7 @@ WRONG_VALUES = {
     "ADMIN_TOKEN": ["sesame", "sesame " * 10, "sésame-sésame-sésame-sésame"],
     "METRICS_ALLOW": ["10.0.0.1/8", "[10.0.0.0/8]", '{"a": 1}', "localhost"],
     "WEBHOOK_ALLOW": ["10.0.0.1/8", '["10.0.0.0/8"', "everything"],
-    "SECRETS_KEYS": [],
+    "SECRETS_KEYS": ["sesame", f"{KEY},sesame", ",", f"{KEY}sesame", f"{KEY}{KEY}"],
     "TRUSTED_PROXIES": ["10.0.0.1/8", "everything"],
     "API_PROCESSES": ["0", "many"],
     "POOL_SIZE": ["0", "-1", "many"],
@@ -86,6 +88,7 @@ async def test_a_wrong_setting_is_one_sentence_that_names_it(place: int) -> None
     assert sorted(named) == sorted(wrong)
     assert len(errors.splitlines()) == len(wrong)
     assert "sesame" not in errors
+    assert KEY not in errors
 
 
 def test_every_setting_is_tried() -> None:
