@@ -13,6 +13,7 @@ from app.config import Settings
 from app.database import Database, database
 from app.logs import configure
 from app.ops import system_user
+from app.ops.named_files import require_readable_files
 from app.ops.supervise import load_settings
 from app.stores.sealed import open_keyring
 
@@ -21,10 +22,16 @@ DataOption = Annotated[
 ]
 
 
-def load_command_settings(data: Path | None) -> Settings:
-    """Load the settings of a command. If root runs it, it continues as the user that owns the data directory."""
+def load_command_settings(data: Path | None, *, with_token: bool = False) -> Settings:
+    """Load the settings of a command. If root runs it, it continues as the user that owns the data directory.
+
+    With `with_token` the file of the administrator's token is read before, since it may be root's.
+    """
     settings = load_settings(data)
+    if with_token:
+        settings = settings.with_admin_token()
     system_user.follow_owner(settings.data)
+    require_readable_files(settings)
     return settings
 
 

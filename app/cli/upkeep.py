@@ -20,7 +20,7 @@ upkeep = typer.Typer()
 @upkeep.command()
 def migrate(data: DataOption = None, json: JsonLines = False) -> None:
     """Load or upgrade the database schema, and create the first administrator."""
-    settings = load_command_settings(data)
+    settings = load_command_settings(data, with_token=True)
 
     async def main() -> tuple[str, str | None]:
         message = await migrations.migrate(settings.required_database_url(), open_keyring(settings))

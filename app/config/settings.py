@@ -224,8 +224,13 @@ class Settings(BaseSettings):
     @cached_property
     def url(self) -> str:
         """The public base URL, without a trailing slash."""
+        return (self.public_url or self.local_url).rstrip("/")
+
+    @property
+    def local_url(self) -> str:
+        """The base URL of the address that the API listens on."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+        return f"http://{host}:{self.port}"
 
     @property
     def repositories(self) -> Path:
@@ -269,6 +274,11 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise SettingError(f"POLYFORGE_ADMIN_TOKEN_FILE: the token in {path} {error}.") from None
         return token
+
+    def with_admin_token(self) -> "Settings":
+        """Return settings with the administrator's token itself instead of the file. Raises SettingError."""
+        token = self.read_admin_token()
+        return self.model_copy(update={"admin_token": token and SecretStr(token), "admin_token_file": None})
 
 
 def read_secret(path: Path) -> str:

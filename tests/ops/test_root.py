@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from cryptography.fernet import Fernet
 
 from app.config import Settings
 from app.ops import embedded, system_user
@@ -243,3 +244,38 @@ async def test_secrets_are_read_from_files(closed_folder: Path, own_settings: Se
         async with start_command(*listing, "--token-file", str(secret)) as events:
             assert (await events.read_json())["data"]["username"] == "admin"
         assert await command.wait(2) == 0
+
+
+@pytest.mark.parametrize("command", ["up", "serve", "relay", "work", "doctor"])
+async def test_a_file_of_keys_that_the_user_may_not_read_is_refused(
+    command: str, closed_folder: Path, own_settings: Settings
+) -> None:
+    data, keys = closed_folder / "data", closed_folder / "keys"
+    data.mkdir()
+    closed_folder.chmod(0o711)
+    os.chown(data, pwd.getpwnam("nobody").pw_uid, -1)
+    keys.write_text(Fernet.generate_key().decode())
+    keys.chmod(0o400)
+    environment = {**name_services(own_settings), "POLYFORGE_SECRETS_KEY_FILE": str(keys)}
+    async with start_command(command, "--data", str(data), **environment) as running:
+        errors = (await running.process.communicate())[1].decode()
+    assert errors.splitlines()[-1] == (
+        f"Error: POLYFORGE_SECRETS_KEY_FILE: the forge runs as the user nobody, who may not read {keys} (Permission "
+        "denied). Let this user own the file, and pass through the folders above it."
+    )
+    assert running.process.returncode == 2
+
+
+async def test_migrate_reads_the_token_as_root(closed_folder: Path, own_settings: Settings) -> None:
+    data, secret = closed_folder / "data", closed_folder / "token"
+    data.mkdir()
+    closed_folder.chmod(0o711)
+    os.chown(data, pwd.getpwnam("nobody").pw_uid, -1)
+    secret.write_text(f"{ADMIN_TOKEN}\n")
+    secret.chmod(0o400)
+    environment = {**name_services(own_settings), "POLYFORGE_ADMIN_TOKEN_FILE": str(secret)}
+    async with start_command("migrate", "--data", str(data), **environment) as running:
+        output, errors = await running.process.communicate()
+    assert (running.process.returncode, errors) == (0, b"")
+    assert b"Token of" not in output
+    assert (data / "secrets.key").owner() == "nobody"
