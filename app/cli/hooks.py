@@ -16,6 +16,7 @@ from rich.text import Text
 from app.cli.client import Json, RequestRefused, open_console, print_json, run, strip_control
 from app.cli.secret_options import read_option
 from app.feed import signing
+from app.ops import listening
 
 NO_CONTENT, UNAUTHORIZED = 204, 401
 
@@ -72,8 +73,8 @@ async def serve(host: str, port: int, receive: Handler) -> None:
         await web.TCPSite(runner, host, port).start()
         typer.echo(f"Listening at http://{host}:{port}/", err=True)
         await asyncio.Event().wait()
-    except OSError as error:
-        raise RequestRefused(f"Cannot listen on {host}:{port}: {error.strerror}") from None
+    except listening.ERRORS as error:
+        raise RequestRefused(f"Cannot listen: {listening.describe_error(error, host, port)}.") from None
     finally:
         await runner.cleanup()
 

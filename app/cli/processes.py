@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import gc
 import os
 import sys
@@ -13,7 +12,6 @@ from urllib.parse import urlsplit
 
 import typer
 from aiohttp import web
-from pydantic import SecretStr
 from redis.exceptions import RedisError
 
 from app.cli.runtime import DataOption, open_database, run
@@ -21,8 +19,9 @@ from app.config import Settings
 from app.disk.folders import make_folders
 from app.http.runner import Runner
 from app.logs import configure, log
-from app.ops import doctor, migrate, system_user
+from app.ops import doctor, listening, migrate, system_user
 from app.ops.file_limit import raise_file_limit
+from app.ops.named_files import require_readable_files
 from app.ops.supervise import Up, load_settings, wait_for_signal
 from app.server import application
 from workers import queue
@@ -34,7 +33,6 @@ PortOption = Annotated[int | None, typer.Option(help="Port of the API. Default: 
 ApiProcessesOption = Annotated[
     int | None, typer.Option(min=1, help="Number of API processes that share the port. Default: 1.")
 ]
-CANNOT_LISTEN = 2  # exit code
 
 processes = typer.Typer()
 
@@ -51,12 +49,12 @@ def up(
 ) -> None:
     """Start the whole forge on this machine, until Ctrl-C."""
     settings = Settings.of(data=data, port=port, admin_token_file=admin_token_file, api_processes=api_processes)
-    if token := settings.read_admin_token():  # before root is given up, since the file may be root's
-        settings = settings.model_copy(update={"admin_token": SecretStr(token), "admin_token_file": None})
+    settings = settings.with_admin_token()  # before root is given up, since the file may be root's
     for name in ("POLYFORGE_ADMIN_TOKEN", "POLYFORGE_ADMIN_TOKEN_FILE"):  # no process that is started needs it
         os.environ.pop(name, None)
     if change := system_user.drop_root(settings.data):
         typer.echo(change, err=True)
+    require_readable_files(settings)
     sys.exit(Up(settings, workers).run())
 
 
@@ -130,6 +128,7 @@ def _load_process_settings(data: Path | None, **options: Any) -> Settings:
     if change := system_user.drop_root(settings.data):
         configure(settings.log_level)
         log.info("started by root", note=change)
+    require_readable_files(settings)
     make_folders(settings)
     return load_settings(data, **options)
 
@@ -146,23 +145,15 @@ async def _wait_for_services(part: str, settings: Settings) -> None:
 
 
 async def _listen(runner: Runner, settings: Settings) -> None:
-    """Start to accept connections. Exits with a sentence if that is not possible."""
+    """Start to accept connections. Raises ServiceError or SettingError if that is not possible."""
     try:
         await web.TCPSite(runner, settings.host, settings.port, reuse_port=settings.api_processes > 1).start()
-    except OSError as error:
-        where = f"port {settings.port} of {settings.host}"
-        if error.errno == errno.EADDRINUSE:
-            typer.echo(
-                f"Error: {where} is in use. Choose another one with --port. If several `serve` processes are to share "
-                "it, start each of them with --api-processes.",
-                err=True,
-            )
-        else:
-            typer.echo(f"Error: cannot listen at {where}: {os.strerror(error.errno or 0)}.", err=True)
-        raise SystemExit(CANNOT_LISTEN) from None
+    except listening.ERRORS as error:
+        sharing = " If several `serve` processes are to share it, start each of them with --api-processes."
+        raise listening.build_error(error, settings, sharing) from None
     log.info(
         "listening",
-        address=f"http://{settings.host}:{settings.port}",
+        address=settings.local_url,
         processes=settings.api_processes,
         database=describe_database(settings.required_database_url()),
         version=version("polyforge"),

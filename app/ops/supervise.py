@@ -1,7 +1,6 @@
 """`polyforge up`: starts all processes of the forge and restarts those that end."""
 
 import asyncio
-import errno
 import fcntl
 import os
 import shutil
@@ -26,7 +25,7 @@ from app.disk.folders import make_folders
 from app.git.process import tie_to_parent
 from app.logs import configure, log
 from app.metrics import SHARED_DIRECTORY, remove_process
-from app.ops import embedded, migrate, roles
+from app.ops import embedded, listening, migrate, roles
 from app.ops.doctor import require_queue
 from app.ops.file_limit import raise_file_limit
 from app.stores.sealed import open_keyring
@@ -121,32 +120,31 @@ class Up:
         self.lock = lock
 
     def _require_free_port(self) -> None:
-        """Raise ServiceError if another program uses the port.
+        """Raise ServiceError if another program uses the port, and SettingError if it can never be listened on.
 
         The API processes would not notice, since they share the port (SO_REUSEPORT). If a killed `up` has left its file
         behind, its processes may be ending at this moment and are waited for.
         """
         deadline = time.monotonic() + STOP_TIMEOUT
-        while not self._is_port_free():
-            if not (self.settings.data / SERVICES_FILE).exists() or time.monotonic() > deadline:
-                raise embedded.ServiceError(f"Port {self.settings.port} is in use; choose another with --port.")
+        while True:
+            try:
+                self._try_port()
+            except listening.ERRORS as error:
+                refused = listening.build_error(error, self.settings)
+                may_end = (self.settings.data / SERVICES_FILE).exists() and time.monotonic() < deadline
+                if isinstance(refused, SettingError) or not may_end:
+                    raise refused from None
+            else:
+                return
             time.sleep(0.2)
 
-    def _is_port_free(self) -> bool:
-        """Whether the port can be listened on. Raises SettingError if it never can, with this address or user."""
-        host, port = self.settings.host, self.settings.port
-        try:
-            family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    def _try_port(self) -> None:
+        """Listen on the port for a moment. Raises OSError or UnicodeError."""
+        addresses = socket.getaddrinfo(self.settings.host, self.settings.port, type=socket.SOCK_STREAM)
+        for family, *_, address in addresses:
             with socket.socket(family) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
-        except PermissionError:
-            raise SettingError(f"POLYFORGE_PORT (--port): only root may listen on port {port}.") from None
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return False
-            raise SettingError(f"POLYFORGE_HOST: cannot listen on {host}: {error.strerror}.") from None
-        return True
 
     def _start_services(self) -> None:
         data = self.settings.data
@@ -214,11 +212,13 @@ class Up:
 
     def _wait_until_ready(self) -> bool:
         """Return False if `up` is stopped before. Raises ServiceError if a process ends."""
-        url = f"http://{self.settings.host}:{self.settings.port}/readyz"
+        url = f"{self.settings.local_url}/readyz"
+        # Not through a proxy of the operator's (http_proxy).
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         deadline = time.monotonic() + READY_TIMEOUT
         while time.monotonic() < deadline and not self.stopping:
             try:
-                with urllib.request.urlopen(url, timeout=2) as answer:
+                with opener.open(url, timeout=2) as answer:
                     if answer.status == 200:
                         return True
             except OSError:

@@ -13,6 +13,14 @@ import orjson
 from app.ops import embedded
 from tests.processes import TIED
 
+# Addresses that no program can listen on, with the beginning of the reason.
+UNUSABLE_HOSTS = {
+    "192.0.2.1": "192.0.2.1 is not an address of this machine",
+    "nowhere.invalid": "the name nowhere.invalid has no address",
+    "::g": "the name ::g has no address",
+    "a..b": "the name a..b has no address",
+}
+
 
 class RunningCommand:
     """A running `polyforge` process."""

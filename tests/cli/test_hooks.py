@@ -12,7 +12,7 @@ import pytest
 
 from app.feed import signing
 from app.ops import embedded
-from tests.cli.command import RunningCommand, start_command
+from tests.cli.command import UNUSABLE_HOSTS, RunningCommand, start_command
 from tests.conftest import Client
 
 pytestmark = pytest.mark.slow
@@ -166,7 +166,7 @@ async def test_a_bad_secret_or_a_taken_port_is_reported() -> None:
         async with start_command("hooks", "listen", "--port", port) as second:
             while "Listening" in (error := await second.read_error()):
                 pass
-            assert error.startswith(f"Error: Cannot listen on 127.0.0.1:{port}: ")
+            assert error == f"Error: Cannot listen: port {port} of 127.0.0.1 is in use."
             assert await second.wait() == 1
 
 
@@ -176,3 +176,11 @@ async def test_a_request_that_is_no_delivery_is_shown_as_one_without_type_and_id
         line = await command.read_line()
         assert line.split()[1:3] == ["-", "-"]
         assert "None" not in line
+
+
+@pytest.mark.parametrize(("host", "cause"), UNUSABLE_HOSTS.items())
+async def test_an_address_that_cannot_be_listened_on_is_named(host: str, cause: str) -> None:
+    async with start_command("hooks", "listen", "--port", "8080", "--host", host) as command:
+        error = await command.read_error()
+        assert error.startswith(f"Error: Cannot listen: {cause}")
+        assert await command.wait() == 1

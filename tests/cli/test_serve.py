@@ -8,6 +8,7 @@ import resource
 import socket
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,7 +16,7 @@ import pytest
 
 from app.config import Settings
 from app.ops import embedded
-from tests.cli.command import run_command
+from tests.cli.command import UNUSABLE_HOSTS, run_command
 from tests.conftest import Forge
 
 pytestmark = pytest.mark.slow
@@ -56,15 +57,32 @@ async def test_a_second_process_on_a_port_refuses_to_start(forge: Forge, first: 
     port = embedded.free_port()
     async with run_serve(forge.settings, port, *first):
         code, lines, errors = await run_command("serve", **build_environment(forge.settings, port))
-    assert (code, lines) == (2, [])
-    assert f"Error: port {port} of 127.0.0.1 is in use." in errors
+    assert (code, lines) == (1, [])
+    assert f"Error: POLYFORGE_PORT (--port): port {port} of 127.0.0.1 is in use." in errors
     assert "Traceback" not in errors
 
 
-async def test_an_address_of_another_machine_is_named(forge: Forge) -> None:
-    elsewhere = {**build_environment(forge.settings, 8080), "POLYFORGE_HOST": "192.0.2.1"}
+@pytest.mark.parametrize(("host", "cause"), UNUSABLE_HOSTS.items())
+async def test_an_address_that_cannot_be_listened_on_is_named(forge: Forge, host: str, cause: str) -> None:
+    elsewhere = {**build_environment(forge.settings, 8080), "POLYFORGE_HOST": host}
     code, _, errors = await run_command("serve", **elsewhere)
-    assert (code, "Error: cannot listen at port 8080 of 192.0.2.1" in errors) == (2, True)
+    assert (code, errors.splitlines()[-1].startswith(f"Error: POLYFORGE_HOST: {cause}")) == (2, True), errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone is another user afterwards")
+async def test_a_port_that_is_reserved_for_root_is_named(forge: Forge) -> None:
+    """Root is given up before, so its right to listen there is gone."""
+    code, _, errors = await run_command("serve", **build_environment(forge.settings, 81))
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) > 81:
+        assert (code, "Error: POLYFORGE_PORT (--port): this user may not listen on port 81." in errors) == (2, True)
+
+
+async def test_ipv6_addresses_are_written_in_brackets(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYFORGE_HOST", "::1")
+    port = embedded.free_port()
+    async with run_serve(forge.settings, port) as line:
+        assert line["address"] == f"http://[::1]:{port}"
 
 
 async def test_processes_that_are_asked_to_share_a_port_do_and_say_where_they_listen(forge: Forge) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -9,7 +10,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from app.config import Settings
-from tests.cli.command import start_command
+from tests.cli.command import UNUSABLE_HOSTS, start_command
 
 pytestmark = pytest.mark.slow
 
@@ -82,7 +83,7 @@ async def run(*arguments: str, **settings: str) -> tuple[int | None, str]:
 @pytest.mark.parametrize("place", range(max(map(len, WRONG_VALUES.values()))))
 async def test_a_wrong_setting_is_one_sentence_that_names_it(place: int) -> None:
     wrong = {name: values[place] for name, values in WRONG_VALUES.items() if place < len(values)}
-    code, errors = await run("relay", DATA="/nonexistent", **wrong)
+    code, errors = await run("relay", DATA="/proc/data", **wrong)
     assert code == 2
     named = re.findall(r"^Error: POLYFORGE_(\w+)(?: \(--[a-z-]+\))?: \S.*\.$", errors, re.MULTILINE)
     assert sorted(named) == sorted(wrong)
@@ -136,10 +137,43 @@ async def test_a_misspelt_setting_is_warned_of(var: Path) -> None:
     assert '"similar":"POLYFORGE_PUBLIC_URL"' in errors.splitlines()[0]
 
 
-async def test_an_address_that_is_not_of_this_machine_is_told(own_settings: Settings, var: Path) -> None:
-    urls = {"DATABASE_URL": own_settings.required_database_url(), "REDIS_URL": own_settings.required_redis_url()}
-    code, errors = await run("up", "--data", str(var / "data"), HOST="192.0.2.1", **urls)
-    assert (code, "Error: POLYFORGE_HOST: cannot listen on 192.0.2.1: " in errors) == (2, True), errors
+@pytest.mark.parametrize(("host", "cause"), UNUSABLE_HOSTS.items())
+async def test_an_address_that_cannot_be_listened_on_is_named(
+    host: str, cause: str, own_settings: Settings, var: Path
+) -> None:
+    code, errors = await run("up", "--data", str(var / "data"), HOST=host, **name_services(own_settings))
+    assert (code, errors.splitlines()[-1].startswith(f"Error: POLYFORGE_HOST: {cause}")) == (2, True), errors
+    assert "Traceback" not in errors
+
+
+async def test_a_port_that_is_in_use_is_named(own_settings: Settings, var: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        code, errors = await run("up", "--data", str(var), PORT=str(port), **name_services(own_settings))
+    assert (code, f"Error: POLYFORGE_PORT (--port): port {port} of 127.0.0.1 is in use." in errors) == (1, True)
+
+
+async def test_files_that_settings_name_have_to_exist(own_settings: Settings, var: Path) -> None:
+    urls = name_services(own_settings)
+    (var / "folder").mkdir()
+    for name, parameter in (
+        ("DATABASE_URL", "sslrootcert"), ("DATABASE_URL", "sslcert"), ("DATABASE_URL", "sslkey"),
+        ("DATABASE_URL", "sslcrl"), ("DATABASE_URL", "passfile"), ("REDIS_URL", "ssl_ca_certs"),
+        ("REDIS_URL", "ssl_certfile"), ("REDIS_URL", "ssl_keyfile"),
+    ):  # fmt: skip
+        wrong = {**urls, name: f"{urls[name]}?{parameter}=/nowhere/file"}
+        for command in ("relay", "doctor") if parameter == "sslcert" else ("doctor",):
+            code, errors = await run(command, DATA=str(var / "data"), **wrong)
+            expected = f"Error: POLYFORGE_{name} ({parameter}): there is no file /nowhere/file.\n"
+            assert (code, errors.endswith(expected)) == (2, True), errors
+    code, errors = await run("doctor", DATA=str(var / "data"), SECRETS_KEY_FILE=str(var / "folder"), **urls)
+    assert (code, errors) == (
+        2, f"Error: POLYFORGE_SECRETS_KEY_FILE: cannot read {var / 'folder'}: it is a folder.\n"
+    )  # fmt: skip
+
+
+def name_services(settings: Settings) -> dict[str, str]:
+    return {"DATABASE_URL": settings.required_database_url(), "REDIS_URL": settings.required_redis_url()}
 
 
 def change_url(url: str, *, password: str | None = None, path: str | None = None) -> str:
