@@ -1,4 +1,4 @@
-"""Secrets of the command line. Arguments are shown to every user of the machine, so secrets come from elsewhere."""
+"""Secrets for commands. They come from files and variables, because all users of a machine can see arguments."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 from app.cli.client import RequestRefused
 from app.config import read_secret
 
-# Options that took a secret. They still do, for scripts that were written for them.
+# Options that take a secret itself, which only older scripts use.
 OLD_OPTIONS = {
     "--admin-token": "POLYFORGE_ADMIN_TOKEN",
     "--token": "POLYFORGE_TOKEN",
@@ -17,14 +17,14 @@ OLD_OPTIONS = {
 
 
 def hide_options() -> None:
-    """Start the program anew if an option contains a secret, with that in the environment."""
+    """If an option contains a secret, move it to the environment and start the program again."""
     kept, moved = _split_arguments(sys.argv[1:])
     if not moved:
         return
     for option in moved:
         sys.stderr.write(
-            f"Warning: {option} shows the secret to all users of this machine. Use {option}-file or the variable "
-            f"{OLD_OPTIONS[option]}.\n"
+            f"Warning: with {option}, all users of this machine can see the secret. Use {option}-file or the variable "
+            f"{OLD_OPTIONS[option]} instead.\n"
         )
     sys.stderr.flush()
     program = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]

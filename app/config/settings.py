@@ -64,18 +64,19 @@ class Settings(BaseSettings):
         None,
         description="Token of the administrator, at least 20 characters of ASCII without spaces. Default: generated.",
     )
-    admin_token_file: Path | None = Field(None, description="File with the token of the administrator, instead of it.")
+    admin_token_file: Path | None = Field(None, description="File that contains the token of the administrator.")
     secrets_key_file: Path | None = Field(
         None,
         description="File with the keys that seal secrets in the database. Default: secrets.key in POLYFORGE_DATA.",
     )
     secrets_keys: SecretsKeys | None = Field(
-        None, description="These keys themselves, separated by commas, the newest first. If set, no file is read."
+        None, description="The keys themselves, separated by commas, the newest first. If set, no key file is read."
     )
     pool_size: int = Field(10, ge=1, le=1000, description="Maximum number of database connections per process.")
-    namespaces: Names = Field([], description="Namespaces in which all users may create projects, with commas.")
+    namespaces: Names = Field([], description="Namespaces in which all users may create projects, separated by commas.")
     pagure_disabled_plugins: Names = Field(
-        [], description="Plugins that projects may not install or remove, by their names in Pagure, with commas."
+        [],
+        description="Plugins that projects may not install or remove, by their names in Pagure, separated by commas.",
     )
     new_projects: bool = Field(True, description="Allow the creation of projects.")
     new_groups: bool = Field(True, description="Allow all users to create groups. Administrators always may.")
@@ -104,7 +105,7 @@ class Settings(BaseSettings):
         16, gt=0, description="Maximum number of fetches by one address that an API process serves at a time."
     )
     fetch_wait: float = Field(
-        15.0, ge=0, le=DAY, description="Seconds that a fetch waits for its turn before it is answered 503."
+        15.0, ge=0, le=DAY, description="Seconds that a fetch waits for its turn before the response is 503."
     )
     max_push_refs: int = Field(10_000, ge=1, description="Maximum number of refs that one push may change.")
     git_deadline: float = Field(3600.0, gt=0, le=30 * DAY, description="Maximum duration of a git process in seconds.")
@@ -131,7 +132,7 @@ class Settings(BaseSettings):
     )
     git_accepted_faults: Faults = Field(
         ["badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode"],
-        description="Faults of old tools that pushes and mirrors may contain, by git's names of them, with commas.",
+        description="Faults of old tools that pushes and mirrors may contain, by git's names, separated by commas.",
     )
     fsync: Literal["batch", "each", "off"] = Field(
         "batch",
@@ -141,22 +142,22 @@ class Settings(BaseSettings):
     long_reads: int = Field(
         16,
         ge=1,
-        description="Reads that may take long, such as patches, that one API process does at once.",
+        description="Number of long reads, such as patches, that one API process does at a time.",
     )
     long_read_queue: int = Field(
         32,
         ge=1,
-        description="Long reads that may wait, up to 5 seconds, in one API process. More get a 503.",
+        description="Number of long reads that may wait, for up to 5 seconds, in one API process. Others get a 503.",
     )
     trusted_proxies: Networks = Field(
         [IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")],
-        description="Networks of the proxies whose X-Forwarded-For says where a request comes from, with commas.",
+        description="Networks of proxies whose X-Forwarded-For names the origin of a request, separated by commas.",
     )
     head_timeout: float = Field(
         20.0,
         gt=0,
         le=DAY,
-        description="Seconds in which the head of a request has to arrive, on a new connection its first.",
+        description="Seconds within which the head of a request has to arrive, on a new connection after its start.",
     )
     client_pause: float = Field(
         30.0, gt=0, le=DAY, description="Seconds that a client may pause while it sends a body or reads a response."
@@ -165,7 +166,7 @@ class Settings(BaseSettings):
         500.0,
         ge=0,
         le=1 << 30,
-        description="Bytes per second that a client has to send or read on average over such a pause.",
+        description="Bytes per second that a client has to send or read on average over POLYFORGE_CLIENT_PAUSE.",
     )
     keep_alive: float = Field(75.0, gt=0, le=DAY, description="Seconds that a connection is kept between two requests.")
     connections_per_address: int = Field(
@@ -191,11 +192,11 @@ class Settings(BaseSettings):
         description="Lease of a job or push in seconds. If not renewed by then, another process takes over.",
     )
     metrics_allow: Networks = Field(
-        [], description="Networks that may read /metrics without the token of an administrator, with commas."
+        [], description="Networks that may read /metrics without the token of an administrator, separated by commas."
     )
     webhook_allow: Networks = Field(
         [],
-        description="Networks besides public ones that webhooks and mirrors may reach, at any port, with commas.",
+        description="Non-public networks that webhooks and mirrors may reach, at any port, separated by commas.",
     )
     log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
         "info", description="Minimum level of log lines: debug, info, warning, error or critical."
@@ -209,11 +210,11 @@ class Settings(BaseSettings):
     @field_validator("public_url", "ssh_url")
     @classmethod
     def _require_no_password(cls, url: str | None) -> str | None:
-        """Refuse what everybody would see: both are part of replies and web hooks."""
+        """Refuse a password: both URLs are part of replies and web hooks, which are public."""
         authority = re.split("[/?#]", (url or "").partition("://")[2], maxsplit=1)[0]
         login = authority.rpartition("@")[0]
         if ":" in login or (login and not (url or "").startswith("ssh:")):
-            raise ValueError("It must contain no password, since everybody may see it")
+            raise ValueError("must contain no password, because it is public")
         return url
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Types of settings: how their values are written in an environment variable, and which are refused."""
+"""Types of settings: how each value is written in an environment variable, and which values are refused."""
 
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -23,7 +23,7 @@ class SettingError(Exception):
 
 
 def split_list(value: Any) -> Any:
-    """Read a list that is written with commas or as JSON."""
+    """Read a list that is separated by commas or written as JSON."""
     if not isinstance(value, str):
         return value
     if not value.lstrip().startswith(("[", "{", '"')):
@@ -31,7 +31,7 @@ def split_list(value: Any) -> Any:
     try:
         loaded = orjson.loads(value)
     except ValueError:
-        raise ValueError("must be a list with commas, such as a,b, or a JSON list") from None
+        raise ValueError("must be a list separated by commas, such as a,b, or a JSON list") from None
     return [loaded] if isinstance(loaded, str) else loaded
 
 
@@ -43,7 +43,7 @@ def parse_network(value: Any) -> Any:
 
 
 def check_url(schemes: tuple[str, ...], host: bool = True) -> AfterValidator:
-    """Make a validator of URLs, which never repeats the URL: it may contain a password."""
+    """Return a validator of URLs. Its messages do not contain the URL, which may include a password."""
     known = " or ".join(f"{scheme}://" for scheme in schemes)
 
     def check(value: str) -> str:
@@ -62,14 +62,14 @@ def check_url(schemes: tuple[str, ...], host: bool = True) -> AfterValidator:
 
 def check_branch(value: str) -> str:
     if value in ("", "HEAD") or value.startswith("-") or not pygit2.reference_is_valid_name(f"refs/heads/{value}"):
-        raise ValueError("must be a name that git takes for a branch")
+        raise ValueError("must be a valid name of a git branch")
     return value
 
 
 def check_token(value: SecretStr) -> SecretStr:
-    """Refuse a token that could not be sent in a header, or only in some encodings."""
+    """Refuse a token that cannot be sent in a header, or that depends on the encoding."""
     if not TOKEN.match(value.get_secret_value()):
-        raise ValueError("must have 20 to 1,000 characters: letters, digits and signs of ASCII, without spaces")
+        raise ValueError("must have 20 to 1,000 ASCII characters and no spaces")
     return value
 
 
@@ -106,7 +106,7 @@ Rate = Annotated[str, AfterValidator(_check_rate)]
 
 
 class GitLimits(BaseModel):
-    """What a git process may use: bytes of memory, seconds of CPU time, seconds in all, bytes of output."""
+    """Limits of a git process: bytes of memory, seconds of CPU time, seconds in total, and bytes of output."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -117,7 +117,7 @@ class GitLimits(BaseModel):
 
 
 def complete_limits(value: Any, default: GitLimits) -> Any:
-    """Read limits from a JSON object; what it leaves out is as in the default."""
+    """Read limits from a JSON object. A limit that it does not contain has its default."""
     if not isinstance(value, str):
         return value
     try:
@@ -129,7 +129,7 @@ def complete_limits(value: Any, default: GitLimits) -> Any:
     return {**default.model_dump(), **loaded}
 
 
-# Faults of git objects that old tools made and that do no harm. Git's own names of them (git-fsck, "fsck messages").
+# Harmless faults in git objects that old tools wrote, by the names that git gives them (git-fsck, "fsck messages").
 HarmlessFault = Literal[
     "badEmail",
     "badTimezone",

@@ -1,4 +1,4 @@
-"""Why database, queue or storage cannot be used: in one sentence, and whether waiting may help."""
+"""Describe in one sentence why the database or the queue cannot be used, and whether waiting may help."""
 
 import errno
 import socket
@@ -13,22 +13,22 @@ MIN_SERVER_VERSION = 18  # of PostgreSQL, whose function uuidv7() the schema use
 
 DATABASE_CAUSES: dict[type[BaseException], str] = {
     asyncpg.InvalidPasswordError: "the user or the password is wrong",
-    asyncpg.InvalidAuthorizationSpecificationError: "the server does not admit this user from this address",
-    asyncpg.InvalidCatalogNameError: "there is no database of this name",
-    asyncpg.InsufficientPrivilegeError: "the user lacks the necessary privileges",
+    asyncpg.InvalidAuthorizationSpecificationError: "the server does not allow this user to connect from this address",
+    asyncpg.InvalidCatalogNameError: "there is no database with this name",
+    asyncpg.InsufficientPrivilegeError: "the user does not have the necessary privileges",
     asyncpg.UndefinedObjectError: "the server does not know a parameter of the URL",
     asyncpg.UndefinedFunctionError: f"the server is older than PostgreSQL {MIN_SERVER_VERSION}",
 }
-# Their texts repeat parts of the URL, which may be parts of the password.
-MALFORMED = "the URL cannot be read. Special characters of user and password have to be percent-encoded."
-# The beginnings of replies by which Redis refuses a login, a command or a database.
+# The texts of these errors contain parts of the URL, and so perhaps of the password.
+MALFORMED = "the URL cannot be read. Percent-encode the special characters in the user and the password."
+# How the replies begin with which Redis refuses a login, a command or a database.
 QUEUE_REFUSALS = ("NOAUTH", "WRONGPASS", "NOPERM", "DB INDEX", "INVALID PASSWORD", "AUTHENTICATION REQUIRED")
 NETWORK_ERRNOS = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH})
 
 
 @dataclass(frozen=True)
 class Fault:
-    """`permanent` faults do not end by waiting: somebody has to change something."""
+    """A `permanent` fault remains until the operator changes something; another one may pass."""
 
     sentence: str
     permanent: bool = False
@@ -46,10 +46,13 @@ def describe_database_error(error: BaseException) -> Fault:
 def describe_queue_error(error: BaseException) -> Fault:
     refused = isinstance(error, ResponseError) and str(error).upper().startswith(QUEUE_REFUSALS)
     if refused or isinstance(error, AuthenticationError):
-        return Fault(f"{QUEUE}: the server does not accept user, password or database{_quote(error)}.", permanent=True)
+        return Fault(
+            f"{QUEUE}: the server does not accept the user, the password or the database{_quote(error)}.",
+            permanent=True,
+        )
     if isinstance(error, ValueError):
         return Fault(f"{QUEUE}: {MALFORMED}", permanent=True)
-    # The client hides the error of the network behind its own.
+    # redis-py raises an error of its own for one of the network.
     cause = error.__cause__ or error.__context__ if isinstance(error, RedisError) else None
     return _describe_connection_error(cause if isinstance(cause, OSError) else error, "The queue", QUEUE)
 
@@ -60,9 +63,11 @@ def _describe_connection_error(error: BaseException, name: str, setting: str) ->
     if isinstance(error, ssl.SSLCertVerificationError):
         return Fault(f"{setting}: the certificate is not trusted: {error.verify_message}.", permanent=True)
     if isinstance(error, socket.gaierror):
-        return Fault(f"{setting}: the name of the host has no address ({error.strerror}).")
+        return Fault(f"{setting}: the host name has no address ({error.strerror}).")
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
-        return Fault(f"{setting}: no server accepts writes now; those that answer are stand-bys or read-only.")
+        return Fault(
+            f"{setting}: no server accepts writes at the moment; those that answer are stand-bys or read-only."
+        )
     if isinstance(error, TimeoutError):
         return Fault(f"{name} does not answer in time. Check that it is running and that {setting} is right.")
     return Fault(

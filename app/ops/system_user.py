@@ -1,4 +1,4 @@
-"""Giving up root: what root starts runs as the owner of the data directory, or as a system user of its own."""
+"""Giving up root: the forge runs as the owner of the data directory or, if that is root, as a system user."""
 
 import ctypes
 import errno
@@ -45,10 +45,10 @@ class OpenedFolder:
 
 
 def drop_root(data: Path) -> str | None:
-    """Continue as another user than root, to whom the data directory belongs from then on; return what was done.
+    """Change this process from root to another user, and return sentences about it; do nothing for other users.
 
-    That is its owner, or SYSTEM_USER if it is root's or does not exist. Does nothing unless root calls it. Raises
-    SystemUserError.
+    The user is the owner of the data directory. If that is root, or there is no directory yet, it is SYSTEM_USER, which
+    gets the directory. Raises SystemUserError.
     """
     if os.geteuid() != 0:
         return None
@@ -81,15 +81,15 @@ def describe_opened(opened: list[OpenedFolder], user: pwd.struct_passwd) -> list
 
 
 def follow_owner(data: Path) -> None:
-    """Continue as the owner of the data directory if that is not root, so that no file of root's appears in it."""
+    """Change from root to the owner of the data directory, so that all files in it belong to the same user."""
     if os.geteuid() == 0 and data.exists() and (owner := data.stat().st_uid):
         become(find_user(owner))
 
 
 def become(user: pwd.struct_passwd) -> None:
-    """Change this process to a user, with no group but the user's own, for good.
+    """Change the user of this process for good. Its only group is the user's own.
 
-    With the user, the kernel forgets which signal the process is to get when its parent ends, so that is repeated.
+    The kernel then forgets which signal to send when the parent ends, so this is set again.
     """
     parent, signal_number = os.getppid(), ctypes.c_int(0)
     libc = ctypes.CDLL(None)
@@ -104,7 +104,7 @@ def become(user: pwd.struct_passwd) -> None:
 
 
 def find_user(user_id: int) -> pwd.struct_passwd:
-    """Return a user by number; one without a name, as in a container, is made up."""
+    """Return a user by number. For a number without a name, as in a container, the other fields have defaults."""
     try:
         return pwd.getpwuid(user_id)
     except KeyError:
@@ -112,7 +112,7 @@ def find_user(user_id: int) -> pwd.struct_passwd:
 
 
 def ensure_user(name: str) -> pwd.struct_passwd:
-    """Return a system user, which is created if there is none. Raises SystemUserError."""
+    """Return a system user, and create it if there is none. Raises SystemUserError."""
     program = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
     options = ["--system", "--user-group", "--no-create-home", "--home-dir=/nonexistent", "--shell=/usr/sbin/nologin"]
     problem = "there is no program useradd"
@@ -133,10 +133,10 @@ def ensure_user(name: str) -> pwd.struct_passwd:
 
 
 def open_path(path: Path, user: pwd.struct_passwd) -> list[OpenedFolder]:
-    """Let the user pass through the parents of a path, where that is not possible yet; return those folders.
+    """Let the user pass through the parents of a path, and return those for which the permission was missing.
 
-    The user alone gets the permission, and only to pass. Where the file system keeps no access control lists, all
-    users get it. Raises SystemUserError.
+    Only this user gets the permission, which does not include listing the folder. On a file system without access
+    control lists, all users get it. Raises SystemUserError.
     """
     try:
         return [_let_pass(folder, user.pw_uid) for folder in path.parents if not _may_pass(folder, user)]
