@@ -52,9 +52,15 @@ async def wait_for_signal(*jobs: "asyncio.Task[None]") -> None:
 
 
 def load_settings(data: Path | None = None, **options: Any) -> Settings:
-    """Load the settings; without a database URL, use the services of a running `up` with the same directory."""
+    """Load the settings; without a database URL, use the services of a running `up` with the same directory.
+
+    The options, such as a port, take precedence over what `up` uses.
+    """
     settings = Settings.of(data=data, **options)
-    return settings if settings.database_url else Up.add_services(settings)
+    if settings.database_url:
+        return settings
+    given = {name: value for name, value in options.items() if value is not None}
+    return Up.add_services(settings).model_copy(update=given)
 
 
 class Up:

@@ -15,6 +15,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from app.ops import embedded
+from tests.cli.command import start_command
 from tests.conftest import commit, git
 from tests.processes import TIED
 
@@ -173,6 +174,16 @@ async def test_the_operators_environment_does_not_reach_the_embedded_services(
         assert not traced & {forge.find_process("bin/postgres"), forge.find_process("valkey-server")}
         doctor = [*TIED, sys.executable, "-m", "app", "doctor", "--data", str(tmp_path / "var")]
         assert await (await asyncio.create_subprocess_exec(*doctor)).wait() == 0
+
+
+async def test_another_process_beside_up_listens_on_the_port_that_it_was_given(tmp_path: Path) -> None:
+    port = embedded.free_port()
+    async with run_up(tmp_path / "var"):
+        arguments = ("serve", "--data", str(tmp_path / "var"), "--port", str(port))
+        async with start_command(*arguments) as command:
+            while '"listening"' not in (line := await command.read_error()):
+                assert line
+            assert f'"address":"http://127.0.0.1:{port}"' in line
 
 
 async def wait_until_gone(pids: list[int]) -> None:
