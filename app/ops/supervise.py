@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
@@ -217,22 +218,41 @@ class Up:
             )
 
     def _wait_until_ready(self) -> bool:
-        """Return False if `up` is stopped before. Raises ServiceError if a process ends."""
-        url = f"{self.settings.local_url}/readyz"
-        # Not through a proxy of the operator's (http_proxy).
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        """Wait for the API to be ready. Raises ServiceError if a process ends.
+
+        Returns False if `up` is stopped before, or if it takes too long; then a warning names the failing checks.
+        """
         deadline = time.monotonic() + READY_TIMEOUT
+        problem = ""
         while time.monotonic() < deadline and not self.stopping:
-            try:
-                with opener.open(url, timeout=2) as answer:
-                    if answer.status == 200:
-                        return True
-            except OSError:
-                time.sleep(0.05)
+            problem = self._find_missing_part()
+            if not problem:
+                return True
+            time.sleep(0.05)
             if any(child.poll() is not None for _, child in self.children):
                 log_file = self.settings.data / "forge.log"
                 raise embedded.ServiceError(f"A process of the forge ended during start; see {log_file}.")
+        if not self.stopping:
+            sys.stderr.write(
+                f"Warning: after {READY_TIMEOUT:.0f} s the forge is not ready ({problem}). It keeps trying; "
+                f"see {self.settings.data / 'forge.log'}.\n"
+            )
         return False
+
+    def _find_missing_part(self) -> str:
+        """Return which checks of /readyz fail, or why there is no response; empty if the forge is ready."""
+        # Not through a proxy of the operator's (http_proxy).
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            opener.open(f"{self.settings.local_url}/readyz", timeout=2).close()
+        except urllib.error.HTTPError as unready:
+            with suppress(ValueError, KeyError, OSError):
+                checks = orjson.loads(unready.read())["checks"]
+                return "; ".join(f"{name}: {result}" for name, result in checks.items() if result != "ok")
+            return f"status {unready.code}"
+        except OSError as error:
+            return f"no response: {getattr(error, 'reason', None) or error}"
+        return ""
 
     def _watch(self) -> None:
         while not self.stopping:

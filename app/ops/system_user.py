@@ -217,7 +217,8 @@ def _give_directory(data: Path, user: pwd.struct_passwd) -> None:
         if names and not any(map(_is_known, names)):
             raise SystemUserError(
                 f"{data} belongs to root and is not empty, but is not a data directory of Polyforge. Choose another "
-                f"one with --data or POLYFORGE_DATA, or give this one to the user: chown {user.pw_name} {data}."
+                "one with --data or POLYFORGE_DATA. If this one is meant for Polyforge alone, run "
+                f"`chown {user.pw_name} {data}`."
             )
         for _, folders, files, folder in os.fwalk(".", topdown=False, dir_fd=top, onerror=_raise):
             for name in (*folders, *files):

@@ -153,6 +153,19 @@ async def test_a_port_that_is_in_use_is_named(own_settings: Settings, var: Path)
     assert (code, f"Error: POLYFORGE_PORT (--port): port {port} of 127.0.0.1 is in use." in errors) == (1, True)
 
 
+async def test_up_says_what_it_waits_for(own_settings: Settings, var: Path) -> None:
+    urls = {**name_services(own_settings), "REDIS_URL": "redis://127.0.0.1:1/0", "PORT": str(own_settings.port)}
+    environment = {f"POLYFORGE_{name}": value for name, value in urls.items()}
+    async with start_command("up", "--data", str(var / "data"), **environment) as command:
+        async with asyncio.timeout(60):
+            assert command.process.stderr is not None
+            while not (line := (await command.process.stderr.readline()).decode()).startswith("Warning: after 30 s"):
+                assert line
+        assert "queue: " in line
+        assert "database: " not in line
+        assert command.process.returncode is None
+
+
 async def test_files_that_settings_name_have_to_exist(own_settings: Settings, var: Path) -> None:
     urls = name_services(own_settings)
     (var / "folder").mkdir()
