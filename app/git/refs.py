@@ -212,11 +212,10 @@ def list_aliases(repo_path: Path) -> dict[str, str]:
     """List symbolic refs by full name with their targets, existing or not. Source: project contract 12.4."""
     repository = open_repository(repo_path)
     aliases = {}
-    for name in repository.raw_listall_references():
-        if name.startswith(HEADS.encode()):
-            reference = repository.lookup_reference(name.decode("utf-8", "surrogateescape"))
-            if reference.type == pygit2.enums.ReferenceType.SYMBOLIC:
-                aliases[decode(name)] = str(reference.target)
+    # Not by `lookup_reference`, which leaks the name of each ref (pygit2 1.21).
+    for reference in repository.references.iterator():
+        if reference.raw_name.startswith(HEADS.encode()) and reference.type == pygit2.enums.ReferenceType.SYMBOLIC:
+            aliases[decode(reference.raw_name)] = str(reference.target)
     return aliases
 
 

@@ -125,8 +125,9 @@ def read_state(repo_path: Path) -> RepositoryState:
     """Read all refs. A dangling alias is not listed as a ref until its branch exists again."""
     repository = pygit2.Repository(str(repo_path))
     refs, aliases = [], {}
-    for name in repository.references:
-        reference = repository.references[name]
+    # Not by `lookup_reference`, which leaks the name of each ref (pygit2 1.21).
+    for reference in repository.references.iterator():
+        name = reference.name
         if reference.type == pygit2.enums.ReferenceType.SYMBOLIC:
             aliases[name] = str(reference.target)
         try:

@@ -1,11 +1,14 @@
 """Branches, tags, aliases and HEAD, and the objects that are visible through them."""
 
+import gc
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from app.git import refs
+from app.git import refs, store
 from app.git.errors import AlreadyExists, BadName, GitFailed, NoBranch, NoCommit, RefMoved
 from app.git.objects import is_reachable
 from tests.conftest import commit, git
@@ -191,3 +194,21 @@ async def test_no_object_of_a_repository_without_refs_is_visible(tmp_path: Path)
     blob = write_object(repo_path, "blob", b"x")
     assert not is_reachable(repo_path, blob)
     assert not is_reachable(repo_path, write_object(repo_path, "tree", b""))
+
+
+@pytest.mark.parametrize("read", [store.read_state, refs.list_aliases])
+async def test_reading_refs_leaves_nothing_in_memory(read: Callable[[Path], object], tmp_path: Path) -> None:
+    repo_path, _, _, head = await create_filled(tmp_path)
+    for number in range(50):
+        (repo_path / "refs" / "heads" / f"branch-{number}").write_text(f"{head}\n")
+    refs.create_alias(repo_path, "master", "main")
+
+    def count_blocks() -> int:
+        for _ in range(10):
+            read(repo_path)
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    count_blocks()  # caches are filled
+    before = count_blocks()
+    assert count_blocks() - before < 100  # it would be more than 500 if each name were left
