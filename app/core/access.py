@@ -348,5 +348,25 @@ def require_admin(actor: Actor) -> None:
 
 def require_unrestricted_token(actor: Actor) -> None:
     """Raise Forbidden for a token with scopes or a project: it must not hand out more access than it has."""
-    if actor.anonymous or actor.acls is not None or actor.token_project is not None:
+    if not has_unrestricted_token(actor):
         raise Forbidden(Subject.TOKEN)
+
+
+def has_unrestricted_token(actor: Actor) -> bool:
+    """Whether the actor is a user whose token is limited neither to scopes nor to a project."""
+    return not actor.anonymous and actor.acls is None and actor.token_project is None
+
+
+def is_administrator(actor: Actor) -> bool:
+    """Whether the actor may administer the forge. With a limited token, administrators are ordinary users."""
+    return actor.admin and has_unrestricted_token(actor)
+
+
+def may_see_tokens(actor: Actor, username: str) -> bool:
+    """Whether the actor may see which tokens this user has (`require_self`)."""
+    return has_unrestricted_token(actor) and (actor.admin or actor.username == username)
+
+
+def may_see_email(actor: Actor, username: str) -> bool:
+    """Whether the actor may see the e-mail address of this user: only the user and administrators of the forge may."""
+    return is_administrator(actor) or (bool(username) and actor.username == username)

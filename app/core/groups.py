@@ -3,6 +3,7 @@
 import re
 from dataclasses import asdict, dataclass
 
+from app.actor import Actor
 from app.core.access import require_admin
 from app.core.commands import Command, CommandContext, handles
 from app.core.paths import RESERVED_ROOTS
@@ -47,6 +48,11 @@ async def create_group(ctx: CommandContext, command: CreateGroup) -> list[NewEve
     return [NewEvent(GroupCreated(**{**asdict(command), "creator": creator}))]
 
 
+def may_manage_members(actor: Actor, *, creator: str, member: bool) -> bool:
+    """Whether the actor may add and remove members of a group: its creator, its members and administrators may."""
+    return actor.admin or member or actor.username == creator
+
+
 @dataclass(frozen=True, kw_only=True)
 class AddMember(Command):
     group_name: str
@@ -57,7 +63,7 @@ class AddMember(Command):
 async def add_member(ctx: CommandContext, command: AddMember) -> list[NewEvent]:
     group = await _find_group_and_user(ctx, command)
     actor = ctx.actor
-    if not (actor.admin or actor.username in (*group["members"], group["creator"])):
+    if not _manages(actor, group):
         raise Forbidden(Subject.ADD_MEMBER)
     if command.username in group["members"]:
         return []
@@ -74,13 +80,17 @@ class RemoveMember(Command):
 async def remove_member(ctx: CommandContext, command: RemoveMember) -> list[NewEvent]:
     group = await _find_group_and_user(ctx, command)
     actor = ctx.actor
-    if not (actor.admin or actor.username in group["members"]):
+    if not _manages(actor, group):
         raise Forbidden(Subject.REMOVE_MEMBER)
     if command.username == group["creator"]:
         raise Invalid(Subject.GROUP_CREATOR, "username")
     if command.username not in group["members"]:
         raise NotFound(Subject.MEMBER, username=command.username, group=group["group_name"])
     return [NewEvent(MemberRemoved(group_name=group["group_name"], username=command.username), None)]
+
+
+def _manages(actor: Actor, group: Row) -> bool:
+    return may_manage_members(actor, creator=group["creator"], member=actor.username in group["members"])
 
 
 async def _find_group_and_user(ctx: CommandContext, command: AddMember | RemoveMember) -> Row:

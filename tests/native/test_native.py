@@ -17,6 +17,9 @@ async def test_only_administrators_create_users(forge: Forge, alice: Client) -> 
     status, problem = await forge.admin.json("POST", "/v1/users", command | {"email": "other@example.org"})
     assert (status, problem["type"], problem["errors"][0]["pointer"]) == (409, "/problems/conflict", "/username")
     assert "email" not in (await alice.get("/v1/users/bob"))[1]
+    limited = await forge.admin.limited(acls=["modify_project"])
+    assert "email" not in (await limited.get("/v1/users/bob"))[1]
+    assert (await forge.admin.get("/v1/users/bob"))[1]["email"] == "bob@example.org"
 
 
 @pytest.mark.parametrize(

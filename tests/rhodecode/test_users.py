@@ -70,6 +70,50 @@ async def test_permissions_follow_grants_and_ownership(nethack: Client, rpc: Rpc
     assert await ask(bob) == ({"nethack": "repository.write"}, {"hackers": "usergroup.admin"})
 
 
+async def test_a_bound_token_shows_only_what_it_may_see(nethack: Client, rpc: Rpc) -> None:
+    for name in ("secret", "other"):
+        assert (await nethack.post("/new", name=name, description="d", private="1"))[0] == 200
+    await nethack.json("POST", "/v1/groups", {"name": "hackers"})
+    bound = Rpc(await nethack.limited(project="alice/secret", acls=["modify_project"]), rpc.address)
+    permissions = (await bound.ask("get_user"))["permissions"]
+    assert permissions["repositories"] == {"nethack": "repository.read", "alice/secret": "repository.admin"}
+    assert permissions["user_groups"] == {"hackers": "usergroup.read"}
+    assert [each["repo_name"] for each in await bound.ask("get_repos")] == ["alice/secret", "nethack"]
+
+
+async def test_administrators_with_a_limited_token_are_ordinary_users(nethack: Client, rpc: Rpc, admin: Rpc) -> None:
+    bound = Rpc(await admin.client.limited(project="nethack"), rpc.address)
+    scoped = Rpc(await admin.client.limited(acls=["modify_project"]), rpc.address)
+    for limited in (bound, scoped):
+        assert await limited.fail("get_user", userid="alice") == "userid is not the same as your user"
+        assert await limited.fail("get_users") == "Access was denied to this resource."
+        own = await limited.ask("get_user")
+        assert own["username"] == "admin"
+        assert "hg.admin" not in own["permissions"]["global"]
+        assert own["api_keys"] == ["*" * 40]
+        [follower] = (await limited.ask("get_repo", repoid="nethack"))["followers"]
+        assert (follower["username"], follower["email"]) == ("alice", None)
+    assert "hg.admin" in (await admin.ask("get_user"))["permissions"]["global"]
+
+
+async def test_a_blocked_user_may_only_read(nethack: Client, rpc: Rpc) -> None:
+    assert (await (await nethack.limited(project="nethack")).post("/nethack/blockuser", username="alice"))[0] == 200
+    assert (await rpc.ask("get_user"))["permissions"]["repositories"] == {"nethack": "repository.read"}
+
+
+async def test_an_address_is_shown_to_its_user_and_to_administrators(nethack: Client, rpc: Rpc, admin: Rpc) -> None:
+    bob = Rpc(await nethack.forge.user("bob"), rpc.address)
+    await rpc.ask("create_user_group", group_name="hackers")
+    for reader, email in ((rpc, "alice@example.org"), (admin, "alice@example.org"), (bob, None)):
+        shown = [
+            *(await reader.ask("get_user_group", usergroupid="hackers"))["users"],
+            *(await reader.ask("get_user_groups"))[0]["members"],
+            *(await reader.ask("get_repo", repoid="nethack"))["followers"],
+        ]
+        assert [each["username"] for each in shown] == ["alice"] * 3
+        assert [(each["email"], each["emails"]) for each in shown] == [(email, [email] if email else [])] * 3
+
+
 async def test_administrators_list_users_by_name(forge: Forge, rpc: Rpc, admin: Rpc, statements: list[str]) -> None:
     for number in range(20):
         await forge.admin.json("POST", "/v1/users", {"username": f"user{number}", "email": f"u{number}@example.org"})

@@ -63,7 +63,7 @@ async def find_owner(call: Call, owner: Reference, unknown: RpcError | None = No
     """
     if owner is None:
         return call.actor.username
-    if not call.actor.admin:
+    if not call.actor.admin:  # administrators with a limited token are refused by the command
         raise RpcError(f"Only {call.dialect.product} admin can specify `owner` param")
     try:
         return str((await find_user(call.db, owner))["username"])

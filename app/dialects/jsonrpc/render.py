@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.actor import Actor
+from app.core import access
 
 KEY_LENGTH = 40  # characters of a key as RhodeCode makes them, and so of a masked one
 
@@ -13,18 +14,20 @@ def mask_key(prefix: str) -> str:
 
 
 def render_user(row: Mapping[str, Any], actor: Actor, extern_type: str) -> dict[str, Any]:
-    """Render a user. Keys are masked, and only their owner and administrators see how they begin."""
+    """Render a user. Keys are masked. Only the user and administrators see the e-mail address, and with an
+    unrestricted token how the keys begin.
+    """
     firstname, _, lastname = row["fullname"].partition(" ")
-    shows_prefixes = actor.admin or actor.username == row["username"]
-    keys = [mask_key(prefix) for prefix in row["prefixes"]] if shows_prefixes else []
+    keys = [mask_key(prefix) for prefix in row["prefixes"]] if access.may_see_tokens(actor, row["username"]) else []
     keys = keys or [mask_key("")]
+    email = row["email"].lower() if access.may_see_email(actor, row["username"]) else None
     return {
         "user_id": row["user_id"],
         "username": row["username"],
         "firstname": firstname,
         "lastname": lastname,
-        "email": row["email"].lower(),
-        "emails": [row["email"].lower()],
+        "email": email,
+        "emails": [] if email is None else [email],
         "active": True,
         "admin": row["admin"],
         "extern_type": extern_type,

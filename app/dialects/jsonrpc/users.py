@@ -7,6 +7,7 @@ from app.actor import Actor
 from app.core import access
 from app.core.access import Level
 from app.core.credentials import find_actor, store_first_password
+from app.core.groups import may_manage_members
 from app.core.instance_policy import InstancePolicy
 from app.core.users import CreateUser
 from app.database import Row
@@ -32,13 +33,12 @@ OTHERS_USER = "userid is not the same as your user"
 
 
 async def find_own_user(call: Call, userid: Reference) -> Row:
-    """Find the user of the call, or the one that is named, which others than administrators do by their own number.
-
-    Raises RpcError.
+    """Find the user of the call, or the one that `userid` names. Only administrators may name others; all other users
+    may send their own number. Raises RpcError.
     """
     if userid is None:
         return await find_user(call.db, call.actor.username)
-    if not call.actor.admin:
+    if not access.is_administrator(call.actor):
         own = await find_user(call.db, call.actor.username)
         if isinstance(userid, bool) or str(userid) != str(own["user_id"]):
             raise RpcError(OTHERS_USER)
@@ -51,8 +51,9 @@ def show(call: Call, row: Any) -> dict[str, Any]:
 
 
 async def show_with_permissions(call: Call, row: Row) -> dict[str, Any]:
-    """Render a user with what they may do on everything that they may see."""
-    actor = await find_actor(call.db, row["username"])
+    """Render a user with what they may do on everything that they may see; for the caller, with the call's token."""
+    own = row["username"] == call.actor.username
+    actor = call.actor if own else await find_actor(call.db, row["username"])
     repositories = await projects.list_readable(call.db, actor)
     names = await groups.list_creators(call.db)
     permissions = {
@@ -67,17 +68,20 @@ async def show_with_permissions(call: Call, row: Row) -> dict[str, Any]:
 
 
 def permission_of(actor: Actor, project: Any) -> str:
+    """Return what the actor may do on a project that they may see; users whom it has blocked may only read it."""
+    if access.is_blocked(actor, project):
+        return "read"
     return PERMISSIONS.get(access.level(actor, project), "admin")
 
 
 def _group_permission(actor: Actor, name: str, creator: str) -> str:
-    """Members manage a group as its creator does (core/groups.py)."""
-    return "admin" if actor.admin or actor.username == creator or name in actor.groups else "read"
+    may_manage = may_manage_members(actor, creator=creator, member=name in actor.groups)
+    return "admin" if may_manage and not access.exceeds_binding(actor, "manage-members") else "read"
 
 
 def list_global(call: Call, actor: Actor) -> list[str]:
     """List a user's permissions that are about no object."""
-    if actor.admin:
+    if access.is_administrator(actor):
         return ["hg.admin", *(["hg.create.write_on_repogroup.true"] if call.dialect.lenient else [])]
     policy = InstancePolicy.from_settings(call.request.config_dict[SETTINGS])
     creates = "repository" if policy.new_projects else "none"

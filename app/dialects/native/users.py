@@ -9,7 +9,7 @@ from aiohttp import web
 
 from app.actor import Actor
 from app.core import credentials
-from app.core.access import require_self
+from app.core.access import may_see_email, require_self
 from app.core.users import CreateUser, IssueToken, RevokeToken
 from app.dialects.native import listings, requests
 from app.dialects.native.problems import invalid_request
@@ -65,7 +65,7 @@ async def view_user(request: web.Request, actor: Actor) -> web.Response:
     user = await users.find(request.config_dict[DATABASE], _read_username(request))
     if user is None:
         raise NotFound(Subject.USER)
-    return json_reply(render_user(user, email=actor.admin or actor.username == user["username"]))
+    return json_reply(render_user(user, email=may_see_email(actor, user["username"])))
 
 
 def _read_username(request: web.Request) -> str:
