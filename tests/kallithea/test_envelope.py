@@ -64,7 +64,7 @@ async def test_slashes_too_many_are_another_page(rpc: Rpc, address: str) -> None
     assert status == 404
 
 
-@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS"])
 async def test_other_http_methods_are_not_allowed(rpc: Rpc, method: str) -> None:
     status, _ = await rpc.client.json(method, KALLITHEA, call(rpc))
     assert status == 405

@@ -54,6 +54,11 @@ async def test_an_unknown_method_is_answered_with_similar_ones(rpc: Rpc) -> None
     assert error == "No such method: show__info. Similar methods: show_ip, get_server_info"
 
 
+async def test_only_the_beginning_of_a_long_name_is_compared(rpc: Rpc) -> None:
+    assert (await rpc.fail("x" * 90 + "_show")).endswith(". Similar methods: show_ip")
+    assert (await rpc.fail("x" * 100 + "_show")).endswith(". Similar methods: none")
+
+
 @pytest.mark.parametrize("args", [None, 1, [], "x"])
 async def test_arguments_that_are_no_object_are_none(rpc: Rpc, args: Any) -> None:
     assert (await rpc.envelope(call(rpc, args=args)))["result"]["username"] == "alice"
@@ -100,7 +105,7 @@ async def test_a_body_is_shown_without_its_secrets(rpc: Rpc, form: str, field: s
 async def test_a_request_without_a_length_is_refused_and_other_http_methods_too(rpc: Rpc) -> None:
     empty = {"id": None, "result": None, "error": "Empty body, No Content-Length in request"}
     assert json.loads(await rpc.send(None, method="GET")) == empty
-    for method in ("PUT", "DELETE", "PATCH"):
+    for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
         error = f'unsupported request method "{method}". Please use POST'
         assert json.loads(await rpc.send(b"{}", method=method)) == {"id": None, "result": None, "error": error}
 

@@ -17,31 +17,44 @@ from app.http.keys import DATABASE, SETTINGS
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """The texts of a dialect's envelope. `empty_body` is None where an empty body is JSON that cannot be parsed."""
+    """The texts of a dialect's envelope.
+
+    `empty_body` is None if an empty body is answered as JSON that cannot be parsed, and `private_method` if a method
+    whose name begins with an underscore is answered as an unknown one.
+    """
 
     no_length: str
     empty_body: str | None
     missing: str  # with {name}
     missing_key: str
     bad_key: str
+    private_method: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RpcDialect:
-    """One of the two dialects.
-
-    `lenient` says that RhodeCode's order and tolerance hold: slashes too many are ignored, other HTTP methods are
-    refused in the envelope, the method is looked up before the key, unknown arguments are dropped, and the first
-    missing one is named. Otherwise Kallithea's do.
-    """
+    """One of the two dialects."""
 
     name: str
     product: str
     words: Words
     methods: Methods
-    lenient: bool
+
+    # The envelope.
+    ignores_extra_slashes: bool  # otherwise they are a page that is not found
+    refuses_http_methods: bool  # in the envelope; otherwise they are answered 405
+    echoes_id_without_key: bool
+    empty_key_is_missing: bool
+    method_before_key: bool  # which of the two is checked first
+    suggests_methods: bool  # with names that are similar to an unknown one
+    drops_unknown_arguments: bool  # otherwise they are an error
+    first_missing_argument: bool  # of several, the first one is named; otherwise the last
+
+    # The objects.
     extern_type: str  # of users who log in here
     unset_uri: str | None  # how a repository without a remote is shown
+    admin_permissions: tuple[str, ...]  # the global ones of an administrator
+    lists_empty_repositories: bool  # an empty repository has no nodes; otherwise asking for them fails
 
 
 DIALECTS: dict[str, RpcDialect] = {}

@@ -18,6 +18,7 @@ Reference: TypeAlias = Any  # a user, a group or a repository, by number or by n
 ALIASES = MappingProxyType({"usersgroupid": "usergroupid"})
 TRUE, FALSE = frozenset({"true", "t", "yes", "y", "on", "1"}), frozenset({"false", "f", "no", "n", "off", "0", ""})
 MAX_DIGITS = 18  # of a number that PostgreSQL can hold
+MAX_METHOD_NAME = 100  # characters
 ABSENT = inspect.Parameter.empty
 
 
@@ -151,7 +152,11 @@ def _read_kind(annotation: Any) -> type | None:
     return None if kind is Any else kind
 
 
-def find_similar(methods: Mapping[str, Any], name: str) -> str:
-    """List the methods whose names contain a part of this name, by part; `none` if there are none."""
-    parts = [part for part in name.split("_") if part]
+def find_similar(methods: Mapping[str, Any], name: Any) -> str:
+    """List the methods whose names contain a part of this name, by part; `none` if there are none.
+
+    Callers need no key for this, so only the first MAX_METHOD_NAME characters count.
+    """
+    text = name[:MAX_METHOD_NAME] if isinstance(name, str) else ""
+    parts = [part for part in text.split("_") if part]
     return ", ".join(dict.fromkeys(each for part in parts for each in methods if part in each)) or "none"

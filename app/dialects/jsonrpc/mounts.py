@@ -9,13 +9,14 @@ from app.http.routes import Routes, admit_nobody
 
 # Clients join parts that end in a slash. The pattern takes it all, since a POST that is redirected loses its body.
 ADDRESS = "/{_before:/*}_admin/{_between:/*}api{_after:/*}"
-HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+# Those by which no call comes are refused in the words of the dialect.
+ROUTED = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def build_routes(dialect: RpcDialect) -> Routes:
     """Build the route table of a dialect below its name. The key is in the body, so the route itself takes none."""
     routes, handler = Routes(admit_nobody), build_handler(dialect)
-    for http_method in HTTP_METHODS:
+    for http_method in ROUTED:
         routes.add(http_method, f"/{dialect.name}{ADDRESS}", "call-method", any_slashes=True)(handler)
     return routes
 
@@ -28,5 +29,5 @@ async def answer_by_default(request: web.Request) -> web.StreamResponse:
     return await build_handler(DIALECTS[request.config_dict[SETTINGS].jsonrpc_default])(request)
 
 
-for _http_method in HTTP_METHODS:
+for _http_method in ROUTED:
     bare_routes.add(_http_method, ADDRESS, "call-method", any_slashes=True)(answer_by_default)

@@ -41,7 +41,7 @@ async def list_nodes(call: Call, project: Any, query: NodeQuery) -> list[dict[st
         raise RpcError(f"ret_type must be one of {','.join(DETAILS)}")
     failed = RpcError(f"failed to get repo: `{project['path']}` nodes")
     if not project["refs_version"]:
-        if call.dialect.lenient:
+        if call.dialect.lists_empty_repositories:
             return []
         raise failed
     try:

@@ -11,6 +11,7 @@ from app.dialects.jsonrpc.dialect import RpcDialect
 from app.dialects.jsonrpc.errors import RpcError
 from app.http.requests import BODY_ERRORS
 
+HTTP_METHODS = ("GET", "POST")  # by which a call may come
 CALL_ID = web.RequestKey("call_id", object)
 ENVELOPE = web.RequestKey("envelope", object)
 MAX_SHOWN = 1000  # characters of a body that an error shows
@@ -68,7 +69,7 @@ async def read_envelope(request: web.Request, dialect: RpcDialect) -> Envelope:
 
 
 async def _read_body(request: web.Request, dialect: RpcDialect) -> dict[str, Any]:
-    if request.method not in ("POST", "GET"):
+    if request.method not in HTTP_METHODS:
         raise RpcError(f'unsupported request method "{request.method}". Please use POST')
     if "Content-Length" not in request.headers:
         raise RpcError(dialect.words.no_length)
@@ -82,21 +83,19 @@ async def _read_body(request: web.Request, dialect: RpcDialect) -> dict[str, Any
 
 
 def _read_keys(request: web.Request, dialect: RpcDialect, sent: dict[str, Any]) -> Envelope:
-    """Check that the four keys are there. RhodeCode knows the id before it misses the key, Kallithea does not."""
-    if "id" not in sent and "id:" in sent:  # so it is misprinted in the samples of both
+    """Check that the four keys are there, and remember the id for the answer. Raises RpcError."""
+    if "id" not in sent and "id:" in sent:  # the samples of both manuals misprint it so
         sent["id"] = sent["id:"]
-    if dialect.lenient:
+    if dialect.echoes_id_without_key:
         request[CALL_ID] = sent.get("id")
-        key = sent.get("api_key") or sent.get("auth_token")
-        has_key = bool(key)
-    else:
-        key = sent.get("api_key", sent.get("auth_token"))
-        has_key = "api_key" in sent or "auth_token" in sent
-    if not has_key:
+    keys = [sent[name] for name in ("api_key", "auth_token") if name in sent]
+    if dialect.empty_key_is_missing:
+        keys = [key for key in keys if key]
+    if not keys:
         raise RpcError(dialect.words.missing_key)
     for name in ("id", "method", "args"):
         if name not in sent:
             raise RpcError(dialect.words.missing.format(name=name))
         if name == "id":
             request[CALL_ID] = sent["id"]
-    return Envelope(key, sent["method"], sent["args"] if isinstance(sent["args"], dict) else {})
+    return Envelope(keys[0], sent["method"], sent["args"] if isinstance(sent["args"], dict) else {})

@@ -15,7 +15,7 @@ from app.dialects.jsonrpc.dialect import Call, RpcDialect
 from app.dialects.jsonrpc.errors import RpcError
 from app.dialects.jsonrpc.methods import ALIASES, Method, find_similar
 from app.dialects.jsonrpc.references import find_repository
-from app.dialects.jsonrpc.requests import CALL_ID, Envelope, read_envelope
+from app.dialects.jsonrpc.requests import CALL_ID, HTTP_METHODS, Envelope, read_envelope
 from app.errors import Forbidden, NotFound, Refused, Subject
 from app.http import auth
 from app.http.commands import recall_project
@@ -94,12 +94,12 @@ async def _identify(request: web.Request, envelope: Envelope) -> Actor:
 
 async def _serve(request: web.Request, dialect: RpcDialect) -> web.Response:
     """Carry out a call, its checks in the order of the dialect. Raises RpcError, BadToken and Refused."""
-    if not dialect.lenient and _has_extra_slashes(request):
+    if not dialect.ignores_extra_slashes and _has_extra_slashes(request):
         raise web.HTTPNotFound
-    if not dialect.lenient and request.method not in ("GET", "POST"):
-        raise web.HTTPMethodNotAllowed(request.method, ["GET", "POST"])
+    if not dialect.refuses_http_methods and request.method not in HTTP_METHODS:
+        raise web.HTTPMethodNotAllowed(request.method, HTTP_METHODS)
     envelope = await read_envelope(request, dialect)
-    if dialect.lenient:
+    if dialect.method_before_key:
         method = _find_method(dialect, envelope.method)
         actor = await _identify(request, envelope)
     else:
@@ -119,11 +119,11 @@ def _has_extra_slashes(request: web.Request) -> bool:
 
 
 def _find_method(dialect: RpcDialect, name: Any) -> Method:
-    if not dialect.lenient and str(name).startswith("_"):
-        raise RpcError("Method not allowed")
+    if dialect.words.private_method is not None and isinstance(name, str) and name.startswith("_"):
+        raise RpcError(dialect.words.private_method)
     method = dialect.methods.get(name) if isinstance(name, str) else None
     if method is None:
-        similar = f". Similar methods: {find_similar(dialect.methods, str(name))}" if dialect.lenient else ""
+        similar = f". Similar methods: {find_similar(dialect.methods, name)}" if dialect.suggests_methods else ""
         raise RpcError(f"No such method: {name}{similar}")
     return method
 
@@ -183,9 +183,11 @@ def bind(method: Method, args: Mapping[str, Any], dialect: RpcDialect) -> dict[s
     sent = {_resolve_alias(name, names, args): value for name, value in args.items()}
     missing = [argument.name for argument in method.arguments if argument.required and argument.name not in sent]
     if missing:
-        raise RpcError(f"Missing non optional `{missing[0 if dialect.lenient else -1]}` arg in JSON DATA")
+        raise RpcError(
+            f"Missing non optional `{missing[0 if dialect.first_missing_argument else -1]}` arg in JSON DATA"
+        )
     unknown = sorted(sent.keys() - names)
-    if unknown and not dialect.lenient:
+    if unknown and not dialect.drops_unknown_arguments:
         raise RpcError(f"Unknown {', '.join(f'`{name}`' for name in unknown)} arg in JSON DATA")
     return {
         argument.name: argument.read(sent[argument.name])

@@ -82,7 +82,7 @@ def _group_permission(actor: Actor, name: str, creator: str) -> str:
 def list_global(call: Call, actor: Actor) -> list[str]:
     """List a user's permissions that are about no object."""
     if access.is_administrator(actor):
-        return ["hg.admin", *(["hg.create.write_on_repogroup.true"] if call.dialect.lenient else [])]
+        return list(call.dialect.admin_permissions)
     policy = InstancePolicy.from_settings(call.request.config_dict[SETTINGS])
     creates = "repository" if policy.new_projects else "none"
     return [

@@ -17,11 +17,21 @@ dialect = register(
             missing="Incorrect JSON query missing '{name}'",
             missing_key="Incorrect JSON query missing 'api_key'",
             bad_key="Invalid API key",
+            private_method="Method not allowed",
         ),
         methods=methods,
-        lenient=False,
+        ignores_extra_slashes=False,
+        refuses_http_methods=False,
+        echoes_id_without_key=False,
+        empty_key_is_missing=False,
+        method_before_key=False,
+        suggests_methods=False,
+        drops_unknown_arguments=False,
+        first_missing_argument=False,
         extern_type="internal",
         unset_uri=None,
+        admin_permissions=("hg.admin",),
+        lists_empty_repositories=False,
     )
 )
 routes = build_routes(dialect)
