@@ -160,6 +160,36 @@ async def test_a_truth_value_must_be_one(admin: Rpc, name: str, value: Any) -> N
     assert error == f"{value} value cannot be translated to bool"
 
 
+async def test_an_error_does_not_show_a_password_or_a_key(admin: Rpc) -> None:
+    sent = {"username": "bob", "email": "bob@example.org"}
+    for password in ({"x": "correct horse"}, ["correct horse"], True):
+        error = await admin.fail("create_user", **sent, password=password)
+        assert error == "*** value cannot be translated to str"
+    error = await admin.fail("get_user", userid={"password": "correct horse"})
+    assert error == "user `{'password': \"***\"}` does not exist"
+    assert await admin.fail("get_user", userid=admin.client.token) == "user `***` does not exist"
+    issued = "pf_" + "0" * 46
+    assert await admin.fail("get_user", userid=issued) == "user `***` does not exist"
+    assert await admin.fail("get_user", userid=[admin.client.token]) == "user `['***']` does not exist"
+
+
+async def test_an_error_shows_the_beginning_of_what_is_long(admin: Rpc) -> None:
+    long, cut = "x" * 100_000, "x" * 255 + "..."
+    assert await admin.fail("get_user", userid=long) == f"user `{cut}` does not exist"
+    assert await admin.fail("get_repo", repoid=long) == f"repository `{cut}` does not exist"
+    assert await admin.fail("get_user_group", usergroupid=long) == f"user group `{cut}` does not exist"
+    assert (await admin.fail(long)).startswith(f"No such method: {cut}")
+    several = "[0, 0, 0, 0, 0, 0, ...]"
+    assert await admin.fail("get_user", userid=[0] * 100_000) == f"user `{several}` does not exist"
+    sent = {"username": "bob", "email": "bob@example.org"}
+    assert await admin.fail("create_user", **sent, active=[0] * 100) == f"{several} value cannot be translated to bool"
+    assert (
+        await admin.fail("create_user", **sent, firstname=[0] * 100) == f"{several} value cannot be translated to str"
+    )
+    for method, name in (("create_user_group", "group_name"), ("create_repo", "repo_name")):
+        assert len(await admin.fail(method, **{name: long})) <= 5003
+
+
 async def test_a_new_user_logs_in_with_their_password(admin: Rpc, forge: Forge) -> None:
     await admin.ask("create_user", username="bob", email="bob@example.org", password="correct horse")
     assert await forge.db.fetchval("select count(*) from passwords where username = 'bob'") == 1

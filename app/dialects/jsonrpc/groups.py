@@ -7,7 +7,7 @@ from app.core.groups import AddMember, CreateGroup, RemoveMember
 from app.database import Row
 from app.dialects.jsonrpc import users as accounts
 from app.dialects.jsonrpc.dialect import Call
-from app.dialects.jsonrpc.errors import RpcError
+from app.dialects.jsonrpc.errors import RpcError, echo
 from app.dialects.jsonrpc.methods import Reference
 from app.dialects.jsonrpc.references import find_group, find_user
 from app.errors import Conflict, Forbidden, Invalid, NotFound, Subject
@@ -104,5 +104,5 @@ async def _find_both(call: Call, usergroupid: Reference, userid: Reference) -> t
 def _hide(refused: Forbidden, usergroupid: Reference) -> Exception:
     """Tell who may not change a group that there is none."""
     if refused.subject in (Subject.ADD_MEMBER, Subject.REMOVE_MEMBER):
-        return RpcError(f"user group `{usergroupid}` does not exist")
+        return RpcError(f"user group `{echo(usergroupid)}` does not exist")
     return refused

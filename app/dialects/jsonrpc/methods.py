@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, get_args, get_type_hints
 
 from app.core.access import ACTIONS, Token
 from app.database import Row
-from app.dialects.jsonrpc.errors import RpcError
+from app.dialects.jsonrpc.errors import MASK, SECRET_NAMES, RpcError, echo
 from app.http.requests import is_storable
 
 Function: TypeAlias = Callable[..., Awaitable[Any]]
@@ -38,32 +38,34 @@ class Argument:
 
     def read(self, value: Any) -> Any:
         """Read a value that was sent. Clients on the command line send every value as a text. Raises RpcError."""
-        readers: Mapping[type | None, Callable[[Any], Any]] = {str: _read_text, int: read_integer, bool: _read_flag}
-        try:
-            read = readers.get(self.kind, lambda same: same)(value)
-        except ValueError as error:
-            raise RpcError(str(error)) from None
-        if self.kind is dict and not isinstance(read, dict):
+        if self.kind is dict and not isinstance(value, dict):
             raise RpcError(f"`{self.name}` must be an object")
-        return read
+        if self.kind is None or self.kind not in READERS:
+            return value
+        try:
+            return READERS[self.kind](value)
+        except ValueError:
+            shown = MASK if self.name in SECRET_NAMES else echo(value)
+            raise RpcError(f"{shown} value cannot be translated to {self.kind.__name__}") from None
 
 
 def _read_text(value: Any) -> str:
+    """Read a text, which may be written as a number. Raises ValueError, and RpcError for one that cannot be stored."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        raise ValueError(f"{value} value cannot be translated to str")
+        raise ValueError("no text")
     if not is_storable(value):
-        raise ValueError("a text must not contain NUL characters or lone surrogates")
+        raise RpcError("a text must not contain NUL characters or lone surrogates")
     return value
 
 
 def read_integer(value: Any) -> int:
     """Read a number, which may be written as a text. Raises ValueError."""
-    text = str(value).strip()
+    text = str(value).strip() if isinstance(value, str | int | float) else ""
     digits = text.removeprefix("-")
     if isinstance(value, bool) or not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS):
-        raise ValueError(f"{value} value cannot be translated to int")
+        raise ValueError("no number")
     return int(text)
 
 
@@ -73,7 +75,10 @@ def _read_flag(value: Any) -> bool:
         return True
     if text in FALSE:
         return False
-    raise ValueError(f"{value} value cannot be translated to bool")
+    raise ValueError("no truth value")
+
+
+READERS: Mapping[Any, Callable[[Any], Any]] = {str: _read_text, int: read_integer, bool: _read_flag}
 
 
 @dataclass(frozen=True)

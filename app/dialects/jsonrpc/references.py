@@ -4,7 +4,7 @@ from typing import Any
 
 from app.core.paths import address_from_path
 from app.database import Database, Row
-from app.dialects.jsonrpc.errors import RpcError
+from app.dialects.jsonrpc.errors import RpcError, echo
 from app.dialects.jsonrpc.methods import MAX_DIGITS
 from app.http.requests import is_storable
 from app.queries import groups, projects, users
@@ -30,7 +30,7 @@ async def find_user(db: Database, value: Any) -> Row:
     """Find a user with the prefixes of their tokens. Raises RpcError."""
     found = await users.find_by_reference(db, *_split(value))
     if found is None:
-        raise RpcError(f"user `{value}` does not exist")
+        raise RpcError(f"user `{echo(value)}` does not exist")
     return found
 
 
@@ -38,5 +38,5 @@ async def find_group(db: Database, value: Any) -> Row:
     """Find a group with its members. Raises RpcError."""
     found = await groups.find_by_reference(db, *_split(value))
     if found is None:
-        raise RpcError(f"user group `{value}` does not exist")
+        raise RpcError(f"user group `{echo(value)}` does not exist")
     return found

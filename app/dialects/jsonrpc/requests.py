@@ -1,26 +1,19 @@
 """Reading the envelope of a call: its body, and the four keys that matter, in the order of each dialect."""
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
 from app.dialects.jsonrpc.dialect import RpcDialect
-from app.dialects.jsonrpc.errors import RpcError
+from app.dialects.jsonrpc.errors import RpcError, mask
 from app.http.requests import BODY_ERRORS
 
 HTTP_METHODS = ("GET", "POST")  # by which a call may come
 CALL_ID = web.RequestKey("call_id", object)
 ENVELOPE = web.RequestKey("envelope", object)
 MAX_SHOWN = 1000  # characters of a body that an error shows
-# Possible secrets in a body that is not valid JSON: the value after one of these names, and any text that looks like a
-# key.
-SECRET_VALUE = re.compile(
-    r"""((?:api_key|auth_token|password)\\?["']?\s*[:=]\s*)(?:\\?"[^"]*"?|\\?'[^']*'?|[^\s"',}&]+)""", re.IGNORECASE
-)
-SECRET_TEXT = re.compile(r"pf_[0-9A-Za-z]*|[0-9A-Za-z]{20,}")
 
 
 @dataclass(frozen=True)
@@ -30,11 +23,6 @@ class Envelope:
     key: Any
     method: Any
     args: dict[str, Any]
-
-
-def mask(text: str) -> str:
-    """Replace what may be a secret by asterisks."""
-    return SECRET_TEXT.sub("***", SECRET_VALUE.sub(r'\1"***"', text))
 
 
 def _refuse_constant(name: str) -> None:

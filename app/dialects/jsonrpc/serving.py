@@ -12,10 +12,10 @@ from app.core.access import ACTIONS
 from app.core.credentials import BadToken
 from app.dialects.jsonrpc import errors
 from app.dialects.jsonrpc.dialect import Call, RpcDialect
-from app.dialects.jsonrpc.errors import RpcError
+from app.dialects.jsonrpc.errors import RpcError, echo, mask_key
 from app.dialects.jsonrpc.methods import ALIASES, Method, find_similar
 from app.dialects.jsonrpc.references import find_repository
-from app.dialects.jsonrpc.requests import CALL_ID, HTTP_METHODS, Envelope, read_envelope
+from app.dialects.jsonrpc.requests import CALL_ID, ENVELOPE, HTTP_METHODS, Envelope, read_envelope
 from app.errors import Forbidden, NotFound, Refused, Subject
 from app.http import auth
 from app.http.commands import recall_project
@@ -42,9 +42,10 @@ def reply(request: web.Request, *, result: Any = None, error: str | None = None,
 
 def render_error(request: web.Request, dialect: RpcDialect, error: Exception) -> web.Response | None:
     """Render an error in the words of the dialect; None for one that it does not know."""
+    sent = request.get(ENVELOPE)
     match error:
         case RpcError():
-            return reply(request, error=str(error))
+            return reply(request, error=mask_key(str(error), sent.key if isinstance(sent, Envelope) else None))
         case BadToken():
             return reply(request, error=dialect.words.bad_key, keep=False)
         case Forbidden():
@@ -124,7 +125,7 @@ def _find_method(dialect: RpcDialect, name: Any) -> Method:
     method = dialect.methods.get(name) if isinstance(name, str) else None
     if method is None:
         similar = f". Similar methods: {find_similar(dialect.methods, name)}" if dialect.suggests_methods else ""
-        raise RpcError(f"No such method: {name}{similar}")
+        raise RpcError(f"No such method: {echo(name)}{similar}")
     return method
 
 
@@ -135,7 +136,7 @@ async def _call(
     named = method.repository
     if named is None:
         return await method.call(Call(request, actor, dialect, args), values)
-    missing = RpcError(f"repository `{args[named.name]}` does not exist")
+    missing = RpcError(f"repository `{echo(args[named.name])}` does not exist")
     project = await _find_project(Call(request, actor, dialect, args), method, values[named.name])
     if project is None:
         raise missing
