@@ -60,6 +60,14 @@ def render_commit(commit: Commit, index: int, branches: Mapping[str, str]) -> di
     }
 
 
+def measure(commit: Mapping[str, Any]) -> int:
+    """Count the characters of the long parts of a rendered commit: its message, its files and their patches."""
+    files = [path for kind in ("added", "changed", "removed") for path in commit.get(kind, ())]
+    changes = commit.get("diff", ())
+    patches = sum(len(change["filename"]) + len(change["raw_diff"] or "") for change in changes)
+    return len(commit["message"]) + sum(map(len, files)) + patches
+
+
 def repository_path(call: Call, project: Row) -> Path:
     return store.repository_path(call.request.config_dict[SETTINGS].repositories, project["project_id"])
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.dialects.jsonrpc.answers import Allowance
 from app.dialects.jsonrpc.commits import repository_path
 from app.dialects.jsonrpc.dialect import Call
 from app.dialects.jsonrpc.errors import RpcError
@@ -55,6 +56,9 @@ def _read_nodes(repo_path: Path, query: NodeQuery) -> list[dict[str, Any]]:
     commit_id = listed[history.find_index(repo_path, listed, query.revision)]
     folders, files = tree.list_below(repo_path, commit_id, query.root_path)
     shown: list[dict[str, Any]] = []
+    allowance = Allowance()
+    for entry in (*folders, *files):
+        allowance.spend(len(entry.path))
     if query.ret_type != "files":
         shown += [_render_folder(folder, query.details) for folder in folders]
     if query.ret_type != "dirs":

@@ -11,12 +11,14 @@ from app.core import access
 from app.core.access import ACTIONS
 from app.core.credentials import BadToken
 from app.dialects.jsonrpc import errors
+from app.dialects.jsonrpc.answers import encode_in_thread
 from app.dialects.jsonrpc.dialect import Call, RpcDialect
 from app.dialects.jsonrpc.errors import RpcError, echo, mask_key
 from app.dialects.jsonrpc.methods import ALIASES, Method, find_similar
 from app.dialects.jsonrpc.references import find_repository
 from app.dialects.jsonrpc.requests import CALL_ID, ENVELOPE, HTTP_METHODS, Envelope, read_envelope
 from app.errors import Forbidden, NotFound, Refused, Subject
+from app.git.errors import TooLarge
 from app.http import auth
 from app.http.commands import recall_project
 from app.http.errors import Unavailable, Unexpected, fence
@@ -32,9 +34,18 @@ from app.http.wording import describe_refusal
 NO_PAGE = (404, 405)  # the only answers that are not in the envelope
 
 
-def reply(request: web.Request, *, result: Any = None, error: str | None = None, keep: bool = True) -> web.Response:
-    """Answer a call. `keep` is False for an answer that a repeated request must not get again."""
-    body = json.dumps({"id": request.get(CALL_ID), "result": result, "error": error})
+async def reply_with_result(request: web.Request, result: Any) -> web.Response:
+    """Answer a call that has succeeded. Raises RpcError for an answer that is too large."""
+    try:
+        body = await encode_in_thread({"id": request.get(CALL_ID), "result": result, "error": None})
+    except TooLarge:
+        raise RpcError(errors.TOO_LARGE) from None
+    return web.Response(body=body, content_type="application/json", charset="utf-8")
+
+
+def reply_with_error(request: web.Request, error: str, *, keep: bool = True) -> web.Response:
+    """Answer a call that has failed. `keep` is False for an answer that a repeated request must not get again."""
+    body = json.dumps({"id": request.get(CALL_ID), "result": None, "error": error})
     return web.Response(
         body=body.encode(), content_type="application/json", charset="utf-8", headers=None if keep else NO_STORE
     )
@@ -45,21 +56,21 @@ def render_error(request: web.Request, dialect: RpcDialect, error: Exception) ->
     sent = request.get(ENVELOPE)
     match error:
         case RpcError():
-            return reply(request, error=mask_key(str(error), sent.key if isinstance(sent, Envelope) else None))
+            return reply_with_error(request, mask_key(str(error), sent.key if isinstance(sent, Envelope) else None))
         case BadToken():
-            return reply(request, error=dialect.words.bad_key, keep=False)
+            return reply_with_error(request, dialect.words.bad_key, keep=False)
         case Forbidden():
-            return reply(request, error=errors.FORBIDDEN)
+            return reply_with_error(request, errors.FORBIDDEN)
         case Refused():
-            return reply(request, error=describe_refusal(error))
+            return reply_with_error(request, describe_refusal(error))
         case web.HTTPException() if error.status in NO_PAGE:
             return render_status(request, error.status)
         case web.HTTPException():
-            return reply(request, error=TITLES.get(error.status, error.reason), keep=False)
+            return reply_with_error(request, TITLES.get(error.status, error.reason), keep=False)
         case Unavailable():
-            return reply(request, error=errors.UNAVAILABLE, keep=False)
+            return reply_with_error(request, errors.UNAVAILABLE, keep=False)
         case Unexpected():
-            return reply(request, error=errors.INTERNAL, keep=False)
+            return reply_with_error(request, errors.INTERNAL, keep=False)
     return None
 
 
@@ -109,7 +120,7 @@ async def _serve(request: web.Request, dialect: RpcDialect) -> web.Response:
     request[ACTION] = method.action
     access.require_scope(actor, method.action)
     quota = charge_request(request, actor, method.action, None)
-    response = reply(request, result=await _call(request, actor, dialect, method, envelope.args))
+    response = await reply_with_result(request, await _call(request, actor, dialect, method, envelope.args))
     if quota is not None:
         response.headers.update(quota.headers())
     return response

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from app.database import Row
+from app.dialects.jsonrpc.answers import Allowance
 from app.dialects.jsonrpc.changes import list_files
-from app.dialects.jsonrpc.commits import TOO_LARGE, render_commit, repository_path
+from app.dialects.jsonrpc.commits import TOO_LARGE, measure, render_commit, repository_path
 from app.dialects.jsonrpc.dialect import Call
 from app.dialects.jsonrpc.errors import RpcError
 from app.dialects.jsonrpc.nodes import NodeQuery, list_nodes
@@ -105,8 +106,9 @@ def _read_many(repo_path: Path, selection: Selection, with_files: bool) -> list[
     if len(chosen) > (MAX_WITH_FILES if with_files else MAX_COMMITS):
         raise TooLarge("commits")
     repository = open_repository(repo_path)
-    shown = []
+    shown, allowance = [], Allowance()
     for index in chosen:
         commit = commits.read(repository, dated[index][1])
         shown.append({**render_commit(commit, index, {}), **(list_files(repo_path, commit) if with_files else {})})
+        allowance.spend(measure(shown[-1]))
     return shown

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from app.database import Row
+from app.dialects.jsonrpc.answers import Allowance
 from app.dialects.jsonrpc.changes import list_changes
-from app.dialects.jsonrpc.commits import NO_COMMIT, TOO_LARGE, render_commit, repository_path
+from app.dialects.jsonrpc.commits import NO_COMMIT, TOO_LARGE, measure, render_commit, repository_path
 from app.dialects.jsonrpc.dialect import Call
 from app.dialects.jsonrpc.errors import INTERNAL, RpcError
 from app.dialects.jsonrpc.methods import read_integer
@@ -94,11 +95,12 @@ def _read(
     if last - first > MAX_COMMITS[details]:
         raise TooLarge(start)
     repository = open_repository(repo_path)
-    shown = []
+    shown, allowance = [], Allowance()
     for index in range(first, last):
         commit = commits.read(repository, listed[index])
         changes = list_changes(repo_path, commit, full=details == "full") if details != "basic" else []
         shown.append({**render_commit(commit, index, branches), "diff": changes})
+        allowance.spend(measure(shown[-1]))
         if details == "full":
             named = [tag["name"] for tag in tags if tag["commit"] == commit.id]
             shown[-1]["refs"] = {"branches": [branches.get(commit.id)], "bookmarks": [], "tags": named}
