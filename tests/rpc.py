@@ -1,6 +1,7 @@
 """Calls methods of the JSON-RPC dialects."""
 
 import json
+from io import BytesIO
 from typing import Any
 
 from tests.conftest import Client
@@ -33,7 +34,9 @@ class Rpc:
         """The whole answer to a whole request."""
         return json.loads(await self.send(json.dumps(sent).encode(), **options))  # type: ignore[no-any-return]
 
-    async def send(self, body: bytes | None, *, method: str = "POST", address: str = "", **headers: str) -> str:
+    async def send(
+        self, body: bytes | BytesIO | None, *, method: str = "POST", address: str = "", **headers: str
+    ) -> str:
         """The answer to any bytes, which has status 200."""
         url = self.client.forge.url + (address or self.address)
         names = {name.replace("_", "-"): value for name, value in headers.items()}

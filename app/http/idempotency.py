@@ -33,17 +33,24 @@ STORED_HEADERS = ("Content-Type", "Location", "Link", "Allow", "Retry-After")
 
 AnswerErrors = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 Identify = Callable[[web.Request], Awaitable[Actor]]
+Writes = Callable[[web.Request], Awaitable[bool]]
 
 
-def build_dialect_middleware(answer_errors: AnswerErrors, identify: Identify) -> Any:
-    """Build a dialect's middleware, which renders its errors and honours idempotency keys.
+async def writes_by_method(request: web.Request) -> bool:
+    """Whether the HTTP method of the request is one that writes."""
+    return request.method in WRITES
 
-    `answer_errors` calls a handler and renders what it raises; `identify` finds the actor or raises BadToken.
+
+def build_dialect_middleware(answer_errors: AnswerErrors, identify: Identify, writes: Writes = writes_by_method) -> Any:
+    """Build a dialect's middleware, which renders its errors and honours the idempotency keys of requests that write.
+
+    `answer_errors` calls a handler and renders what it raises; `identify` finds the actor or raises BadToken; `writes`
+    says whether a request writes.
     """
 
     @web.middleware
     async def dialect_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if HEADER not in request.headers or request.method not in WRITES:
+        if HEADER not in request.headers:
             return await answer_errors(request, handler)
 
         async def respond(request: web.Request) -> web.StreamResponse:
@@ -51,6 +58,8 @@ def build_dialect_middleware(answer_errors: AnswerErrors, identify: Identify) ->
             return await answer_errors(request, handler)
 
         async def respond_once(request: web.Request) -> web.StreamResponse:
+            if not await writes(request):
+                return await handler(request)
             return await _replay_or_call(request, respond, identify)
 
         return await answer_errors(request, respond_once)  # refused keys are rendered here

@@ -1,6 +1,7 @@
 """RhodeCode's envelope: the order in which calls are refused, the words, and the ids of answers."""
 
 import json
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -157,6 +158,13 @@ async def test_a_repeated_request_gets_the_first_answer(forge: Forge) -> None:
     other = await admin.envelope({**sent, "id": 2}, Idempotency_Key="k1")
     assert other["error"] == "This Idempotency-Key was used for another request; choose a new one."
     assert other["id"] == 2
+
+
+async def test_a_body_that_is_too_large_is_an_error_with_and_without_a_key(rpc: Rpc) -> None:
+    body = json.dumps(call(rpc, args={"userid": "x" * (5 << 20)})).encode()
+    plain = json.loads(await rpc.send(BytesIO(body)))
+    assert plain["error"] == "The request is too large."
+    assert json.loads(await rpc.send(BytesIO(body), Idempotency_Key="k")) == plain
 
 
 async def test_requests_are_measured_under_the_name_of_the_dialect(forge: Forge, rpc: Rpc) -> None:

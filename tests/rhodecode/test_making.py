@@ -1,5 +1,6 @@
 """Creating, deleting and sharing repositories in both dialects."""
 
+import json
 from typing import Any
 
 import pytest
@@ -115,6 +116,29 @@ async def test_a_repeated_deletion_gets_the_first_answer(rpc: Rpc) -> None:
     first = await rpc.envelope(call, Idempotency_Key="d")
     assert first["error"] is None
     assert await rpc.envelope(call, Idempotency_Key="d") == first
+
+
+@pytest.mark.parametrize("http_method", ["GET", "POST"])
+async def test_a_key_is_honoured_by_methods_that_write(rpc: Rpc, http_method: str) -> None:
+    async def send(method: str, key: str, **args: Any) -> Any:
+        sent = {"id": 1, "api_key": rpc.client.token, "method": method, "args": args}
+        return json.loads(await rpc.send(json.dumps(sent).encode(), method=http_method, Idempotency_Key=key))
+
+    first = await send("create_repo", "a key", repo_name="moria")
+    assert first["error"] == "Idempotency-Key must have 1 to 255 visible ASCII characters."
+    first = await send("create_repo", "made", repo_name="moria")
+    assert first["error"] is None
+    assert await send("create_repo", "made", repo_name="moria") == first
+    assert rpc.client.headers["Idempotency-Replayed"] == "true"
+
+
+async def test_a_key_is_ignored_by_methods_that_read(rpc: Rpc) -> None:
+    sent = {"id": 1, "api_key": rpc.client.token, "method": "get_repos", "args": {}}
+    before = await rpc.envelope(sent, Idempotency_Key="k")
+    await rpc.ask("create_repo", repo_name="moria")
+    after = await rpc.envelope(sent, Idempotency_Key="k")
+    assert [each["repo_name"] for each in before["result"]] == ["nethack"]
+    assert [each["repo_name"] for each in after["result"]] == ["moria", "nethack"]
 
 
 async def test_writers_refresh_a_repository(rpc: Rpc, bob: Rpc) -> None:

@@ -89,7 +89,15 @@ def build_handler(dialect: RpcDialect) -> Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
         return await _serve(request, dialect)
 
-    middleware = build_dialect_middleware(answer_errors, identify_key)
+    async def writes(request: web.Request) -> bool:
+        """Whether the method that is called writes, by whatever HTTP method the call has come."""
+        try:
+            method = _find_method(dialect, (await read_envelope(request, dialect)).method)
+        except RpcError:
+            return False
+        return ACTIONS[method.action].writes
+
+    middleware = build_dialect_middleware(answer_errors, identify_key, writes)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         response: web.StreamResponse = await middleware(request, answer)
