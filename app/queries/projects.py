@@ -76,14 +76,14 @@ async def list_ancestors(db: Database, ancestors: list[int]) -> list[Row]:
     )
 
 
-TAKEN = """
-    select nextval('project_ids') as id,
-           exists (select 1 from projects where address = $1)
-           or exists (select 1 from projects
-                      where  lower(name) = lower($3) and lower(owner) = lower($2)
-                      and    namespace is null and forker is null)
-           as taken
+# The projects at an address, or at `<owner>/<name>`, by which a project without a namespace is found too.
+SAME_ADDRESS = """
+    select project_id from projects where address = $1
+    union
+    select project_id from projects
+    where  lower(name) = lower($3) and lower(owner) = lower($2) and namespace is null and forker is null
 """
+TAKEN = f"select nextval('project_ids') as id, exists ({SAME_ADDRESS}) as taken"
 
 
 async def next_id(db: Database, address: str, namespace: str | None = None, name: str = "") -> tuple[int, bool]:
@@ -94,6 +94,11 @@ async def next_id(db: Database, address: str, namespace: str | None = None, name
     row = await db.fetchrow(TAKEN, address, namespace, name)
     assert row is not None  # noqa: S101 - a select without a from has one row
     return row["id"], row["taken"]
+
+
+async def list_namesakes(db: Database, address: str, namespace: str | None, name: str) -> list[Row]:
+    """List the projects that make an address taken (`next_id`)."""
+    return await db.fetch(f"{WHOLE} where project_id in ({SAME_ADDRESS})", address, namespace, name)
 
 
 async def list_ids(db: Database) -> list[int]:

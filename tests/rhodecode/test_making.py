@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import git
+from app.http.keys import TAIL
+from tests.conftest import Client, git
 from tests.rpc import KALLITHEA, Rpc
 
 pytestmark = pytest.mark.usefixtures("nethack")
@@ -76,7 +77,39 @@ async def test_a_limited_token_of_an_administrator_chooses_no_owner(rpc: Rpc, ad
 
 async def test_a_taken_name_is_refused(rpc: Rpc) -> None:
     for name in ("nethack", "Nethack"):
-        assert await rpc.fail("create_repo", repo_name=name) == f"repo `{name}` already exist"
+        for more in ({}, {"repo_type": "svn"}):
+            assert await rpc.fail("create_repo", repo_name=name, **more) == f"repo `{name}` already exist"
+
+
+async def test_the_name_of_a_hidden_repository_is_refused_like_any_that_cannot_be_had(
+    rpc: Rpc, admin: Rpc, bob: Rpc
+) -> None:
+    await rpc.ask("create_repo", repo_name="secret", private=True)
+    for name in ("secret", "Secret", "api"):
+        assert await bob.fail("create_repo", repo_name=name) == f"failed to create repository `{name}`"
+    for reader in (rpc, admin):
+        assert await reader.fail("create_repo", repo_name="secret") == "repo `secret` already exist"
+    await rpc.client.post("/secret/git/modifyacls", user_type="user", name="bob", acl="ticket")
+    assert await bob.fail("create_repo", repo_name="secret") == "repo `secret` already exist"
+
+
+async def test_a_missing_group_comes_before_an_unknown_owner(rpc: Rpc, admin: Rpc) -> None:
+    error = "repo group `nothing` not found" if is_kallithea(rpc) else "repository group `nothing` does not exist"
+    assert await admin.fail("create_repo", repo_name="nothing/x", owner="nobody") == error
+
+
+async def test_a_repository_that_is_not_there_when_the_process_ends_is_asked_for_again(
+    nethack: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rpc = Rpc(nethack, KALLITHEA)
+    sent = {"id": 1, "api_key": rpc.client.token, "method": "create_repo", "args": {"repo_name": "moria"}}
+    with monkeypatch.context() as shutting_down:
+        shutting_down.setattr(nethack.forge.app[TAIL], "closing", True)
+        answer = await rpc.envelope(sent, Idempotency_Key="k")
+    assert answer == {"id": 1, "result": None, "error": "The forge cannot answer at the moment; try again."}
+    assert rpc.client.headers["Retry-After"] == "1"
+    answer = await rpc.envelope(sent, Idempotency_Key="k")
+    assert answer["result"]["msg"] == "Created new repository `moria`"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from app.errors import Forbidden, NotFound, Refused, Subject
 from app.git.errors import TooLarge
 from app.http import auth
 from app.http.commands import recall_project
-from app.http.errors import Unavailable, Unexpected, fence
+from app.http.errors import RETRY_AFTER, Unavailable, Unexpected, fence
 from app.http.idempotency import build_dialect_middleware
 from app.http.keys import ACTION, HELD_KEY
 from app.http.rate_limits import charge_request
@@ -68,7 +68,9 @@ def render_error(request: web.Request, dialect: RpcDialect, error: Exception) ->
         case web.HTTPException():
             return reply_with_error(request, TITLES.get(error.status, error.reason), keep=False)
         case Unavailable():
-            return reply_with_error(request, errors.UNAVAILABLE, keep=False)
+            response = reply_with_error(request, errors.UNAVAILABLE, keep=False)
+            response.headers["Retry-After"] = RETRY_AFTER
+            return response
         case Unexpected():
             return reply_with_error(request, errors.INTERNAL, keep=False)
     return None

@@ -13,6 +13,7 @@ from app.dialects.jsonrpc.methods import Reference
 from app.dialects.jsonrpc.references import find_group, find_repository, find_user
 from app.dialects.kallithea.methods import methods
 from app.git.refs import TAGS
+from app.http.errors import Unavailable
 from app.http.tasks import find_ending
 from app.queries import refs
 
@@ -38,20 +39,21 @@ async def _list_names(call: Call, project: Row) -> dict[str, Any]:
 
 @methods.add("create_repo", "create-project")
 async def create_repo(call: Call, new: NewRepository) -> dict[str, Any]:
-    """Create a repository, and wait until it is there: the answer names no task."""
+    """Create a repository, and wait until it is there: the answer names no task. Raises Unavailable if this process
+    shuts down meanwhile.
+    """
     try:
-        task = await making.create_repository(call, new)
+        outcome = await making.create_repository(call, new)
     except ParentRefused as refused:
         raise RpcError(_describe_parent(new.parent, exists=refused.exists)) from None
-    ending = await find_ending(call.request, task, wait=True)
-    made = await find_repository(call.db, new.repo_name) if ending and ending.succeeded else None
+    ending = await find_ending(call.request, outcome.command_id, wait=True)
+    if ending is None:
+        raise Unavailable
+    path = outcome.row["path"]
+    made = await find_repository(call.db, path) if ending.succeeded else None
     if made is None:
         raise RpcError(f"failed to create repository `{new.repo_name}`")
-    return {
-        "msg": f"Created new repository `{new.repo_name}`",
-        "success": True,
-        "repo": await shared.show_plain(call, made),
-    }
+    return {"msg": f"Created new repository `{path}`", "success": True, "repo": await shared.show_plain(call, made)}
 
 
 def _describe_parent(parent: str | None, *, exists: bool) -> str:

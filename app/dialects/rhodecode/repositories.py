@@ -32,11 +32,11 @@ async def create_repo(call: Call, new: NewRepository, enable_locking: bool = Fal
         raise RpcError("Validation failed: {'repo_name': u'Required'}")
     new = replace(new, repo_name=path)
     try:
-        task = await making.create_repository(call, new, supported=not enable_locking)
+        made = await making.create_repository(call, new, supported=not enable_locking)
     except ParentRefused:
         missing = f"repository group `{new.parent}` does not exist"
         raise RpcError(FORBIDDEN if new.parent is None else missing) from None
-    return {"msg": f"Created new repository `{path}`", "success": True, "task": str(task)}
+    return {"msg": f"Created new repository `{made.row['path']}`", "success": True, "task": str(made.command_id)}
 
 
 @methods.add("delete_repo", "delete-project")
