@@ -93,7 +93,7 @@ ACTIONS: dict[str, Action] = {
     "read-options": _read(Level.READ, frozenset({"modify_project"})),
     "read-connector": _read(Level.ADMIN, frozenset({"modify_project"})),
     "read-hook-token": _read(Level.READ, Token.ANY, excepted=True),
-    "create-user": Action(None, Token.WHOLE),
+    "create-user": Action(None, Token.WHOLE, administers=True),
     "manage-tokens": Action(None, Token.WHOLE),
     # Their command handlers look at the project of the subscription or task.
     "manage-subscriptions": Action(None, Token.UNSCOPED, binds=False),
@@ -110,6 +110,7 @@ ACTIONS: dict[str, Action] = {
     "transfer-project": _write(Level.OWNER, "modify_project"),
     "delete-project": _write(Level.ADMIN, "modify_project"),
     "manage-access": _write(Level.ADMIN, "modify_project", excepted=True),
+    "administer-access": Action(Level.ADMIN, Token.WHOLE, administers=True),  # as Kallithea grants to users
     "block-users": _write(Level.ADMIN, "modify_project", excepted=True),
     "refresh-project": _write(Level.WRITE, "modify_project"),
     "refresh-access": _write(Level.READ, "generate_acls_project"),

@@ -205,11 +205,14 @@ async def test_permissions_are_granted_and_revoked_repeatedly(rpc: Rpc, admin: R
         await manager.ask(f"grant_{method}_permission", **named, perm="repository.none")
 
 
-@pytest.mark.parametrize("perm", ["haha", "repository.haha", "", "hg.admin", "group.read", "usergroup.admin"])
+@pytest.mark.parametrize(
+    "perm",
+    ["haha", "repository.haha", "", "hg.haha", "read", "hg.admin", "hg.fork.none", "group.read", "usergroup.admin"],
+)
 async def test_a_permission_must_be_one_on_repositories(rpc: Rpc, admin: Rpc, perm: str) -> None:
     await rpc.ask("create_user_group", group_name="hackers")
     error = f"permission `{perm}` does not exist"
-    if perm in ("group.read", "usergroup.admin"):
+    if perm in ("hg.admin", "hg.fork.none", "group.read", "usergroup.admin"):
         error = f"permission `{perm}` is invalid, should start with repository."
     for method, names in (("user", {"userid": "alice"}), ("user_group", {"usergroupid": "hackers"})):
         assert await admin.fail(f"grant_{method}_permission", repoid="nethack", **names, perm=perm) == error
@@ -230,6 +233,26 @@ async def test_others_may_not_grant(rpc: Rpc, bob: Rpc) -> None:
     assert await list_permissions(rpc) == {}
 
 
+async def test_a_user_without_administration_of_a_repository_revokes_nothing_on_it(rpc: Rpc, bob: Rpc) -> None:
+    await rpc.client.post("/nethack/git/modifyacls", user_type="user", name="bob", acl="commit")
+    denied = "Access was denied to this resource." if is_kallithea(rpc) else "repository `nethack` does not exist"
+    assert await bob.fail("revoke_user_permission", repoid="nethack", userid="bob") == denied
+    assert await list_permissions(rpc) == {"bob": "repository.write"}
+
+
+async def test_kallithea_refuses_others_than_administrators_before_anything_is_looked_up(rpc: Rpc, bob: Rpc) -> None:
+    if not is_kallithea(rpc):
+        error = await bob.fail("revoke_user_permission", repoid="nethack", userid="nobody")
+        assert error == "user `nobody` does not exist"
+        return
+    for repoid, userid in (("nothing", "bob"), ("nethack", "nobody")):
+        named = {"repoid": repoid, "userid": userid}
+        for reader in (rpc, bob):
+            denied = "Access was denied to this resource."
+            assert await reader.fail("grant_user_permission", **named, perm="haha") == denied
+            assert await reader.fail("revoke_user_permission", **named) == denied
+
+
 async def test_who_is_asked_about_is_looked_up_before_the_permission(rpc: Rpc, admin: Rpc) -> None:
     error = await admin.fail("grant_user_permission", repoid="nethack", userid="nobody", perm="haha")
     assert error == "user `nobody` does not exist"
@@ -246,6 +269,7 @@ async def test_a_hidden_repository_is_a_missing_one_to_who_would_change_it(rpc: 
         error = f"repository `{repoid}` does not exist"
         for method in ("delete_repo", "invalidate_cache"):
             assert await bob.fail(method, repoid=repoid) == error
-        assert await bob.fail("grant_user_permission", repoid=repoid, userid="nobody", perm="haha") == error
-        assert await bob.fail("revoke_user_permission", repoid=repoid, userid="nobody") == error
+        if not is_kallithea(rpc):
+            assert await bob.fail("grant_user_permission", repoid=repoid, userid="nobody", perm="haha") == error
+            assert await bob.fail("revoke_user_permission", repoid=repoid, userid="nobody") == error
         assert await bob.fail("revoke_user_group_permission", repoid=repoid, usergroupid="nothing") == error

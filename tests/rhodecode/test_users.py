@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Client, Forge
-from tests.rpc import Rpc
+from tests.rpc import KALLITHEA, Rpc
 
 USER_KEYS = {
     "user_id", "username", "firstname", "lastname", "email", "emails", "active", "admin", "extern_type", "extern_name",
@@ -152,6 +152,25 @@ async def test_a_taken_name_or_address_is_refused_in_any_case(admin: Rpc) -> Non
 async def test_a_user_that_the_forge_cannot_have_is_refused(admin: Rpc, changed: dict[str, Any]) -> None:
     sent = {"username": "bob", "email": "bob@example.org", **changed}
     assert await admin.fail("create_user", **sent) == f"failed to create user `{sent['username']}`"
+
+
+async def test_a_taken_name_comes_before_what_the_forge_cannot_have(admin: Rpc, rpc: Rpc) -> None:
+    for more in ({"active": False}, {"extern_type": "ldap"}, {"password": "x" * 2000}):
+        error = await admin.fail("create_user", username="alice", email="new@example.org", **more)
+        assert error == "user `alice` already exist"
+        error = await admin.fail("create_user", username="bob", email="alice@example.org", **more)
+        assert error == "email `alice@example.org` already exist"
+        error = await rpc.fail("create_user", username="alice", email="new@example.org", **more)
+        assert error == "Access was denied to this resource."
+
+
+async def test_missing_and_unknown_arguments_come_before_rights_and_wrong_values_after(rpc: Rpc) -> None:
+    kallithea = rpc.address == KALLITHEA
+    missing = "email" if kallithea else "username"
+    assert await rpc.fail("create_user") == f"Missing non optional `{missing}` arg in JSON DATA"
+    denied = "Access was denied to this resource."
+    assert await rpc.fail("get_users", foo=1) == ("Unknown `foo` arg in JSON DATA" if kallithea else denied)
+    assert await rpc.fail("create_user", username="bob", email="b@example.org", admin=[]) == denied
 
 
 @pytest.mark.parametrize(("name", "value"), [("active", "perhaps"), ("admin", [])])

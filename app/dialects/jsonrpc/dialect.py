@@ -8,11 +8,12 @@ from typing import Any
 from aiohttp import web
 
 from app.actor import Actor
+from app.core import access
 from app.core.commands import Command, Outcome
 from app.database import Database
 from app.dialects.jsonrpc.methods import Methods
 from app.http import commands
-from app.http.keys import DATABASE, SETTINGS
+from app.http.keys import ACTION, DATABASE, SETTINGS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,5 +89,11 @@ class Call:
         return str(self.request.config_dict[SETTINGS].url)
 
     async def execute(self, command: Command, *, seen: Any = None) -> Outcome:
-        """Execute a command under the action of the method."""
+        """Execute a command under the action of the method.
+
+        In these dialects an action about a repository takes its level, also if the command admits others. Raises
+        Refused.
+        """
+        if self.project is not None:
+            access.require(self.actor, self.request[ACTION], self.project)
         return await commands.execute(self.request, self.actor, command, seen=seen or self.project)

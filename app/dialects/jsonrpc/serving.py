@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -128,9 +129,12 @@ async def _serve(request: web.Request, dialect: RpcDialect) -> web.Response:
         actor = await _identify(request, envelope)
         method = _find_method(dialect, envelope.method)
     request[ACTION] = method.action
+    sent = bind(method, envelope.args, dialect)
     access.require_scope(actor, method.action)
     quota = charge_request(request, actor, method.action, None)
-    response = await reply_with_result(request, await _call(request, actor, dialect, method, envelope.args))
+    values = read_values(method, sent)
+    call = Call(request, actor, dialect, envelope.args)
+    response = await reply_with_result(request, await _call(call, method, values))
     if quota is not None:
         response.headers.update(quota.headers())
     return response
@@ -150,19 +154,16 @@ def _find_method(dialect: RpcDialect, name: Any) -> Method:
     return method
 
 
-async def _call(
-    request: web.Request, actor: Actor, dialect: RpcDialect, method: Method, args: Mapping[str, Any]
-) -> Any:
-    values = bind(method, args, dialect)
+async def _call(call: Call, method: Method, values: Mapping[str, Any]) -> Any:
     named = method.repository
     if named is None:
-        return await method.call(Call(request, actor, dialect, args), values)
-    missing = RpcError(f"repository `{echo(args[named.name])}` does not exist")
-    project = await _find_project(Call(request, actor, dialect, args), method, values[named.name])
+        return await method.call(call, values)
+    missing = RpcError(f"repository `{echo(values[named.name])}` does not exist")
+    project = await _find_project(call, method, values[named.name])
     if project is None:
         raise missing
     try:
-        return await method.call(Call(request, actor, dialect, args, project), {**values, named.name: project})
+        return await method.call(replace(call, project=project), {**values, named.name: project})
     except Forbidden as refused:
         # A caller who lacks the level gets the same answer as for a repository that does not exist.
         if refused.subject in (Subject.ACTION, Subject.BLOCKED):
@@ -177,19 +178,16 @@ async def _call(
 async def _find_project(call: Call, method: Method, reference: Any) -> Mapping[str, Any] | None:
     """Find the repository of a call; None if there is none, or the actor lacks what the action takes.
 
-    The level is checked later, by the command, if the action is one that admits others too. Raises Forbidden for a
-    token that is bound to another project.
+    If the action is one that admits others too, the level is checked later, before its command is executed: RhodeCode
+    looks up users and groups first. Raises Forbidden for a token that is bound to another project.
     """
     project: Mapping[str, Any] | None = await find_repository(call.db, reference)
     if project is None and (key := call.request.get(HELD_KEY)) is not None:
         project = key.project  # an earlier attempt has deleted it, or changed its address
     if project is None:
         return None
-    requirements = ACTIONS[method.action]
     try:
-        access.require_readable(call.actor, project)
-        if not (requirements.writes and requirements.excepted):
-            access.authorize(call.actor, method.action, project)
+        access.authorize(call.actor, method.action, project)
     except NotFound:
         return None
     except Forbidden as refused:
@@ -200,7 +198,7 @@ async def _find_project(call: Call, method: Method, reference: Any) -> Mapping[s
 
 
 def bind(method: Method, args: Mapping[str, Any], dialect: RpcDialect) -> dict[str, Any]:
-    """Read the arguments of a method by name. An optional one that is null is absent. Raises RpcError."""
+    """Return what was sent for the arguments of a method, by their names. Raises RpcError."""
     names = {argument.name for argument in method.arguments}
     sent = {_resolve_alias(name, names, args): value for name, value in args.items()}
     missing = [argument.name for argument in method.arguments if argument.required and argument.name not in sent]
@@ -211,6 +209,11 @@ def bind(method: Method, args: Mapping[str, Any], dialect: RpcDialect) -> dict[s
     unknown = sorted(sent.keys() - names)
     if unknown and not dialect.drops_unknown_arguments:
         raise RpcError(f"Unknown {', '.join(f'`{name}`' for name in unknown)} arg in JSON DATA")
+    return {name: value for name, value in sent.items() if name in names}
+
+
+def read_values(method: Method, sent: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the values of arguments. An optional one that is null is absent. Raises RpcError."""
     return {
         argument.name: argument.read(sent[argument.name])
         for argument in method.arguments

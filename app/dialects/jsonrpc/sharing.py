@@ -6,26 +6,36 @@ from app.core.access import require
 from app.core.sharing import GrantAccess, RevokeAccess
 from app.database import Row
 from app.dialects.jsonrpc.dialect import Call
-from app.dialects.jsonrpc.errors import RpcError
+from app.dialects.jsonrpc.errors import RpcError, echo
 from app.errors import Invalid, Subject
 
 FAMILY = "repository."
 LEVELS = {"read": "ticket", "write": "commit", "admin": "admin"}
 WORDS = {"user": "user", "group": "user group"}
+# Permissions that are about no object. They exist, so a grant on a repository refuses them as being of another family.
+GLOBAL = frozenset({
+    "hg.admin", "hg.create.none", "hg.create.repository", "hg.create.write_on_repogroup.false",
+    "hg.create.write_on_repogroup.true", "hg.extern_activate.auto", "hg.extern_activate.manual", "hg.fork.none",
+    "hg.fork.repository", "hg.inherit_default_perms.false", "hg.inherit_default_perms.true",
+    "hg.register.auto_activate", "hg.register.manual_activate", "hg.register.none", "hg.repogroup.create.false",
+    "hg.repogroup.create.true", "hg.usergroup.create.false", "hg.usergroup.create.true",
+})  # fmt: skip
+OF_OBJECTS = frozenset(
+    f"{family}.{name}" for family in ("repository", "group", "usergroup") for name in (*LEVELS, "none")
+)
 
 
 def read_permission(perm: str) -> str | None:
     """Read the name of a permission on repositories, as the level to grant; None for none at all. Raises RpcError."""
-    family, _, name = perm.rpartition(".")
-    if name not in (*LEVELS, "none") or family not in ("repository", "group", "usergroup"):
-        raise RpcError(f"permission `{perm}` does not exist")
-    if family + "." != FAMILY:
+    if perm not in GLOBAL | OF_OBJECTS:
+        raise RpcError(f"permission `{echo(perm)}` does not exist")
+    if not perm.startswith(FAMILY):
         raise RpcError(f"permission `{perm}` is invalid, should start with {FAMILY}")
-    return LEVELS.get(name)
+    return LEVELS.get(perm.removeprefix(FAMILY))
 
 
 def require_manager(call: Call, project: Row) -> None:
-    """Raise Forbidden before anything else is looked up, as RhodeCode does, for who may not grant permissions."""
+    """Raise Forbidden unless the caller may grant permissions, before the group is looked up."""
     require(call.actor, "manage-access", project)
 
 

@@ -17,8 +17,9 @@ from app.dialects.jsonrpc.methods import Reference
 from app.dialects.jsonrpc.references import find_user
 from app.dialects.jsonrpc.render import render_user
 from app.errors import Conflict, Invalid
+from app.http.commands import was_carried_out
 from app.http.keys import SETTINGS
-from app.queries import groups, projects
+from app.queries import groups, projects, users
 
 # Who may write to some branches only is not shown as a writer.
 PERMISSIONS = {
@@ -122,17 +123,24 @@ async def create_user(call: Call, new: NewUser, *, supported: bool = True) -> di
     failed = RpcError(f"failed to create user `{new.username}`")
     supported = supported and new.is_supported(call.dialect.extern_type)
     fullname = f"{new.firstname} {new.lastname}".strip() or new.username
+    taken = None if was_carried_out(call.request) else await users.find_taken(call.db, new.username, new.email)
+    if taken is not None:
+        raise _describe_taken(new, taken)
+    if not supported or len(new.password) > MAX_PASSWORD:
+        raise failed
     try:
-        if not supported or len(new.password) > MAX_PASSWORD:
-            raise failed
         email = new.email.lower()
         await call.execute(CreateUser(username=new.username, fullname=fullname, email=email, admin=new.admin))
-    except Conflict as taken:
-        if taken.field == "email":
-            raise RpcError(f"email `{new.email}` already exist") from None
-        raise RpcError(f"user `{new.username}` already exist") from None
+    except Conflict as conflict:
+        raise _describe_taken(new, conflict.field) from None
     except Invalid:
         raise failed from None
     if new.password:
         await store_first_password(call.db, new.username, new.password)
     return {"msg": f"created new user `{new.username}`", "user": show(call, await find_user(call.db, new.username))}
+
+
+def _describe_taken(new: NewUser, field: str) -> RpcError:
+    if field == "email":
+        return RpcError(f"email `{new.email}` already exist")
+    return RpcError(f"user `{new.username}` already exist")

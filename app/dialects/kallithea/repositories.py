@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from app.core.access import require_admin
 from app.database import Row
 from app.dialects.jsonrpc import making, sharing
 from app.dialects.jsonrpc import repositories as shared
@@ -69,16 +68,14 @@ async def delete_repo(call: Call, repoid: Row, forks: str = "") -> dict[str, Any
     return await making.delete_repository(call, repoid, forks, refused)
 
 
-@methods.add("grant_user_permission", "manage-access")
+@methods.add("grant_user_permission", "administer-access")
 async def grant_user_permission(call: Call, repoid: Row, userid: Reference, perm: str) -> dict[str, Any]:
-    require_admin(call.actor)
     user = await find_user(call.db, userid)
     return await sharing.grant(call, repoid, "user", user["username"], perm)
 
 
-@methods.add("revoke_user_permission", "manage-access")
+@methods.add("revoke_user_permission", "administer-access")
 async def revoke_user_permission(call: Call, repoid: Row, userid: Reference) -> dict[str, Any]:
-    require_admin(call.actor)
     user = await find_user(call.db, userid)
     return await sharing.revoke(call, repoid, "user", user["username"])
 
