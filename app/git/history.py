@@ -1,5 +1,6 @@
 """All commits of a repository in the order of their dates, in which clients number them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pygit2
@@ -14,11 +15,14 @@ MAX_INDEX_DIGITS = 11
 MIN_PREFIX = 7  # digits of an abbreviated id
 
 
-def list_commits(repo_path: Path) -> list[str]:
+def list_commits(repo_path: Path, tips: Iterable[str] | None = None) -> list[str]:
     """List the ids of all commits of branches and tags by date, parents before children. The place of a commit is its
-    index.
+    index. With `tips` the list has what these objects lead to, instead of the branches and tags of the moment.
     """
-    output = stream(repo_path, "rev-list", "--date-order", "--reverse", "--branches", "--tags")
+    if tips is None:
+        output = stream(repo_path, "rev-list", "--date-order", "--reverse", "--branches", "--tags")
+    else:
+        output = stream(repo_path, "rev-list", "--date-order", "--reverse", "--stdin", stdin="\n".join(tips).encode())
     return [line.decode() for line in split_records(output)]
 
 

@@ -8,8 +8,8 @@ from sqlalchemy import ARRAY, ColumnElement, Select, Text, func, literal, or_, s
 from app.actor import Actor
 from app.database import Database, Row
 from app.errors import NotFound, Subject
+from app.queries import refs
 from app.queries.paging import Listing, Page, Search, apply_range, paginate_together
-from app.queries.refs import ZEROS
 from app.queries.visibility import PUBLIC, WRITERS, readable_projects
 from events.tables import access, group_members, groups, projects
 
@@ -34,10 +34,9 @@ WHOLE_AS_JSON = f"""
 """
 # The version of a project's branches and tags; null without any.
 WITH_REFS = f"""{COLUMNS}, (
-    select md5(string_agg(ref || ' ' || object, ',' order by ref))
+    select {refs.VERSION}
     from   refs
-    where  refs.project_id = projects.project_id and object <> '{ZEROS}'
-    and    (ref like 'refs/heads/%' or ref like 'refs/tags/%')
+    where  refs.project_id = projects.project_id and {refs.IN_VERSION}
 ) as refs_version"""
 WHOLE = f"select {COLUMNS} from projects"
 BY_ADDRESS = f"{WHOLE} where address = $1"

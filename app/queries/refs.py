@@ -23,6 +23,24 @@ async def list_under(db: Database, project_id: int, prefix: str) -> list[Row]:
     )
 
 
+# The version of a project's branches and tags; null without any.
+VERSION = "md5(string_agg(ref || ' ' || object, ',' order by ref))"
+IN_VERSION = f"object <> '{ZEROS}' and (ref like 'refs/heads/%' or ref like 'refs/tags/%')"
+
+
+async def list_tips(db: Database, project_ids: list[int]) -> list[Row]:
+    """List what the branches and tags of each of these projects point to, with their version."""
+    return await db.fetch(
+        f"""
+        select   project_id, {VERSION} as version, array_agg(object) as objects
+        from     refs
+        where    project_id = any ($1) and {IN_VERSION}
+        group by project_id
+        """,
+        project_ids,
+    )
+
+
 async def list_branches(db: Database, project_id: int) -> dict[str, str]:
     """List the branches with their heads."""
     return {row["name"]: row["commit"] for row in await list_under(db, project_id, "refs/heads/")}

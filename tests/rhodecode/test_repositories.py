@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from app.dialects.jsonrpc import commits
+from app.dialects.jsonrpc import newest
+from app.git import store
 from tests.conftest import Client, commit, git
 from tests.rpc import KALLITHEA, Rpc
 
@@ -130,7 +131,33 @@ async def test_kallithea_lists_branches_and_tags_if_asked(nethack: Client, tmp_p
     assert "branches" not in await rpc.ask("get_repo", repoid="nethack")
 
 
-async def test_repositories_are_listed_with_two_statements_and_read_once(
+async def test_the_newest_commit_is_that_of_the_log(rpc: Rpc, tmp_path: Path) -> None:
+    project_id = (await rpc.ask("get_repo", repoid="nethack"))["repo_id"]
+    await git("clone", "-q", rpc.client.git_url("nethack"), str(tmp_path / "work"))
+    first, second = [await commit(tmp_path / "work", name) for name in ("one", "two")]
+    await git("push", "-q", "origin", f"{first}:refs/heads/topic", f"{second}:refs/heads/next", cwd=tmp_path / "work")
+    await git("push", "-q", "origin", ":next", cwd=tmp_path / "work")
+    on_disk = store.repository_path(rpc.client.forge.settings.repositories, project_id)
+    await git("update-ref", "refs/heads/next", second, cwd=on_disk)
+    shown = (await rpc.ask("get_repos"))[0]["last_changeset"]
+    assert (shown["raw_id"], shown["revision"]) == (first, 1)
+
+
+async def test_what_is_remembered_of_commits_is_limited(rpc: Rpc, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        await rpc.client.post("/new", name=f"repo{number}", description="d", create_readme="1")
+    remembered = newest.NewestCommits(max_size=3 * newest.ENTRY_SIZE)
+    monkeypatch.setattr(newest, "newest_commits", remembered)
+    shown = await rpc.ask("get_repos")
+    assert [each["last_changeset"]["revision"] for each in shown] == [0] * 5
+    assert 0 < remembered.size <= remembered.max_size
+    assert await rpc.ask("get_repos") == shown
+    monkeypatch.setattr(remembered, "max_size", newest.ENTRY_SIZE)  # no commit with a message is that small
+    assert await rpc.ask("get_repos") == shown
+    assert remembered.size == 0
+
+
+async def test_repositories_are_listed_with_few_statements_and_read_once(
     rpc: Rpc, statements: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(20):
@@ -138,12 +165,14 @@ async def test_repositories_are_listed_with_two_statements_and_read_once(
     await rpc.client.forge.idle()
     statements.clear()
     shown = await rpc.ask("get_repos")
-    assert len(statements) == 2
+    assert len(statements) == 3
     assert len(shown) == 21
     assert all(each.keys() == KEYS and each["last_changeset"]["revision"] == 0 for each in shown)
 
     def read_again(places: object) -> None:
         raise AssertionError("the newest commits are known")
 
-    monkeypatch.setattr(commits, "_read_newest", read_again)
+    monkeypatch.setattr(newest, "_read_newest", read_again)
+    statements.clear()
     assert await rpc.ask("get_repos") == shown
+    assert len(statements) == 2

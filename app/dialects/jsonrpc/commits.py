@@ -1,7 +1,6 @@
-"""Commits: their objects, and the newest one of each repository, which is remembered while its refs stay."""
+"""Commits as objects of answers."""
 
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,16 +8,13 @@ from typing import Any
 
 from app.database import Row
 from app.dialects.jsonrpc.dialect import Call
-from app.git import commits, history, store
+from app.git import store
 from app.git.commits import Commit
-from app.git.errors import GitError
-from app.git.objects import NOWHERE, open_repository
+from app.git.objects import NOWHERE
 from app.http.keys import SETTINGS
-from app.http.long_reads import LONG_READS
 
 SHORT_ID = 12  # digits
 TOO_LARGE = "This is too much for one answer; ask for fewer commits."
-MAX_REMEMBERED = 20_000  # newest commits, of a kilobyte each
 NO_COMMIT: Mapping[str, Any] = {
     "raw_id": NOWHERE,
     "short_id": NOWHERE[:SHORT_ID],
@@ -29,8 +25,6 @@ NO_COMMIT: Mapping[str, Any] = {
     "parents": [],
     "branch": None,
 }
-
-_newest: OrderedDict[tuple[int, str], Mapping[str, Any]] = OrderedDict()
 
 
 def format_time(seconds: int) -> str:
@@ -70,42 +64,3 @@ def measure(commit: Mapping[str, Any]) -> int:
 
 def repository_path(call: Call, project: Row) -> Path:
     return store.repository_path(call.request.config_dict[SETTINGS].repositories, project["project_id"])
-
-
-async def find_newest(call: Call, projects: Sequence[Row]) -> list[Mapping[str, Any]]:
-    """Find the newest commit of each repository. Those whose refs have changed are read, all others are remembered."""
-    unknown = [row for row in projects if row["refs_version"] and _key(row) not in _newest]
-    read: dict[tuple[int, str], Mapping[str, Any]] = {}
-    if unknown:
-        reads = call.request.config_dict[LONG_READS]
-        places = [(_key(row), repository_path(call, row)) for row in unknown]
-        async with reads.admit(unknown[0]["project_id"] if len(unknown) == 1 else 0):
-            read = await reads.run(_read_newest, places)
-    found = [
-        read.get(_key(row)) or _newest.get(_key(row)) or NO_COMMIT if row["refs_version"] else NO_COMMIT
-        for row in projects
-    ]
-    _remember(read)
-    return found
-
-
-def _key(row: Row) -> tuple[int, str]:
-    return row["project_id"], row["refs_version"]
-
-
-def _read_newest(places: Iterable[tuple[tuple[int, str], Path]]) -> dict[tuple[int, str], Mapping[str, Any]]:
-    """Read the newest commits; a repository that cannot be read has none."""
-    read: dict[tuple[int, str], Mapping[str, Any]] = {}
-    for key, repo_path in places:
-        with suppress(GitError):
-            listed = history.list_commits(repo_path)
-            if listed:
-                newest = commits.read(open_repository(repo_path), listed[-1])
-                read[key] = render_commit(newest, len(listed) - 1, {})
-    return read
-
-
-def _remember(read: Mapping[tuple[int, str], Mapping[str, Any]]) -> None:
-    _newest.update(read)
-    while len(_newest) > MAX_REMEMBERED:
-        _newest.popitem(last=False)

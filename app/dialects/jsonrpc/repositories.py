@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+from app.actor import NOBODY
 from app.core import access
 from app.core.access import GRANTS, Level
 from app.database import Row
 from app.dialects.jsonrpc import users as accounts
-from app.dialects.jsonrpc.commits import find_newest, format_date
+from app.dialects.jsonrpc.commits import format_date
 from app.dialects.jsonrpc.dialect import Call
 from app.dialects.jsonrpc.members import Grant
+from app.dialects.jsonrpc.newest import find_newest
 from app.queries import projects, users
 
 
@@ -72,5 +74,5 @@ def list_grants(row: Row, party: str) -> list[Grant]:
 
 
 def default_grant(row: Row) -> Grant:
-    """What everybody may do, as a grant to `default`."""
-    return "default", "none" if row["private"] else "read"
+    """What anonymous clients may do, as a grant to `default`."""
+    return "default", accounts.permission_of(NOBODY, row)
