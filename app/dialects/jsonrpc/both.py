@@ -58,6 +58,6 @@ async def get_repos(call: Call) -> list[dict[str, Any]]:
 
 @both.add("invalidate_cache", "refresh-project")
 async def invalidate_cache(call: Call, repoid: Row) -> dict[str, Any]:
-    """Do nothing, since what is cached follows the refs by itself."""
+    """Do nothing: what is cached belongs to a version of the refs."""
     path = repoid["path"]
     return {"msg": f"Cache for repository `{call.args['repoid']}` was invalidated", "repository": path}

@@ -69,8 +69,8 @@ def register(dialect: RpcDialect) -> RpcDialect:
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a method: who makes it, in which dialect, with which arguments, as they were sent. `project` is the
-    repository that it is about, if it is.
+    """A call of a method: its actor, its dialect and its arguments as they were sent. `project` is the repository that
+    the method is about, or None.
     """
 
     request: web.Request

@@ -1,4 +1,4 @@
-"""User groups: their objects, creating them and changing their members."""
+"""Show and create user groups, and change their members."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -36,10 +36,7 @@ def show_with_members(call: Call, row: Mapping[str, Any]) -> dict[str, Any]:
 async def create_group(
     call: Call, group_name: str, description: str, owner: Reference, *, active: bool, unknown_owner: RpcError | None
 ) -> Row:
-    """Create a group and return its row. `unknown_owner` is raised instead of naming an owner that does not exist.
-
-    Raises RpcError.
-    """
+    """Create a group and return its row. Raises RpcError; `unknown_owner`, if given, for an unknown one."""
     failed = RpcError(f"failed to create group `{group_name}`")
     creator = await find_owner(call, owner, unknown_owner)
     if not active:
@@ -58,8 +55,9 @@ async def create_group(
 
 
 async def find_owner(call: Call, owner: Reference, unknown: RpcError | None = None) -> str:
-    """Find who a new object shall belong to: the user of the call unless an administrator names another. Raises
-    RpcError, which is `unknown` if it is given and there is no such user.
+    """Return the owner of a new object: the caller, unless an administrator names another user.
+
+    Raises RpcError; `unknown`, if given, for a user who does not exist.
     """
     if owner is None:
         return call.actor.username
@@ -96,13 +94,13 @@ async def remove_member(call: Call, usergroupid: Reference, userid: Reference) -
 
 
 async def _find_both(call: Call, usergroupid: Reference, userid: Reference) -> tuple[str, str]:
-    """Find the user, and then the group. Raises RpcError."""
+    """Return the names of the user, who is looked up first, and of the group. Raises RpcError."""
     user = await find_user(call.db, userid)
     return user["username"], (await find_group(call.db, usergroupid))["group_name"]
 
 
 def _hide(refused: Forbidden, usergroupid: Reference) -> Exception:
-    """Tell who may not change a group that there is none."""
+    """Return the error for a caller who may not change the group: that of a group that does not exist."""
     if refused.subject in (Subject.ADD_MEMBER, Subject.REMOVE_MEMBER):
         return RpcError(f"user group `{echo(usergroupid)}` does not exist")
     return refused

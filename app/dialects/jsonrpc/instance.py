@@ -1,4 +1,4 @@
-"""What administrators may ask about the instance."""
+"""Describe the instance to administrators."""
 
 import asyncio
 import platform
@@ -35,6 +35,6 @@ async def describe_server() -> dict[str, Any]:
 
 
 async def describe_addresses(call: Call, userid: Reference) -> dict[str, Any]:
-    """Tell from which address the request comes. No user is limited to addresses."""
+    """Return the address that the request comes from. Users are not limited to addresses."""
     await find_user(call.db, call.actor.username if userid is None else userid)
     return {"server_ip_addr": client_address(call.request), "user_ips": []}

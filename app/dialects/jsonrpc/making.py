@@ -46,7 +46,7 @@ class NewRepository:
 
     @property
     def is_supported(self) -> bool:
-        """Whether the forge can do all that was asked for."""
+        """Whether the forge can do everything that the arguments ask for."""
         other = self.clone_uri or self.enable_statistics or self.enable_downloads or self.copy_permissions
         return self.repo_type == "git" and self.landing_rev in LANDING and not other
 
@@ -125,7 +125,7 @@ async def _require_free(call: Call, name: str, namespace: str | None, new: NewRe
 
 
 async def delete_repository(call: Call, project: Row, forks: str, with_forks: RpcError) -> dict[str, Any]:
-    """Delete a repository. Its forks stay if they are to be detached; otherwise `with_forks` is raised for them."""
+    """Delete a repository. With `detach` its forks stay; otherwise `with_forks` is raised if there are any."""
     path = project["path"]
     count = await projects.count_forks(call.db, project["project_id"])
     if count and forks != "detach":

@@ -1,4 +1,4 @@
-"""Rows that say who has which permission on an object."""
+"""Rows with the permissions of users and groups on an object."""
 
 from collections.abc import Iterable, Sequence
 

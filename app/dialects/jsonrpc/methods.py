@@ -14,7 +14,7 @@ from app.http.requests import is_storable
 Function: TypeAlias = Callable[..., Awaitable[Any]]
 Reference: TypeAlias = Any  # a user, a group or a repository, by number or by name (references.py)
 
-# Former names of arguments. The manuals had them, and clients still send them.
+# Former names of arguments, which clients still send.
 ALIASES = MappingProxyType({"usersgroupid": "usergroupid"})
 TRUE, FALSE = frozenset({"true", "t", "yes", "y", "on", "1"}), frozenset({"false", "f", "no", "n", "off", "0", ""})
 MAX_DIGITS = 18  # of a number that PostgreSQL can hold
@@ -109,8 +109,10 @@ class Method:
 
 
 class Methods(dict[str, Method]):
-    """The methods of a dialect by name. It takes none whose action is unknown, says not which token it takes, or is
-    about a project that no argument names.
+    """The methods of a dialect by name.
+
+    A method cannot be added if its action is unknown, declares no token, or is about a repository that no argument
+    names.
     """
 
     def add(self, name: str, action: str) -> Callable[[Function], Function]:

@@ -1,4 +1,4 @@
-"""The addresses of the dialects: one below each name, and one below none for the dialect that the settings choose."""
+"""The addresses of the dialects: one for each, and one without a name for the dialect in the settings."""
 
 from aiohttp import web
 
@@ -7,9 +7,9 @@ from app.dialects.jsonrpc.serving import build_handler
 from app.http.keys import SETTINGS
 from app.http.routes import Routes, admit_nobody
 
-# Clients join parts that end in a slash. The pattern takes it all, since a POST that is redirected loses its body.
+# Clients join parts that end in a slash. The pattern allows for that, since a redirected POST loses its body.
 ADDRESS = "/{_before:/*}_admin/{_between:/*}api{_after:/*}"
-# Those by which no call comes are refused in the words of the dialect.
+# Methods other than GET and POST are routed so that the dialect can refuse them in its own words.
 ROUTED = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 

@@ -23,8 +23,8 @@ NO_DETAILS = {"md5": None, "binary": None, "size": None, "extension": None}
 
 @dataclass(frozen=True)
 class NodeQuery:
-    """What to list: everything below a path at a revision, or folders or files only. Without `details` a node has a
-    name and a type; `max_file_bytes` is the size above which contents are left out.
+    """A listing of everything below a path at a revision, or of its folders or files only. Without `details` a node has
+    a name and a type. Contents of more than `max_file_bytes` are left out.
     """
 
     revision: str

@@ -1,4 +1,4 @@
-"""Finding what an argument refers to: by number, or by name, which goes first if a text has only digits."""
+"""Find what an argument refers to, by number or by name. A string of digits is tried as a name first."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The objects of both dialects: one form of each, with the keys of both."""
+"""Objects with the keys of both dialects."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Repositories: their objects and their permissions."""
+"""Show repositories and the permissions on them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -43,7 +43,7 @@ def show(call: Call, row: Row, newest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _find_parent(call: Call, row: Row) -> Mapping[str, Any] | None:
-    """Find what a repository is a fork of, if that is still there and the actor may see it."""
+    """Find the repository that this one is a fork of, if it still exists and the actor may see it."""
     line: list[Mapping[str, Any]] = row["line"] or []
     parent = next((each for each in line if each["project_id"] == row["parent_id"]), None)
     return parent if parent is not None and access.level(call.actor, parent) >= Level.READ else None
@@ -62,7 +62,7 @@ async def show_plain(call: Call, row: Row) -> dict[str, Any]:
 
 
 async def show_one(call: Call, row: Row) -> dict[str, Any]:
-    """Render a repository with those who follow it."""
+    """Render a repository with its followers."""
     followers = await users.list_followers(call.db, row["project_id"], row["owner"])
     return {**await show_plain(call, row), "followers": [accounts.show(call, each) for each in followers]}
 

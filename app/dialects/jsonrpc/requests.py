@@ -1,4 +1,4 @@
-"""Reading the envelope of a call: its body, and the four keys that matter, in the order of each dialect."""
+"""Read the envelope of a call: its body and its four keys, which are checked in the order of the dialect."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Serving calls: who makes them, whether they may, and the answer, which is always one line of JSON with status 200."""
+"""Serve calls: identify the caller, check the action, call the method and answer with one line of JSON."""
 
 import json
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ from app.http.routes import Handler
 from app.http.unrouted import TITLES, render_status
 from app.http.wording import describe_refusal
 
-NO_PAGE = (404, 405)  # the only answers that are not in the envelope
+NO_PAGE = (404, 405)  # the only statuses of answers without an envelope
 
 
 async def reply_with_result(request: web.Request, result: Any) -> web.Response:
@@ -87,7 +87,7 @@ def build_handler(dialect: RpcDialect) -> Handler:
         try:
             return await _identify(request, await read_envelope(request, dialect))
         except RpcError:
-            raise BadToken("malformed") from None  # the handler words it
+            raise BadToken("malformed") from None  # the handler renders this error
 
     async def answer(request: web.Request) -> web.StreamResponse:
         return await _serve(request, dialect)

@@ -1,4 +1,4 @@
-"""Users: who may see them, their permissions, and creating them."""
+"""Show users with their permissions, and create them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ from app.http.commands import was_carried_out
 from app.http.keys import SETTINGS
 from app.queries import groups, projects, users
 
-# Who may write to some branches only is not shown as a writer.
+# Users who may write to some branches only are not shown as writers.
 PERMISSIONS = {
     Level.NONE: "none",
     Level.READ: "read",
@@ -99,8 +99,8 @@ def list_global(call: Call, actor: Actor) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class NewUser:
-    """The arguments of `create_user` that both dialects have. Absent types and names are those of users who log in
-    here.
+    """The arguments of `create_user` that both dialects have. The default of `extern_type` and `extern_name` is that of
+    users who log in with the forge.
     """
 
     username: str
@@ -114,12 +114,15 @@ class NewUser:
     extern_name: str | None = None
 
     def is_supported(self, own: str) -> bool:
-        """Whether the forge can do all that was asked for; `own` is the type of users who log in here."""
+        """Whether the forge can do everything that the arguments ask for. `own` is the type of its own users."""
         return self.active and self.extern_type in (None, own) and self.extern_name in (None, "", own)
 
 
 async def create_user(call: Call, new: NewUser, *, supported: bool = True) -> dict[str, Any]:
-    """Create a user. `supported` is False if one of the dialect's own arguments cannot be obeyed. Raises RpcError."""
+    """Create a user. `supported` is False if the forge cannot do what an argument of this dialect alone asks for.
+
+    Raises RpcError.
+    """
     failed = RpcError(f"failed to create user `{new.username}`")
     supported = supported and new.is_supported(call.dialect.extern_type)
     fullname = f"{new.firstname} {new.lastname}".strip() or new.username

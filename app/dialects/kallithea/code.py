@@ -30,7 +30,7 @@ async def get_repo_nodes(
 
 @methods.add("get_changeset", "read-code")
 async def get_changeset(call: Call, repoid: Row, raw_id: str, with_reviews: bool = False) -> dict[str, Any]:
-    """Show a commit with its files. Its list of reviews is empty, since commits have none yet."""
+    """Show a commit with its files. Commits cannot be reviewed yet, so the list of reviews is empty."""
     unknown = RpcError(f"Changeset {raw_id} does not exist")
     if not repoid["refs_version"]:
         raise unknown
@@ -86,7 +86,7 @@ async def get_changesets(
 
 
 def _read_bound(value: Any) -> str:
-    """Read a revision that limits a list, which may be a number; nothing and zero limit nothing."""
+    """Read a bound of a list: a revision, which may be a number. Zero and empty values are no bound."""
     return str(value) if value else ""
 
 

@@ -19,7 +19,7 @@ async def get_user_group(call: Call, usergroupid: Reference) -> dict[str, Any]:
 async def create_user_group(
     call: Call, group_name: str, description: str = "", owner: Reference = None, active: bool = True
 ) -> dict[str, Any]:
-    """The group stands under the key of the server and under that of its manual."""
+    """Create a group, and return it under the key that servers send and under that of the manual."""
     made = await shared.create_group(call, group_name, description, owner, active=active, unknown_owner=None)
     shown = shared.show_with_members(call, made)
     return {"msg": f"created new user group `{group_name}`", "user_group": shown, "users_group": shown}

@@ -1,4 +1,4 @@
-"""Which commits a list contains."""
+"""Choose the commits of a list."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ Dated = Sequence[tuple[int, str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The commits of a branch, or of all, in a period, the newest of them, and from one to another; both bounds
-    belong to it. Times are in seconds since 1970.
+    """The commits of a branch, or of all branches, in a period. Of these the newest, and of those the ones between two
+    bounds, which are included. Times are in seconds since 1970.
     """
 
     start: str

@@ -41,7 +41,7 @@ async def get_repo_nodes(
 
 @methods.add("get_repo_changeset", "read-code")
 async def get_repo_changeset(call: Call, repoid: Row, revision: Any, details: str = "basic") -> dict[str, Any]:
-    """A commit that is unknown is answered by the one of zeros."""
+    """Show a commit; for an unknown one, the object with zeros."""
     _check(revision, details)
     [shown] = await _list(call, repoid, revision, 1, details) or [{**NO_COMMIT, "diff": []}]
     return dict(shown)

@@ -14,7 +14,7 @@ from app.queries import users
 
 @methods.add("get_user_group", "read-group")
 async def get_user_group(call: Call, usergroupid: Reference) -> dict[str, Any]:
-    """The group, its members as `users`, and who may manage it as `members`."""
+    """Show a group with its members as `users`, and the permissions on it as `members`."""
     group = await find_group(call.db, usergroupid)
     explicit = [("default", "read"), *((each["username"], "admin") for each in group["accounts"])]
     admins = await users.list_admins(call.db)

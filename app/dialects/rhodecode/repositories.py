@@ -18,7 +18,7 @@ from app.queries import users
 
 @methods.add("get_repo", "read-project")
 async def get_repo(call: Call, repoid: Row, cache: bool = True) -> dict[str, Any]:
-    """The newest commit is always that of now, whatever `cache` says."""
+    """Show a repository. Its newest commit is always up to date, whatever `cache` says."""
     admins = await users.list_admins(call.db)
     grants = [shared.default_grant(repoid), *shared.list_grants(repoid, "user")]
     rows = build_rows("repository", repoid["owner"], admins, grants, shared.list_grants(repoid, "group"))
