@@ -67,6 +67,14 @@ async def test_a_group_that_cannot_be_made_is_refused(rpc: Rpc) -> None:
     assert await rpc.fail("create_user_group", group_name="x", active="no") == "failed to create group `x`"
 
 
+async def test_a_taken_name_comes_before_the_owner_and_what_the_forge_cannot_have(rpc: Rpc, admin: Rpc) -> None:
+    await rpc.ask("create_user_group", group_name="hackers")
+    for name in ("hackers", "alice"):
+        for caller, more in ((admin, {"owner": "nobody"}), (admin, {"active": False}), (rpc, {"owner": "admin"})):
+            error = await caller.fail("create_user_group", group_name=name, **more)
+            assert error == f"user group `{name}` already exist"
+
+
 async def test_members_come_and_go_once(rpc: Rpc, bob: Rpc) -> None:
     await rpc.ask("create_user_group", group_name="hackers")
     names = {"usergroupid": "hackers", "userid": "bob"}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.core.groups import AddMember, CreateGroup, RemoveMember
+from app.core.instance_policy import InstancePolicy
 from app.database import Row
 from app.dialects.jsonrpc import users as accounts
 from app.dialects.jsonrpc.dialect import Call
@@ -11,6 +12,9 @@ from app.dialects.jsonrpc.errors import RpcError, echo
 from app.dialects.jsonrpc.methods import Reference
 from app.dialects.jsonrpc.references import find_group, find_user
 from app.errors import Conflict, Forbidden, Invalid, NotFound, Subject
+from app.http.commands import was_carried_out
+from app.http.keys import SETTINGS
+from app.queries import groups
 
 
 def show(call: Call, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,6 +42,10 @@ async def create_group(
 ) -> Row:
     """Create a group and return its row. Raises RpcError; `unknown_owner`, if given, for an unknown one."""
     failed = RpcError(f"failed to create group `{group_name}`")
+    exists = RpcError(f"user group `{group_name}` already exist")
+    InstancePolicy.from_settings(call.request.config_dict[SETTINGS]).require_new_groups(call.actor)
+    if not was_carried_out(call.request) and await groups.is_taken(call.db, group_name):
+        raise exists
     creator = await find_owner(call, owner, unknown_owner)
     if not active:
         raise failed
@@ -48,7 +56,7 @@ async def create_group(
             )
         )
     except Conflict:
-        raise RpcError(f"user group `{group_name}` already exist") from None
+        raise exists from None
     except Invalid:
         raise failed from None
     return await find_group(call.db, group_name)
