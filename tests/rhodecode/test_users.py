@@ -189,6 +189,8 @@ async def test_an_error_does_not_show_a_password_or_a_key(admin: Rpc) -> None:
     assert await admin.fail("get_user", userid=admin.client.token) == "user `***` does not exist"
     issued = "pf_" + "0" * 46
     assert await admin.fail("get_user", userid=issued) == "user `***` does not exist"
+    for method in (issued, admin.client.token):
+        assert (await admin.fail(str(method))).startswith("No such method: ***")
     assert await admin.fail("get_user", userid=[admin.client.token]) == "user `['***']` does not exist"
 
 

@@ -6,10 +6,7 @@ from typing import Any
 
 
 class RpcError(Exception):
-    """An error in the words of the contract. A text of more than MAX_ERROR characters is cut."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text if len(text) <= MAX_ERROR else text[:MAX_ERROR] + "...")
+    """An error in the words of the contract."""
 
 
 FORBIDDEN = "Access was denied to this resource."
@@ -42,15 +39,16 @@ def mask(text: str) -> str:
     return SECRET_TEXT.sub(MASK, SECRET_VALUE.sub(rf'\1"{MASK}"', text))
 
 
-def mask_key(text: str, key: Any) -> str:
-    """Replace the key of a call wherever the text shows it."""
+def clean(text: str, key: Any) -> str:
+    """Cut the text of an error to MAX_ERROR characters, and replace tokens and the key of the call by asterisks."""
+    text = TOKEN.sub(MASK, _cut(text, MAX_ERROR))
     return text.replace(key, MASK) if isinstance(key, str) and len(key) >= MIN_KEY_LENGTH else text
 
 
 def echo(value: Any) -> str:
-    """Show a value that was sent: a long one up to its beginning, and without what looks like a secret."""
-    if isinstance(value, str):
-        return TOKEN.sub(MASK, value if len(value) <= MAX_TEXT else value[:MAX_TEXT] + "...")
-    if isinstance(value, list | dict):
-        return mask(_shortened.repr(value))
-    return str(value)
+    """Show a value that was sent: of a long one the beginning, and of a list or an object nothing like a secret."""
+    return _cut(mask(_shortened.repr(value)) if isinstance(value, list | dict) else str(value), MAX_TEXT)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[:limit] + "..."

@@ -14,7 +14,7 @@ from app.core.credentials import BadToken
 from app.dialects.jsonrpc import errors
 from app.dialects.jsonrpc.answers import encode_in_thread
 from app.dialects.jsonrpc.dialect import Call, RpcDialect
-from app.dialects.jsonrpc.errors import RpcError, echo, mask_key
+from app.dialects.jsonrpc.errors import RpcError, clean, echo
 from app.dialects.jsonrpc.methods import ALIASES, Method, find_similar
 from app.dialects.jsonrpc.references import find_repository
 from app.dialects.jsonrpc.requests import CALL_ID, ENVELOPE, HTTP_METHODS, Envelope, read_envelope
@@ -46,7 +46,9 @@ async def reply_with_result(request: web.Request, result: Any) -> web.Response:
 
 def reply_with_error(request: web.Request, error: str, *, keep: bool = True) -> web.Response:
     """Answer a call that has failed. `keep` is False for an answer that a repeated request must not get again."""
-    body = json.dumps({"id": request.get(CALL_ID), "result": None, "error": error})
+    sent = request.get(ENVELOPE)
+    text = clean(error, sent.key if isinstance(sent, Envelope) else None)
+    body = json.dumps({"id": request.get(CALL_ID), "result": None, "error": text})
     return web.Response(
         body=body.encode(), content_type="application/json", charset="utf-8", headers=None if keep else NO_STORE
     )
@@ -54,10 +56,9 @@ def reply_with_error(request: web.Request, error: str, *, keep: bool = True) -> 
 
 def render_error(request: web.Request, dialect: RpcDialect, error: Exception) -> web.Response | None:
     """Render an error in the words of the dialect; None for one that it does not know."""
-    sent = request.get(ENVELOPE)
     match error:
         case RpcError():
-            return reply_with_error(request, mask_key(str(error), sent.key if isinstance(sent, Envelope) else None))
+            return reply_with_error(request, str(error))
         case BadToken():
             return reply_with_error(request, dialect.words.bad_key, keep=False)
         case Forbidden():
