@@ -1,11 +1,14 @@
-"""Encoding answers: one line of ASCII of a limited size, piece by piece, since a long one takes long."""
+"""Render and encode answers, which may be long, beside the event loop: one line of ASCII of a limited size."""
 
 import asyncio
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from app.git.errors import TooLarge
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 MAX_ANSWER = 32 << 20  # bytes
 
@@ -21,6 +24,11 @@ class Allowance:
         self.left -= characters
         if self.left < 0:
             raise TooLarge("answer")
+
+
+async def render_in_thread(render: Callable[[T], R], rows: Sequence[T]) -> list[R]:
+    """Render the rows of a long listing."""
+    return await asyncio.to_thread(lambda: [render(row) for row in rows])
 
 
 async def encode_in_thread(answer: Any) -> bytes:

@@ -1,9 +1,11 @@
 """The methods that are the same in both dialects."""
 
+from functools import partial
 from typing import Any
 
 from app.database import Row
 from app.dialects.jsonrpc import groups, repositories, users
+from app.dialects.jsonrpc.answers import render_in_thread
 from app.dialects.jsonrpc.dialect import Call
 from app.dialects.jsonrpc.instance import describe_addresses, describe_server
 from app.dialects.jsonrpc.methods import Methods, Reference
@@ -33,12 +35,12 @@ async def get_user(call: Call, userid: Reference = None) -> dict[str, Any]:
 
 @both.add("get_users", "inspect-instance")
 async def get_users(call: Call) -> list[dict[str, Any]]:
-    return [users.show(call, row) for row in await accounts.list_accounts(call.db)]
+    return await render_in_thread(partial(users.show, call), await accounts.list_accounts(call.db))
 
 
 @both.add("get_user_groups", "read-group")
 async def get_user_groups(call: Call) -> list[dict[str, Any]]:
-    return [groups.show_with_members(call, row) for row in await group_rows.list_with_accounts(call.db)]
+    return await render_in_thread(partial(groups.show_with_members, call), await group_rows.list_with_accounts(call.db))
 
 
 @both.add("add_user_to_user_group", "manage-members")

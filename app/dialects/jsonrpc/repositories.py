@@ -8,6 +8,7 @@ from app.core import access
 from app.core.access import GRANTS, Level
 from app.database import Row
 from app.dialects.jsonrpc import users as accounts
+from app.dialects.jsonrpc.answers import render_in_thread
 from app.dialects.jsonrpc.commits import format_date
 from app.dialects.jsonrpc.dialect import Call
 from app.dialects.jsonrpc.members import Grant
@@ -52,7 +53,8 @@ def _find_parent(call: Call, row: Row) -> Mapping[str, Any] | None:
 async def show_all(call: Call) -> list[dict[str, Any]]:
     """Render all repositories that the actor may see."""
     rows = await projects.list_readable(call.db, call.actor)
-    return [show(call, row, newest) for row, newest in zip(rows, await find_newest(call, rows), strict=True)]
+    pairs = list(zip(rows, await find_newest(call, rows), strict=True))
+    return await render_in_thread(lambda pair: show(call, *pair), pairs)
 
 
 async def show_plain(call: Call, row: Row) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from app.core.groups import may_manage_members
 from app.core.instance_policy import InstancePolicy
 from app.core.users import CreateUser
 from app.database import Row
+from app.dialects.jsonrpc.answers import render_in_thread
 from app.dialects.jsonrpc.dialect import Call
 from app.dialects.jsonrpc.errors import RpcError
 from app.dialects.jsonrpc.methods import Reference
@@ -57,9 +58,12 @@ async def show_with_permissions(call: Call, row: Row) -> dict[str, Any]:
     actor = call.actor if own else await find_actor(call.db, row["username"])
     repositories = await projects.list_readable(call.db, actor)
     names = await groups.list_creators(call.db)
+    permitted = await render_in_thread(
+        lambda each: (each["path"], f"repository.{permission_of(actor, each)}"), repositories
+    )
     permissions = {
         "global": list_global(call, actor),
-        "repositories": {each["path"]: f"repository.{permission_of(actor, each)}" for each in repositories},
+        "repositories": dict(permitted),
         "repositories_groups": {},
         "user_groups": {
             name: f"usergroup.{_group_permission(actor, name, creator)}" for name, creator in names.items()
