@@ -131,6 +131,15 @@ async def test_kallithea_lists_branches_and_tags_if_asked(nethack: Client, tmp_p
     assert "branches" not in await rpc.ask("get_repo", repoid="nethack")
 
 
+async def test_kallithea_takes_the_argument_about_pull_requests_but_shows_none(nethack: Client) -> None:
+    rpc = Rpc(nethack, KALLITHEA)
+    shown = await rpc.ask("get_repo", repoid="nethack")
+    for value in (None, False, "false"):
+        assert await rpc.ask("get_repo", repoid="nethack", with_pullrequests=value) == shown
+    error = await rpc.fail("get_repo", repoid="nethack", with_pullrequests=True)
+    assert error == "pull requests cannot be shown yet; call without `with_pullrequests`"
+
+
 async def test_the_newest_commit_is_that_of_the_log(rpc: Rpc, tmp_path: Path) -> None:
     project_id = (await rpc.ask("get_repo", repoid="nethack"))["repo_id"]
     await git("clone", "-q", rpc.client.git_url("nethack"), str(tmp_path / "work"))

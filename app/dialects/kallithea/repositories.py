@@ -18,7 +18,14 @@ from app.queries import refs
 
 
 @methods.add("get_repo", "read-project")
-async def get_repo(call: Call, repoid: Row, with_revision_names: bool = False) -> dict[str, Any]:
+async def get_repo(
+    call: Call, repoid: Row, with_revision_names: bool = False, with_pullrequests: bool = False
+) -> dict[str, Any]:
+    """Show a repository. Typed clients send `with_pullrequests` always; if it is true, the call fails, since pull
+    requests are not served yet.
+    """
+    if with_pullrequests:
+        raise RpcError("pull requests cannot be shown yet; call without `with_pullrequests`")
     grants = [shared.default_grant(repoid), *shared.list_grants(repoid, "user")]
     members = [
         {"name": name, "type": kind, "permission": f"repository.{permission}"}
