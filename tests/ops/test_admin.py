@@ -48,10 +48,10 @@ async def test_any_token_of_twenty_characters_works(forge: Forge, token: str) ->
 
 @pytest.mark.parametrize("token", ["", "x" * 19, "x" * 1001, "a token with spaces in it", "tab\t" * 6, "é" * 20])
 def test_a_token_that_cannot_be_sent_is_refused_at_start(token: str, tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match="20 to 1,000 characters"):
+    with pytest.raises(ValidationError, match="20 to 1,000 ASCII characters"):
         Settings(admin_token=SecretStr(token))
     (tmp_path / "token").write_text(token)
-    with pytest.raises(SettingError, match="20 to 1,000 characters"):
+    with pytest.raises(SettingError, match="20 to 1,000 ASCII characters"):
         Settings(admin_token_file=tmp_path / "token").read_admin_token()
 
 
