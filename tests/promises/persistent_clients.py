@@ -14,7 +14,7 @@ import aiohttp
 from tests.conftest import Client, git
 from tests.promises.cluster import Cluster
 
-PATIENCE = 60.0  # seconds until a client gives up
+PATIENCE = 180.0  # seconds until a client gives up; each attempt may be struck
 FIRST_TIMEOUT = 1.0  # seconds for the first attempt; the next ones get twice as many each
 PAUSE = 0.05  # seconds between attempts
 AGE_KEYS = "update idempotency_keys set at = at - interval '1 minute' where status is null"

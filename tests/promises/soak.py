@@ -273,7 +273,8 @@ def show_lines() -> Callable[[Report], None]:
             ledger, happened = report.ledger, sum(report.happened.values())
             print(
                 f"{report.seconds:.0f} s: {ledger.pushes} pushes, {len(ledger.merges)} merges, {len(ledger.forks)} "
-                f"forks, {len(ledger.issues)} issues, {happened} nemeses, {len(ledger.faults)} faults",
+                f"forks, {len(ledger.issues)} issues, {happened} nemeses, {len(ledger.faults)} faults "
+                + "; ".join(ledger.faults[-1:]),
                 flush=True,
             )
 
