@@ -169,19 +169,32 @@ class _StagingDir:
             os.close(self._descriptor)
 
     def _finish(self, *, succeeded: bool) -> None:
-        if succeeded:
-            (self.staging_dir / CAUSE).write_text(str(self.cause))
-            durability.sync_new(self.staging_dir)
-            reach(Point.REPOSITORY_STAGED)
-            try:
-                os.rename(self.staging_dir, self.repo_path)
-            except OSError:
-                # A concurrent attempt has put the same repository there first.
-                if not self.repo_path.exists():
-                    raise
-            reach(Point.REPOSITORY_PLACED)
-            durability.sync_place(self.repo_path)
-        shutil.rmtree(self.staging_dir, ignore_errors=True)
+        try:
+            if succeeded:
+                self._put_in_place()
+        finally:
+            shutil.rmtree(self.staging_dir, ignore_errors=True)
+
+    def _put_in_place(self) -> None:
+        (self.staging_dir / CAUSE).write_text(str(self.cause))
+        self._require_own()
+        durability.sync_new(self.staging_dir)
+        reach(Point.REPOSITORY_STAGED)
+        try:
+            os.rename(self.staging_dir, self.repo_path)
+        except OSError:
+            # A concurrent attempt has put the same repository there first.
+            if not self.repo_path.exists():
+                raise
+        reach(Point.REPOSITORY_PLACED)
+        durability.sync_place(self.repo_path)
+
+    def _require_own(self) -> None:
+        """Raise FileNotFoundError if the directory was removed, although there may be another one at its place: what
+        was written before that is lost.
+        """
+        if not os.path.samestat(self.staging_dir.stat(), os.fstat(self._descriptor)):
+            raise FileNotFoundError(self.staging_dir)
 
 
 def _is_finished(repo_path: Path, cause: uuid.UUID) -> bool:
