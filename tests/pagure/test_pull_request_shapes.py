@@ -115,17 +115,16 @@ async def test_a_listing_repeats_its_arguments_and_links_to_other_pages(
         )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("query", "ids"),
-    [
-        ("", [4, 1]), ("status=all", [4, 3, 2, 1]), ("status=ALL", [4, 3, 2, 1]), ("status=closed", [2]),
-        ("status=MERGED", [3]), ("status=0", [3, 2]), ("status=false", [3, 2]), ("status=true", [4, 1]),
-        ("status=1", [4, 1]), ("status=Fixed", []), ("assignee=1", [4]), ("assignee=FALSE", [1]),
-        ("assignee=alice", [4]), ("assignee=!alice", [1]), ("assignee=ghost", []), ("author=alice", [4]),
-        ("author=bob", [1]), ("author=ghost", []), ("tags=a", []), ("tags=!a", [4, 1]), ("tags=a&tags=!a", []),
-    ],
-)  # fmt: skip
-async def test_every_filter_of_the_listing_works(nethack: Client, bob: Client, query: str, ids: list[int]) -> None:
+FILTERS = {
+    "": [4, 1], "status=all": [4, 3, 2, 1], "status=ALL": [4, 3, 2, 1], "status=closed": [2],
+    "status=MERGED": [3], "status=0": [3, 2], "status=false": [3, 2], "status=true": [4, 1],
+    "status=1": [4, 1], "status=Fixed": [], "assignee=1": [4], "assignee=FALSE": [1],
+    "assignee=alice": [4], "assignee=!alice": [1], "assignee=ghost": [], "author=alice": [4],
+    "author=bob": [1], "author=ghost": [], "tags=a": [], "tags=!a": [4, 1], "tags=a&tags=!a": [],
+}  # fmt: skip
+
+
+async def test_every_filter_of_the_listing_works(nethack: Client, bob: Client) -> None:
     for _ in range(3):
         await open_pull_request(bob)
     await create_branch(nethack)
@@ -135,8 +134,9 @@ async def test_every_filter_of_the_listing_works(nethack: Client, bob: Client, q
     await alice.post("/nethack/pull-request/4/assign", assignee="alice")
     await bob.post("/nethack/pull-request/2/close")
     assert (await nethack.post("/nethack/pull-request/3/merge"))[0] == 200
-    _, listing = await nethack.forge.nobody.pagure(f"/nethack/pull-requests?{query}")
-    assert [each["id"] for each in listing["requests"]] == ids
+    reader = nethack.forge.nobody
+    found = {query: (await reader.pagure(f"/nethack/pull-requests?{query}"))[1] for query in FILTERS}
+    assert {query: [each["id"] for each in listing["requests"]] for query, listing in found.items()} == FILTERS
 
 
 async def test_changes_are_counted_by_their_new_path(
