@@ -23,11 +23,9 @@ from app.ops import doctor, listening, migrate, system_user
 from app.ops.file_limit import raise_file_limit
 from app.ops.named_files import require_readable_files
 from app.ops.supervise import Up, load_settings, wait_for_signal
-from app.server import application
-from workers import queue
-from workers.reactions import WorkerContext
-from workers.relay import Relay
-from workers.settings import run_workers
+
+# The API and the workers are imported by the commands that run them: that takes a quarter of the time in which the
+# other commands start.
 
 PortOption = Annotated[int | None, typer.Option(help="Port of the API. Default: 8080.")]
 ApiProcessesOption = Annotated[
@@ -68,6 +66,8 @@ def serve(
     settings = _load_process_settings(data, port=port, api_processes=api_processes)
     raise_file_limit()
 
+    from app.server import application
+
     async def main() -> None:
         await _wait_for_services("serve", settings)
         runner = Runner(application(settings), shutdown_timeout=5.0)
@@ -87,6 +87,10 @@ def serve(
 @processes.command()
 def work(data: DataOption = None) -> None:
     """Run a worker, which does git work, mirrors and deliveries in the background."""
+    from workers import queue
+    from workers.reactions import WorkerContext
+    from workers.settings import run_workers
+
     settings = _load_process_settings(data)
 
     async def main() -> None:
@@ -106,6 +110,9 @@ def work(data: DataOption = None) -> None:
 @processes.command()
 def relay(data: DataOption = None) -> None:
     """Run a relay, which numbers events and notifies workers. Of several relays, one is active."""
+    from workers import queue
+    from workers.relay import Relay
+
     settings = _load_process_settings(data)
 
     async def main() -> None:

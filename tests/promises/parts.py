@@ -46,7 +46,7 @@ class Parts:
 
     def start(self, name: str) -> subprocess.Popen[bytes]:
         # Each process has a log of its own, so that tests can tell who did what.
-        with (self.settings.data / f"{name}-{len(self.processes)}.log").open("wb") as output:
+        with (self.settings.data.parent / f"{name}-{len(self.processes)}.log").open("wb") as output:
             process = subprocess.Popen(
                 [*TIED, sys.executable, "-m", "app", name],
                 env=self.build_environment(),
@@ -64,7 +64,10 @@ class Parts:
             except aiohttp.ClientError:
                 return False
 
-        await wait_until(is_ready, 30)
+        try:
+            await wait_until(is_ready, 30)
+        except TimeoutError:
+            raise AssertionError([read_log(each)[-800:] for each in self.processes]) from None
 
     async def run_doctor(self) -> str:
         """Run `polyforge doctor`, which must find no problem, and return its output."""
@@ -95,6 +98,8 @@ async def wait_until(condition: Callable[[], Awaitable[bool]], seconds: float, p
 @asynccontextmanager
 async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     """Yield a forge of which only database and queue run; end what the test has started."""
+    # Logs and databases of the tests lie beside it: root hands over no directory with unknown files in it.
+    settings = settings.model_copy(update={"data": settings.data / "forge"})
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(database(settings.required_database_url(), 1))
         await migrate.create_first_admin(db, settings)
