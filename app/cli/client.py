@@ -68,14 +68,18 @@ class ForgeClient:
         method: str = "GET",
         accept: str = "application/json",
         last_id: str = "",
+        body: Mapping[str, Any] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request; yield a successful response of the content type `accept`.
 
-        Raises RequestRefused and Unreachable, the latter also if the connection is lost while the body is read.
+        A `body` is sent as JSON. It may contain a key, so it does not follow a redirect. Raises RequestRefused and
+        Unreachable, the latter also if the connection is lost while the response is read.
         """
         headers = {"Accept": accept, **({"Last-Event-ID": last_id} if last_id else {})}
         try:
-            async with self.session.request(method, self.url + path, params=query, headers=headers) as answer:
+            async with self.session.request(
+                method, self.url + path, params=query, headers=headers, json=body, allow_redirects=body is None
+            ) as answer:
                 if answer.status != 200:
                     raise await _describe_failure(answer)
                 if answer.content_type != accept:

@@ -15,6 +15,7 @@ from app.cli.client import RequestRefused, Unreachable
 from app.cli.events import events
 from app.cli.hooks import hooks
 from app.cli.processes import processes
+from app.cli.rpc import rpc
 from app.cli.secrets import secrets
 from app.cli.tasks import tasks
 from app.cli.upkeep import upkeep
@@ -37,6 +38,7 @@ cli.add_typer(secrets, name="secrets")
 cli.add_typer(hooks, name="hooks")
 cli.command()(events)
 cli.command()(tasks)
+cli.command()(rpc)
 
 PROCESSES = frozenset({"serve", "work", "relay"})  # whose standard error is a log
 OPTIONS = frozenset({"data", "port", "admin_token_file"})  # settings that are options of commands too

@@ -1,7 +1,7 @@
 """`polyforge tasks`: list tasks and watch their progress."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -94,38 +94,46 @@ async def watch_tasks(forge: ForgeClient, selected: list[Any], console: Console 
     if console is None:
         results = await asyncio.gather(*(watch_task(forge, task, print_json) for task in selected))
     else:
-        with Progress(
-            TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), StateColumn(),
-            console=console,
-        ) as progress:  # fmt: skip
+        with build_progress(console) as progress:
             results = await asyncio.gather(*(watch_task(forge, task, add_bar(progress, task)) for task in selected))
         if not selected:
             console.print("No tasks are queued or running.")
-    return 0 if all(result == "succeeded" for result in results) else 1
+    return 0 if all(result["status"] == "succeeded" for result in results) else 1
 
 
-async def watch_task(forge: ForgeClient, task: Any, report: Callable[[Any], None]) -> str:
-    """Report each state of a task once, until it has ended; return its final status."""
+async def watch_task(forge: ForgeClient, task: Any, report: Callable[[Any], None]) -> Any:
+    """Report each state of a task once, until it has ended; return the last one."""
     report(task)
-    backoff = Backoff()
-    backoff.answered = True
     while task["status"] not in FINAL:
-        try:
-            later = await forge.get(
-                f"/v1/tasks/{task['id']}", {"wait": str(LONG_POLL_SECONDS), "after": str(task["seq"])}
-            )
-        except Unreachable as error:
-            await backoff.wait(error)
-            continue
+        query = {"wait": str(LONG_POLL_SECONDS), "after": str(task["seq"])}
+        later = await fetch_state(forge, f"/v1/tasks/{task['id']}", query)
         if later != task:
             report(later)
         task = later
-    return str(task["status"])
+    return task
+
+
+async def fetch_state(forge: ForgeClient, path: str, query: Mapping[str, str] | None = None) -> Any:
+    """Fetch the state of a task from a forge that has answered before: until it answers again if it is away."""
+    backoff = Backoff()
+    backoff.answered = True
+    while True:
+        try:
+            return await forge.get(path, query)
+        except Unreachable as error:
+            await backoff.wait(error)
+
+
+def build_progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), StateColumn(),
+        console=console,
+    )  # fmt: skip
 
 
 def add_bar(progress: Progress, task: Any) -> Callable[[Any], None]:
     """Add a progress bar for a task; return the function that updates it."""
-    bar = progress.add_task(strip_control(f"{task['kind']} {task['project'] or ''}"), total=None, state=Text())
+    bar = progress.add_task(name_task(task), total=None, state=Text())
 
     def update(task: Any) -> None:
         state = Text(describe_state(task), FINAL.get(task["status"], ""))
@@ -138,6 +146,11 @@ def add_bar(progress: Progress, task: Any) -> Callable[[Any], None]:
         )
 
     return update
+
+
+def name_task(task: Any) -> str:
+    """Return the kind of a task and, if there is one, its project."""
+    return strip_control(" ".join(filter(None, (task["kind"], task["project"]))))
 
 
 def describe_state(task: Any) -> str:

@@ -54,12 +54,20 @@ class RunningCommand:
 
 
 @asynccontextmanager
-async def start_command(*arguments: str, terminal: bool = False, **environment: str) -> AsyncIterator[RunningCommand]:
+async def start_command(
+    *arguments: str, terminal: bool = False, error_terminal: bool = False, **environment: str
+) -> AsyncIterator[RunningCommand]:
+    """Start a command, whose standard output is a terminal or a pipe. `output` reads it.
+
+    With `error_terminal`, standard error is a terminal, and `output` reads that.
+    """
     known = {name: value for name, value in os.environ.items() if not name.startswith("POLYFORGE_")}
-    master, slave = os.openpty() if terminal else (None, asyncio.subprocess.PIPE)
+    master, slave = os.openpty() if terminal or error_terminal else (None, asyncio.subprocess.PIPE)
     process = await asyncio.create_subprocess_exec(
-        *TIED, sys.executable, "-m", "app", *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=slave,
-        stderr=asyncio.subprocess.PIPE, limit=1 << 22, env={**known, "TERM": "xterm", "COLUMNS": "240", **environment},
+        *TIED, sys.executable, "-m", "app", *arguments, stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE if error_terminal else slave,
+        stderr=slave if error_terminal else asyncio.subprocess.PIPE,
+        limit=1 << 22, env={**known, "TERM": "xterm", "COLUMNS": "240", **environment},
     )  # fmt: skip
     try:
         if master is None:

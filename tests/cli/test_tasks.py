@@ -2,37 +2,16 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from events.event import StoredEvent
-from events.record import NewEvent
 from tests.cli.command import RunningCommand, describe_problem, run_command, run_flaky_proxy, start_command
 from tests.conftest import Client, Forge
-from workers.reactions import REACTIONS, WorkerContext
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-async def gate() -> AsyncIterator[asyncio.Event]:
-    """Repositories are not created before this event is set."""
-    reaction, gate = REACTIONS["create-repository"], asyncio.Event()
-    original = reaction.work
-
-    async def work(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
-        ctx.progress.report("copy", 40)
-        await gate.wait()
-        return await original(ctx, cause)
-
-    object.__setattr__(reaction, "work", work)
-    yield gate
-    gate.set()
-    object.__setattr__(reaction, "work", original)
 
 
 async def create(client: Client, name: str) -> str:
