@@ -125,7 +125,7 @@ async def test_all_folders_are_made_at_start_for_their_owner_alone(parts: Parts)
 
     async def are_there() -> bool:
         assert serve.poll() is None
-        return {"repositories", "attachments"} <= {path.name for path in parts.settings.data.iterdir()}
+        return all((parts.settings.data / name).exists() for name in ("repositories", "attachments"))
 
     await wait_until(are_there, 30)
     for name in ("repositories", "attachments"):
