@@ -1,6 +1,7 @@
 """What a power cut would leave of a folder: what was there at the start, and what has been synced since."""
 
 import os
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,16 +66,19 @@ class SyncedFolder:
 def watch_disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> SyncedFolder:
     """Note from now on what this process syncs below a folder."""
     synced, fsync, sync_file_system = SyncedFolder(root.resolve()), os.fsync, durable._sync_file_system
+    taking = threading.Lock()  # files are synced by several threads
 
     def watched_fsync(descriptor: int) -> None:
         fsync(descriptor)
         path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
         if path.is_relative_to(synced.root) and path.exists():
-            synced.take(path)
+            with taking:
+                synced.take(path)
 
     def watched_sync_file_system(path: Path) -> None:
         sync_file_system(path)
-        synced.take_all()
+        with taking:
+            synced.take_all()
 
     monkeypatch.setattr(os, "fsync", watched_fsync)
     monkeypatch.setattr(durable, "_sync_file_system", watched_sync_file_system)

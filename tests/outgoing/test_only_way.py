@@ -18,7 +18,6 @@ INTERNAL = {
     ("app/ops/embedded.py", "create_connection"),
     ("app/ops/supervise.py", "socket.socket"),
     ("app/ops/supervise.py", "urllib.request"),
-    ("app/ops/supervise.py", "urlopen"),
     ("app/cli/client.py", "ClientSession"),
 }
 
