@@ -4,15 +4,16 @@ A limit of memory or CPU time ends the process; waiting time and output are coun
 """
 
 import os
-import resource
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import StrEnum
 
 from app.config import Settings
 from app.config.types import GitLimits
 from app.git import durability
 
+PRLIMIT = shutil.which("prlimit")
 MAPPED_PACKS = 1 << 30  # bytes of address space for packs, which are mapped and do not count as memory
 CPU_GRACE = 1  # seconds of CPU time between SIGXCPU and SIGKILL
 
@@ -61,21 +62,12 @@ def limits_of(work: Work) -> GitLimits:
     return limits
 
 
-def limit(pid: int, work: Work) -> None:
-    """Limit the memory and the CPU time of a process that has just been started, and of those that it will start.
-
-    Not by a program in front of git: each one that is executed costs a millisecond or two.
-    """
+def limiting_command(work: Work) -> list[str]:
+    """Return a command prefix that limits the memory and the CPU time of a program and of those that it starts."""
     limits = limits_of(work)
-    values = {
-        resource.RLIMIT_DATA: (limits.memory, limits.memory),
-        resource.RLIMIT_AS: (limits.memory + MAPPED_PACKS,) * 2,
-        resource.RLIMIT_CPU: (limits.cpu, limits.cpu + CPU_GRACE),
-        resource.RLIMIT_CORE: (0, 0),
-    }
-    with suppress(ProcessLookupError):  # it has ended already
-        for kind, (soft, hard) in values.items():
-            _, highest = resource.prlimit(pid, kind)
-            if highest == resource.RLIM_INFINITY:
-                highest = hard
-            resource.prlimit(pid, kind, (min(soft, highest), min(hard, highest)))
+    space, killed_at = limits.memory + MAPPED_PACKS, limits.cpu + CPU_GRACE
+    if PRLIMIT is None:
+        kibibytes = (limits.memory >> 10, space >> 10)
+        script = 'ulimit -c 0; ulimit -d {}; ulimit -v {}; ulimit -H -t {}; ulimit -S -t {}; exec "$@"'
+        return ["sh", "-c", script.format(*kibibytes, killed_at, limits.cpu), "sh"]
+    return [PRLIMIT, f"--data={limits.memory}", f"--as={space}", f"--cpu={limits.cpu}:{killed_at}", "--core=0"]

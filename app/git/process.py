@@ -83,7 +83,7 @@ REPEAT_SECONDS = 1.0  # after which progress is reported again if git prints not
 def build_command(*arguments: str, work: Work, config: Mapping[str, str] | None = None) -> list[str]:
     """Build the argument vector. Configuration precedes the subcommand, so no user value can end up there."""
     settings = [f"--config-env={name}={_variable(name)}" for name in _configure(work, config)]
-    return [*KILLED_WITH_PARENT, "git", *settings, *arguments]
+    return [*KILLED_WITH_PARENT, *limits.limiting_command(work), "git", *settings, *arguments]
 
 
 def build_environment(work: Work, config: Mapping[str, str] | None = None, **extra: str) -> dict[str, str]:
@@ -138,7 +138,6 @@ async def serve(
             pass_fds=(*descriptors, *writers),
             limit=1 << 18,
         )
-        limits.limit(process.pid, work)
     try:
         async with asyncio.timeout(limits.limits_of(work).seconds):
             yield process
@@ -343,7 +342,6 @@ def _start(
         except (FileNotFoundError, NotADirectoryError):
             raise NoRepository(repo_path.name) from None
         with git:
-            limits.limit(git.pid, work)
             try:
                 yield git, errors
             finally:
