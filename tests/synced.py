@@ -15,10 +15,11 @@ SYNCED_BY_GIT = ("objects", "refs", "HEAD")
 
 @dataclass(frozen=True)
 class Name:
-    """A name in a folder: of a folder, known by its inode, or of a file with this content."""
+    """A name in a folder. `content` is that of a file that is synced by git; of others it is what has been synced."""
 
     inode: int
-    content: bytes | None
+    is_folder: bool
+    content: bytes | None = None
 
 
 @dataclass
@@ -47,19 +48,20 @@ class SyncedFolder:
 
     def _read(self, entry: "os.DirEntry[str]") -> Name:
         if entry.is_dir():
-            return Name(entry.inode(), None)
+            return Name(entry.inode(), is_folder=True)
         if set(SYNCED_BY_GIT) & set(Path(entry.path).parts):
-            return Name(entry.inode(), Path(entry.path).read_bytes())
-        return Name(entry.inode(), self.contents.get(entry.inode(), b""))
+            return Name(entry.inode(), is_folder=False, content=Path(entry.path).read_bytes())
+        return Name(entry.inode(), is_folder=False)
 
     def restore(self, target: Path, inode: int | None = None) -> Path:
         """Write what is on disk to a new folder."""
         target.mkdir()
         for name, found in self.names.get(inode or self.root.stat().st_ino, {}).items():
-            if found.content is None:
+            if found.is_folder:
                 self.restore(target / name, found.inode)
             else:
-                (target / name).write_bytes(found.content)
+                content = self.contents.get(found.inode, b"") if found.content is None else found.content
+                (target / name).write_bytes(content)
         return target
 
 
