@@ -68,6 +68,8 @@ async def _wait_for_news(news: asyncio.Event, deadline: float | None) -> bool:
 def while_connected(request: web.Request) -> Iterator[None]:
     """Cancel the block if the client hangs up meanwhile; for blocks that only wait."""
     connection: Any = request.protocol
+    if connection.transport is None:  # the client has hung up before
+        raise asyncio.CancelledError
     connection.waiting = True
     try:
         yield

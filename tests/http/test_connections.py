@@ -7,10 +7,14 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from app.config import Settings
+from app.dialects.native import routes as native_routes
 from app.http import connections
 from app.transports import fetch_slots
 from app.transports.smart_http import FETCH_SLOTS
@@ -270,3 +274,21 @@ async def test_a_client_works_on_while_others_are_silent_half_done_or_do_not_rea
         await git("push", "-q", "origin", "HEAD:main", cwd=work)
         assert count_git_processes() <= forge.settings.fetches
         assert slowest < 2
+
+
+async def test_a_request_whose_client_hung_up_before_it_waits_is_ended(
+    forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identify = native_routes.identify_with_row
+
+    async def hang_up_and_identify(request: web.Request, *arguments: Any) -> Any:
+        request.protocol.wire.abort()  # type: ignore[attr-defined]
+        await asyncio.sleep(0.05)
+        return await identify(request, *arguments)
+
+    monkeypatch.setattr(native_routes, "identify_with_row", hang_up_and_identify)
+    with pytest.raises(aiohttp.ClientError):
+        await forge.admin.get("/v1/events?after=1000&wait=30")
+    async with asyncio.timeout(5):
+        while any("_handle_request" in str(task.get_coro()) for task in asyncio.all_tasks()):
+            await asyncio.sleep(0.01)
