@@ -40,7 +40,7 @@ async def execute(
 def was_carried_out(request: web.Request) -> bool:
     """Return whether an earlier attempt of the request has carried out its command.
 
-    What the command needs may be gone then, and what was stored beside it may have been replaced.
+    Rows that the command reads may have been deleted since, and secrets that were stored with it replaced.
     """
     key = request.get(HELD_KEY)
     return key is not None and key.outcome is not None

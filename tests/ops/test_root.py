@@ -87,6 +87,7 @@ def closed_folder_without_lists(closed_folder: Path) -> Iterator[Path]:
     """A folder that only root may pass through, on a file system without access control lists."""
     place = closed_folder / "ramfs"
     place.mkdir()
+    # Root in a container often may not mount, and other file systems may have access control lists.
     if subprocess.run(["mount", "-t", "ramfs", "none", place], check=False, capture_output=True).returncode:
         pytest.skip("root may mount nothing here")
     try:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import aiohttp
 import orjson
+from pydantic import SecretStr
 
 from app.config import Settings
 from app.database import Database, database
-from app.ops import migrate
+from app.ops import embedded, migrate
 from tests.conftest import ADMIN_TOKEN, Client
 from tests.processes import TIED
 
@@ -93,6 +94,18 @@ async def wait_until(condition: Callable[[], Awaitable[bool]], seconds: float, p
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(pause)
+
+
+def build_settings(folder: Path, database_url: str, redis_url: str) -> Settings:
+    """Build the settings of a forge with services of its own, whose leases are short."""
+    return Settings(
+        data=folder,
+        database_url=database_url,
+        redis_url=redis_url,
+        port=embedded.free_port(),
+        admin_token=SecretStr(ADMIN_TOKEN),
+        lease=2.0,
+    )
 
 
 @asynccontextmanager

@@ -8,14 +8,11 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from pydantic import SecretStr
 
-from app.config import Settings
 from app.ops import embedded, migrate
-from tests.conftest import ADMIN_TOKEN
 from tests.processes import restart_service, start_service
 from tests.promises.load import run_load
-from tests.promises.parts import Parts, open_parts
+from tests.promises.parts import Parts, build_settings, open_parts
 
 pytestmark = pytest.mark.slow
 
@@ -31,15 +28,7 @@ async def postgres(tmp_path: Path) -> AsyncIterator[embedded.Service]:
 
 @pytest.fixture
 async def parts(postgres: embedded.Service, services: tuple[str, str], tmp_path: Path) -> AsyncIterator[Parts]:
-    settings = Settings(
-        data=tmp_path,
-        database_url=postgres.url,
-        redis_url=services[1],
-        port=embedded.free_port(),
-        admin_token=SecretStr(ADMIN_TOKEN),
-        lease=2.0,
-    )
-    async with open_parts(settings) as parts:
+    async with open_parts(build_settings(tmp_path, postgres.url, services[1])) as parts:
         yield parts
 
 

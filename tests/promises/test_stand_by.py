@@ -11,13 +11,10 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from pydantic import SecretStr
 
-from app.config import Settings
 from app.ops import embedded, migrate
-from tests.conftest import ADMIN_TOKEN
 from tests.processes import start_service
-from tests.promises.parts import Parts, open_parts, wait_until
+from tests.promises.parts import Parts, build_settings, open_parts, wait_until
 
 pytestmark = pytest.mark.slow
 USER = embedded.SYSTEM_USER if os.geteuid() == 0 else None  # who owns the clusters, if not the user of the tests
@@ -69,15 +66,8 @@ async def parts(
 ) -> AsyncIterator[Parts]:
     second = re.search(r"@([^/]+)/", stand_by.url)
     assert second is not None
-    settings = Settings(
-        data=tmp_path,
-        database_url=re.sub("(@[^/]+)/", rf"\1,{second[1]}/", primary.url),
-        redis_url=services[1],
-        port=embedded.free_port(),
-        admin_token=SecretStr(ADMIN_TOKEN),
-        lease=2.0,
-    )
-    async with open_parts(settings) as parts:
+    both = re.sub("(@[^/]+)/", rf"\1,{second[1]}/", primary.url)
+    async with open_parts(build_settings(tmp_path, both, services[1])) as parts:
         yield parts
 
 

@@ -1,4 +1,4 @@
-"""Render and encode answers, which may be long, beside the event loop: one line of ASCII of a limited size."""
+"""Render and encode answers in threads, since long ones would block the event loop. Their size is limited."""
 
 import asyncio
 import json

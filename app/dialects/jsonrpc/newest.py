@@ -17,8 +17,8 @@ from app.queries import refs
 
 Shown = Mapping[str, Any]
 
-MAX_SIZE = 32 << 20  # bytes of all that is remembered, about
-ENTRY_SIZE = 1500  # bytes of a commit beside its message and its author, about
+MAX_SIZE = 32 << 20  # approximate bytes of all remembered commits
+ENTRY_SIZE = 1500  # approximate bytes of a commit without its message and author
 
 
 class NewestCommits:
