@@ -44,11 +44,13 @@ def find_index(repo_path: Path, commits: list[str], revision: str) -> int:
     """
     if revision in NEWEST:
         index = len(commits) - 1
-    elif revision.isascii() and revision.isdigit() and len(revision) <= MAX_INDEX_DIGITS:
-        index = int(revision)
     else:
-        index = _find_named(repo_path, commits, revision)
-    if not 0 <= index < len(commits):
+        is_index = revision.isascii() and revision.isdigit() and len(revision) <= MAX_INDEX_DIGITS
+        index = int(revision) if is_index else -1
+        if not 0 <= index < len(commits):
+            # Digits beyond the last index may be the name of a tag, or the beginning of an id without letters.
+            index = _find_named(repo_path, commits, revision)
+    if index < 0:
         raise NoCommit(revision)
     return index
 
