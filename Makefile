@@ -38,7 +38,8 @@ bench: setup  ## run the benchmarks
 	$(RUN)/python -m benchmarks
 
 soak: setup  ## kill, freeze and cut off every part of the forge at work; PUSHES, MINUTES and SEED bound it
-	POINTS=all $(RUN)/pytest -n 2 tests/promises/test_points_of_refs.py tests/promises/test_points_of_commands.py
+	POINTS=all $(RUN)/pytest -n 2 tests/promises/test_points_of_refs.py tests/promises/test_points_of_commands.py \
+		tests/events/test_log.py
 	$(RUN)/python -m tests.promises.soak --pushes $(PUSHES) --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 lock: setup  ## write requirements.lock from the installed packages
