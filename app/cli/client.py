@@ -83,7 +83,7 @@ class ForgeClient:
                 if answer.status != 200:
                     raise await _describe_failure(answer)
                 if answer.content_type != accept:
-                    raise RequestRefused(f"{self.url} is not a Polyforge API.")
+                    raise self.refuse_answer()
                 yield answer
         except aiohttp.ClientPayloadError:
             raise Unreachable(f"Lost the connection to {self.url}") from None
@@ -91,9 +91,20 @@ class ForgeClient:
             reason = strip_control(str(error)) or type(error).__name__
             raise Unreachable(f"Cannot reach {self.url}: {reason}") from None
 
-    async def get(self, path: str, query: Mapping[str, str] | None = None, *, method: str = "GET") -> Any:
+    async def get(self, path: str, query: Mapping[str, str] | None = None, *, key: str, method: str = "GET") -> Any:
+        """Return the JSON object that a forge sends, which has this key. Raises RequestRefused and Unreachable."""
         async with self.request(path, query, method=method) as answer:
-            return orjson.loads(await answer.read())
+            content = await answer.read()
+        try:
+            found = orjson.loads(content)
+        except ValueError:
+            raise self.refuse_answer() from None
+        if not isinstance(found, dict) or key not in found:
+            raise self.refuse_answer()
+        return found
+
+    def refuse_answer(self) -> RequestRefused:
+        return RequestRefused(f"{self.url} is not a Polyforge API.")
 
 
 async def _describe_failure(answer: aiohttp.ClientResponse) -> RequestRefused | Unreachable:

@@ -63,7 +63,7 @@ def events(
                     async for event in following:
                         print_event(event, console)
             else:
-                page = await forge.get("/v1/events", {**query, "limit": str(limit)})
+                page = await forge.get("/v1/events", {**query, "limit": str(limit)}, key="events")
                 for event in page["events"]:
                     print_event(event, console)
                 if page["next"] < page["head"]:
@@ -77,7 +77,7 @@ async def follow_events(forge: ForgeClient, query: Mapping[str, str]) -> AsyncGe
     backoff, stream = Backoff(), sse.Stream()
     if query["after"] == "now":
         # Resolved to a number: if the connection is lost before the first message, `now` would skip events on return.
-        head = (await forge.get("/v1/events", {**query, "limit": "1"}))["next"]
+        head = (await forge.get("/v1/events", {**query, "limit": "1"}, key="next"))["next"]
         query = {**query, "after": str(head)}
         backoff.answered = True
     while True:

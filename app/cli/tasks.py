@@ -72,12 +72,13 @@ def tasks(
 async def select_tasks(forge: ForgeClient, task_id: UUID | None, query: dict[str, str], unfinished: bool) -> list[Any]:
     """Return one task by id, the newest tasks, or the unfinished tasks of the user or of the requested actor."""
     if task_id is not None:
-        return [await forge.get(f"/v1/tasks/{task_id}")]
+        return [await forge.get(f"/v1/tasks/{task_id}", key="seq")]
     if not unfinished:
-        return list((await forge.get("/v1/tasks", query))["tasks"])
+        return list((await forge.get("/v1/tasks", query, key="tasks"))["tasks"])
     if "actor" not in query:
-        query = {**query, "actor": (await forge.get("/api/0/-/whoami", method="POST"))["username"]}
-    pages = [await forge.get("/v1/tasks", {**query, "status": status}) for status in ("queued", "running")]
+        actor = (await forge.get("/api/0/-/whoami", key="username", method="POST"))["username"]
+        query = {**query, "actor": actor}
+    pages = [await forge.get("/v1/tasks", {**query, "status": status}, key="tasks") for status in ("queued", "running")]
     return list({task["id"]: task for page in pages for task in page["tasks"]}.values())
 
 
@@ -119,7 +120,7 @@ async def fetch_state(forge: ForgeClient, path: str, query: Mapping[str, str] | 
     backoff.answered = True
     while True:
         try:
-            return await forge.get(path, query)
+            return await forge.get(path, query, key="seq")
         except Unreachable as error:
             await backoff.wait(error)
 

@@ -5,13 +5,17 @@ import signal
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from app.dialects.native import streams
 from app.metrics import WAITERS
 from tests.cli.command import RunningCommand, describe_problem, run_command, run_flaky_proxy, start_command
 from tests.conftest import Client, Forge
+from tests.receiver import ReceivedRequest, Receiver
 
 pytestmark = pytest.mark.slow
+
+TASK = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.fixture(autouse=True)
@@ -203,3 +207,19 @@ async def test_terminal_output_contains_no_control_characters(forge: Forge, neth
         assert line.endswith("nethack issue-1/1 Hungry [bold]dog\ufffd]0;gotcha\ufffd\ufffd")
     async with start_command("events", "--types", "issue.*", "--json", "--url", forge.url, terminal=True) as command:
         assert (await command.read_json())["type"] == "issue.opened"
+
+
+async def test_json_that_no_forge_sends_is_one_sentence(receiver: Receiver) -> None:
+    for command, body in (
+        (("events",), "{"),
+        (("events", "--follow"), "[]"),
+        (("tasks",), "{}"),
+        (("tasks", TASK), "1"),
+    ):
+
+        async def answer(_: ReceivedRequest, body: str = body) -> web.Response:
+            return web.Response(text=body, content_type="application/json")
+
+        receiver.responses.append(answer)
+        result = await run_command(*command, "--url", receiver.url, POLYFORGE_TOKEN="t")
+        assert result == (1, [], f"Error: {receiver.url} is not a Polyforge API.\n"), command
