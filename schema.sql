@@ -85,6 +85,7 @@ create table work (
     irrevocable boolean     not null default false,  -- past its point of no return: it cannot be cancelled
     project_id  bigint      not null,                -- of the event; 0 if it is about none
     holder      uuid,                                -- the worker process that took the lease
+    failures    int         not null default 0,      -- attempts that ended with an error of the work itself
     primary key (position, reaction)
 );
 
@@ -245,7 +246,7 @@ create index idempotency_keys_by_command on idempotency_keys (command_id);
 
 -- The version of this schema; `polyforge migrate` upgrades an older one.
 create table schema_version (version int not null);
-insert into schema_version values (8);
+insert into schema_version values (9);
 
 -- Ids are reserved before the event that uses them is written; gaps do no harm.
 create sequence project_ids;

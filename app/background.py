@@ -70,21 +70,19 @@ async def repeat(
         woken.clear()
 
 
-async def insist(step: Callable[[], Awaitable[Any]], seconds: float, interval: float = 0.25) -> None:
-    """Run a step; while the database is unavailable, again every `interval` seconds for up to `seconds`.
+async def insist(step: Callable[[], Awaitable[Any]], seconds: float, interval: float = 0.25) -> Any:
+    """Run a step and return its result; if the database is unavailable, again every `interval` seconds.
 
-    Raises what the step raises otherwise, or at last.
+    Raises what the step raises otherwise, or after `seconds`.
     """
     until = asyncio.get_running_loop().time() + seconds
     while True:
         try:
-            await step()
+            return await step()
         except Exception as error:
             if not is_unavailable(error) or asyncio.get_running_loop().time() > until:
                 raise
             await asyncio.sleep(interval)
-        else:
-            return
 
 
 @asynccontextmanager

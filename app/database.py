@@ -15,7 +15,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from app.keyring import Keyring
 
-SCHEMA = 8  # the version of schema.sql that this program works with
+SCHEMA = 9  # the version of schema.sql that this program works with
 SEARCH_PATH = "live, public"
 DIALECT = dialect.dialect()  # type: ignore[no-untyped-call]
 MAX_DEADLOCKS = 3  # after which a statement is retried only once more

@@ -37,7 +37,7 @@ from workers.reactions import (
     list_lane,
 )
 
-MAX_ATTEMPTS = 5  # the claim from which on an error gives the work up; that of an unreachable database never does
+MAX_FAILURES = 5  # errors until the work is given up; those of an unreachable database are not counted
 MAX_CLAIMS = 20  # claims, including those without any outcome, which happens when the work kills its worker
 MAX_PAUSE = 60.0  # seconds until the next attempt at most; the back-off starts at 2 seconds
 RACE_SECONDS = 30.0  # how long work that lost a race is begun again at once; then it is postponed
@@ -131,9 +131,9 @@ async def _attempt(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, t
         if is_race(error):
             return await _postpone(ctx, reaction, cause, token, 0)
         log.exception("job failed", job=reaction.name, position=cause.position, attempt=token)
-        if token >= MAX_ATTEMPTS and not is_unavailable(error):
-            return await _give_up(ctx, reaction, cause, token, UNEXPECTED)
-        return await _postpone(ctx, reaction, cause, token, min(2.0**token, MAX_PAUSE))
+        if is_unavailable(error):
+            return await _postpone(ctx, reaction, cause, token, min(2.0**token, MAX_PAUSE))
+        return await _fail(ctx, reaction, cause, token)
 
 
 async def _work_once(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int) -> str:
@@ -184,6 +184,18 @@ async def _postpone(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, 
     """Make the work due later; if the database is away, as soon as it is back."""
     await insist(partial(work.postpone, ctx.db, cause.position, reaction.name, token, seconds), ctx.settings.lease)
     return "postponed"
+
+
+async def _fail(ctx: WorkerContext, reaction: Reaction, cause: StoredEvent, token: int) -> str:
+    """Count an error of the work, and postpone it, or give it up after MAX_FAILURES of them."""
+    failures: int | None = await insist(
+        partial(work.count_failure, ctx.db, cause.position, reaction.name, token), ctx.settings.lease
+    )
+    if failures is None:
+        return "fenced off"
+    if failures >= MAX_FAILURES:
+        return await _give_up(ctx, reaction, cause, token, UNEXPECTED)
+    return await _postpone(ctx, reaction, cause, token, min(2.0**failures, MAX_PAUSE))
 
 
 async def _mark_irrevocable(db: Database, position: int, name: str, token: int) -> None:

@@ -1,4 +1,4 @@
-"""Work that events cause: its lease, its due time and its attempts.
+"""Work that events cause: its lease, its due time, its attempts and its failures.
 
 The attempt's number is the fencing token: all statements of a worker except `claim` are guarded by it, and change
 nothing once a newer attempt holds the work. `reaction` is the name of the reaction, `position` the event's.
@@ -42,6 +42,12 @@ RENEW = """
     set    lease_until = now() + make_interval(secs => $4)
     where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
     returning 1
+"""
+COUNT_FAILURE = """
+    update work
+    set    failures = failures + 1
+    where  position = $1 and reaction = $2 and attempts = $3 and done_at is null
+    returning failures
 """
 MARK_IRREVOCABLE = """
     update work
@@ -118,6 +124,12 @@ async def claim_in_lane(
 async def renew(db: Database, position: int, reaction: str, token: int, lease: float) -> bool:
     """Renew the lease; False if another worker holds the work."""
     return await db.fetchval(RENEW, position, reaction, token, lease) is not None
+
+
+async def count_failure(db: Database, position: int, reaction: str, token: int) -> int | None:
+    """Count an error of the work. Returns how many there were so far; None if another worker holds the work."""
+    failures: int | None = await db.fetchval(COUNT_FAILURE, position, reaction, token)
+    return failures
 
 
 async def mark_irrevocable(db: Database, position: int, reaction: str, token: int) -> bool:

@@ -24,7 +24,7 @@ SHAPE = """
 """
 DOWNGRADE_TO_1 = """
     drop index open_pushes_of_a_project, due_work;
-    alter table work drop column project_id;
+    alter table work drop column project_id, drop column failures;
     alter table open_pushes drop column begun_at, drop column failures, drop column pull_request,
         alter column due_at drop default;
     alter table open_pushes rename column due_at to lease_until;

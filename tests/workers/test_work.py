@@ -22,6 +22,7 @@ from workers.reactions import (
     GIT,
     MIRROR,
     REACTIONS,
+    LeaseLost,
     Reaction,
     TaskFailure,
     WorkerContext,
@@ -81,11 +82,11 @@ async def test_a_project_is_discarded_if_its_repository_cannot_be_created(
         if not blocked.exists():
             blocked.write_text("in the way")
     assert repo_path.exists()
-    saved, perform.MAX_ATTEMPTS = perform.MAX_ATTEMPTS, 1
+    saved, perform.MAX_FAILURES = perform.MAX_FAILURES, 1
     try:
         status, body = await alice.post("/new", name="nethack", description="d")
     finally:
-        perform.MAX_ATTEMPTS = saved
+        perform.MAX_FAILURES = saved
     assert (status, body["error_code"]) == (400, "ENOCODE")
     assert (await alice.pagure("/nethack"))[0] == 404
     assert (await alice.pagure("/projects"))[1]["total_projects"] == 0
@@ -113,6 +114,46 @@ async def test_the_sweep_enqueues_the_work_of_a_dead_worker_again(
     finally:
         object.__setattr__(REACTIONS["create-repository"], "work", original)
     assert (task["status"], task["attempts"]) == ("succeeded", 2)
+
+
+async def test_killed_workers_do_not_count_as_errors_of_the_work(
+    forge: Forge, alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many workers were killed with this work before the first error, which is therefore not the last attempt."""
+    original, pauses = REACTIONS["create-repository"].work, []
+
+    async def fail_once(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
+        if not pauses:
+            await ctx.db.execute("update work set attempts = attempts + 10, lease_until = now() - interval '1 second'")
+            pauses.append("killed")
+            raise LeaseLost
+        if len(pauses) == 1:
+            pauses.append("failed")
+            raise ValueError("odd")
+        return await original(ctx, cause)
+
+    monkeypatch.setitem(
+        REACTIONS, "create-repository", dataclasses.replace(REACTIONS["create-repository"], work=fail_once)
+    )
+    _, queued = await alice.post("/new", name="nethack", description="d", wait="0")
+    task = (await alice.get(f"/v1/tasks/{queued['taskid']}?wait=30"))[1]
+    assert (task["status"], task["attempts"], pauses) == ("succeeded", 13, ["killed", "failed"])
+
+
+async def test_work_is_given_up_after_some_errors_of_its_own(
+    forge: Forge, alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(perform, "MAX_FAILURES", 2)
+    errors = []
+
+    async def fail(_ctx: WorkerContext, _cause: StoredEvent) -> list[NewEvent]:
+        errors.append(ValueError("odd"))
+        raise errors[-1]
+
+    monkeypatch.setitem(REACTIONS, "create-repository", dataclasses.replace(REACTIONS["create-repository"], work=fail))
+    _, queued = await alice.post("/new", name="nethack", description="d", wait="0")
+    task = (await alice.get(f"/v1/tasks/{queued['taskid']}?wait=30"))[1]
+    assert (task["status"], len(errors)) == ("failed", 2)
 
 
 async def test_a_repository_left_by_another_history_is_moved_aside(
