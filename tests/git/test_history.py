@@ -10,18 +10,16 @@ from app.git.errors import NoCommit
 from tests.conftest import git
 from tests.git.repositories import create_bare, write_object
 
-EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-
 
 def write_commit_of_digits(repo_path: Path) -> str:
     """Write a commit whose id begins with seven digits and no letter; return the id."""
-    write_object(repo_path, "tree", b"")
-    for number in itertools.count():
-        body = f"tree {EMPTY_TREE}\nauthor A <a@e.org> {number} +0000\ncommitter A <a@e.org> {number} +0000\n\n"
-        commit_id = write_object(repo_path, "commit", body.encode())
-        if commit_id[:7].isdigit():
-            return commit_id
-    raise AssertionError("a count ended")
+    tree = write_object(repo_path, "tree", b"")
+
+    def write_commit(time: int) -> str:
+        body = f"tree {tree}\nauthor A <a@e.org> {time} +0000\ncommitter A <a@e.org> {time} +0000\n\n"
+        return write_object(repo_path, "commit", body.encode())
+
+    return next(commit_id for commit_id in map(write_commit, itertools.count()) if commit_id[:7].isdigit())
 
 
 async def test_digits_are_an_index_if_there_are_so_many_commits_and_else_a_name(tmp_path: Path) -> None:

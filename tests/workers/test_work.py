@@ -22,7 +22,6 @@ from workers.reactions import (
     GIT,
     MIRROR,
     REACTIONS,
-    LeaseLost,
     Reaction,
     TaskFailure,
     WorkerContext,
@@ -116,19 +115,19 @@ async def test_the_sweep_enqueues_the_work_of_a_dead_worker_again(
     assert (task["status"], task["attempts"]) == ("succeeded", 2)
 
 
-async def test_killed_workers_do_not_count_as_errors_of_the_work(
+async def test_claims_that_were_lost_do_not_count_as_errors_of_the_work(
     forge: Forge, alice: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Many workers were killed with this work before the first error, which is therefore not the last attempt."""
-    original, pauses = REACTIONS["create-repository"].work, []
+    """Ten claims were lost before the first error that counts, so it is not the last; that of a lost claim does not."""
+    original, ends = REACTIONS["create-repository"].work, []
 
     async def fail_once(ctx: WorkerContext, cause: StoredEvent) -> list[NewEvent]:
-        if not pauses:
+        if not ends:
             await ctx.db.execute("update work set attempts = attempts + 10, lease_until = now() - interval '1 second'")
-            pauses.append("killed")
-            raise LeaseLost
-        if len(pauses) == 1:
-            pauses.append("failed")
+            ends.append("lost")
+            raise ValueError("odd")
+        if len(ends) == 1:
+            ends.append("failed")
             raise ValueError("odd")
         return await original(ctx, cause)
 
@@ -137,7 +136,8 @@ async def test_killed_workers_do_not_count_as_errors_of_the_work(
     )
     _, queued = await alice.post("/new", name="nethack", description="d", wait="0")
     task = (await alice.get(f"/v1/tasks/{queued['taskid']}?wait=30"))[1]
-    assert (task["status"], task["attempts"], pauses) == ("succeeded", 13, ["killed", "failed"])
+    assert (task["status"], task["attempts"], ends) == ("succeeded", 13, ["lost", "failed"])
+    assert await forge.db.fetchval("select failures from work where reaction = 'create-repository'") == 1
 
 
 async def test_work_is_given_up_after_some_errors_of_its_own(
